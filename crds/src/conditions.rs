@@ -1,0 +1,131 @@
+//! Condition types and reasons, and the one way to merge them into a status.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The function as a whole: the other conditions put together.
+pub const READY: &str = "Ready";
+
+/// The newest Revision works.
+pub const REVISION_READY: &str = "RevisionReady";
+
+/// The function's hosts and paths lead to it.
+pub const ROUTABLE: &str = "Routable";
+
+/// Replicas are running; False while the function rests at zero, which is no failure.
+pub const ACTIVE: &str = "Active";
+
+/// What one condition should say now; the merge adds times and generation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// The condition's type, such as [`READY`].
+    pub kind: &'static str,
+    /// True, False or Unknown.
+    pub status: Status,
+    /// One CamelCase word for machines.
+    pub reason: String,
+    /// A sentence for people; may be empty.
+    pub message: String,
+}
+
+/// The three values of a condition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Not decided.
+    Unknown,
+}
+
+// === impl Status ===
+
+impl Status {
+    /// As written in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// Puts the outcomes in place of the old conditions. A condition whose status stays keeps its
+/// transition time; old conditions that no outcome mentions are dropped.
+#[must_use]
+pub fn merge(
+    old: &[Condition],
+    outcomes: &[Outcome],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    outcomes
+        .iter()
+        .map(|outcome| {
+            let status = outcome.status.as_str();
+            let since = old
+                .iter()
+                .find(|condition| condition.type_ == outcome.kind && condition.status == status)
+                .map_or_else(
+                    || Time(now),
+                    |condition| condition.last_transition_time.clone(),
+                );
+            Condition {
+                type_: outcome.kind.to_owned(),
+                status: status.to_owned(),
+                reason: outcome.reason.clone(),
+                message: outcome.message.clone(),
+                observed_generation: generation,
+                last_transition_time: since,
+            }
+        })
+        .collect()
+}
+
+/// The condition of the given type.
+#[must_use]
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the condition of the given type is True.
+#[must_use]
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    find(conditions, kind).is_some_and(|condition| condition.status == Status::True.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: Status, reason: &str) -> Outcome {
+        Outcome {
+            kind: READY,
+            status,
+            reason: reason.into(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_transition_time_changes_with_the_status_only() {
+        let (first, later) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let started = merge(&[], &[outcome(Status::False, "Starting")], Some(1), first);
+        let waiting = merge(
+            &started,
+            &[outcome(Status::False, "Pulling")],
+            Some(2),
+            later,
+        );
+        assert_eq!(waiting[0].last_transition_time.0, first);
+        assert_eq!(waiting[0].reason, "Pulling");
+        assert_eq!(waiting[0].observed_generation, Some(2));
+
+        let ready = merge(&waiting, &[outcome(Status::True, "Ready")], Some(2), later);
+        assert_eq!(ready[0].last_transition_time.0, later);
+        assert!(is_true(&ready, READY));
+    }
+}

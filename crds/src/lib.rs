@@ -1,0 +1,33 @@
+//! The Fermata API, group `fermata.dev`, version `v1alpha1`: what a user writes ([`Function`]),
+//! what the operator makes of it ([`Revision`]), and how a language is run ([`Runtime`]).
+//!
+//! This crate holds types and pure decisions that more than one part has to take the same way
+//! (names, labels, who owns a host). It does no I/O and depends on no other part of Fermata.
+
+pub mod conditions;
+pub mod crd;
+pub mod expose;
+pub mod function;
+pub mod names;
+pub mod revision;
+pub mod routes;
+mod rules;
+pub mod runtime;
+pub mod scale;
+pub mod template;
+
+pub use expose::{Expose, Visibility};
+pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
+pub use kube::core::Duration as GoDuration;
+pub use revision::{Revision, RevisionSpec, RevisionStatus};
+pub use runtime::{Runtime, RuntimeSpec};
+pub use scale::{Metric, Scale, Schedule};
+pub use template::{
+    ConfigMapSource, Protocol, SecurityLevel, SecurityOptions, Source, Template, Timeouts,
+};
+
+/// The API group of every Fermata resource.
+pub const GROUP: &str = "fermata.dev";
+
+/// The served and stored API version.
+pub const VERSION: &str = "v1alpha1";

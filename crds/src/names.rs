@@ -1,0 +1,97 @@
+//! Names, labels and annotations that the parts of Fermata agree on.
+
+/// Label on every child: name of the Function.
+pub const FUNCTION_LABEL: &str = "fermata.dev/function";
+
+/// Label on every child of a Revision: name of the Revision.
+pub const REVISION_LABEL: &str = "fermata.dev/revision";
+
+/// Label on Revisions: digest of the template, which finds the Revision of a template that comes
+/// back.
+pub const TEMPLATE_HASH_LABEL: &str = "fermata.dev/template-hash";
+
+/// The standard label that names who manages an object; its value here is [`MANAGED_BY`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// Value of [`MANAGED_BY_LABEL`] on everything the operator makes.
+pub const MANAGED_BY: &str = "fermata";
+
+/// Annotation on pods that get no new requests because they are about to go. Set by the gateway
+/// together with [`DELETION_COST_ANNOTATION`]; its value is the time, RFC 3339.
+pub const DRAINING_ANNOTATION: &str = "fermata.dev/draining";
+
+/// The annotation by which a ReplicaSet chooses the pods that go first.
+pub const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Field manager of everything the operator applies.
+pub const OPERATOR_FIELD_MANAGER: &str = "fermata-operator";
+
+/// Field manager of everything the gateway writes.
+pub const GATEWAY_FIELD_MANAGER: &str = "fermata-gateway";
+
+/// Name of a function's container.
+pub const CONTAINER: &str = "function";
+
+/// Name of the container port that takes requests.
+pub const PORT_NAME: &str = "http";
+
+/// Name of the volume with the source files.
+pub const SOURCE_VOLUME: &str = "fermata-source";
+
+/// Where the source files are mounted; also the working directory.
+pub const SOURCE_PATH: &str = "/function";
+
+/// The longest name of a Function, in characters. It leaves room for the Revision's number within
+/// a DNS label.
+pub const MAX_FUNCTION_NAME: usize = 50;
+
+/// Prefix of the gateway's path for calls by name.
+pub const FUNCTION_PATH_PREFIX: &str = "/function/";
+
+/// Environment variables that Fermata sets and that a manifest cannot give. Names beginning with
+/// [`RESERVED_ENV_PREFIX`] are reserved too.
+pub const RESERVED_ENV: [&str; 4] = ["PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"];
+
+/// Beginning of environment variable names that are Fermata's own.
+pub const RESERVED_ENV_PREFIX: &str = "FERMATA_";
+
+/// The Revision's name: the function's with a number that counts up from 1.
+#[must_use]
+pub fn revision_name(function: &str, number: u64) -> String {
+    format!("{function}-{number:05}")
+}
+
+/// The number in a Revision's name, if it is one of this function's.
+#[must_use]
+pub fn revision_number(function: &str, revision: &str) -> Option<u64> {
+    let digits = revision.strip_prefix(function)?.strip_prefix('-')?;
+    let canonical = digits.len() >= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    canonical.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revision_numbers_round_trip() {
+        assert_eq!(revision_name("hello", 1), "hello-00001");
+        assert_eq!(revision_name("hello", 123_456), "hello-123456");
+        assert_eq!(revision_number("hello", "hello-00012"), Some(12));
+        assert_eq!(revision_number("hello", "hello-123456"), Some(123_456));
+    }
+
+    #[test]
+    fn other_names_have_no_revision_number() {
+        for other in [
+            "hello",
+            "hello-1",
+            "hello-0000x",
+            "hell-00001",
+            "hello-x-00001",
+            "hello-+0001",
+        ] {
+            assert_eq!(revision_number("hello", other), None, "{other}");
+        }
+    }
+}

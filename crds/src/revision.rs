@@ -1,0 +1,94 @@
+//! `Revision`: one distinct template of a Function, with its own Deployment.
+
+use k8s_openapi::{api::core::v1::EnvVar, apimachinery::pkg::apis::meta::v1::Condition};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Scale, Template};
+
+/// One distinct template of a Function. Made by the operator; only its scale ever changes.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "fermata.dev",
+    version = "v1alpha1",
+    kind = "Revision",
+    plural = "revisions",
+    shortname = "rev",
+    category = "fermata",
+    namespaced,
+    status = "RevisionStatus",
+    derive = "PartialEq",
+    doc = "One distinct template of a Function. Made by the operator; only its scale ever changes.",
+    printcolumn = r#"{"name":"Function","type":"string","jsonPath":".spec.functionName"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Replicas","type":"integer","jsonPath":".status.replicas"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionSpec {
+    /// Name of the Function this is a Revision of, in the same namespace.
+    pub function_name: String,
+
+    /// What runs. Source files are always inline here, also those that came from a ConfigMap.
+    pub template: Template,
+
+    /// The Runtime as it was when the Revision was made; only with template.source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<ResolvedRuntime>,
+
+    /// How many replicas run, and when; follows the Function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
+}
+
+/// What a Revision took over from its Runtime. Later changes of the Runtime do not reach it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedRuntime {
+    /// The image that runs the code.
+    pub image: String,
+
+    /// The command that runs the code.
+    pub command: Vec<String>,
+
+    /// Environment variables from the Runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<EnvVar>>,
+}
+
+/// What the cluster made of the Revision.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// The generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready and Active.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+
+    /// Replicas that exist now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+
+    /// Replicas that are ready now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+
+    /// Whether the Revision has ever been ready. Until then it gets no traffic.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_been_ready: bool,
+}
+
+// === impl RevisionSpec ===
+
+impl RevisionSpec {
+    /// The scale settings; an absent section means every default.
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        self.scale.clone().unwrap_or_default()
+    }
+}

@@ -1,0 +1,290 @@
+//! The rules a manifest has to keep, as CEL
+//! (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules>),
+//! so that the API server itself refuses a bad one with a sentence that says what to do.
+
+/// One rule at one place of a schema.
+pub(crate) struct Rule {
+    /// Property names from the root of the schema; `[]` steps into the items of a list.
+    pub(crate) path: &'static str,
+    pub(crate) rule: &'static str,
+    pub(crate) message: &'static str,
+}
+
+const fn rule(path: &'static str, rule: &'static str, message: &'static str) -> Rule {
+    Rule {
+        path,
+        rule,
+        message,
+    }
+}
+
+/// Rules for the place where a template stands: `spec` of a Function.
+pub(crate) const TEMPLATE: &[Rule] = &[
+    rule(
+        "",
+        "has(self.image) != has(self.source)",
+        "give exactly one of image (a container image) and source (code that a runtime runs)",
+    ),
+    rule(
+        "",
+        "!has(self.source) || !(has(self.command) || has(self.args) || has(self.workingDir))",
+        "command, args and workingDir do not go with source: the runtime decides; name what to call in source.handler",
+    ),
+    rule(
+        "",
+        "!has(self.source) || !has(self.volumes) || self.volumes.all(v, v.name != 'fermata-source')",
+        "the volume name fermata-source is taken by the source files; choose another name",
+    ),
+    rule(
+        "",
+        "!has(self.source) || !has(self.volumeMounts) || self.volumeMounts.all(m, m.mountPath != '/function')",
+        "the mount path /function is taken by the source files; choose another path",
+    ),
+    rule(
+        "image",
+        "self.matches('^[^\\\\s]+$')",
+        "image must be a reference without white space, such as registry.example.com/team/orders:1.4",
+    ),
+    rule(
+        "imagePullPolicy",
+        "self in ['Always', 'IfNotPresent', 'Never']",
+        "imagePullPolicy must be Always, IfNotPresent or Never",
+    ),
+    rule(
+        "source",
+        "has(self.files) != has(self.configMap)",
+        "give the code in exactly one of source.files (inline) and source.configMap",
+    ),
+    rule(
+        "source.files",
+        "size(self) > 0",
+        "source.files needs at least one file",
+    ),
+    rule(
+        "source.files",
+        "self.all(name, name.matches('^[A-Za-z0-9._-]{1,253}$') && name != '.' && name != '..')",
+        "a file name in source.files is made of letters, digits, '.', '_' and '-'",
+    ),
+    rule(
+        "source.runtime",
+        "self.matches('^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$')",
+        "source.runtime is the name of a Runtime, such as python",
+    ),
+    rule(
+        "env[]",
+        "!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']) && !self.name.startsWith('FERMATA_')",
+        "PORT, K_SERVICE, K_CONFIGURATION, K_REVISION and names beginning with FERMATA_ are set by Fermata; choose another name (the port is set with spec.port)",
+    ),
+    rule(
+        "env[]",
+        "self.name.matches('^[^=]+$')",
+        "the name of an environment variable must not be empty or contain '='",
+    ),
+    rule(
+        "port",
+        "self >= 1 && self <= 65535",
+        "port must be between 1 and 65535",
+    ),
+    rule(
+        "concurrency",
+        "self >= 0 && self <= 1000",
+        "concurrency must be between 0 (no limit) and 1000",
+    ),
+    rule("timeouts.request", DURATION, DURATION_MESSAGE),
+    rule("timeouts.firstByte", DURATION, DURATION_MESSAGE),
+    rule("timeouts.idle", DURATION, DURATION_MESSAGE),
+    rule("timeouts.start", DURATION, DURATION_MESSAGE),
+    rule(
+        "timeouts.request",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('24h')",
+        "timeouts.request must be at most 24h",
+    ),
+    rule(
+        "timeouts.start",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('24h')",
+        "timeouts.start must be at most 24h",
+    ),
+    rule(
+        "security.runAsUser",
+        "self >= 0",
+        "security.runAsUser must be a user id, 0 or more",
+    ),
+    rule(
+        "security",
+        "!(has(self.runAsUser) && self.runAsUser == 0) || (has(self.profile) && self.profile == 'baseline')",
+        "user 0 is root, which the restricted profile forbids; choose another runAsUser or set security.profile to baseline",
+    ),
+];
+
+/// Rules for the place where scale settings stand.
+pub(crate) const SCALE: &[Rule] = &[
+    rule(
+        "",
+        "!has(self.max) || !has(self.min) || self.max >= self.min",
+        "scale.max must be at least scale.min",
+    ),
+    rule(
+        "",
+        "has(self.max) || !has(self.min) || self.min <= 20",
+        "scale.min is above 20, the default of scale.max; give scale.max too",
+    ),
+    rule(
+        "",
+        "!has(self.initial) || self.initial <= (has(self.max) ? self.max : 20)",
+        "scale.initial must be at most scale.max (default 20)",
+    ),
+    rule(
+        "",
+        "!has(self.activation) || self.activation <= (has(self.max) ? self.max : 20)",
+        "scale.activation must be at most scale.max (default 20)",
+    ),
+    rule(
+        "min",
+        "self >= 0 && self <= 1000",
+        "scale.min must be between 0 and 1000",
+    ),
+    rule(
+        "max",
+        "self >= 1 && self <= 1000",
+        "scale.max must be between 1 and 1000; to stop a function, delete it",
+    ),
+    rule("initial", "self >= 0", "scale.initial must be 0 or more"),
+    rule(
+        "activation",
+        "self >= 1",
+        "scale.activation must be at least 1",
+    ),
+    rule(
+        "target",
+        "self >= 1 && self <= 1000000",
+        "scale.target must be between 1 and 1000000",
+    ),
+    rule(
+        "utilization",
+        "self >= 1 && self <= 100",
+        "scale.utilization is in percent, between 1 and 100",
+    ),
+    rule(
+        "queue",
+        "self >= 0 && self <= 100000",
+        "scale.queue must be between 0 and 100000",
+    ),
+    rule("window", DURATION, DURATION_MESSAGE),
+    rule("idleAfter", DURATION_OR_ZERO, DURATION_MESSAGE),
+    rule("downDelay", DURATION_OR_ZERO, DURATION_MESSAGE),
+    rule(
+        "window",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || (duration(self) >= duration('6s') && duration(self) <= duration('1h'))",
+        "scale.window must be between 6s and 1h",
+    ),
+    rule(
+        "downDelay",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('1h')",
+        "scale.downDelay must be at most 1h",
+    ),
+    rule(
+        "schedules[]",
+        "has(self.min) || has(self.max)",
+        "a schedule needs min, max or both",
+    ),
+    rule(
+        "schedules[]",
+        "!has(self.max) || !has(self.min) || self.max >= self.min",
+        "in a schedule, max must be at least min",
+    ),
+    rule(
+        "schedules[].min",
+        "self >= 0 && self <= 1000",
+        "in a schedule, min must be between 0 and 1000",
+    ),
+    rule(
+        "schedules[].max",
+        "self >= 1 && self <= 1000",
+        "in a schedule, max must be between 1 and 1000",
+    ),
+    rule(
+        "schedules[].cron",
+        "self.matches('^[0-9*/,A-Za-z#?-]+( +[0-9*/,A-Za-z#?-]+){4}$')",
+        "cron must be five fields: minute hour day-of-month month day-of-week, such as \"0 8 * * MON-FRI\"",
+    ),
+    rule(
+        "schedules[].timezone",
+        "self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$')",
+        "timezone must be an IANA name such as Europe/Berlin",
+    ),
+    rule("schedules[].duration", DURATION, DURATION_MESSAGE),
+    rule(
+        "schedules[].duration",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || (duration(self) >= duration('1m') && duration(self) <= duration('168h'))",
+        "a schedule's duration must be between 1m and 168h",
+    ),
+];
+
+/// Rules for a Function's `spec` beyond the template and the scale.
+pub(crate) const FUNCTION: &[Rule] = &[
+    rule(
+        "expose.hosts[]",
+        "self.matches('^[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*$')",
+        "a host is a plain DNS name such as orders.example.com: no scheme, no port, no path, no wildcard",
+    ),
+    rule(
+        "expose.path",
+        "self.matches('^(/[A-Za-z0-9._~!$&()*+,;=:@%-]+)*/?$') && self.startsWith('/')",
+        "expose.path must be an absolute path such as /api/orders, without query or empty segments",
+    ),
+    rule(
+        "expose.path",
+        "self != '/function' && !self.startsWith('/function/')",
+        "paths below /function/ are taken for calls by name; choose another path",
+    ),
+    rule(
+        "revisionHistoryLimit",
+        "self >= 0 && self <= 100",
+        "revisionHistoryLimit must be between 0 and 100",
+    ),
+];
+
+/// Rules at the root of a Function.
+pub(crate) const FUNCTION_ROOT: &[Rule] = &[rule(
+    "",
+    "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$')",
+    "a function's name has at most 50 characters: lower case letters, digits and '-', beginning with a letter and not ending with '-'",
+)];
+
+/// Rules for a Revision's `spec`.
+pub(crate) const REVISION: &[Rule] = &[
+    rule(
+        "functionName",
+        "self == oldSelf",
+        "a Revision belongs to one Function for good",
+    ),
+    rule(
+        "template",
+        "self == oldSelf",
+        "a Revision's template never changes; change the Function, which makes a new Revision",
+    ),
+    rule(
+        "",
+        "has(self.runtime) == has(oldSelf.runtime) && (!has(self.runtime) || self.runtime == oldSelf.runtime)",
+        "a Revision's runtime never changes; change the Function, which makes a new Revision",
+    ),
+];
+
+/// Rules for a Runtime's `spec`.
+pub(crate) const RUNTIME: &[Rule] = &[
+    rule(
+        "image",
+        "self.matches('^[^\\\\s]+$')",
+        "image must be a reference without white space",
+    ),
+    rule(
+        "command",
+        "size(self) > 0",
+        "a Runtime needs a command that serves HTTP on $PORT",
+    ),
+];
+
+const DURATION: &str =
+    "self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s')";
+const DURATION_OR_ZERO: &str = "self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')";
+const DURATION_MESSAGE: &str = "must be a duration such as 300ms, 30s, 5m or 1h30m";

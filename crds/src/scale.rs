@@ -1,0 +1,185 @@
+//! How many replicas run, and when.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::GoDuration;
+
+/// How many replicas run, and when. The gateway scales on the requests it sees; the algorithm is
+/// the stable/panic window one of Knative's autoscaler.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scale {
+    /// Replicas that always run. 0 lets the function rest at zero. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+
+    /// The most replicas that run. 1 to 1000. Default: 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+
+    /// Replicas a new Revision starts with, to show that it works before it gets traffic. 0 gives
+    /// it traffic without a trial. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<u32>,
+
+    /// What is measured: concurrency (requests at once) or rps (requests per second). Default:
+    /// concurrency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+
+    /// How much of the metric one replica should carry. Default: the value of concurrency if that
+    /// is not 0, else 100; 200 for rps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<u32>,
+
+    /// The share of the target that is aimed at, in percent, so that there is room for more while
+    /// replicas start. 1 to 100. Default: 70.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilization: Option<u32>,
+
+    /// The time over which the metric is averaged. 6s to 1h. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<GoDuration>,
+
+    /// How long after its last request a function goes to zero. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_after: Option<GoDuration>,
+
+    /// How long a lower need must last before replicas are taken away; the way to zero has
+    /// idleAfter in addition. At most 1h. Default: 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_delay: Option<GoDuration>,
+
+    /// Replicas to start with when the function is woken from zero. At least 1. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<u32>,
+
+    /// The most requests that wait for an instance, in each gateway; further ones are refused
+    /// with 503 and the reason QueueFull. Default: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+
+    /// Times of day with bounds of their own. Where several apply, the highest min and the highest
+    /// max count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedules: Option<Vec<Schedule>>,
+}
+
+/// What the autoscaler measures.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Requests at once, waiting ones included.
+    #[default]
+    Concurrency,
+    /// Requests per second.
+    Rps,
+}
+
+/// A recurring time with bounds of its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// When it begins: five cron fields (minute, hour, day of month, month, day of week), such as
+    /// "0 8 * * MON-FRI".
+    pub cron: String,
+
+    /// The IANA time zone the cron fields are in, such as Europe/Berlin. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+
+    /// How long it lasts. Between 1m and 168h.
+    pub duration: GoDuration,
+
+    /// Replicas that run at least while it lasts. Default: the function's own min.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+
+    /// Replicas that run at most while it lasts. Default: the function's own max.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+// === impl Scale ===
+
+impl Scale {
+    /// Replicas that always run.
+    #[must_use]
+    pub fn min(&self) -> u32 {
+        self.min.unwrap_or(0)
+    }
+
+    /// The most replicas that run; never below [`Scale::min`].
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.max.unwrap_or(20).max(self.min()).max(1)
+    }
+
+    /// Replicas a new Revision starts with, within min and max.
+    #[must_use]
+    pub fn initial(&self) -> u32 {
+        self.initial.unwrap_or(1).max(self.min()).min(self.max())
+    }
+
+    /// What is measured.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.metric.unwrap_or_default()
+    }
+
+    /// How much of the metric one replica can carry, given the hard limit of requests at once.
+    #[must_use]
+    pub fn target(&self, concurrency: Option<u32>) -> f64 {
+        let own = self.target.map(f64::from);
+        match (self.metric(), concurrency.map(f64::from)) {
+            (Metric::Rps, _) => own.unwrap_or(200.0),
+            (Metric::Concurrency, Some(limit)) => own.map_or(limit, |target| target.min(limit)),
+            (Metric::Concurrency, None) => own.unwrap_or(100.0),
+        }
+    }
+
+    /// The share of the target that is aimed at, 0 to 1.
+    #[must_use]
+    pub fn utilization(&self) -> f64 {
+        f64::from(self.utilization.unwrap_or(70).clamp(1, 100)) / 100.0
+    }
+
+    /// The time over which the metric is averaged.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        self.window.map_or(Duration::from_secs(60), Into::into)
+    }
+
+    /// How long after its last request a function goes to zero.
+    #[must_use]
+    pub fn idle_after(&self) -> Duration {
+        self.idle_after.map_or(Duration::from_secs(60), Into::into)
+    }
+
+    /// How long a lower need must last before replicas are taken away.
+    #[must_use]
+    pub fn down_delay(&self) -> Duration {
+        self.down_delay.map_or(Duration::ZERO, Into::into)
+    }
+
+    /// Replicas to start with when woken from zero, within max.
+    #[must_use]
+    pub fn activation(&self) -> u32 {
+        self.activation.unwrap_or(1).max(1).min(self.max())
+    }
+
+    /// The most requests that wait for an instance, in each gateway.
+    #[must_use]
+    pub fn queue(&self) -> u32 {
+        self.queue.unwrap_or(1000)
+    }
+
+    /// The recurring times with bounds of their own.
+    #[must_use]
+    pub fn schedules(&self) -> &[Schedule] {
+        self.schedules.as_deref().unwrap_or_default()
+    }
+}
