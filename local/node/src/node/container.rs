@@ -1,0 +1,339 @@
+//! One container of a pod: start, probes, restarts, and its end.
+
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
+use kube::ResourceExt as _;
+use tokio::{
+    sync::{Notify, watch},
+    time::{self, Instant},
+};
+
+use super::{
+    Shared,
+    backoff::Backoff,
+    env,
+    expand::expand,
+    log::Log,
+    pod::{Board, sentence},
+    probe::{self, Timing},
+    process::{self, Plan, Process},
+    status, volumes,
+};
+
+/// Whether and by when a container has to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// It may run.
+    No,
+    /// It has to be gone by then; `hooks` says whether its preStop hook runs.
+    By { deadline: Instant, hooks: bool },
+}
+
+/// How a container came to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ended {
+    /// It ended by itself with this exit code and is not started again.
+    Finished(i32),
+    /// The pod has to stop.
+    Stopped,
+}
+
+/// Runs one container.
+pub(super) struct Runner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) container: Container,
+    pub(super) policy: String,
+    pub(super) board: Arc<Board>,
+    pub(super) dir: PathBuf,
+    pub(super) logs: PathBuf,
+    pub(super) stop: watch::Receiver<Stop>,
+    /// Told when the container has started, its startup probe included.
+    pub(super) started: Arc<Notify>,
+}
+
+/// Why a container cannot be started: the reason and the sentence of its waiting state.
+struct Blocked {
+    reason: &'static str,
+    message: String,
+}
+
+// === impl Runner ===
+
+impl Runner {
+    /// Runs the container, again and again as its restart policy says.
+    pub(super) async fn run(mut self) -> Ended {
+        let mut backoff = Backoff::default();
+        let mut restarts = 0;
+        loop {
+            let began = Instant::now();
+            if self.stopping() {
+                return Ended::Stopped;
+            }
+            let pause = match self.plan().await {
+                Err(blocked) => {
+                    self.block(&blocked);
+                    backoff.after(began)
+                }
+                Ok(plan) => match self.once(&plan, restarts).await {
+                    Err(blocked) => {
+                        self.block(&blocked);
+                        backoff.after(began)
+                    }
+                    Ok(_) if self.stopping() => return Ended::Stopped,
+                    Ok(code) if self.policy == "Never" || (self.policy == "OnFailure" && code == 0) => {
+                        return Ended::Finished(code);
+                    }
+                    Ok(_) => {
+                        restarts += 1;
+                        let pause = backoff.after(began);
+                        self.crash_loop(pause);
+                        pause
+                    }
+                },
+            };
+            tokio::select! {
+                () = time::sleep(pause) => {}
+                _ = self.stop.wait_for(|stop| !matches!(stop, Stop::No)) => return Ended::Stopped,
+            }
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        !matches!(*self.stop.borrow(), Stop::No)
+    }
+
+    fn name(&self) -> &str {
+        &self.container.name
+    }
+
+    fn block(&self, blocked: &Blocked) {
+        self.board.update(self.name(), |report| {
+            report.ready = false;
+            report.state = status::waiting(blocked.reason, Some(blocked.message.clone()));
+        });
+        self.shared.events.warning(&self.pod, "Failed", format!("Error: {}", blocked.message));
+    }
+
+    fn crash_loop(&self, pause: Duration) {
+        let pod = &self.pod;
+        let message = format!(
+            "back-off {pause:?} restarting failed container={} pod={}_{}({})",
+            self.name(),
+            pod.name_any(),
+            pod.namespace().unwrap_or_default(),
+            pod.uid().unwrap_or_default()
+        );
+        self.board.update(self.name(), |report| {
+            report.last_state = Some(std::mem::take(&mut report.state));
+            report.state = status::waiting("CrashLoopBackOff", Some(message.clone()));
+            report.restarts += 1;
+            report.started = false;
+            report.ready = false;
+        });
+        self.shared.events.warning(pod, "BackOff", message);
+    }
+
+    /// What exactly is to run on this machine.
+    async fn plan(&self) -> Result<Plan, Blocked> {
+        let container = &self.container;
+        let config = |message| Blocked { reason: "CreateContainerConfigError", message };
+        let declared = env::resolve(&self.shared.client, &self.pod, container).await.map_err(|error| config(sentence(&error)))?;
+        let root = volumes::mount(container, &self.dir).map_err(|error| config(sentence(&error)))?;
+        let options = &self.shared.options;
+        let dir = match &container.working_dir {
+            Some(path) => volumes::locate(container, &self.dir, path),
+            None => options.working_dir.clone(),
+        };
+        if !dir.is_dir() {
+            return Err(config(format!("the working directory {} does not exist on this machine", dir.display())));
+        }
+        let command = container.command.iter().flatten().chain(container.args.iter().flatten());
+        let mut command = command.map(|part| expand(part, &declared));
+        let Some(program) = command.next().filter(|_| container.command.as_ref().is_some_and(|command| !command.is_empty())) else {
+            let message = format!(
+                "image \"{}\" is not pulled: the embedded node has no containers; give a command that names a program of this machine, or use source",
+                container.image.as_deref().unwrap_or_default()
+            );
+            return Err(Blocked { reason: "ErrImagePull", message });
+        };
+        let arguments = command.collect();
+        let path = declared.get("PATH").map_or_else(|| options.path.clone(), OsString::from);
+        let program = process::find(&program, &dir, &path)
+            .map_err(|error| Blocked { reason: "RunContainerError", message: error.to_string() })?;
+        let mut env = options.env.clone();
+        env.push(("PATH".into(), path.to_string_lossy().into_owned()));
+        env.push(("FERMATA_ROOT".into(), root.to_string_lossy().into_owned()));
+        env.push(("HOSTNAME".into(), self.pod.name_any()));
+        env.extend(declared);
+        Ok(Plan { program, arguments, env, dir })
+    }
+
+    /// One run of the process, from its start to its exit code.
+    async fn once(&mut self, plan: &Plan, restarts: i32) -> Result<i32, Blocked> {
+        let failed = |what: &str, error: std::io::Error| Blocked { reason: "RunContainerError", message: format!("{what}: {error}") };
+        let log = Log::open(&self.logs, restarts).map_err(|error| failed("cannot open the log", error))?;
+        let mut process =
+            Process::start(&self.shared.options.supervisor, plan, &log).map_err(|error| failed("cannot start the process", error))?;
+        let since = Timestamp::now();
+        let id = process.id().map(|id| format!("process://{id}"));
+        self.board.update(self.name(), |report| {
+            report.state = status::running(since);
+            report.id.clone_from(&id);
+        });
+        self.shared.events.normal(&self.pod, "Started", format!("Container started: {}", self.name()));
+        let code = self.attend(plan, &mut process).await;
+        // The pod's last words are in the log; they are put where the manifest wants them.
+        let wants_log = self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        let message = (code != 0 && wants_log).then(|| log.tail()).filter(|tail| !tail.is_empty());
+        self.board.update(self.name(), |report| {
+            report.state = status::terminated(code, since, Timestamp::now(), message, id);
+            report.started = false;
+            report.ready = false;
+        });
+        Ok(code)
+    }
+
+    /// Watches over the running process until it has ended, however that comes.
+    async fn attend(&mut self, plan: &Plan, process: &mut Process) -> i32 {
+        let mut stop = self.stop.clone();
+        let unhealthy = tokio::select! {
+            code = process.ended() => return code,
+            reason = self.probe(plan) => Some(reason),
+            _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => None,
+        };
+        self.board.update(self.name(), |report| report.ready = false);
+        let grace = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        let own_deadline = Instant::now() + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        if let Some(reason) = &unhealthy {
+            self.shared.events.normal(&self.pod, "Killing", format!("Container {} will be restarted: {reason}", self.name()));
+        }
+        let hooks = matches!(*stop.borrow(), Stop::By { hooks: true, .. } | Stop::No);
+        let pre_stop = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()).filter(|_| hooks);
+        if let Some(hook) = pre_stop {
+            tokio::select! {
+                code = process.ended() => return code,
+                result = self.hook(hook, plan) => if let Err(reason) = result {
+                    self.shared.events.warning(&self.pod, "FailedPreStopHook", reason);
+                },
+                () = due(&mut stop, own_deadline) => {}
+            }
+        }
+        process.terminate().await;
+        tokio::select! {
+            code = process.ended() => return code,
+            () = due(&mut stop, own_deadline) => {}
+        }
+        process.kill().await;
+        process.ended().await
+    }
+
+    /// Runs the probes; ends with a sentence when the container is beyond help.
+    async fn probe(&self, plan: &Plan) -> String {
+        let container = &self.container;
+        if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref())
+            && let Err(reason) = self.hook(hook, plan).await
+        {
+            self.shared.events.warning(&self.pod, "FailedPostStartHook", reason.clone());
+            return format!("its postStart hook failed: {reason}");
+        }
+        if let Some(startup) = &container.startup_probe {
+            time::sleep(Timing::of(startup).initial_delay).await;
+            if let Err(reason) = self.until(startup, plan, "Startup", true).await {
+                return format!("failed startup probe: {reason}");
+            }
+        }
+        self.board.update(self.name(), |report| {
+            report.started = true;
+            report.ready = container.readiness_probe.is_none();
+        });
+        self.started.notify_one();
+        let readiness = async {
+            let Some(readiness) = &container.readiness_probe else { return std::future::pending().await };
+            time::sleep(Timing::of(readiness).initial_delay).await;
+            loop {
+                if self.until(readiness, plan, "Readiness", true).await.is_ok() {
+                    self.ready(true);
+                    // Ends when the probe has failed often enough.
+                    let _ = self.until(readiness, plan, "Readiness", false).await;
+                    self.ready(false);
+                }
+            }
+        };
+        let liveness = async {
+            let Some(liveness) = &container.liveness_probe else { return std::future::pending().await };
+            time::sleep(Timing::of(liveness).initial_delay).await;
+            match self.until(liveness, plan, "Liveness", false).await {
+                Err(reason) => format!("failed liveness probe: {reason}"),
+                Ok(()) => String::new(),
+            }
+        };
+        tokio::select! {
+            reason = liveness => reason,
+            () = readiness => String::new(),
+        }
+    }
+
+    fn ready(&self, ready: bool) {
+        self.board.update(self.name(), |report| report.ready = ready);
+    }
+
+    /// Tries a probe in its period. Ends with `Ok` after enough successes in a row, if `succeed`
+    /// asks for them, and with the last sentence after enough failures in a row.
+    async fn until(&self, probe: &Probe, plan: &Plan, kind: &str, succeed: bool) -> Result<(), String> {
+        let timing = Timing::of(probe);
+        let (mut successes, mut failures) = (0, 0);
+        let mut ticks = time::interval(timing.period);
+        ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match probe::check(probe, &self.container, plan).await {
+                Ok(()) => {
+                    (successes, failures) = (successes + 1, 0);
+                    if succeed && successes >= timing.success_threshold {
+                        return Ok(());
+                    }
+                }
+                Err(reason) => {
+                    (successes, failures) = (0, failures + 1);
+                    self.shared.events.warning(&self.pod, "Unhealthy", format!("{kind} probe failed: {reason}"));
+                    if failures >= timing.failure_threshold {
+                        return Err(reason);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn hook(&self, hook: &LifecycleHandler, plan: &Plan) -> Result<(), String> {
+        if let Some(sleep) = &hook.sleep {
+            time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+            return Ok(());
+        }
+        if let Some(action) = &hook.http_get {
+            return probe::http_get(action, &self.container).await;
+        }
+        match &hook.exec {
+            Some(action) => probe::exec(action.command.as_deref().unwrap_or_default(), plan).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ends at the container's deadline, which a second deletion may bring nearer.
+async fn due(stop: &mut watch::Receiver<Stop>, own: Instant) {
+    loop {
+        let deadline = match *stop.borrow_and_update() {
+            Stop::By { deadline, .. } => deadline,
+            Stop::No => own,
+        };
+        tokio::select! {
+            () = time::sleep_until(deadline) => return,
+            changed = stop.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
+}
