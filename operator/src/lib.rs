@@ -1,1 +1,37 @@
-//! placeholder
+//! The operator of Fermata: makes of each `Function` its `Revision`s, of each `Revision` a
+//! Deployment, and says in their statuses what came of it.
+//!
+//! ```text
+//! Function ──► Revision ──► Deployment ──► pods
+//!    │             └──────► ConfigMap (source functions)
+//!    └───────► Service (leads in-cluster callers to the gateway)
+//! ```
+//!
+//! It never scales: replicas are the gateway's. It deletes only Revisions beyond the history
+//! limit; everything else goes by owner references. At rest it writes nothing.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod admin;
+mod backoff;
+mod cache;
+mod children;
+mod cluster;
+mod context;
+mod controller;
+mod drift;
+mod events;
+mod function;
+mod key;
+mod leader;
+mod metrics;
+mod observed;
+mod operator;
+mod options;
+mod queue;
+pub mod reasons;
+mod revision;
+mod watch;
+mod writes;
+
+pub use operator::{Error, Operator};
+pub use options::{Admin, AdminError, Options, Scheme};

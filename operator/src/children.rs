@@ -1,0 +1,66 @@
+//! What all children have in common: who owns them, and what they are labelled with.
+
+use std::collections::BTreeMap;
+
+use fermata_crds::names;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+
+use crate::function::hash::digest;
+
+/// Annotation that holds a digest of what was applied, so that a field the operator does not want
+/// any more is seen to have gone.
+pub(crate) const APPLIED_ANNOTATION: &str = "fermata.dev/applied";
+
+/// Metadata of a child: in the owner's namespace, controlled by it.
+pub(crate) fn metadata<K: Resource<DynamicType = ()>>(
+    owner: &K,
+    name: &str,
+    labels: BTreeMap<String, String>,
+) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: owner.namespace(),
+        labels: Some(labels),
+        owner_references: Some(vec![owner_reference(owner)]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Deleting the owner waits for no child: nothing needs the owner to wind up.
+fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.name_any(),
+        uid: owner.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+/// Labels of a child of a Function, and of one of its Revisions.
+pub(crate) fn labels(function: &str, revision: Option<&str>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (names::FUNCTION_LABEL.to_owned(), function.to_owned()),
+        (
+            names::MANAGED_BY_LABEL.to_owned(),
+            names::MANAGED_BY.to_owned(),
+        ),
+    ]);
+    if let Some(revision) = revision {
+        labels.insert(names::REVISION_LABEL.to_owned(), revision.to_owned());
+    }
+    labels
+}
+
+/// Adds the digest of the object to it.
+pub(crate) fn sealed<K: Resource + Serialize>(mut object: K) -> K {
+    let value = serde_json::to_value(&object).unwrap_or_default();
+    let digest = digest(&value);
+    object
+        .annotations_mut()
+        .insert(APPLIED_ANNOTATION.to_owned(), digest);
+    object
+}

@@ -1,0 +1,23 @@
+//! What every reconcile works with.
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::{
+    cluster::Cluster, drift::Accepted, events::Announcer, function::Sources, metrics::Metrics,
+    options::Options, revision::Logs, writes::Writes,
+};
+
+/// Shared by the controllers and the watches.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) options: Options,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) writes: Writes,
+    pub(crate) announcer: Announcer,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) sources: Sources,
+    pub(crate) logs: Logs,
+    pub(crate) accepted: Accepted,
+}

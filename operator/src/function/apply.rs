@@ -1,0 +1,144 @@
+//! Step four: the writes. What the API server answers is known to the caches at once.
+
+use std::sync::Arc;
+
+use fermata_crds::Revision;
+use kube::{Resource as _, ResourceExt as _};
+use tracing::info;
+
+use super::{
+    build::{Prepared, ServicePlan},
+    dereference::Seen,
+    revisions::Revisions,
+};
+use crate::{
+    cluster::Origin,
+    context::Context,
+    events::News,
+    observed, reasons,
+    writes::{Conflicts, WriteError},
+};
+
+/// What became of the plan. Only [`apply`] makes one, so that a status rests on what was written.
+pub(crate) struct Applied {
+    pub(crate) revisions: Revisions,
+    pub(crate) current: Option<String>,
+    /// The API server's sentence where it would not have the Revision.
+    pub(crate) revision_refused: Option<String>,
+    pub(crate) service: ServiceOutcome,
+}
+
+/// What became of the Service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum ServiceOutcome {
+    /// It is as it should be.
+    Present,
+    /// The name belongs to somebody else's Service.
+    Foreign,
+    /// The API server will not have it.
+    Refused(String),
+}
+
+/// Carries out the plan: the Revision first, since everything else follows from it.
+pub(crate) async fn apply(
+    prepared: Prepared,
+    seen: &Seen,
+    context: &Context,
+) -> Result<Applied, WriteError> {
+    let Prepared {
+        mut revisions,
+        mut current,
+        create,
+        rescale,
+        service,
+        surplus,
+    } = prepared;
+    let mut revision_refused = None;
+    if let Some(revision) = create {
+        match write(&revision, Conflicts::Refuse, context).await {
+            Ok(revision) => {
+                announce(seen, &revision, context);
+                revisions.put(revision);
+            }
+            Err(error) => {
+                let Some(sentence) = error.refusal() else {
+                    return Err(error);
+                };
+                revision_refused = Some(sentence.to_owned());
+                let status = seen.function.status.as_ref();
+                current = status.and_then(|status| status.latest_created_revision.clone());
+            }
+        }
+    }
+    for revision in rescale {
+        let revision = write(&revision, Conflicts::Take, context).await?;
+        revisions.put(revision);
+    }
+    let service = apply_service(service, context).await?;
+    for revision in surplus {
+        context.writes.delete(&*revision).await?;
+        info!(
+            namespace = revision.namespace(),
+            name = revision.name_any(),
+            "deleted a revision beyond the history limit"
+        );
+    }
+    Ok(Applied {
+        revisions,
+        current,
+        revision_refused,
+        service,
+    })
+}
+
+async fn write(
+    revision: &Revision,
+    conflicts: Conflicts,
+    context: &Context,
+) -> Result<Arc<Revision>, WriteError> {
+    let mut written = context.writes.apply(revision, conflicts).await?;
+    written.managed_fields_mut().clear();
+    if let Some(change) = context.cluster.revisions.remember(written.clone()) {
+        context.cluster.revision_changed(&change, Origin::Own);
+    }
+    Ok(Arc::new(written))
+}
+
+fn announce(seen: &Seen, revision: &Revision, context: &Context) {
+    let name = revision.name_any();
+    info!(
+        namespace = revision.namespace(),
+        function = seen.function.name_any(),
+        revision = name,
+        "made a revision"
+    );
+    let news = News {
+        warning: false,
+        reason: reasons::REVISION_CREATED.to_owned(),
+        action: "Create",
+        note: format!("made {name} from the function's template"),
+    };
+    context
+        .announcer
+        .announce(&seen.function.object_ref(&()), news);
+}
+
+async fn apply_service(plan: ServicePlan, context: &Context) -> Result<ServiceOutcome, WriteError> {
+    let (service, conflicts) = match plan {
+        ServicePlan::Keep => return Ok(ServiceOutcome::Present),
+        ServicePlan::Foreign => return Ok(ServiceOutcome::Foreign),
+        ServicePlan::Create(service) => (service, Conflicts::Refuse),
+        ServicePlan::Repair(service) => (service, Conflicts::Take),
+    };
+    match context.writes.apply(&*service, conflicts).await {
+        Ok(service) => {
+            let service = observed::service::observe(service);
+            context.cluster.services.remember(service);
+            Ok(ServiceOutcome::Present)
+        }
+        Err(error) => match error.refusal() {
+            Some(sentence) => Ok(ServiceOutcome::Refused(sentence.to_owned())),
+            None => Err(error),
+        },
+    }
+}

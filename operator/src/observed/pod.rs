@@ -1,0 +1,245 @@
+//! Pods of Revisions, and what keeps them from working.
+
+use fermata_crds::names;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+
+use super::Observed;
+
+/// Waiting reasons that mean the image cannot be had.
+const IMAGE: [&str; 5] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+];
+
+/// Waiting reasons that mean the container cannot be made.
+const CONTAINER: [&str; 6] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "ContainerCannotRun",
+    "PreCreateHookError",
+    "PostStartHookError",
+];
+
+const CRASH_LOOP: &str = "CrashLoopBackOff";
+
+/// Whether a pod works, and if not, why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PodState {
+    /// The pod's condition Ready.
+    pub(crate) ready: bool,
+    /// What keeps it from working.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// What keeps a pod from working, in the cluster's own words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Trouble {
+    /// The image cannot be had.
+    Image { reason: String, message: String },
+    /// The container cannot be made, such as for a missing Secret.
+    Container { reason: String, message: String },
+    /// A container ends again and again.
+    Crash(Crash),
+    /// No node can take the pod.
+    Unschedulable { message: String },
+    /// The pod was evicted or refused by its node.
+    Failed { reason: String, message: String },
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Crash {
+    pub(crate) container: String,
+    pub(crate) exit_code: i32,
+    /// Such as `OOMKilled`; the plain `Error` says nothing and is left out.
+    pub(crate) reason: Option<String>,
+    /// The container's termination message.
+    pub(crate) message: Option<String>,
+    /// How often the container was started again.
+    pub(crate) restarts: i32,
+    /// The container runs again or is about to, so that its log is the previous one's.
+    pub(crate) previous: bool,
+}
+
+/// A Pod as far as it is known.
+pub(crate) type ObservedPod = Observed<Pod, PodState>;
+
+/// Reduces a Pod.
+pub(crate) fn observe(pod: Pod) -> ObservedPod {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let ready = conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let trouble = if ready { None } else { trouble(&pod) };
+    Observed::new(&pod, PodState { ready, trouble })
+}
+
+fn trouble(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let init = status.init_container_statuses.as_deref();
+    let main = status.container_statuses.as_deref();
+    let containers = init
+        .unwrap_or_default()
+        .iter()
+        .chain(main.unwrap_or_default());
+    if let Some(trouble) = containers.filter_map(container_trouble).next() {
+        return Some(trouble);
+    }
+    let unschedulable = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(condition) = unschedulable {
+        let message = condition.message.clone().unwrap_or_default();
+        return Some(Trouble::Unschedulable { message });
+    }
+    (status.phase.as_deref() == Some("Failed")).then(|| Trouble::Failed {
+        reason: status.reason.clone().unwrap_or_else(|| "Failed".to_owned()),
+        message: status.message.clone().unwrap_or_default(),
+    })
+}
+
+fn container_trouble(status: &ContainerStatus) -> Option<Trouble> {
+    let state = status.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let reason = waiting
+        .and_then(|waiting| waiting.reason.as_deref())
+        .unwrap_or_default();
+    let message = waiting
+        .and_then(|waiting| waiting.message.clone())
+        .unwrap_or_default();
+    if IMAGE.contains(&reason) {
+        let reason = reason.to_owned();
+        return Some(Trouble::Image { reason, message });
+    }
+    if CONTAINER.contains(&reason) {
+        let reason = reason.to_owned();
+        return Some(Trouble::Container { reason, message });
+    }
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    let last = status
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    // A container that ended well and is not the function itself is an init container that is done.
+    let crash = match (ended, last) {
+        (Some(ended), _) if ended.exit_code != 0 || status.name == names::CONTAINER => {
+            crash(status, ended, false)
+        }
+        (None, Some(last)) if reason == CRASH_LOOP || status.restart_count > 0 => {
+            crash(status, last, true)
+        }
+        _ => return None,
+    };
+    Some(Trouble::Crash(crash))
+}
+
+fn crash(status: &ContainerStatus, ended: &ContainerStateTerminated, previous: bool) -> Crash {
+    Crash {
+        container: status.name.clone(),
+        exit_code: ended.exit_code,
+        reason: ended
+            .reason
+            .clone()
+            .filter(|reason| reason != "Error" && reason != "Completed"),
+        message: ended
+            .message
+            .clone()
+            .filter(|message| !message.trim().is_empty()),
+        restarts: status.restart_count,
+        previous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn trouble_of(status: Value) -> Option<Trouble> {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
+        observe(serde_json::from_value(pod).expect("a Pod"))
+            .trouble
+            .clone()
+    }
+
+    fn container(state: Value, last: Value, restarts: i32) -> Value {
+        json!({"containerStatuses": [{
+            "name": "function", "image": "", "imageID": "", "ready": false,
+            "restartCount": restarts, "state": state, "lastState": last,
+        }]})
+    }
+
+    #[test]
+    fn waiting_reasons_become_troubles() {
+        let pull = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
+        assert_eq!(
+            trouble_of(container(pull, json!({}), 0)),
+            Some(Trouble::Image {
+                reason: "ErrImagePull".into(),
+                message: "no such image".into()
+            })
+        );
+        let config = json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"s\" not found"}});
+        assert!(matches!(
+            trouble_of(container(config, json!({}), 0)),
+            Some(Trouble::Container { .. })
+        ));
+        let starting = json!({"waiting": {"reason": "ContainerCreating"}});
+        assert_eq!(trouble_of(container(starting, json!({}), 0)), None);
+    }
+
+    #[test]
+    fn a_crash_is_told_while_the_container_is_down_waits_and_runs_again() {
+        let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let running = json!({"running": {}});
+        for (state, last, restarts, previous) in [
+            (ended.clone(), json!({}), 0, false),
+            (waiting, ended.clone(), 2, true),
+            (running, ended, 2, true),
+        ] {
+            let Some(Trouble::Crash(crash)) = trouble_of(container(state, last, restarts)) else {
+                panic!("no crash");
+            };
+            assert_eq!((crash.exit_code, crash.previous), (1, previous));
+            assert_eq!(crash.reason, None);
+        }
+    }
+
+    #[test]
+    fn a_ready_pod_has_no_trouble_whatever_came_before() {
+        let mut status = container(
+            json!({"running": {}}),
+            json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            3,
+        );
+        status["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+        assert_eq!(trouble_of(status), None);
+    }
+
+    #[test]
+    fn pods_that_no_node_takes_or_keeps_say_why() {
+        let status = json!({"phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu.",
+        }]});
+        assert!(
+            matches!(trouble_of(status), Some(Trouble::Unschedulable { message }) if message.contains("cpu"))
+        );
+        let status = json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"});
+        assert!(
+            matches!(trouble_of(status), Some(Trouble::Failed { reason, .. }) if reason == "Evicted")
+        );
+    }
+}

@@ -1,0 +1,373 @@
+//! Puts the parts together and runs them.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use fermata_crds::{Function, Revision, Runtime, names};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Service},
+};
+use kube::{
+    Client, Resource, ResourceExt as _,
+    runtime::{
+        reflector::Lookup,
+        watcher::{self, Event},
+    },
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info, info_span};
+
+use crate::{
+    admin,
+    cache::{Cache, Change},
+    cluster::{Cluster, Origin},
+    context::Context,
+    controller::Work,
+    drift::Accepted,
+    events, function,
+    function::Sources,
+    key::Key,
+    leader::{Claim, Elector, LeadershipLost},
+    metrics::{Controller, Metrics},
+    observed,
+    options::{Admin, Options},
+    revision,
+    revision::Logs,
+    watch::{self, Told},
+    writes::Writes,
+};
+
+/// The operator: watches Functions and makes of them what the cluster runs.
+///
+/// Everything it knows of Kubernetes goes through the client it is given.
+pub struct Operator {
+    client: Client,
+    options: Options,
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address of the admin server cannot be used.
+    #[error("cannot listen on {address} for the admin server; choose another with --admin, or off")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another replica may lead now. Start the operator again.
+    #[error("the operator no longer leads and stops; start it again")]
+    LeadershipLost(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A part ended that should not.
+    #[error("a part of the operator broke down: {0}")]
+    Broken(&'static str),
+}
+
+/// What a task of the operator ended with.
+enum Ended {
+    Controllers,
+    Watch,
+    Admin,
+    Events,
+    Lease(Result<(), LeadershipLost>),
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// An operator that will work through the client. It needs the rights of the ClusterRole in
+    /// the Helm chart.
+    #[must_use]
+    pub fn new(client: Client, options: Options) -> Self {
+        Self { client, options }
+    }
+
+    /// Runs until the shutdown, and then until the reconciles that are running are finished.
+    ///
+    /// Waits for the CustomResourceDefinitions if they are not installed yet, for the API server
+    /// if it cannot be reached, and with leader election for the Lease.
+    ///
+    /// # Errors
+    ///
+    /// When the admin address cannot be used, and when the Lease is lost: then nothing is written
+    /// any more, and the process should be started again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops everything at once; what was being written may or may not be
+    /// written. Starting again picks everything up.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let metrics = Arc::new(Metrics::new());
+        let ready = admin::Ready::default();
+        let listener = match self.options.admin {
+            Admin::Off => None,
+            Admin::At(address) => Some(
+                admin::bind(address)
+                    .await
+                    .map_err(|source| Error::Admin { address, source })?,
+            ),
+        };
+        let stop = shutdown.child_token();
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = listener {
+            let (metrics, ready, stop) = (metrics.clone(), ready.clone(), stop.clone());
+            tasks.spawn(async move {
+                admin::serve(listener, metrics, ready, &stop).await;
+                Ended::Admin
+            });
+        }
+        let mut claim = self.claim(&mut tasks, &stop);
+        let context = self.context(&claim, &metrics, &mut tasks, &stop);
+        spawn_watches(&context, &mut tasks, &stop);
+
+        let work = {
+            let (context, stop) = (context.clone(), stop.clone());
+            async move {
+                let started = async {
+                    context.cluster.ready().await;
+                    ready.store(true, Ordering::Relaxed);
+                    info!("everything is listed");
+                    claim.held().await;
+                    context.metrics.leads(true);
+                };
+                if stop.run_until_cancelled(started).await.is_some() {
+                    context.cluster.reconcile_all();
+                    run_controllers(context, stop).await;
+                }
+                Ended::Controllers
+            }
+        };
+        tasks.spawn(work);
+        let result = supervise(&mut tasks, &shutdown, &stop).await;
+        metrics.leads(false);
+        result
+    }
+
+    fn claim(&self, tasks: &mut JoinSet<Ended>, stop: &CancellationToken) -> Claim {
+        if !self.options.leader_elect {
+            return Claim::always();
+        }
+        let (elector, claim) = Elector::new(
+            self.client.clone(),
+            &self.options.lease_namespace,
+            self.options.identity(),
+        );
+        let stop = stop.clone();
+        tasks.spawn(async move { Ended::Lease(elector.run(&stop).await) });
+        claim
+    }
+
+    fn context(
+        &self,
+        claim: &Claim,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<Ended>,
+        stop: &CancellationToken,
+    ) -> Arc<Context> {
+        let (announcer, scribe) = events::channel(
+            self.client.clone(),
+            self.options.identity(),
+            claim.clone(),
+            metrics.clone(),
+        );
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            scribe.run(&stop).await;
+            Ended::Events
+        });
+        Arc::new(Context {
+            client: self.client.clone(),
+            options: self.options.clone(),
+            cluster: Arc::new(Cluster::new()),
+            writes: Writes::new(self.client.clone(), claim.clone(), metrics.clone()),
+            announcer,
+            metrics: metrics.clone(),
+            sources: Sources::default(),
+            logs: Logs::default(),
+            accepted: Accepted::default(),
+        })
+    }
+}
+
+/// Waits for the end. The first part that ends takes the others with it.
+async fn supervise(
+    tasks: &mut JoinSet<Ended>,
+    shutdown: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let mut result = Ok(());
+    while let Some(joined) = tasks.join_next().await {
+        let asked = shutdown.is_cancelled() || stop.is_cancelled();
+        let error = match joined {
+            Ok(Ended::Lease(Err(lost))) => Some(Error::LeadershipLost(Box::new(lost))),
+            Ok(_) if asked => None,
+            Ok(Ended::Controllers) => Some(Error::Broken("the controllers")),
+            Ok(Ended::Watch) => Some(Error::Broken("a watch")),
+            Ok(Ended::Admin) => Some(Error::Broken("the admin server")),
+            Ok(Ended::Events) => Some(Error::Broken("the events")),
+            Ok(Ended::Lease(Ok(()))) => Some(Error::Broken("the election")),
+            Err(error) if error.is_panic() => Some(Error::Broken("a task, by a panic")),
+            Err(_) => None,
+        };
+        if let (Some(error), true) = (error, result.is_ok()) {
+            result = Err(error);
+        }
+        stop.cancel();
+    }
+    result
+}
+
+async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
+    let functions = Work {
+        name: Controller::function,
+        store: context.cluster.functions.store(),
+        queue: context.cluster.function_queue.clone(),
+        context: context.clone(),
+        reconcile: |function, context| {
+            Box::pin(async move { function::reconcile(function, &context).await })
+        },
+    };
+    let revisions = Work {
+        name: Controller::revision,
+        store: context.cluster.revisions.store(),
+        queue: context.cluster.revision_queue.clone(),
+        context,
+        reconcile: |revision, context| {
+            Box::pin(async move { revision::reconcile(revision, &context).await })
+        },
+    };
+    tokio::join!(functions.run(stop.clone()), revisions.run(stop));
+}
+
+fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &CancellationToken) {
+    let ours = watcher::Config::default().labels(names::FUNCTION_LABEL);
+    let all = watcher::Config::default();
+    let mut spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, kind| {
+        let stop = stop.clone();
+        let work = async move {
+            stop.run_until_cancelled(work).await;
+            Ended::Watch
+        };
+        tasks.spawn(work.instrument(info_span!("watch", kind)));
+    };
+    /// A watch that reduces what it sees, and tells one cache.
+    macro_rules! watch {
+        ($kind:ty, $config:expr, $cache:ident, $reduce:expr, $changed:expr) => {{
+            let (context, config) = (context.clone(), $config);
+            let work = async move {
+                let sink = |told: Told<$kind>| {
+                    let changes = take(&context.cluster.$cache, told, $reduce);
+                    let changed: fn(&Context, &Change<_>) = $changed;
+                    for change in changes {
+                        changed(&context, &change);
+                    }
+                };
+                let client = context.client.clone();
+                watch::objects::<$kind>(client, config, &context.metrics, sink).await;
+            };
+            spawn(Box::pin(work), stringify!($kind));
+        }};
+    }
+    watch!(
+        Function,
+        all.clone(),
+        functions,
+        without_managers,
+        |context, change| {
+            if let (None, Some(gone)) = (&change.new, &change.old) {
+                context.sources.forget(&Key::of(&**gone));
+            }
+            context.cluster.function_changed(change, Origin::Watch);
+        }
+    );
+    watch!(
+        Revision,
+        all.clone(),
+        revisions,
+        without_managers,
+        |context, change| {
+            if let (None, Some(gone)) = (&change.new, &change.old) {
+                let key = Key::of(&**gone);
+                context.logs.forget(&key);
+                context.accepted.forget(&key);
+            }
+            context.cluster.revision_changed(change, Origin::Watch);
+        }
+    );
+    watch!(
+        Runtime,
+        all.clone(),
+        runtimes,
+        without_managers,
+        |context, change| {
+            context.cluster.runtime_changed(change);
+        }
+    );
+    watch!(
+        Deployment,
+        ours.clone(),
+        deployments,
+        observed::deployment::observe,
+        |context, change| {
+            context.cluster.deployment_changed(change);
+        }
+    );
+    watch!(
+        Pod,
+        ours,
+        pods,
+        observed::pod::observe,
+        |context, change| {
+            context.cluster.pod_changed(change);
+        }
+    );
+    watch!(
+        Service,
+        all,
+        services,
+        observed::service::observe,
+        |context, change| {
+            context.cluster.service_changed(change);
+        }
+    );
+    let context = context.clone();
+    let work = async move {
+        let sink = |told| {
+            let observe = observed::config_map::observe;
+            for change in take(&context.cluster.config_maps, told, observe) {
+                context.cluster.config_map_changed(&change);
+            }
+        };
+        let client = context.client.clone();
+        watch::metadata::<ConfigMap>(client, &context.metrics, sink).await;
+    };
+    spawn(Box::pin(work), "ConfigMap");
+}
+
+/// Puts into a cache what a watch told.
+fn take<K, O>(cache: &Cache<O>, told: Told<K>, reduce: fn(K) -> O) -> Vec<Change<O>>
+where
+    O: Lookup<DynamicType = ()> + Clone + 'static,
+{
+    let event = match told {
+        Told::Gone { key, uid } => return cache.forget(&key, &uid).into_iter().collect(),
+        Told::Event(Event::Init) => Event::Init,
+        Told::Event(Event::InitDone) => Event::InitDone,
+        Told::Event(Event::InitApply(object)) => Event::InitApply(reduce(object)),
+        Told::Event(Event::Apply(object)) => Event::Apply(reduce(object)),
+        Told::Event(Event::Delete(object)) => Event::Delete(reduce(object)),
+    };
+    cache.observe(event)
+}
+
+/// Who set which field of Fermata's own objects is never looked at.
+fn without_managers<K: Resource>(mut object: K) -> K {
+    object.managed_fields_mut().clear();
+    object
+}

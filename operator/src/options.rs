@@ -1,0 +1,204 @@
+//! What can be set from outside.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use clap::{Args, ValueEnum};
+
+/// Settings of the operator.
+///
+/// [`Options::default`] is for use inside another program: the values of the command line, but
+/// without leader election and without the admin server.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Work only while holding a Lease, so that several replicas can run.
+    #[arg(long, env = "FERMATA_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub leader_elect: bool,
+
+    /// Namespace of the Lease.
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "fermata-system",
+        value_name = "NAMESPACE"
+    )]
+    pub lease_namespace: String,
+
+    /// Name of this replica, in the Lease and in events. Default: the host name, which is the pod's
+    /// name, and the process id.
+    #[arg(long, env = "FERMATA_IDENTITY", value_name = "NAME")]
+    pub identity: Option<String>,
+
+    /// Address of /metrics, /livez and /readyz, or "off".
+    #[arg(
+        long,
+        env = "FERMATA_OPERATOR_ADMIN",
+        default_value = "0.0.0.0:9091",
+        value_name = "ADDRESS"
+    )]
+    pub admin: Admin,
+
+    /// DNS name of the gateway's Service, to which in-cluster callers of a function are led.
+    #[arg(long, env = "FERMATA_GATEWAY_SERVICE", default_value = DEFAULT_GATEWAY_SERVICE, value_name = "HOST")]
+    pub gateway_service: String,
+
+    /// The domain functions are reached under: NAME.NAMESPACE.DOMAIN.
+    #[arg(
+        long,
+        env = "FERMATA_DOMAIN",
+        default_value = "localhost",
+        value_name = "DOMAIN"
+    )]
+    pub domain: String,
+
+    /// Scheme of the functions' URLs: https where something before the gateway ends TLS.
+    #[arg(long, env = "FERMATA_URL_SCHEME", value_enum, default_value_t = Scheme::Http)]
+    pub url_scheme: Scheme,
+
+    /// Port in the functions' URLs. Default: none, the scheme's own.
+    #[arg(long, env = "FERMATA_URL_PORT", value_name = "PORT")]
+    pub url_port: Option<u16>,
+
+    /// DNS domain of the cluster.
+    #[arg(
+        long,
+        env = "FERMATA_CLUSTER_DOMAIN",
+        default_value = "cluster.local",
+        value_name = "DOMAIN"
+    )]
+    pub cluster_domain: String,
+
+    /// Functions, and Revisions, that are reconciled at once.
+    #[arg(long, env = "FERMATA_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
+    pub concurrency: u16,
+}
+
+const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway.fermata-system.svc.cluster.local";
+const DEFAULT_CONCURRENCY: u16 = 16;
+
+/// Where the admin server listens.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Admin {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
+
+/// Scheme of a URL.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Scheme {
+    /// Plain HTTP.
+    #[default]
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// An admin address that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither an address such as 0.0.0.0:9091 nor \"off\"")]
+pub struct AdminError(String);
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            leader_elect: false,
+            lease_namespace: "fermata-system".to_owned(),
+            identity: None,
+            admin: Admin::Off,
+            gateway_service: DEFAULT_GATEWAY_SERVICE.to_owned(),
+            domain: "localhost".to_owned(),
+            url_scheme: Scheme::Http,
+            url_port: None,
+            cluster_domain: "cluster.local".to_owned(),
+            concurrency: DEFAULT_CONCURRENCY,
+        }
+    }
+}
+
+impl Options {
+    /// Name of this replica.
+    pub(crate) fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            let host = std::env::var("HOSTNAME").ok();
+            let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+            let host = host.unwrap_or_default();
+            match host.trim() {
+                "" => format!("fermata-operator-{}", std::process::id()),
+                host => format!("{host}-{}", std::process::id()),
+            }
+        })
+    }
+}
+
+// === impl Admin ===
+
+impl FromStr for Admin {
+    type Err = AdminError;
+
+    fn from_str(text: &str) -> Result<Self, AdminError> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address
+                .parse()
+                .map(Self::At)
+                .map_err(|_| AdminError(address.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => formatter.write_str("off"),
+            Self::At(address) => address.fmt(formatter),
+        }
+    }
+}
+
+// === impl Scheme ===
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_a_way_out() {
+        for (arguments, sentence) in [
+            (["x", "--admin", "here"], "neither an address"),
+            (["x", "--concurrency", "0"], "1..=1000"),
+            (["x", "--url-scheme", "ftp"], "possible values"),
+        ] {
+            let error = Cli::try_parse_from(arguments).err().expect("an error");
+            assert!(error.to_string().contains(sentence), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_admin_server_can_be_switched_off() {
+        let cli = Cli::try_parse_from(["x", "--admin", "off", "--leader-elect", "false"]);
+        let options = cli.expect("options").options;
+        assert_eq!(options.admin, Admin::Off);
+        assert!(!options.leader_elect);
+    }
+}

@@ -1,0 +1,82 @@
+//! Reasons of conditions and events: one word for machines; the message is for people.
+
+/// Everything is as it should be.
+pub const READY: &str = "Ready";
+
+/// A new Revision is starting for the first time.
+pub const DEPLOYING: &str = "Deploying";
+
+/// Replicas are running.
+pub const RUNNING: &str = "Running";
+
+/// Replicas are wanted and none is ready yet.
+pub const STARTING: &str = "Starting";
+
+/// No replica runs, because nobody calls.
+pub const AT_ZERO: &str = "AtZero";
+
+/// Hosts and paths lead to the function.
+pub const ROUTED: &str = "Routed";
+
+/// No Revision has been ready, so that there is nothing to route to.
+pub const NO_TRAFFIC: &str = "NoTraffic";
+
+/// The Function's spec cannot work as it is.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+
+/// The Runtime the Function names does not exist.
+pub const RUNTIME_NOT_FOUND: &str = "RuntimeNotFound";
+
+/// The ConfigMap with the source does not exist.
+pub const SOURCE_NOT_FOUND: &str = "SourceNotFound";
+
+/// The ConfigMap with the source cannot be used.
+pub const INVALID_SOURCE: &str = "InvalidSource";
+
+/// Another, older Function has a host or path this one asks for.
+pub const ROUTE_CONFLICT: &str = "RouteConflict";
+
+/// A Service with the Function's name belongs to somebody else.
+pub const SERVICE_CONFLICT: &str = "ServiceConflict";
+
+/// A Deployment with the Revision's name belongs to somebody else.
+pub const DEPLOYMENT_CONFLICT: &str = "DeploymentConflict";
+
+/// A ConfigMap with the Revision's name belongs to somebody else.
+pub const CONFIG_MAP_CONFLICT: &str = "ConfigMapConflict";
+
+/// The API server will not have an object as it is.
+pub const REFUSED: &str = "Refused";
+
+/// A quota of the namespace is used up.
+pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+
+/// Pods may not be made, for another reason than a quota.
+pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// The image cannot be had.
+pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+
+/// The container cannot be made, such as for a missing Secret.
+pub const CONTAINER_FAILED: &str = "ContainerFailed";
+
+/// The function ends again and again.
+pub const CRASH_LOOP: &str = "CrashLoop";
+
+/// No node has room for the pods.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
+
+/// A node evicted or refused the pods.
+pub const POD_FAILED: &str = "PodFailed";
+
+/// The pods run but do not become ready.
+pub const NOT_READY_IN_TIME: &str = "NotReadyInTime";
+
+/// Event: a new Revision was made.
+pub const REVISION_CREATED: &str = "RevisionCreated";
+
+/// Event: the newest Revision works.
+pub const REVISION_READY: &str = "RevisionReady";
+
+/// Event: the requests go to another Revision.
+pub const TRAFFIC_MOVED: &str = "TrafficMoved";

@@ -1,0 +1,167 @@
+//! The controller of Revisions: from a Revision to its Deployment, the ConfigMap with its source,
+//! and its status.
+//!
+//! The same five steps as for a Function; there is nothing left to validate, since a Revision is
+//! made of what was validated.
+
+mod apply;
+pub(crate) mod build;
+mod dereference;
+mod diagnose;
+mod logs;
+pub(crate) mod start;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use fermata_crds::{Revision, RevisionStatus, conditions};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+
+pub(crate) use logs::Logs;
+
+use self::{
+    apply::{Applied, ApplyError},
+    build::overlay::OverlayError,
+    dereference::Seen,
+    diagnose::Failure as Trouble,
+};
+use crate::{
+    cluster::Origin,
+    context::Context,
+    controller::{Failure, Reconciled},
+    key::Key,
+    metrics::Outcome,
+    writes::WriteError,
+};
+
+/// How soon a child that could not be made is tried again when nothing is seen to change.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+
+/// How long "it is starting" may wait, so that a quick start is told in one write.
+const FIRST_STATUS_DELAY: Duration = Duration::from_secs(2);
+
+/// Why a Revision could not be reconciled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Its pod template cannot be built any more.
+    #[error("cannot build the revision's pod template")]
+    Build(#[source] OverlayError),
+    /// A child cannot be brought to where it should be.
+    #[error("cannot bring the revision's children to where they should be")]
+    Apply(#[source] ApplyError),
+    /// The status cannot be written.
+    #[error("cannot write the revision's status")]
+    Status(#[source] WriteError),
+}
+
+impl Failure for Error {
+    fn is_routine(&self) -> bool {
+        match self {
+            Self::Build(_) | Self::Apply(ApplyError::Read { .. }) => false,
+            Self::Apply(ApplyError::Write(error)) | Self::Status(error) => error.is_routine(),
+        }
+    }
+}
+
+/// Brings a Revision to where its spec wants it.
+pub(crate) async fn reconcile(
+    revision: Arc<Revision>,
+    context: &Context,
+) -> Result<Reconciled, Error> {
+    if revision.metadata.deletion_timestamp.is_some() {
+        // Its children go by their owner references.
+        return Ok(Reconciled::done());
+    }
+    let seen = dereference::dereference(revision, &context.cluster);
+    if !may_have_children(&seen) {
+        return Ok(Reconciled::done());
+    }
+    let desired = build::build(&seen.revision).map_err(Error::Build)?;
+    let applied = apply::apply(desired, &seen, context)
+        .await
+        .map_err(Error::Apply)?;
+    let trouble = trouble(&seen, &applied, context).await;
+    let delayed = write_status(&seen, &applied, trouble.as_ref(), context).await?;
+    let retry = applied.failure.as_ref().map(|_| REFUSED_RETRY);
+    Ok(Reconciled {
+        outcome: if applied.failure.is_some() {
+            Outcome::rejected
+        } else {
+            Outcome::ok
+        },
+        action: [retry, delayed]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or_else(Action::await_change, Action::requeue),
+    })
+}
+
+/// A Revision has children from when the Function's status names it, or at once if it starts with
+/// no replicas. It keeps them until it is deleted.
+fn may_have_children(seen: &Seen) -> bool {
+    let Some(function) = &seen.function else {
+        return false;
+    };
+    seen.deployment.is_some()
+        || start::is_named(function, &seen.revision)
+        || start::replicas_of(&seen.revision, seen.serving_ready) == 0
+}
+
+/// What the cluster says against the Revision's replicas.
+async fn trouble(seen: &Seen, applied: &Applied, context: &Context) -> Option<Trouble> {
+    let deployment = applied.deployment.as_deref()?;
+    if deployment.wanted == 0 {
+        return None;
+    }
+    let crashed = diagnose::crashed(&seen.pods);
+    let log = match &crashed {
+        // What the container says itself goes before its log.
+        Some(crashed) if crashed.crash.message.is_none() => {
+            let key = Key::of(&*seen.revision);
+            context.logs.last_line(&key, crashed, &context.client).await
+        }
+        _ => None,
+    };
+    let status = seen.revision.status.as_ref();
+    let previous =
+        status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    diagnose::diagnose(deployment, &seen.pods, log.as_deref(), previous)
+}
+
+/// Writes the status if it says something new. Returns when to look again if it may wait.
+async fn write_status(
+    seen: &Seen,
+    applied: &Applied,
+    trouble: Option<&Trouble>,
+    context: &Context,
+) -> Result<Option<Duration>, Error> {
+    let now = Timestamp::now();
+    let new = status::status(seen, applied, trouble, now);
+    if seen.revision.status.as_ref() == Some(&new) {
+        return Ok(None);
+    }
+    if may_wait(&seen.revision, &new, now) {
+        return Ok(Some(FIRST_STATUS_DELAY));
+    }
+    let written = context.writes.apply_status(&*seen.revision, &new).await;
+    let mut written = match written {
+        Ok(written) => written,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(Error::Status(error)),
+    };
+    written.managed_fields_mut().clear();
+    if let Some(change) = context.cluster.revisions.remember(written) {
+        context.cluster.revision_changed(&change, Origin::Own);
+    }
+    Ok(None)
+}
+
+fn may_wait(revision: &Revision, new: &RevisionStatus, now: Timestamp) -> bool {
+    let young = revision
+        .creation_timestamp()
+        .is_some_and(|created| now.duration_since(created.0).unsigned_abs() < FIRST_STATUS_DELAY);
+    revision.status.is_none() && young && status::is_transient(new)
+}

@@ -1,0 +1,235 @@
+//! Step four: the writes. Nothing that belongs to somebody else is touched.
+
+use fermata_crds::Revision;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::{
+    Api, ResourceExt as _,
+    core::{PartialObjectMeta, PartialObjectMetaExt as _},
+};
+
+use super::{build::Desired, dereference::Seen, diagnose::Failure, start};
+use crate::{
+    children::APPLIED_ANNOTATION,
+    context::Context,
+    key::Key,
+    observed::{self, deployment::ObservedDeployment},
+    reasons,
+    writes::{Conflicts, WriteError},
+};
+
+/// Why the children could not be brought to where they should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The API server cannot be read.
+    #[error("cannot look for a Deployment named {name}")]
+    Read {
+        /// Name of the Deployment.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A child cannot be written.
+    #[error("cannot write a child")]
+    Write(#[from] WriteError),
+}
+
+/// What became of the children.
+pub(crate) struct Applied {
+    /// The Deployment as it is now; none while there is to be none.
+    pub(crate) deployment: Option<std::sync::Arc<ObservedDeployment>>,
+    /// Why a child is not there.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Brings the children to where they should be: first the source, which the pods mount, then the
+/// Deployment.
+pub(crate) async fn apply(
+    desired: Desired,
+    seen: &Seen,
+    context: &Context,
+) -> Result<Applied, ApplyError> {
+    let Desired {
+        config_map,
+        deployment,
+    } = desired;
+    let outcome = match config_map {
+        Some(config_map) => apply_config_map(config_map, seen, context).await,
+        None => Ok(()),
+    };
+    let outcome = match outcome {
+        Ok(()) => apply_deployment(deployment, seen, context).await,
+        Err(obstacle) => Err(obstacle),
+    };
+    let failure = match outcome {
+        Ok(()) => None,
+        Err(Obstacle::Failure(failure)) => Some(failure),
+        Err(Obstacle::Error(error)) => return Err(error),
+    };
+    let key = Key::of(&*seen.revision);
+    let deployment = context.cluster.deployments.get(&key);
+    Ok(Applied {
+        deployment: deployment.filter(|deployment| owns(&seen.revision, deployment)),
+        failure,
+    })
+}
+
+/// What stands in the way of a child: something to tell the user, or something to try again.
+enum Obstacle {
+    Failure(Failure),
+    Error(ApplyError),
+}
+
+async fn apply_config_map(
+    config_map: ConfigMap,
+    seen: &Seen,
+    context: &Context,
+) -> Result<(), Obstacle> {
+    let uid = seen.revision.uid().unwrap_or_default();
+    match &seen.config_map {
+        Some(live) if !live.is_controlled_by(&uid) => {
+            return Err(foreign(
+                "ConfigMap",
+                reasons::CONFIG_MAP_CONFLICT,
+                &live.name,
+            ));
+        }
+        // Its content never changes, so that only the labels can have.
+        Some(live)
+            if live.deleting || Some(&live.labels) == config_map.metadata.labels.as_ref() =>
+        {
+            return Ok(());
+        }
+        _ => {}
+    }
+    let conflicts = if seen.config_map.is_some() {
+        Conflicts::Take
+    } else {
+        Conflicts::Refuse
+    };
+    let written = context.writes.apply(&config_map, conflicts).await?;
+    let metadata: PartialObjectMeta<ConfigMap> = written.metadata.into_request_partial();
+    let written = observed::config_map::observe(metadata);
+    context.cluster.config_maps.remember(written);
+    Ok(())
+}
+
+async fn apply_deployment(
+    mut deployment: Deployment,
+    seen: &Seen,
+    context: &Context,
+) -> Result<(), Obstacle> {
+    let key = Key::of(&*seen.revision);
+    let live = match &seen.deployment {
+        Some(live) => Some(live.clone()),
+        // The watch sees only what carries our labels. One that lacks them may be somebody else's,
+        // or our own without them.
+        None => unlabelled(&key, context).await?.map(std::sync::Arc::new),
+    };
+    let digest = digest_of(&deployment);
+    let conflicts = match &live {
+        None => {
+            let replicas = start::replicas_of(&seen.revision, seen.serving_ready);
+            set_replicas(&mut deployment, replicas);
+            Conflicts::Refuse
+        }
+        Some(live) if !owns(&seen.revision, live) => {
+            return Err(foreign(
+                "Deployment",
+                reasons::DEPLOYMENT_CONFLICT,
+                &live.name,
+            ));
+        }
+        Some(live)
+            if live.deleting
+                || live.live.holds(&deployment)
+                || context.accepted.covers(&key, &digest, &live.live) =>
+        {
+            return Ok(());
+        }
+        Some(live) => {
+            keep_replicas(&mut deployment, live);
+            Conflicts::Take
+        }
+    };
+    let wanted = deployment.clone();
+    let written = context.writes.apply(&deployment, conflicts).await?;
+    let written = observed::deployment::observe(written);
+    if written.live.holds(&wanted) {
+        context.accepted.forget(&key);
+    } else {
+        context.accepted.record(&key, &digest, &written.live);
+    }
+    context.cluster.deployments.remember(written);
+    Ok(())
+}
+
+async fn unlabelled(key: &Key, context: &Context) -> Result<Option<ObservedDeployment>, Obstacle> {
+    let api: Api<Deployment> = Api::namespaced(context.client.clone(), &key.namespace);
+    let found = api.get_opt(&key.name).await.map_err(|source| {
+        Obstacle::Error(ApplyError::Read {
+            name: key.name.clone(),
+            source: Box::new(source),
+        })
+    })?;
+    Ok(found.map(observed::deployment::observe))
+}
+
+/// The replicas belong to whoever scales. Until somebody does, leaving them out of an apply would
+/// take them away, so they are sent as they are, together with the version they were read at: if
+/// somebody scales in between, the apply is refused instead of undoing it.
+fn keep_replicas(deployment: &mut Deployment, live: &ObservedDeployment) {
+    deployment.metadata.uid = Some(live.uid.clone());
+    if !live.scaled_by_others {
+        set_replicas(deployment, live.wanted);
+        deployment.metadata.resource_version = Some(live.resource_version.clone());
+    }
+}
+
+fn set_replicas(deployment: &mut Deployment, replicas: i32) {
+    if let Some(spec) = &mut deployment.spec {
+        spec.replicas = Some(replicas);
+    }
+}
+
+fn digest_of(deployment: &Deployment) -> String {
+    let annotations = deployment.annotations();
+    annotations
+        .get(APPLIED_ANNOTATION)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn owns(revision: &Revision, deployment: &ObservedDeployment) -> bool {
+    deployment.is_controlled_by(&revision.uid().unwrap_or_default())
+}
+
+fn foreign(kind: &str, reason: &'static str, name: &str) -> Obstacle {
+    Obstacle::Failure(Failure {
+        reason,
+        message: format!(
+            "a {kind} named {name} is there already and is not this Revision's; delete or rename it"
+        ),
+        capacity: false,
+    })
+}
+
+// === impl Obstacle ===
+
+impl From<WriteError> for Obstacle {
+    fn from(error: WriteError) -> Self {
+        let Some(sentence) = error.refusal() else {
+            return Self::Error(error.into());
+        };
+        let reason = if sentence.contains("exceeded quota") {
+            reasons::QUOTA_EXCEEDED
+        } else {
+            reasons::REFUSED
+        };
+        Self::Failure(Failure {
+            reason,
+            message: sentence.to_owned(),
+            capacity: false,
+        })
+    }
+}

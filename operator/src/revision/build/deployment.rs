@@ -1,0 +1,44 @@
+//! The Deployment of a Revision.
+
+use std::collections::BTreeMap;
+
+use fermata_crds::{Revision, names};
+use k8s_openapi::{
+    api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use kube::ResourceExt as _;
+
+use super::{overlay::OverlayError, pod};
+use crate::children;
+
+/// The Deployment, without its replicas.
+pub(crate) fn build(revision: &Revision) -> Result<Deployment, OverlayError> {
+    let name = revision.name_any();
+    let selector = BTreeMap::from([(names::REVISION_LABEL.to_owned(), name.clone())]);
+    let labels = children::labels(&revision.spec.function_name, Some(&name));
+    let deployment = Deployment {
+        metadata: children::metadata(revision, &name, labels),
+        spec: Some(DeploymentSpec {
+            selector: LabelSelector {
+                match_labels: Some(selector),
+                match_expressions: None,
+            },
+            // The template changes only with a release of the operator. Then no replica goes
+            // before another one has taken its place.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".to_owned())),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            // Revisions are the history that counts.
+            revision_history_limit: Some(1),
+            template: pod::build(revision)?,
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    };
+    Ok(children::sealed(deployment))
+}

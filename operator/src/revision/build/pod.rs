@@ -1,0 +1,157 @@
+//! The pod of a function: one container that listens on a port named http.
+
+use fermata_crds::{Revision, Template, names};
+use k8s_openapi::{
+    api::core::v1::{
+        ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler, PodSpec,
+        PodTemplateSpec, Probe, SleepAction, TCPSocketAction, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use kube::ResourceExt as _;
+
+use super::{
+    env,
+    overlay::{Overlay, OverlayError},
+    security,
+};
+use crate::children;
+
+/// How long a pod that was told to go still takes requests, in seconds, so that the gateways have
+/// stopped sending by then.
+const PRE_STOP_SECONDS: u16 = 5;
+
+/// The pod template, with the user's own merged over it.
+pub(crate) fn build(revision: &Revision) -> Result<PodTemplateSpec, OverlayError> {
+    let template = &revision.spec.template;
+    let name = revision.name_any();
+    let mut labels = children::labels(&revision.spec.function_name, Some(&name));
+    labels.insert(
+        "app.kubernetes.io/name".to_owned(),
+        revision.spec.function_name.clone(),
+    );
+    let pod = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec(revision)),
+    };
+    match &template.pod_template {
+        Some(overlay) => Overlay::parse(overlay, template.port())?.over(&pod),
+        None => Ok(pod),
+    }
+}
+
+fn spec(revision: &Revision) -> PodSpec {
+    let template = &revision.spec.template;
+    let security_options = template.security();
+    let mut volumes = template.volumes.clone().unwrap_or_default();
+    if template.source.is_some() {
+        volumes.push(source_volume(&revision.name_any()));
+    }
+    PodSpec {
+        containers: vec![container(revision)],
+        volumes: (!volumes.is_empty()).then_some(volumes),
+        service_account_name: template.service_account_name.clone(),
+        automount_service_account_token: Some(template.service_account_name.is_some()),
+        // They cost each start time that grows with the number of Services, and nobody reads them.
+        enable_service_links: Some(false),
+        image_pull_secrets: template.image_pull_secrets.clone(),
+        security_context: Some(security::pod(template)),
+        runtime_class_name: security_options.runtime_class_name,
+        host_users: security_options.host_users,
+        termination_grace_period_seconds: Some(grace_period_seconds(template)),
+        ..PodSpec::default()
+    }
+}
+
+fn container(revision: &Revision) -> Container {
+    let template = &revision.spec.template;
+    let runtime = revision.spec.runtime.as_ref();
+    let mut mounts = template.volume_mounts.clone().unwrap_or_default();
+    let source = template.source.is_some();
+    if source {
+        mounts.push(VolumeMount {
+            name: names::SOURCE_VOLUME.to_owned(),
+            mount_path: names::SOURCE_PATH.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+    }
+    Container {
+        name: names::CONTAINER.to_owned(),
+        image: runtime
+            .map(|runtime| runtime.image.clone())
+            .or_else(|| template.image.clone()),
+        command: runtime
+            .map(|runtime| runtime.command.clone())
+            .or_else(|| template.command.clone()),
+        args: template.args.clone(),
+        env: Some(env::build(revision)),
+        env_from: template.env_from.clone(),
+        image_pull_policy: template.image_pull_policy.clone(),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction {
+                    seconds: PRE_STOP_SECONDS.into(),
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        liveness_probe: template.liveness_probe.clone(),
+        ports: Some(vec![ContainerPort {
+            name: Some(names::PORT_NAME.to_owned()),
+            container_port: template.port().into(),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        readiness_probe: Some(readiness_probe(template)),
+        resources: template.resources.clone(),
+        security_context: security::container(template),
+        startup_probe: template.startup_probe.clone(),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
+        working_dir: if source {
+            Some(names::SOURCE_PATH.to_owned())
+        } else {
+            template.working_dir.clone()
+        },
+        ..Container::default()
+    }
+}
+
+/// The function's own probe, or that its port accepts a connection. Kubernetes would probe every
+/// ten seconds; a new Revision should not wait that long for its first request.
+fn readiness_probe(template: &Template) -> Probe {
+    let given = template.readiness_probe.clone();
+    let mut probe = given.unwrap_or_else(|| Probe {
+        tcp_socket: Some(TCPSocketAction {
+            host: None,
+            port: IntOrString::String(names::PORT_NAME.to_owned()),
+        }),
+        ..Probe::default()
+    });
+    probe.period_seconds.get_or_insert(1);
+    probe
+}
+
+fn source_volume(config_map: &str) -> Volume {
+    Volume {
+        name: names::SOURCE_VOLUME.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: config_map.to_owned(),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+/// The longest request that may be running when the pod is told to go, and the time until it is
+/// told, in whole seconds.
+fn grace_period_seconds(template: &Template) -> i64 {
+    let request = template.timeouts().request();
+    let partial = u64::from(request.subsec_nanos() > 0);
+    let seconds = request.as_secs() + partial + u64::from(PRE_STOP_SECONDS);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
