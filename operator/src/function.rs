@@ -6,7 +6,7 @@
 mod address;
 mod apply;
 mod build;
-mod dereference;
+pub(crate) mod dereference;
 pub(crate) mod hash;
 mod revisions;
 mod status;

@@ -20,6 +20,8 @@ mod context;
 mod controller;
 mod drift;
 mod events;
+#[cfg(test)]
+mod fixtures;
 mod function;
 mod key;
 mod leader;

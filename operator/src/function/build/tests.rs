@@ -1,1 +1,88 @@
+use std::sync::Arc;
 
+use kube::ResourceExt as _;
+
+use super::*;
+use crate::{
+    fixtures::{function, seen},
+    function::validate::validate,
+    observed,
+};
+
+fn plan(seen: &Seen) -> Prepared {
+    let valid = validate(seen);
+    build(seen, valid.as_ref(), &Options::default())
+}
+
+#[test]
+fn a_new_function_gets_its_first_revision_and_a_service() {
+    let seen = seen(function("{ image: a, scale: { max: 3 } }"));
+    let plan = plan(&seen);
+    let revision = plan.create.expect("a revision");
+    assert_eq!(revision.name_any(), "hello-00001");
+    assert_eq!(plan.current.as_deref(), Some("hello-00001"));
+    insta::assert_yaml_snapshot!(revision);
+    let ServicePlan::Create(service) = plan.service else {
+        panic!("no service");
+    };
+    insta::assert_yaml_snapshot!(service);
+}
+
+#[test]
+fn a_changed_scale_follows_into_the_revision_and_nothing_else_changes() {
+    let mut seen = seen(function("{ image: a }"));
+    let first = plan(&seen).create.expect("a revision");
+    seen.revisions = vec![Arc::new(first.clone())];
+    assert!(plan(&seen).rescale.is_empty());
+
+    seen.function = Arc::new(function("{ image: a, scale: { min: 2 } }"));
+    let again = plan(&seen);
+    assert!(again.create.is_none());
+    let [rescaled] = again.rescale.as_slice() else {
+        panic!("not one revision");
+    };
+    assert_eq!(rescaled.spec.scale().min(), 2);
+    assert_eq!(rescaled.spec.template, first.spec.template);
+    assert_eq!(rescaled.metadata.labels, first.metadata.labels);
+}
+
+#[test]
+fn an_invalid_function_keeps_what_it_has() {
+    let mut seen = seen(function("{ image: a }"));
+    let first = plan(&seen).create.expect("a revision");
+    seen.revisions = vec![Arc::new(first)];
+    let mut broken = function("{ image: b, timeouts: { request: 1s, firstByte: 2s } }");
+    broken.status = Some(fermata_crds::FunctionStatus {
+        latest_created_revision: Some("hello-00001".into()),
+        ..Default::default()
+    });
+    seen.function = Arc::new(broken);
+    let plan = plan(&seen);
+    assert!(plan.create.is_none() && plan.rescale.is_empty() && plan.surplus.is_empty());
+    assert_eq!(plan.current.as_deref(), Some("hello-00001"));
+}
+
+#[test]
+fn a_service_is_repaired_when_it_is_ours_and_left_alone_when_not() {
+    let mut seen = seen(function("{ image: a }"));
+    let ServicePlan::Create(service) = plan(&seen).service else {
+        panic!("no service");
+    };
+    let mut with = |change: fn(&mut Service)| {
+        let mut live = (*service).clone();
+        change(&mut live);
+        seen.service = Some(Arc::new(observed::service::observe(live)));
+        plan(&seen).service
+    };
+    assert_eq!(with(|_| {}), ServicePlan::Keep);
+    assert_eq!(
+        with(|live| live.spec.get_or_insert_default().session_affinity = Some("None".into())),
+        ServicePlan::Keep
+    );
+    let repaired = with(|live| {
+        live.spec.get_or_insert_default().external_name = Some("elsewhere".into());
+    });
+    assert!(matches!(repaired, ServicePlan::Repair(_)));
+    let foreign = with(|live| live.metadata.owner_references = None);
+    assert_eq!(foreign, ServicePlan::Foreign);
+}

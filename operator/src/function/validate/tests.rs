@@ -1,1 +1,171 @@
+use std::sync::Arc;
 
+use super::*;
+use crate::{
+    fixtures::{function, python, seen},
+    function::dereference::Content,
+};
+
+const SOURCE: &str = "
+source:
+  runtime: python
+  files: { main.py: 'def handle(r): return 1' }
+";
+
+fn rejected(spec: &str) -> Invalid {
+    validate(&seen(function(spec))).expect_err(spec)
+}
+
+#[test]
+fn an_image_function_needs_nothing_else() {
+    let valid = validate(&seen(function("image: example.com/a:1"))).expect("valid");
+    assert_eq!(valid.runtime, None);
+    assert_eq!(valid.template.image.as_deref(), Some("example.com/a:1"));
+}
+
+#[test]
+fn a_source_function_takes_its_runtime_over() {
+    let valid = validate(&seen(function(SOURCE))).expect("valid");
+    let runtime = valid.runtime.expect("a runtime");
+    assert_eq!(runtime.image, "example.com/python:1");
+    let source = valid.template.source.expect("source");
+    assert_eq!(source.handler.as_deref(), Some("main.handle"));
+}
+
+#[test]
+fn a_changed_runtime_makes_no_new_revision() {
+    let before = validate(&seen(function(SOURCE))).expect("valid");
+    let mut changed = python();
+    changed.spec.image = "example.com/python:2".into();
+    changed.spec.handler = Some("other.handle".into());
+    let mut after = seen(function(SOURCE));
+    after.runtime = Some(Arc::new(changed));
+    let after = validate(&after).expect("valid");
+    assert_eq!(before.hash, after.hash);
+    assert_ne!(before.runtime, after.runtime);
+}
+
+#[test]
+fn scale_and_exposure_are_no_part_of_the_template() {
+    let plain = validate(&seen(function("image: a"))).expect("valid");
+    let rich =
+        function("{ image: a, scale: { max: 3 }, expose: { path: /a }, revisionHistoryLimit: 2 }");
+    let rich = validate(&seen(rich)).expect("valid");
+    assert_eq!(plain.hash, rich.hash);
+    let other = validate(&seen(function("{ image: a, port: 9000 }"))).expect("valid");
+    assert_ne!(plain.hash, other.hash);
+}
+
+#[test]
+fn what_the_crd_cannot_check_is_refused_with_a_sentence() {
+    for (spec, reason, sentence) in [
+        (
+            "{ image: a, timeouts: { request: 1s, firstByte: 2s } }",
+            reasons::INVALID_SPEC,
+            "timeouts.firstByte (2s) is longer than timeouts.request (1s)",
+        ),
+        (
+            "{ image: a, timeouts: { firstByte: 10m } }",
+            reasons::INVALID_SPEC,
+            "longer than timeouts.request (300s)",
+        ),
+        (
+            "{ image: a, scale: { schedules: [{ cron: '61 * * * *', duration: 1h, min: 1 }] } }",
+            reasons::INVALID_SPEC,
+            "schedules[0].cron \"61 * * * *\" is not understood",
+        ),
+        (
+            "{ image: a, scale: { schedules: [{ cron: '0 0 8 * * MON', duration: 1h, min: 1 }] } }",
+            reasons::INVALID_SPEC,
+            "is not understood",
+        ),
+        (
+            "{ image: a, scale: { schedules: [{ cron: '0 8 * * *', timezone: Mars/Base, duration: 1h, min: 1 }] } }",
+            reasons::INVALID_SPEC,
+            "\"Mars/Base\" is not a known IANA time zone",
+        ),
+        (
+            "{ image: a, podTemplate: { spec: { nodeSelectr: {} } } }",
+            reasons::INVALID_SPEC,
+            "podTemplate: spec.nodeSelectr is not a field",
+        ),
+    ] {
+        let invalid = rejected(spec);
+        assert_eq!(invalid.reason(), reason, "{spec}");
+        assert!(invalid.to_string().contains(sentence), "{spec}: {invalid}");
+    }
+}
+
+#[test]
+fn good_schedules_and_templates_pass() {
+    let spec = "
+image: a
+timeouts: { request: 10s, firstByte: 10s }
+scale:
+  schedules:
+    - { cron: '0 8 * * MON-FRI', timezone: Europe/Berlin, duration: 10h, min: 1 }
+    - { cron: '*/5 * 1,15 * *', duration: 1m, max: 50 }
+podTemplate: { spec: { nodeSelector: { disk: fast } } }
+";
+    validate(&seen(function(spec))).expect("valid");
+}
+
+#[test]
+fn a_missing_runtime_or_handler_is_named() {
+    let mut unknown = seen(function(SOURCE));
+    unknown.runtime = None;
+    let invalid = validate(&unknown).expect_err("no runtime");
+    assert_eq!(invalid.reason(), reasons::RUNTIME_NOT_FOUND);
+    assert!(invalid.to_string().contains("python"));
+
+    let mut runtime = python();
+    runtime.spec.handler = None;
+    let mut silent = seen(function(SOURCE));
+    silent.runtime = Some(Arc::new(runtime));
+    let invalid = validate(&silent).expect_err("no handler");
+    assert!(invalid.to_string().contains("source.handler"));
+}
+
+#[test]
+fn a_config_map_must_be_there_and_hold_text_of_some_size() {
+    let spec = "{ source: { runtime: python, configMap: { name: code } } }";
+    let with = |source| {
+        let mut seen = seen(function(spec));
+        seen.source = source;
+        validate(&seen)
+    };
+    let content = |files: &[(&str, String)], binary: &[&str]| {
+        let files = files.iter().cloned();
+        SourceFiles::ConfigMap(Arc::new(Content {
+            files: files.map(|(name, text)| (name.to_owned(), text)).collect(),
+            binary: binary.iter().map(|&key| key.to_owned()).collect(),
+        }))
+    };
+    let cases = [
+        (
+            SourceFiles::Missing,
+            reasons::SOURCE_NOT_FOUND,
+            "named code",
+        ),
+        (content(&[], &[]), reasons::INVALID_SOURCE, "no data"),
+        (
+            content(&[("a.py", "x".into())], &["b.bin"]),
+            reasons::INVALID_SOURCE,
+            "b.bin",
+        ),
+        (
+            content(&[("a.py", "x".repeat(MOST_SOURCE_BYTES))], &[]),
+            reasons::INVALID_SOURCE,
+            "build an image",
+        ),
+    ];
+    for (source, reason, sentence) in cases {
+        let invalid = with(source).expect_err(sentence);
+        assert_eq!(invalid.reason(), reason);
+        assert!(invalid.to_string().contains(sentence), "{invalid}");
+    }
+    let valid = with(content(&[("main.py", "x".into())], &[])).expect("valid");
+    let source = valid.template.source.expect("source");
+    assert_eq!(source.config_map, None);
+    assert_eq!(source.files.expect("files").len(), 1);
+}
