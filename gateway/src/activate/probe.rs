@@ -1,0 +1,154 @@
+//! Finds out, within milliseconds, when an instance takes requests.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    proxy::upstream::connect,
+    state::{
+        endpoint::Endpoint,
+        revision::Revision,
+        settings::{Check, Get},
+    },
+};
+
+/// The first pause between two tries; it grows by half each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause in the first seconds.
+const START_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long pauses stay that short. Who has not started by then is not in a hurry.
+const START_TIME: Duration = Duration::from_secs(30);
+
+/// The longest pause after that.
+const LATE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An instance to be probed.
+#[derive(Debug)]
+pub struct Job {
+    revision: Arc<Revision>,
+    endpoint: Arc<Endpoint>,
+}
+
+// === impl Job ===
+
+impl Job {
+    /// Probing of this instance of this Revision.
+    #[must_use]
+    pub fn new(revision: Arc<Revision>, endpoint: Arc<Endpoint>) -> Self {
+        Self { revision, endpoint }
+    }
+}
+
+/// Probes until the instance takes requests, is gone, or the gateway stops.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the probing; the instance stays unusable.
+pub async fn run(job: Job, stop: CancellationToken) {
+    let Job { revision, endpoint } = job;
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    while !endpoint.is_gone() && !stop.is_cancelled() {
+        if passes(&revision, &endpoint).await {
+            endpoint.set_aside(0);
+            Revision::set_usable(&revision, &endpoint);
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        let longest = if begun.elapsed() < START_TIME {
+            START_PAUSE
+        } else {
+            LATE_PAUSE
+        };
+        pause = (pause + pause / 2).min(longest);
+    }
+}
+
+async fn passes(revision: &Revision, endpoint: &Endpoint) -> bool {
+    for check in &revision.settings().checks {
+        let passed = match check {
+            Check::Cluster => true,
+            Check::Connect { port: None } => first_connection(revision, endpoint).await,
+            Check::Connect { port: Some(port) } => {
+                let address = SocketAddr::new(endpoint.address().ip(), *port);
+                connect::open(address, CONNECT_TIMEOUT).await.is_ok()
+            }
+            Check::Get(get) => {
+                let port = get.port.unwrap_or(endpoint.address().port());
+                let address = SocketAddr::new(endpoint.address().ip(), port);
+                let answer = tokio::time::timeout(get.timeout, answers(address, get));
+                answer.await.unwrap_or(false)
+            }
+        };
+        if !passed {
+            return false;
+        }
+    }
+    true
+}
+
+/// The connection that proves the instance is there also carries its first request.
+async fn first_connection(revision: &Revision, endpoint: &Endpoint) -> bool {
+    let Ok(stream) = connect::open(endpoint.address(), CONNECT_TIMEOUT).await else {
+        return false;
+    };
+    endpoint
+        .pool
+        .donate(stream, revision.settings().protocol)
+        .await;
+    true
+}
+
+/// Whether a GET gets a status from 200 to 399, which is what the kubelet asks for.
+async fn answers(address: SocketAddr, get: &Get) -> bool {
+    match exchange(address, get).await {
+        Ok(status) => (200..400).contains(&status),
+        Err(error) => {
+            tracing::trace!(%address, %error, "probe failed");
+            false
+        }
+    }
+}
+
+async fn exchange(
+    address: SocketAddr,
+    get: &Get,
+) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::get(&*get.path)
+        .header(header::CONNECTION, "close")
+        .header(header::USER_AGENT, "fermata-probe");
+    let named_host = |(name, _): &(Box<str>, Box<str>)| name.eq_ignore_ascii_case("host");
+    if !get.headers.iter().any(named_host) {
+        request = request.header(header::HOST, address.to_string());
+    }
+    for (name, value) in &get.headers {
+        request = request.header(&**name, &**value);
+    }
+    let response = sender.send_request(request.body(Empty::<Bytes>::new())?);
+    tokio::pin!(connection);
+    tokio::select! {
+        biased;
+        response = response => Ok(response?.status().as_u16()),
+        ended = &mut connection => {
+            ended?;
+            Err("the connection was closed without an answer".into())
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `/metrics`, `/livez`, `/readyz` and `/stats`.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{admin::metrics::Page, scale::stats::Counter, state::watch::Health};
+
+/// Connections at once; further ones wait.
+const CONNECTIONS: usize = 256;
+
+/// How long a client may take to ask, and how long an idle connection is kept.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The media type of the metrics page.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin listener can tell.
+#[derive(Debug)]
+pub struct Admin {
+    /// The metrics.
+    pub page: Page,
+    /// Whether the watches are up.
+    pub health: Arc<Health>,
+    /// The statistics for the leader.
+    pub counter: Counter,
+    /// Set when the gateway stops: it is no longer ready.
+    pub stopping: AtomicBool,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Serves until told to stop. The tasks of its connections belong to `connections`.
+    pub async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        connections: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let place = places.clone().acquire_owned().await;
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (admin, stop) = (self.clone(), stop.clone());
+                    connections.spawn(async move {
+                        admin.serve(stream, stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept admin connections; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, stop: CancellationToken) {
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = self.answer(request.method(), request.uri().path());
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%error, "admin connection broke");
+            },
+            () = stop.cancelled() => {}
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if method != Method::GET && method != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+        }
+        match path {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.readiness(),
+            "/metrics" => match self.page.text() {
+                Ok(page) => of_type(OPENMETRICS, page),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+            },
+            "/stats" => match serde_json::to_vec(&self.counter.report()) {
+                Ok(report) => of_type("application/json", report),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+            },
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /livez, /readyz and /stats\n",
+            ),
+        }
+    }
+
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        if self.stopping.load(Ordering::Relaxed) {
+            text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+        } else if self.health.is_synced() {
+            text(StatusCode::OK, "ok\n")
+        } else {
+            let detail = "functions, revisions, deployments and pods are not all listed yet\n";
+            text(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = of_type("text/plain; charset=utf-8", text.to_owned());
+    *response.status_mut() = status;
+    response
+}
+
+fn of_type(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,24 @@
+//! Why the gateway cannot run.
+
+use std::{io, net::SocketAddr};
+
+/// Why the gateway cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address is taken, or not this machine's.
+    #[error("cannot listen on {address} for {purpose}; give another address with {flag}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What for.
+        purpose: &'static str,
+        /// The way out.
+        flag: &'static str,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A task that runs as long as the gateway has ended before it.
+    #[error("the gateway's {0} has ended unexpectedly")]
+    TaskEnded(&'static str),
+}

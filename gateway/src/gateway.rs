@@ -1,0 +1,339 @@
+//! The gateway as a whole: how its parts are put together, started and stopped.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    activate::{cold, wake::Waker},
+    admin::{
+        metrics::{Metrics, Page},
+        server::Admin,
+    },
+    error::Error,
+    options::Options,
+    proxy::{
+        server::Server,
+        service::{Gate, Limits},
+    },
+    random,
+    scale::{leader::Leader, peers::Peers, scaler::Scaler, stats::Counter},
+    state::{
+        router::Router,
+        table::Table,
+        watch::{self, Health},
+        world::World,
+    },
+};
+
+/// How long those who were sent away at the end get to read why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A gateway that has its ports and nothing else yet.
+pub struct Gateway {
+    client: Client,
+    options: Options,
+    data: Listener,
+    admin: Listener,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// The ends of the gateway's life, in the order they come.
+#[derive(Clone, Debug, Default)]
+struct Ends {
+    /// No new connections; those that are there end after their running requests.
+    stop: CancellationToken,
+    /// Waiting requests are sent away.
+    dismiss: CancellationToken,
+    /// Everything is cut.
+    abort: CancellationToken,
+    /// What serves the requests ends: watches, wakes, the autoscaler, the admin listener.
+    background: CancellationToken,
+}
+
+/// Who owns the tasks whose number is not fixed.
+#[derive(Clone, Debug, Default)]
+struct Owners {
+    connections: TaskTracker,
+    tunnels: TaskTracker,
+    background: TaskTracker,
+}
+
+/// The tasks that run as long as the gateway does.
+#[derive(Debug, Default)]
+struct Parts(JoinSet<&'static str>);
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Takes the ports, and does nothing with them yet: connections wait until [`Gateway::run`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Bind`] if a port cannot be had.
+    pub async fn bind(client: Client, options: Options) -> Result<Self, Error> {
+        let data = Listener::bind(options.listen, "requests", "--listen").await?;
+        let admin = Listener::bind(options.admin, "metrics and health", "--admin").await?;
+        Ok(Self {
+            client,
+            options,
+            data,
+            admin,
+        })
+    }
+
+    /// Where requests are taken.
+    #[must_use]
+    pub fn data_address(&self) -> SocketAddr {
+        self.data.address
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// Serves until `shutdown`, and then until the running requests are over or the drain timeout
+    /// is: first `/readyz` fails, after the shutdown delay no more connections are taken, and
+    /// running requests, tunnels included, go on to their end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TaskEnded`] if a part of it fails for good.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops listening; connections that are open go on without it. Cancel
+    /// `shutdown` instead.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let (ends, owners) = (Ends::default(), Owners::default());
+        let options = &self.options;
+        let mut parts = Parts::default();
+
+        let table = Arc::new(Table::new(Router::new(
+            &options.domain,
+            &options.cluster_domain,
+        )));
+        let (metrics, health) = (Arc::<Metrics>::default(), Arc::<Health>::default());
+        let (hurry, counter) = (Arc::new(Notify::new()), Counter::new(table.clone()));
+
+        let world = World::new(table.clone(), &options.domain, &options.cluster_domain);
+        let watches = watch::run(
+            self.client.clone(),
+            world,
+            health.clone(),
+            owners.background.clone(),
+            ends.background.clone(),
+        );
+        parts.begin("watch of the cluster", watches);
+
+        let (reporter, reports) = cold::Reporter::new();
+        let reports = cold::write(self.client.clone(), reports, ends.background.clone());
+        parts.begin("reporting of cold starts", reports);
+
+        let (leader, peers) = self.others(&mut parts, &ends);
+        let scaler = Scaler {
+            table: table.clone(),
+            health: health.clone(),
+            counter: counter.clone(),
+            peers,
+            leader,
+            metrics: metrics.clone(),
+            hurry: hurry.clone(),
+            client: self.client.clone(),
+            tasks: owners.background.clone(),
+        };
+        parts.begin("autoscaler", scaler.run(ends.background.clone()));
+
+        let admin = Arc::new(Admin {
+            page: Page::new(table.clone(), metrics.clone(), health.clone()),
+            health: health.clone(),
+            counter,
+            stopping: AtomicBool::new(false),
+        });
+        let admin_server = admin.clone().run(
+            self.admin.socket,
+            owners.background.clone(),
+            ends.background.clone(),
+        );
+        parts.begin("admin listener", admin_server);
+
+        let gate = Arc::new(Gate {
+            waker: Waker::new(
+                self.client.clone(),
+                owners.background.clone(),
+                ends.background.clone(),
+                reporter,
+                metrics.clone(),
+                table.clone(),
+                hurry,
+            ),
+            table,
+            metrics,
+            limits: Limits::of(options),
+            tunnels: owners.tunnels.clone(),
+            dismiss: ends.dismiss.clone(),
+            abort: ends.abort.clone(),
+        });
+        let header_timeout = Duration::from(options.header_timeout);
+        let server = Server::new(gate, header_timeout, ends.stop.clone());
+        let accepting = tokio::spawn(server.run(
+            self.data.socket,
+            owners.connections.clone(),
+            options.max_connections,
+        ));
+        tracing::info!(data = %self.data.address, admin = %self.admin.address, "gateway listens");
+
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => None,
+            name = parts.ended() => Some(name),
+        };
+        let outcome = match ended {
+            None => Ok(()),
+            Some(name) => Err(Error::TaskEnded(name)),
+        };
+        admin.stopping.store(true, Ordering::Relaxed);
+        if outcome.is_ok() {
+            tokio::time::sleep(self.options.shutdown_delay.into()).await;
+        }
+        drain(&ends, &owners, self.options.drain_timeout.into()).await;
+        if accepting.await.is_err() {
+            return Err(Error::TaskEnded("data listener"));
+        }
+        ends.background.cancel();
+        parts.finish().await;
+        owners.background.close();
+        owners.background.wait().await;
+        tracing::info!("gateway stopped");
+        outcome
+    }
+
+    /// What this gateway has to do with others.
+    fn others(&self, parts: &mut Parts, ends: &Ends) -> (Leader, Peers) {
+        let options = &self.options;
+        let identity = options.identity.clone();
+        let identity = identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()));
+        let peers = Peers::default();
+        if let Some(selector) = &options.peer_selector {
+            let watch = peers.clone().watch(
+                self.client.clone(),
+                options.lease_namespace.clone(),
+                selector.clone(),
+                identity.clone(),
+                self.admin.address.port(),
+                ends.background.clone(),
+            );
+            parts.begin("watch of the other gateways", watch);
+        }
+        if !options.leader_elect {
+            return (Leader::always(), peers);
+        }
+        let (leader, election) = Leader::elected(
+            self.client.clone(),
+            &options.lease_namespace,
+            identity,
+            ends.background.clone(),
+        );
+        parts.begin("leader election", election);
+        (leader, peers)
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Gateway")
+            .field("data", &self.data)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn begin(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(async move {
+            work.await;
+            name
+        });
+    }
+
+    /// Waits for the first one that ends, which none should; returns its name.
+    async fn ended(&mut self) -> &'static str {
+        match self.0.join_next().await {
+            Some(Ok(name)) => name,
+            Some(Err(_)) | None => "background work",
+        }
+    }
+
+    async fn finish(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+/// Lets running requests finish, then sends waiting ones away, then cuts what is left.
+async fn drain(ends: &Ends, owners: &Owners, timeout: Duration) {
+    ends.stop.cancel();
+    let finished = async {
+        owners.connections.close();
+        owners.connections.wait().await;
+        owners.tunnels.close();
+        owners.tunnels.wait().await;
+    };
+    let mut finished = std::pin::pin!(finished);
+    if tokio::time::timeout(timeout, finished.as_mut())
+        .await
+        .is_ok()
+    {
+        return;
+    }
+    tracing::warn!(
+        connections = owners.connections.len(),
+        tunnels = owners.tunnels.len(),
+        "drain timeout is over; cutting what is left",
+    );
+    ends.dismiss.cancel();
+    if tokio::time::timeout(LAST_WORDS, finished.as_mut())
+        .await
+        .is_err()
+    {
+        ends.abort.cancel();
+        finished.await;
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    async fn bind(
+        address: SocketAddr,
+        purpose: &'static str,
+        flag: &'static str,
+    ) -> Result<Self, Error> {
+        let failed = |source| Error::Bind {
+            address,
+            purpose,
+            flag,
+            source,
+        };
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
+    }
+}

@@ -1,0 +1,51 @@
+//! `fermata-gateway`: the gateway as a process of its own.
+
+use anyhow::Context;
+use clap::Parser;
+use fermata_gateway::{Gateway, Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Takes requests for functions, wakes the ones that rest, and decides how many replicas run.
+#[derive(Debug, Parser)]
+#[command(name = "fermata-gateway", version)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { options } = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .init();
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        anyhow::bail!("another TLS provider is installed");
+    }
+    let client = kube::Client::try_default()
+        .await
+        .context("cannot find the cluster; give a kubeconfig in KUBECONFIG")?;
+    let shutdown = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+    });
+    let gateway = Gateway::bind(client, options).await?;
+    gateway.run(shutdown).await?;
+    Ok(())
+}

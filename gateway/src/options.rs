@@ -1,0 +1,117 @@
+//! What can be set from outside.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use fermata_crds::GoDuration;
+
+/// Settings of the gateway. Durations are written like 300ms, 30s or 5m.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Address for requests to functions.
+    #[arg(long, env = "FERMATA_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// Address for metrics, health and statistics.
+    #[arg(long, env = "FERMATA_ADMIN", default_value = "0.0.0.0:9090")]
+    pub admin: SocketAddr,
+
+    /// Functions answer under NAME.NAMESPACE.DOMAIN.
+    #[arg(long, env = "FERMATA_DOMAIN", default_value = "localhost")]
+    pub domain: String,
+
+    /// The cluster's own DNS domain: functions answer under NAME.NAMESPACE.svc.CLUSTER_DOMAIN.
+    #[arg(long, env = "FERMATA_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
+
+    /// Whether gateways agree by a Lease on the one that scales. false: this one always scales.
+    #[arg(long, env = "FERMATA_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+
+    /// Namespace of the Lease and of the gateway's own pods.
+    #[arg(
+        long,
+        env = "FERMATA_LEASE_NAMESPACE",
+        default_value = "fermata-system"
+    )]
+    pub lease_namespace: String,
+
+    /// Name of this gateway among its peers; the name of its pod. Default: random.
+    #[arg(long, env = "FERMATA_IDENTITY")]
+    pub identity: Option<String>,
+
+    /// Label selector of the gateways' pods in the lease namespace. Default: there are no peers.
+    #[arg(long, env = "FERMATA_PEER_SELECTOR")]
+    pub peer_selector: Option<String>,
+
+    /// Whether each request is logged.
+    #[arg(long, env = "FERMATA_ACCESS_LOG", value_enum, default_value_t = AccessLog::Off)]
+    pub access_log: AccessLog,
+
+    /// The largest head of a request, in bytes; beyond: 431.
+    #[arg(long, env = "FERMATA_MAX_HEADER_BYTES", default_value_t = 64 * 1024)]
+    pub max_header_bytes: usize,
+
+    /// The largest body of a request, in bytes; beyond: 413. 0 is no bound: bodies are streamed and
+    /// never kept, so their size costs no memory.
+    #[arg(long, env = "FERMATA_MAX_BODY_BYTES", default_value_t = 0)]
+    pub max_body_bytes: u64,
+
+    /// How long a client may take to send the head of a request, and how long an idle connection
+    /// is kept for its next request.
+    #[arg(long, env = "FERMATA_HEADER_TIMEOUT", default_value = "60s")]
+    pub header_timeout: GoDuration,
+
+    /// How long readiness fails before the listener closes, so that nobody is sent here any more.
+    #[arg(long, env = "FERMATA_SHUTDOWN_DELAY", default_value = "0s")]
+    pub shutdown_delay: GoDuration,
+
+    /// How long running requests may go on after that.
+    #[arg(long, env = "FERMATA_DRAIN_TIMEOUT", default_value = "300s")]
+    pub drain_timeout: GoDuration,
+
+    /// The most client connections at once; further ones wait to be accepted.
+    #[arg(long, env = "FERMATA_MAX_CONNECTIONS", default_value_t = 65_536)]
+    pub max_connections: usize,
+
+    /// Keep Forwarded and X-Forwarded-* headers of requests and add to them, instead of replacing
+    /// them. Only behind a proxy that sets them.
+    #[arg(long, env = "FERMATA_TRUST_FORWARDED", default_value_t = false)]
+    pub trust_forwarded: bool,
+}
+
+/// How requests are logged.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum AccessLog {
+    /// Not at all.
+    #[default]
+    Off,
+    /// One event of the target `fermata::access` per request, with its values in fields.
+    Json,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    /// The defaults of the command line, but on loopback and without a leader election.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            domain: "localhost".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            leader_elect: false,
+            lease_namespace: "fermata-system".to_owned(),
+            identity: None,
+            peer_selector: None,
+            access_log: AccessLog::Off,
+            max_header_bytes: 64 * 1024,
+            max_body_bytes: 0,
+            header_timeout: GoDuration::from(Duration::from_secs(60)),
+            shutdown_delay: GoDuration::from(Duration::ZERO),
+            drain_timeout: GoDuration::from(Duration::from_secs(300)),
+            max_connections: 65_536,
+            trust_forwarded: false,
+        }
+    }
+}

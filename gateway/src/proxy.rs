@@ -1,0 +1,15 @@
+//! The data path: from a client's connection to a function's and back, streaming both ways.
+
+pub mod access;
+pub mod body;
+pub mod deadlines;
+pub mod failure;
+pub mod forward;
+pub mod headers;
+pub mod ids;
+pub mod respond;
+pub mod server;
+pub mod service;
+pub mod timing;
+pub mod tunnel;
+pub mod upstream;

@@ -1,0 +1,170 @@
+//! The record of one request: its metrics, and its line in the access log.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method};
+
+use crate::{
+    admin::metrics::Metrics,
+    proxy::{deadlines::Meter, timing::Timing},
+    state::function::Function,
+};
+
+/// What a client that left before its response gets counted as; the common number for it.
+const CLIENT_CLOSED: u16 = 499;
+
+/// The record of one request. It is written when dropped, whatever became of the request.
+#[derive(Debug)]
+pub struct Record {
+    metrics: Arc<Metrics>,
+    /// The phases so far.
+    pub timing: Timing,
+    function: Option<Arc<Function>>,
+    status: u16,
+    reason: Option<&'static str>,
+    sent: u64,
+    complete: bool,
+    entry: Option<Box<Entry>>,
+}
+
+/// What only the access log wants to know.
+#[derive(Debug)]
+struct Entry {
+    method: Method,
+    host: HeaderValue,
+    path: Box<str>,
+    id: HeaderValue,
+    revision: Box<str>,
+    pod: Box<str>,
+    meter: Arc<Meter>,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// A record that begins now.
+    #[must_use]
+    pub fn begin(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            timing: Timing::begin(),
+            function: None,
+            status: CLIENT_CLOSED,
+            reason: None,
+            sent: 0,
+            complete: false,
+            entry: None,
+        }
+    }
+
+    /// Has the request logged. Returns what counts its body.
+    pub fn log(
+        &mut self,
+        method: &Method,
+        host: &HeaderValue,
+        path: &str,
+        id: &HeaderValue,
+    ) -> Arc<Meter> {
+        let meter = Arc::new(Meter::default());
+        self.entry = Some(Box::new(Entry {
+            method: method.clone(),
+            host: host.clone(),
+            path: path.into(),
+            id: id.clone(),
+            revision: Box::default(),
+            pod: Box::default(),
+            meter: meter.clone(),
+        }));
+        meter
+    }
+
+    /// What counts the body, if the request is logged.
+    #[must_use]
+    pub fn meter(&self) -> Option<Arc<Meter>> {
+        self.entry.as_ref().map(|entry| entry.meter.clone())
+    }
+
+    /// The function the request is for.
+    pub fn routed(&mut self, function: Arc<Function>) {
+        self.function = Some(function);
+    }
+
+    /// The instance that works on it.
+    pub fn assigned(&mut self, revision: &str, pod: &str) {
+        if let Some(entry) = &mut self.entry {
+            entry.revision = revision.into();
+            entry.pod = pod.into();
+        }
+    }
+
+    /// The head of the function's response is there.
+    pub fn answered(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// The gateway answers itself; its responses are complete at once.
+    pub fn failed(&mut self, status: u16, reason: &'static str) {
+        self.status = status;
+        self.reason = Some(reason);
+        self.complete = true;
+    }
+
+    /// Bytes of the response's body went on.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    /// The response is complete.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The response broke off.
+    pub fn broke(&mut self, reason: &'static str) {
+        self.reason = Some(reason);
+        self.complete = true;
+    }
+
+    fn write_line(&self, entry: &Entry, duration: Duration) {
+        let function = self.function.as_ref().map(|function| function.key());
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        tracing::info!(
+            target: "fermata::access",
+            method = entry.method.as_str(),
+            host = text(&entry.host),
+            path = &*entry.path,
+            status = self.status,
+            reason = self.reason.unwrap_or(if self.complete { "" } else { "ClientClosed" }),
+            duration_ms = millis(duration),
+            queue_ms = millis(self.timing.queue),
+            start_ms = millis(self.timing.start),
+            connect_ms = millis(self.timing.connect),
+            function_ms = millis(self.timing.function),
+            received_bytes = entry.meter.bytes(),
+            sent_bytes = self.sent,
+            namespace = function.map_or("", |key| &key.namespace),
+            function = function.map_or("", |key| &key.name),
+            revision = &*entry.revision,
+            pod = &*entry.pod,
+            request_id = text(&entry.id),
+            "request",
+        );
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.timing.arrived.elapsed();
+        match &self.function {
+            Some(function) => function.metrics().request(self.status, duration),
+            None => self.metrics.unrouted(self.status),
+        }
+        if let Some(entry) = &self.entry {
+            self.write_line(entry, duration);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+}

@@ -1,0 +1,155 @@
+//! Everything that can keep a request from being answered by its function.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::StatusCode;
+
+/// Why the gateway answers instead of the function.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// Nothing routes there.
+    NoSuchFunction,
+    /// The request makes no sense.
+    BadRequest(Cow<'static, str>),
+    /// The head of the request is larger than this many bytes.
+    HeadersTooLarge {
+        /// The bound.
+        limit: usize,
+    },
+    /// The body of the request is larger than this many bytes.
+    PayloadTooLarge {
+        /// The bound.
+        limit: u64,
+    },
+    /// This many requests wait already.
+    QueueFull {
+        /// The bound.
+        limit: usize,
+    },
+    /// The function cannot start; the sentence is the cluster's own.
+    StartFailed(Arc<str>),
+    /// The gateway stops.
+    Draining,
+    /// No instance became free in time.
+    StartTimeout,
+    /// The whole request took too long.
+    RequestTimeout,
+    /// The head of the response took too long.
+    FirstByteTimeout,
+    /// The client, or the function, fell silent.
+    IdleTimeout,
+    /// No instance takes a connection.
+    FunctionUnreachable(Cow<'static, str>),
+    /// The connection broke before the response, or what came was no response.
+    FunctionReset(Cow<'static, str>),
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// One word for machines; part of the API.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoSuchFunction => "NoSuchFunction",
+            Self::BadRequest(_) => "BadRequest",
+            Self::HeadersTooLarge { .. } => "HeadersTooLarge",
+            Self::PayloadTooLarge { .. } => "PayloadTooLarge",
+            Self::QueueFull { .. } => "QueueFull",
+            Self::StartFailed(_) => "StartFailed",
+            Self::Draining => "Draining",
+            Self::StartTimeout => "StartTimeout",
+            Self::RequestTimeout | Self::IdleTimeout => "RequestTimeout",
+            Self::FirstByteTimeout => "FirstByteTimeout",
+            Self::FunctionUnreachable(_) => "FunctionUnreachable",
+            Self::FunctionReset(_) => "FunctionReset",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchFunction => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::QueueFull { .. } | Self::StartFailed(_) | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::StartTimeout
+            | Self::RequestTimeout
+            | Self::FirstByteTimeout
+            | Self::IdleTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::FunctionUnreachable(_) | Self::FunctionReset(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The same in gRPC's terms
+    /// (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>).
+    #[must_use]
+    pub const fn grpc_status(&self) -> &'static str {
+        match self {
+            Self::NoSuchFunction => "12",
+            Self::BadRequest(_) => "3",
+            Self::HeadersTooLarge { .. }
+            | Self::PayloadTooLarge { .. }
+            | Self::QueueFull { .. } => "8",
+            Self::StartTimeout
+            | Self::RequestTimeout
+            | Self::FirstByteTimeout
+            | Self::IdleTimeout => "4",
+            Self::StartFailed(_)
+            | Self::Draining
+            | Self::FunctionUnreachable(_)
+            | Self::FunctionReset(_) => "14",
+        }
+    }
+
+    /// After how many seconds another try makes sense.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::QueueFull { .. } | Self::Draining => Some(1),
+            Self::StartFailed(_) => Some(10),
+            _ => None,
+        }
+    }
+
+    /// A sentence for people.
+    #[must_use]
+    pub fn detail(&self) -> Cow<'_, str> {
+        match self {
+            Self::NoSuchFunction => "no function answers under this host and path; \
+                 kubectl get functions -A shows the URLs"
+                .into(),
+            Self::BadRequest(detail)
+            | Self::FunctionUnreachable(detail)
+            | Self::FunctionReset(detail) => (&**detail).into(),
+            Self::HeadersTooLarge { limit } => {
+                format!("the head of the request has more than {limit} bytes").into()
+            }
+            Self::PayloadTooLarge { limit } => {
+                format!("the body of the request has more than {limit} bytes").into()
+            }
+            Self::QueueFull { limit } => format!(
+                "{limit} requests wait for an instance already; spec.scale.queue allows no more"
+            )
+            .into(),
+            Self::StartFailed(detail) => (&**detail).into(),
+            Self::Draining => "this gateway is stopping; try again".into(),
+            Self::StartTimeout => "no instance of the function became free in time; see \
+                 spec.timeouts.start, spec.scale.max and spec.concurrency"
+                .into(),
+            Self::RequestTimeout => {
+                "the function took longer than spec.timeouts.request allows".into()
+            }
+            Self::FirstByteTimeout => "the function did not begin to answer within \
+                 spec.timeouts.firstByte"
+                .into(),
+            Self::IdleTimeout => {
+                "nothing was sent for longer than spec.timeouts.idle allows".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A routed request on its way to an instance, with the tries that takes.
+//!
+//! A request is sent again only while no byte of it can have reached the function: when no
+//! connection could be opened, or when a kept one turns out closed and hands the request back.
+
+mod failures;
+mod prepare;
+mod tries;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
+
+use crate::{
+    admit::{
+        Admission, admit,
+        slot::{Slot, Visit},
+    },
+    proxy::{
+        access::Record,
+        body::{RequestBody, ResponseBody},
+        deadlines::{Deadlines, Meter},
+        failure::Failure,
+        headers::{self, Client, Hop},
+        ids::REQUEST_ID,
+        service::Gate,
+        timing::SERVER_TIMING,
+        tunnel::Tunnel,
+        upstream::{Link, SendError},
+    },
+    state::{function::Function, revision::Revision},
+};
+use prepare::Target;
+use tries::Tries;
+
+/// A request and where it goes.
+pub(super) struct Call {
+    /// Its function.
+    pub function: Arc<Function>,
+    /// The host it asks for.
+    pub host: HeaderValue,
+    /// Bytes of the path that were only for finding the function.
+    pub strip: usize,
+    /// Its head.
+    pub parts: Parts,
+    /// Its body.
+    pub body: Incoming,
+    /// Its name.
+    pub id: HeaderValue,
+}
+
+/// An instance's answer, and all that has to live as long as its body.
+struct Answer {
+    response: Response<Incoming>,
+    link: Link,
+    deadlines: Deadlines,
+    slot: Slot,
+    visit: Visit,
+}
+
+/// Gets the response of the function.
+///
+/// # Errors
+///
+/// The failure to answer with, and the record of the request.
+pub(super) async fn forward(
+    gate: &Gate,
+    client: &Client,
+    call: Call,
+    mut record: Record,
+) -> Result<Response<ResponseBody>, (Failure, Record)> {
+    let mut parts = call.parts;
+    let hop = headers::strip_hop(&mut parts.headers, parts.version);
+    headers::strip_expect(&mut parts.headers);
+    client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
+    let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
+    let target = match Target::of(call.host, &parts.uri, call.strip) {
+        Ok(target) => target,
+        Err(failure) => return Err((failure, record)),
+    };
+    prepare::join_cookies(&mut parts.headers);
+    let outcome = exchange(
+        gate,
+        &call.function,
+        &target,
+        &hop,
+        parts,
+        call.body,
+        &mut record,
+    );
+    match outcome.await {
+        Ok(answer) => finish(gate, answer, &hop, upgrade, &call.id, record),
+        Err(failure) => Err((failure, record)),
+    }
+}
+
+/// Sends the request until an instance has taken it, and waits for the head of its answer.
+async fn exchange(
+    gate: &Gate,
+    function: &Arc<Function>,
+    target: &Target,
+    hop: &Hop,
+    parts: Parts,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
+    let limit = gate.limits.body_bytes;
+    let mut body = Some(body);
+    let mut pending: Option<(Request<RequestBody>, Option<Arc<Meter>>)> = None;
+    let mut parts = Some(parts);
+    let mut tries = Tries::begin();
+    loop {
+        let revision = function.route(record.timing.arrived, &gate.dismiss).await?;
+        let visit = Visit::new(revision.clone());
+        let Some(slot) = wait(gate, &revision, &tries, record).await? else {
+            tries.moved()?;
+            continue;
+        };
+        record.assigned(&revision.key().name, slot.endpoint().pod());
+        let (mut link, reused) = match connect(&slot, &revision, &tries, record).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                gate.waker.suspect(&revision, slot.endpoint());
+                let failure = failures::unreachable(slot.endpoint().pod(), &error);
+                drop((slot, visit));
+                tries.pause_or(failure).await?;
+                continue;
+            }
+        };
+        let (mut request, meter) = match pending.take() {
+            Some(pending) => pending,
+            None => {
+                let (Some(parts), Some(body)) = (parts.take(), body.take()) else {
+                    return Err(Failure::FunctionReset("the request was lost".into()));
+                };
+                let meter = meter(
+                    record,
+                    revision.settings().idle_timeout.is_some() || limit > 0,
+                );
+                let body = RequestBody::new(body, limit, meter.clone());
+                (Request::from_parts(parts, body), meter)
+            }
+        };
+        prepare::aim(&mut request, revision.settings().protocol, target, hop);
+        let mut deadlines = Deadlines::begin(revision.settings(), meter.clone());
+        let sent = Instant::now();
+        let outcome = link.send(request, &mut deadlines).await;
+        record.timing.function = sent.elapsed();
+        match outcome {
+            Ok(response) => {
+                deadlines.head_arrived();
+                return Ok(Answer {
+                    response,
+                    link,
+                    deadlines,
+                    slot,
+                    visit,
+                });
+            }
+            Err(SendError::Unsent(request)) => {
+                pending = Some((*request, meter));
+                if reused {
+                    tries.distrust_idle();
+                } else {
+                    gate.waker.suspect(&revision, slot.endpoint());
+                    let failure = failures::closed_at_once(slot.endpoint().pod());
+                    drop((link, slot, visit));
+                    tries.pause_or(failure).await?;
+                }
+            }
+            Err(SendError::Broken(error)) => {
+                return Err(failures::broken(&error, meter.as_deref(), limit));
+            }
+            Err(SendError::Expired(expired)) => return Err(failures::expired(expired)),
+        }
+    }
+}
+
+/// Gets an instance; `None` if the revision serves no more.
+async fn wait(
+    gate: &Gate,
+    revision: &Arc<Revision>,
+    tries: &Tries,
+    record: &mut Record,
+) -> Result<Option<Slot>, Failure> {
+    // The common case takes no look at the clock.
+    if revision.queue.waiting() == 0
+        && let Some(slot) = Revision::acquire(revision)
+    {
+        return Ok(Some(slot));
+    }
+    let served = revision.has_endpoints();
+    let begun = Instant::now();
+    let deadline = record.timing.arrived + revision.settings().start_timeout;
+    let again = tries.is_again();
+    let admission = admit(revision, &gate.waker, &gate.dismiss, deadline, again).await;
+    let waited = begun.elapsed();
+    if served {
+        record.timing.queue += waited;
+    } else {
+        record.timing.start += waited;
+    }
+    match admission? {
+        Admission::Admitted(slot) => Ok(Some(slot)),
+        Admission::Moved => Ok(None),
+    }
+}
+
+/// A connection to the instance, and whether it was used before.
+async fn connect(
+    slot: &Slot,
+    revision: &Revision,
+    tries: &Tries,
+    record: &mut Record,
+) -> Result<(Link, bool), crate::proxy::upstream::pool::ConnectError> {
+    let endpoint = slot.endpoint();
+    let protocol = revision.settings().protocol;
+    if tries.trusts_idle()
+        && let Some(link) = endpoint.pool.take_idle(protocol)
+    {
+        return Ok((link, true));
+    }
+    let begun = Instant::now();
+    let opened = endpoint.pool.open(endpoint.address(), protocol).await;
+    record.timing.connect += begun.elapsed();
+    opened.map(|link| (link, false))
+}
+
+/// What watches the body of the request, if anything does.
+fn meter(record: &Record, needed: bool) -> Option<Arc<Meter>> {
+    record.meter().or_else(|| needed.then(Arc::default))
+}
+
+/// Makes the function's answer the gateway's.
+fn finish(
+    gate: &Gate,
+    answer: Answer,
+    hop: &Hop,
+    upgrade: Option<OnUpgrade>,
+    id: &HeaderValue,
+    mut record: Record,
+) -> Result<Response<ResponseBody>, (Failure, Record)> {
+    let Answer {
+        response,
+        link,
+        deadlines,
+        slot,
+        visit,
+    } = answer;
+    let (mut parts, body) = response.into_parts();
+    let granted = headers::strip_hop(&mut parts.headers, parts.version);
+    // The server knows what it speaks.
+    parts.version = http::Version::default();
+    parts.headers.insert(REQUEST_ID, id.clone());
+    parts.headers.append(SERVER_TIMING, record.timing.header());
+    record.answered(parts.status.as_u16());
+    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+        let body = ResponseBody::exchange(body, link, deadlines, slot, visit, record);
+        return Ok(Response::from_parts(parts, body));
+    }
+    let (Link::H1(link), Some(client)) = (link, upgrade) else {
+        let detail = "the function switched protocols without being asked to";
+        return Err((Failure::FunctionReset(detail.into()), record));
+    };
+    let protocol = Hop {
+        upgrade: granted.upgrade.or_else(|| hop.upgrade.clone()),
+        trailers: false,
+    };
+    headers::restore_hop(&mut parts.headers, &protocol);
+    let tunnel = Tunnel::new(client, *link, slot, visit, record);
+    gate.tunnels.spawn(tunnel.run(gate.abort.clone()));
+    Ok(Response::from_parts(parts, ResponseBody::empty()))
+}

@@ -1,0 +1,64 @@
+//! What went wrong between the gateway and an instance, in words.
+
+use std::error::Error;
+
+use crate::proxy::{
+    body::BodyError,
+    deadlines::{Break, Expired, Meter},
+    failure::Failure,
+    upstream::pool::ConnectError,
+};
+
+/// The instance did not take a connection.
+pub(super) fn unreachable(pod: &str, error: &ConnectError) -> Failure {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    Failure::FunctionUnreachable(format!("pod {pod}: {error}: {cause}").into())
+}
+
+/// The instance took a connection and closed it before the request.
+pub(super) fn closed_at_once(pod: &str) -> Failure {
+    let detail = format!("pod {pod} closed the connection before taking a request");
+    Failure::FunctionUnreachable(detail.into())
+}
+
+/// A clock ran out before the head of the response.
+pub(super) fn expired(expired: Expired) -> Failure {
+    match expired {
+        Expired::FirstByte => Failure::FirstByteTimeout,
+        Expired::Request => Failure::RequestTimeout,
+        Expired::Idle => Failure::IdleTimeout,
+    }
+}
+
+/// The exchange broke off before the head of the response; `limit` is that of the request's body.
+pub(super) fn broken(error: &hyper::Error, meter: Option<&Meter>, limit: u64) -> Failure {
+    // An HTTP/2 stream does not tell why its request's body ended; the meter does.
+    match meter.and_then(Meter::broken).or_else(|| body_break(error)) {
+        Some(Break::TooLarge) => return Failure::PayloadTooLarge { limit },
+        Some(Break::Client) => {
+            return Failure::BadRequest("the body of the request broke off".into());
+        }
+        None => {}
+    }
+    let detail = if error.is_parse() {
+        "the function's answer is not valid HTTP"
+    } else if error.is_incomplete_message() {
+        "the function closed the connection without an answer"
+    } else {
+        "the function broke the connection without an answer"
+    };
+    let cause = error.source().map(|cause| format!(" ({cause})"));
+    Failure::FunctionReset(format!("{detail}{}", cause.unwrap_or_default()).into())
+}
+
+fn body_break(error: &hyper::Error) -> Option<Break> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        match error.downcast_ref() {
+            Some(BodyError::TooLarge { .. }) => return Some(Break::TooLarge),
+            Some(BodyError::Client(_)) => return Some(Break::Client),
+            _ => cause = error.source(),
+        }
+    }
+    None
+}

@@ -1,0 +1,143 @@
+//! The request in the form that an instance expects.
+
+use fermata_crds::Protocol;
+use http::{
+    HeaderMap, HeaderValue, Request, Uri, Version,
+    header::{COOKIE, HOST},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+use crate::proxy::{
+    failure::Failure,
+    headers::{self, Hop},
+};
+
+/// What the request asks for, as the function is to see it.
+#[derive(Debug)]
+pub(super) struct Target {
+    host: HeaderValue,
+    path: PathAndQuery,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The target of a request, without the first `strip` bytes of its path.
+    pub(super) fn of(host: HeaderValue, uri: &Uri, strip: usize) -> Result<Self, Failure> {
+        let whole = uri.path_and_query().cloned();
+        let whole = whole.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = match whole.as_str().get(strip..) {
+            _ if strip == 0 => whole,
+            Some(rest) if rest.starts_with('/') => parse(rest)?,
+            Some(rest) => parse(&format!("/{rest}"))?,
+            None => PathAndQuery::from_static("/"),
+        };
+        Ok(Self { host, path })
+    }
+}
+
+fn parse(path: &str) -> Result<PathAndQuery, Failure> {
+    path.parse()
+        .map_err(|_| Failure::BadRequest("the path is malformed".into()))
+}
+
+/// Aims the request at an instance that speaks the protocol. May be done again for another one.
+pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Target, hop: &Hop) {
+    match protocol {
+        Protocol::Http1 => {
+            *request.uri_mut() = Uri::from(target.path.clone());
+            *request.version_mut() = Version::HTTP_11;
+            request.headers_mut().insert(HOST, target.host.clone());
+            headers::restore_hop(request.headers_mut(), hop);
+        }
+        Protocol::H2c => {
+            let authority = Authority::try_from(target.host.as_bytes());
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = Some(Scheme::HTTP);
+            parts.authority = authority
+                .ok()
+                .or_else(|| Some(Authority::from_static("localhost")));
+            parts.path_and_query = Some(target.path.clone());
+            // Complete by construction.
+            *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(HOST);
+            let trailers_only = Hop {
+                upgrade: None,
+                trailers: hop.trailers,
+            };
+            headers::restore_hop(request.headers_mut(), &trailers_only);
+            request.headers_mut().remove(http::header::CONNECTION);
+        }
+    }
+}
+
+/// HTTP/2 may split cookies up, which nothing else understands (RFC 9113, section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(_)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for cookie in headers.get_all(COOKIE).iter().skip(1) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(cookie.as_bytes());
+        }
+        if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(uri: &'static str, strip: usize) -> String {
+        let host = HeaderValue::from_static("a.example");
+        let target = Target::of(host, &Uri::from_static(uri), strip).unwrap();
+        target.path.as_str().to_owned()
+    }
+
+    #[test]
+    fn the_routing_prefix_goes_and_the_query_stays() {
+        let prefix = "/function/hello".len();
+        assert_eq!(path("/a/b?c=d", 0), "/a/b?c=d");
+        assert_eq!(path("/function/hello/a?x=/y", prefix), "/a?x=/y");
+        assert_eq!(path("/function/hello?x", prefix), "/?x");
+        assert_eq!(path("/function/hello", prefix), "/");
+        assert_eq!(path("/function/hello//a", prefix), "//a");
+        assert_eq!(path("http://a.example/x?y", 0), "/x?y");
+    }
+
+    #[test]
+    fn each_protocol_gets_its_own_form() {
+        let host = HeaderValue::from_static("a.example:8080");
+        let target = Target::of(host, &Uri::from_static("/x?y"), 0).unwrap();
+        let hop = Hop {
+            upgrade: None,
+            trailers: true,
+        };
+        let mut request = Request::new(());
+        aim(&mut request, Protocol::H2c, &target, &hop);
+        assert_eq!(request.uri(), "http://a.example:8080/x?y");
+        assert!(!request.headers().contains_key(HOST));
+        assert_eq!(request.headers()["te"], "trailers");
+        assert!(!request.headers().contains_key("connection"));
+
+        aim(&mut request, Protocol::Http1, &target, &hop);
+        assert_eq!(request.uri(), "/x?y");
+        assert_eq!(request.version(), Version::HTTP_11);
+        assert_eq!(request.headers()[HOST], "a.example:8080");
+    }
+
+    #[test]
+    fn split_cookies_become_one() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(COOKIE, HeaderValue::from_static("b=2"));
+        join_cookies(&mut headers);
+        assert_eq!(
+            headers.get_all(COOKIE).iter().collect::<Vec<_>>(),
+            ["a=1; b=2"]
+        );
+    }
+}

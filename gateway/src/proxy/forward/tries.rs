@@ -1,0 +1,107 @@
+//! How often, and for how long, sending a request is tried.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::proxy::failure::Failure;
+
+/// How long connecting is tried while no instance takes a connection. One that is restarted or
+/// replaced comes back within that time.
+const CONNECT_BUDGET: Duration = Duration::from_secs(10);
+
+/// The first pause between two such tries; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often a request is sent on to where the traffic is now.
+const MOST_MOVES: u32 = 20;
+
+/// The tries of one request so far.
+#[derive(Debug)]
+pub(super) struct Tries {
+    first_failure: Option<Instant>,
+    pause: Duration,
+    moves: u32,
+    distrusts_idle: bool,
+}
+
+// === impl Tries ===
+
+impl Tries {
+    pub(super) fn begin() -> Self {
+        Self {
+            first_failure: None,
+            pause: FIRST_PAUSE,
+            moves: 0,
+            distrusts_idle: false,
+        }
+    }
+
+    /// Whether the request has been assigned an instance before: it goes in front of those that
+    /// have not.
+    pub(super) fn is_again(&self) -> bool {
+        self.first_failure.is_some() || self.distrusts_idle
+    }
+
+    /// Whether a kept connection is worth a try. One disappointment is enough: where one was closed
+    /// the others are likely to be.
+    pub(super) fn trusts_idle(&self) -> bool {
+        !self.distrusts_idle
+    }
+
+    pub(super) fn distrust_idle(&mut self) {
+        self.distrusts_idle = true;
+    }
+
+    /// The revision serves no more.
+    pub(super) fn moved(&mut self) -> Result<(), Failure> {
+        self.moves += 1;
+        if self.moves > MOST_MOVES {
+            return Err(Failure::StartFailed(
+                "no revision of the function takes traffic".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// An instance did not take the connection. Waits before the next try, or gives up with the
+    /// failure when too much time has gone by.
+    pub(super) async fn pause_or(&mut self, failure: Failure) -> Result<(), Failure> {
+        let now = Instant::now();
+        let first = *self.first_failure.get_or_insert(now);
+        if now + self.pause > first + CONNECT_BUDGET {
+            return Err(failure);
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_is_given_up_after_the_budget_and_not_before() {
+        let begun = Instant::now();
+        let mut tries = Tries::begin();
+        let mut count = 0;
+        while tries.pause_or(Failure::Draining).await.is_ok() {
+            count += 1;
+        }
+        assert!(begun.elapsed() <= CONNECT_BUDGET, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() > CONNECT_BUDGET - LONGEST_PAUSE);
+        assert!((20..40).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn nobody_is_sent_around_forever() {
+        let mut tries = Tries::begin();
+        assert!((0..MOST_MOVES).all(|_| tries.moved().is_ok()));
+        assert!(tries.moved().is_err());
+    }
+}

@@ -1,0 +1,290 @@
+//! What happens to headers on their way through.
+
+use std::{fmt::Write, net::SocketAddr, sync::Mutex};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+};
+
+use crate::sync::lock;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What a connection's requests have in common.
+#[derive(Debug)]
+pub struct Client {
+    address: HeaderValue,
+    /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
+    /// one host.
+    forwarded: Mutex<Option<(HeaderValue, HeaderValue)>>,
+}
+
+/// What a request wants of its connection.
+#[derive(Clone, Debug, Default)]
+pub struct Hop {
+    /// The protocol to switch to.
+    pub upgrade: Option<HeaderValue>,
+    /// Whether trailers are welcome in the response.
+    pub trailers: bool,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// The client at this address.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        let text = address.ip().to_canonical().to_string();
+        Self {
+            address: HeaderValue::try_from(text)
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            forwarded: Mutex::new(None),
+        }
+    }
+
+    /// Says who asks, and for what. What the client itself said about that is replaced, unless it
+    /// is a proxy that is trusted.
+    pub fn add_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue, trusted: bool) {
+        let element = self.forwarded(host);
+        if trusted {
+            append(headers, FORWARDED_FOR, &self.address);
+            append(headers, header::FORWARDED, &element);
+            let proto = headers.entry(FORWARDED_PROTO);
+            proto.or_insert(HeaderValue::from_static("http"));
+            headers
+                .entry(FORWARDED_HOST)
+                .or_insert_with(|| host.clone());
+        } else {
+            headers.insert(FORWARDED_FOR, self.address.clone());
+            headers.insert(header::FORWARDED, element);
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+            headers.insert(FORWARDED_HOST, host.clone());
+        }
+    }
+
+    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+        let mut last = lock(&self.forwarded);
+        if let Some((known, element)) = &*last
+            && known == host
+        {
+            return element.clone();
+        }
+        let element = forwarded_element(&self.address, host);
+        *last = Some((host.clone(), element.clone()));
+        element
+    }
+}
+
+/// One element of RFC 7239. IPv6 addresses and hosts with a port have to be quoted.
+fn forwarded_element(address: &HeaderValue, host: &HeaderValue) -> HeaderValue {
+    let address = address.to_str().unwrap_or("unknown");
+    let mut text = String::with_capacity(64);
+    // Writing to a String cannot fail.
+    let _ = if address.contains(':') {
+        write!(text, "for=\"[{address}]\"")
+    } else {
+        write!(text, "for={address}")
+    };
+    if let Ok(host) = host.to_str() {
+        let _ = write!(text, ";host=\"{host}\"");
+    }
+    text.push_str(";proto=http");
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
+    let mut list = Vec::new();
+    for value in headers.get_all(&name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    let value = HeaderValue::from_bytes(&list).unwrap_or_else(|_| element.clone());
+    headers.insert(name, value);
+}
+
+/// Removes what is only meant for the connection it came over (RFC 9110, section 7.6.1), and says
+/// what of that the request wants.
+pub fn strip_hop(headers: &mut HeaderMap, version: Version) -> Hop {
+    let mut hop = Hop::default();
+    if let Some(te) = headers.get(TE) {
+        hop.trailers = tokens(te).any(|token| token.eq_ignore_ascii_case("trailers"));
+    }
+    if headers.contains_key(CONNECTION) {
+        let mut upgrades = false;
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(tokens)
+            .filter_map(|token| {
+                upgrades |= token.eq_ignore_ascii_case("upgrade");
+                token.parse().ok()
+            })
+            .collect();
+        if upgrades && version == Version::HTTP_11 {
+            hop.upgrade = headers
+                .get(UPGRADE)
+                .filter(|protocol| !is_h2c(protocol))
+                .cloned();
+        }
+        for name in named {
+            // A sender must not name these: without them the message would be another one.
+            if name != HOST && name != header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    hop
+}
+
+/// The gateway itself tells the client to go on, by reading its body.
+pub fn strip_expect(headers: &mut HeaderMap) {
+    let is_continue =
+        |expect: &HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get(EXPECT).is_some_and(is_continue) {
+        headers.remove(EXPECT);
+    }
+}
+
+/// Puts back what the next hop has to know.
+pub fn restore_hop(headers: &mut HeaderMap, hop: &Hop) {
+    if let Some(protocol) = &hop.upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
+    } else if hop.trailers {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if hop.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// An upgrade to HTTP/2, which RFC 9113 has withdrawn.
+fn is_h2c(protocol: &HeaderValue) -> bool {
+    tokens(protocol).all(|token| token.eq_ignore_ascii_case("h2c"))
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    let text = value.to_str().unwrap_or_default();
+    text.split(',')
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+/// About as many bytes as the headers took on the wire.
+#[must_use]
+pub fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                let name: HeaderName = name.parse().unwrap();
+                (name, HeaderValue::from_str(value).unwrap())
+            })
+            .collect()
+    }
+
+    fn client(address: &str) -> Client {
+        Client::new(address.parse().unwrap())
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_removed_with_those_it_names() {
+        let mut some = headers(&[
+            ("connection", "close, X-Private"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("x-public", "2"),
+        ]);
+        let hop = strip_hop(&mut some, Version::HTTP_11);
+        assert_eq!(some, headers(&[("x-public", "2")]));
+        assert!(hop.trailers);
+        assert_eq!(hop.upgrade, None);
+    }
+
+    #[test]
+    fn the_connection_header_cannot_remove_what_makes_the_message() {
+        let mut some = headers(&[
+            ("connection", "host, content-length, x"),
+            ("host", "a"),
+            ("content-length", "3"),
+        ]);
+        strip_hop(&mut some, Version::HTTP_11);
+        assert_eq!(some, headers(&[("host", "a"), ("content-length", "3")]));
+    }
+
+    #[test]
+    fn an_upgrade_is_kept_for_the_next_hop_but_not_one_to_http_2() {
+        let upgrade = |protocol| {
+            let mut some = headers(&[("connection", "Upgrade"), ("upgrade", protocol)]);
+            let hop = strip_hop(&mut some, Version::HTTP_11);
+            assert!(some.is_empty());
+            restore_hop(&mut some, &hop);
+            some
+        };
+        let websocket = [("connection", "upgrade"), ("upgrade", "websocket")];
+        assert_eq!(upgrade("websocket"), headers(&websocket));
+        assert!(upgrade("h2c").is_empty());
+    }
+
+    #[test]
+    fn what_a_client_says_about_itself_is_replaced() {
+        let mut some = headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("forwarded", "for=1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        let host = HeaderValue::from_static("a.example:8080");
+        client("10.0.0.9:5").add_forwarded(&mut some, &host, false);
+        assert_eq!(some["x-forwarded-for"], "10.0.0.9");
+        assert_eq!(
+            some["forwarded"],
+            "for=10.0.0.9;host=\"a.example:8080\";proto=http"
+        );
+        assert_eq!(some["x-forwarded-proto"], "http");
+        assert_eq!(some["x-forwarded-host"], "a.example:8080");
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_added_to() {
+        let mut some = headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "outside"),
+        ]);
+        let host = HeaderValue::from_static("inside");
+        client("[fd00::9]:5").add_forwarded(&mut some, &host, true);
+        assert_eq!(some["x-forwarded-for"], "1.1.1.1, 2.2.2.2, fd00::9");
+        assert_eq!(some.get_all("x-forwarded-for").iter().count(), 1);
+        assert_eq!(
+            some["forwarded"],
+            "for=\"[fd00::9]\";host=\"inside\";proto=http"
+        );
+        assert_eq!(some["x-forwarded-proto"], "https");
+        assert_eq!(some["x-forwarded-host"], "outside");
+    }
+}

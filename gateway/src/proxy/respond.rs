@@ -1,0 +1,194 @@
+//! The one place that turns a failure into a response.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::proxy::{
+    body::ResponseBody,
+    failure::Failure,
+    ids::REQUEST_ID,
+    timing::{SERVER_TIMING, Timing},
+};
+
+/// The header with the reason of a failure; a response without it is the function's own.
+pub const REASON: HeaderName = HeaderName::from_static("x-fermata-reason");
+
+const GRPC: &str = "application/grpc";
+
+/// What a failure's response needs to know of its request.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The request's name.
+    pub id: HeaderValue,
+    /// Whether it speaks gRPC.
+    pub grpc: bool,
+    /// Whether it wants no body.
+    pub head_only: bool,
+}
+
+/// A body of RFC 9457.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+    reason: &'a str,
+    request_id: &'a str,
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// What there is to know of a request.
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap, id: HeaderValue) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE);
+        Self {
+            id,
+            grpc: content_type.is_some_and(|value| is_grpc(value.as_bytes())),
+            head_only: method == Method::HEAD,
+        }
+    }
+}
+
+/// `application/grpc`, alone or with a message format such as `+proto`.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(GRPC.as_bytes());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// The response to a request that its function does not answer.
+#[must_use]
+pub fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<ResponseBody> {
+    let mut response = if asker.grpc {
+        grpc(failure)
+    } else {
+        problem(failure, asker)
+    };
+    let headers = response.headers_mut();
+    headers.insert(REASON, HeaderValue::from_static(failure.reason()));
+    headers.insert(REQUEST_ID, asker.id.clone());
+    headers.insert(SERVER_TIMING, timing.header());
+    if let Some(seconds) = failure.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn problem(failure: &Failure, asker: &Asker) -> Response<ResponseBody> {
+    let status = failure.status();
+    let problem = Problem {
+        status: status.as_u16(),
+        title: status.canonical_reason().unwrap_or("Error"),
+        detail: &failure.detail(),
+        reason: failure.reason(),
+        request_id: asker.id.to_str().unwrap_or_default(),
+    };
+    // Strings and a number always serialize.
+    let text = serde_json::to_vec(&problem).unwrap_or_default();
+    let length = text.len();
+    let body = if asker.head_only {
+        ResponseBody::empty()
+    } else {
+        ResponseBody::full(Bytes::from(text))
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/problem+json");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// A response of trailers only, which is how gRPC tells a failure without a message.
+fn grpc(failure: &Failure) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
+    headers.insert(
+        "grpc-status",
+        HeaderValue::from_static(failure.grpc_status()),
+    );
+    let message = format!("{}: {}", failure.reason(), failure.detail());
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
+        headers.insert("grpc-message", message);
+    }
+    response
+}
+
+/// The encoding of `grpc-message`: printable ASCII but for the percent sign stays as it is.
+fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn asker(grpc: bool) -> Asker {
+        Asker {
+            id: HeaderValue::from_static("id-1"),
+            grpc,
+            head_only: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_says_what_why_and_which_request() {
+        let failure = Failure::StartFailed("quota".into());
+        let response = respond(&failure, &asker(false), &Timing::begin());
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[REASON], "StartFailed");
+        assert_eq!(response.headers()["retry-after"], "10");
+        assert_eq!(response.headers()[REQUEST_ID], "id-1");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "status": 503, "title": "Service Unavailable", "detail": "quota",
+                "reason": "StartFailed", "requestId": "id-1",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn grpc_gets_its_own_status_in_a_good_response() {
+        let failure = Failure::StartFailed("50 % größer\n".into());
+        let response = respond(&failure, &asker(true), &Timing::begin());
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "14");
+        assert_eq!(
+            response.headers()["grpc-message"],
+            "StartFailed: 50 %25 gr%C3%B6%C3%9Fer%0A"
+        );
+    }
+
+    #[test]
+    fn only_grpc_is_taken_for_grpc() {
+        for (kind, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(is_grpc(kind.as_bytes()), expected, "{kind}");
+        }
+    }
+}

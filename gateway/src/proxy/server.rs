@@ -1,0 +1,217 @@
+//! The data listener: accepts connections, finds out what they speak, and serves them.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::proxy::{
+    headers::Client,
+    service::{self, Gate},
+    upstream::connect::tune,
+};
+
+/// The pause after a connection could not be accepted, for want of file descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two looks at a connection that has sent less than it takes to tell what it speaks.
+const SNIFF_PAUSE: Duration = Duration::from_millis(5);
+
+/// What HTTP/2 begins with. No HTTP/1 method is called so (RFC 9113, section 3.4).
+const PREFACE: &[u8; 4] = b"PRI ";
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 250;
+
+/// Bytes that a client may send ahead of a slow function, per stream.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How connections are served.
+#[derive(Clone)]
+pub struct Server {
+    gate: Arc<Gate>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    header_timeout: Duration,
+    /// Ends listening, and every connection after its running requests.
+    stop: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server with these bounds.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, header_timeout: Duration, stop: CancellationToken) -> Self {
+        let header_bytes = gate.limits.header_bytes;
+        let mut http1 = http1::Builder::new();
+        // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size((2 * header_bytes).max(64 * 1024));
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(2 * header_bytes).unwrap_or(u32::MAX));
+        Self {
+            gate,
+            http1,
+            http2,
+            header_timeout,
+            stop,
+        }
+    }
+
+    /// Accepts connections until told to stop. Their tasks belong to `connections`; at most
+    /// `limit` of them run at once.
+    pub async fn run(self, listener: TcpListener, connections: TaskTracker, limit: usize) {
+        let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            match accepted {
+                Ok((stream, address, place)) => {
+                    let server = self.clone();
+                    connections.spawn(async move {
+                        server.serve(stream, address).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, address: SocketAddr) {
+        let abort = self.gate.abort.clone();
+        let served = async {
+            if tune(&stream).is_err() {
+                return;
+            }
+            let protocol = tokio::select! {
+                protocol = tokio::time::timeout(self.header_timeout, sniff(&stream)) => protocol,
+                () = self.stop.cancelled() => return,
+            };
+            match protocol {
+                Ok(Ok(Protocol::Http1)) => self.serve_h1(stream, address).await,
+                Ok(Ok(Protocol::Http2)) => self.serve_h2(stream, address).await,
+                // Nobody there, or nobody who says anything.
+                Ok(Err(_)) | Err(_) => {}
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            () = abort.cancelled() => {}
+        }
+    }
+
+    async fn serve_h1(&self, stream: TcpStream, address: SocketAddr) {
+        let (gate, client) = (self.gate.clone(), Arc::new(Client::new(address)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (gate, client) = (gate.clone(), client.clone());
+            async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
+        });
+        let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection.with_upgrades());
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note(ended, address);
+    }
+
+    async fn serve_h2(&self, stream: TcpStream, address: SocketAddr) {
+        let (gate, client) = (self.gate.clone(), Arc::new(Client::new(address)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (gate, client) = (gate.clone(), client.clone());
+            async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
+        });
+        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note(ended, address);
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let place = places
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address, place))
+}
+
+/// Looks at the first bytes without taking them.
+async fn sniff(stream: &TcpStream) -> io::Result<Protocol> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut first).await?;
+        if seen == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first[..seen] != PREFACE[..seen] {
+            return Ok(Protocol::Http1);
+        }
+        if seen == PREFACE.len() {
+            return Ok(Protocol::Http2);
+        }
+        tokio::time::sleep(SNIFF_PAUSE).await;
+    }
+}
+
+/// Clients come and go; only who looks for it wants to know how.
+fn note(ended: hyper::Result<()>, address: SocketAddr) {
+    if let Err(error) = ended {
+        tracing::debug!(client = %address, error = &error as &dyn std::error::Error, "connection broke");
+    }
+}

@@ -1,0 +1,181 @@
+//! One request, from its head to its response's.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, Version, header::HOST, request::Parts};
+use hyper::body::Incoming;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    activate::wake::Waker,
+    admin::metrics::Metrics,
+    options::{AccessLog, Options},
+    proxy::{
+        access::Record,
+        body::ResponseBody,
+        failure::Failure,
+        forward,
+        headers::{self, Client},
+        ids,
+        respond::{Asker, respond},
+    },
+    state::{function::Function, table::Table},
+};
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Gate {
+    /// Routes.
+    pub table: Arc<Table>,
+    /// Wakes what rests.
+    pub waker: Waker,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Owns the tunnels of upgraded connections.
+    pub tunnels: TaskTracker,
+    /// Sends waiting requests away: the time to stop has come.
+    pub dismiss: CancellationToken,
+    /// Cuts everything: the time to stop is over.
+    pub abort: CancellationToken,
+}
+
+/// Bounds and switches of the data path.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest head of a request.
+    pub header_bytes: usize,
+    /// The largest body of a request; 0 is no bound.
+    pub body_bytes: u64,
+    /// Whether `Forwarded` of a request is kept.
+    pub trust_forwarded: bool,
+    /// Whether each request is logged.
+    pub access_log: bool,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// The bounds of the options.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        Self {
+            header_bytes: options.max_header_bytes,
+            body_bytes: options.max_body_bytes,
+            trust_forwarded: options.trust_forwarded,
+            access_log: options.access_log == AccessLog::Json,
+        }
+    }
+}
+
+/// Answers a request, by its function or in its place.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up everything the request holds: its place in the queue, its instance,
+/// its connection to the function.
+pub async fn serve(
+    gate: &Gate,
+    client: &Client,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let mut record = Record::begin(gate.metrics.clone());
+    let (mut parts, body) = request.into_parts();
+    // Looked at before the request's own name is added to it.
+    let checked = check(gate, &parts);
+    let id = ids::identify(&mut parts.headers);
+    let asker = Asker::of(&parts.method, &parts.headers, id);
+    let routed = checked.and_then(|host| {
+        if gate.limits.access_log {
+            record.log(&parts.method, &host, parts.uri.path(), &asker.id);
+        }
+        route(gate, &host, &parts).map(|(function, strip)| (host, function, strip))
+    });
+    let outcome = match routed {
+        Err(failure) => Err((failure, record)),
+        Ok((host, function, strip)) => {
+            record.routed(function.clone());
+            let call = forward::Call {
+                function,
+                host,
+                strip,
+                parts,
+                body,
+                id: asker.id.clone(),
+            };
+            forward::forward(gate, client, call, record).await
+        }
+    };
+    outcome.unwrap_or_else(|(failure, mut record)| {
+        record.failed(failure.status().as_u16(), failure.reason());
+        respond(&failure, &asker, &record.timing)
+    })
+}
+
+/// Refuses what makes no sense or is too large; returns the host that is asked for.
+fn check(gate: &Gate, parts: &Parts) -> Result<HeaderValue, Failure> {
+    let limits = &gate.limits;
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target + headers::size(&parts.headers) > limits.header_bytes {
+        return Err(Failure::HeadersTooLarge {
+            limit: limits.header_bytes,
+        });
+    }
+    if parts.method == Method::CONNECT {
+        return Err(Failure::BadRequest(
+            "CONNECT is for proxies, which this is not".into(),
+        ));
+    }
+    if limits.body_bytes > 0 {
+        let length = parts.headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limits.body_bytes) {
+            return Err(Failure::PayloadTooLarge {
+                limit: limits.body_bytes,
+            });
+        }
+    }
+    host(parts)
+}
+
+/// The host that is asked for: of the target if it has one (RFC 9112, section 3.2.2), else of the
+/// one `Host` header.
+fn host(parts: &Parts) -> Result<HeaderValue, Failure> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(Failure::BadRequest(
+            "there is more than one Host header".into(),
+        ));
+    }
+    let host = match (parts.uri.authority(), host) {
+        (Some(authority), _) => HeaderValue::from_str(authority.as_str())
+            .map_err(|_| Failure::BadRequest("the host is malformed".into()))?,
+        (None, Some(host)) => host.clone(),
+        // HTTP/1.0 knows no hosts; paths may still lead somewhere.
+        (None, None) if parts.version == Version::HTTP_10 => HeaderValue::from_static(""),
+        (None, None) => return Err(Failure::BadRequest("there is no Host header".into())),
+    };
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]~%".contains(byte);
+    if host.as_bytes().iter().all(fits) {
+        Ok(host)
+    } else {
+        Err(Failure::BadRequest("the host is malformed".into()))
+    }
+}
+
+fn route(
+    gate: &Gate,
+    host: &HeaderValue,
+    parts: &Parts,
+) -> Result<(Arc<Function>, usize), Failure> {
+    let routes = gate.table.routes();
+    let host = host.to_str().unwrap_or_default();
+    let found = routes.find(host, parts.uri.path());
+    let found = found.ok_or(Failure::NoSuchFunction)?;
+    Ok((found.function.clone(), found.strip))
+}

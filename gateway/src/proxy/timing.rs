@@ -1,0 +1,86 @@
+//! Where the time of one request went.
+
+use std::{fmt::Write, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+/// The header (<https://www.w3.org/TR/server-timing/>).
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// The phases of one request until the head of its response.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// When the request's head was read.
+    pub arrived: Instant,
+    /// Waiting for an instance to become free.
+    pub queue: Duration,
+    /// Waiting for an instance to start.
+    pub start: Duration,
+    /// Connecting to the instance.
+    pub connect: Duration,
+    /// From the request's head to the response's.
+    pub function: Duration,
+}
+
+// === impl Timing ===
+
+impl Timing {
+    /// A request that arrives now.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            arrived: Instant::now(),
+            queue: Duration::ZERO,
+            start: Duration::ZERO,
+            connect: Duration::ZERO,
+            function: Duration::ZERO,
+        }
+    }
+
+    /// The phases in milliseconds, as the value of `Server-Timing`.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        let mut text = String::with_capacity(72);
+        let phases = [
+            ("queue;dur=", self.queue),
+            (", start;dur=", self.start),
+            (", connect;dur=", self.connect),
+            (", function;dur=", self.function),
+        ];
+        for (name, duration) in phases {
+            text.push_str(name);
+            push_millis(&mut text, duration);
+        }
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+/// Milliseconds with two decimals; whole numbers are all the arithmetic that takes.
+fn push_millis(text: &mut String, duration: Duration) {
+    let hundredths = duration.as_micros() / 10;
+    if hundredths == 0 {
+        text.push('0');
+    } else {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}.{:02}", hundredths / 100, hundredths % 100);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn milliseconds_with_two_decimals() {
+        let timing = Timing {
+            start: Duration::from_micros(12_345),
+            function: Duration::from_secs(2),
+            ..Timing::begin()
+        };
+        assert_eq!(
+            timing.header(),
+            "queue;dur=0, start;dur=12.34, connect;dur=0, function;dur=2000.00"
+        );
+    }
+}

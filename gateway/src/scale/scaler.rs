@@ -1,0 +1,133 @@
+//! The autoscaler: every second, or at once when something waits, it gathers the numbers, decides,
+//! and has the decisions carried out.
+
+mod act;
+mod watchlist;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    leader::Leader,
+    peers::{Answers, Peers},
+    stats::{Counter, Report},
+};
+use crate::{
+    admin::metrics::Metrics,
+    clock,
+    state::{revision::Revision, table::Table, watch::Health},
+};
+use watchlist::Watchlist;
+
+/// Between two rounds.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The least time between two rounds, however much hurry there is.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Decisions that are carried out at once.
+const WRITERS: usize = 16;
+
+/// The autoscaler of one gateway.
+pub struct Scaler {
+    /// What is scaled.
+    pub table: Arc<Table>,
+    /// Nothing is decided before the watches are up.
+    pub health: Arc<Health>,
+    /// The gateway's own numbers.
+    pub counter: Counter,
+    /// The others' numbers.
+    pub peers: Peers,
+    /// Whether this gateway acts.
+    pub leader: Leader,
+    /// Counts decisions.
+    pub metrics: Arc<Metrics>,
+    /// Something waits.
+    pub hurry: Arc<Notify>,
+    /// How decisions are carried out.
+    pub client: Client,
+    /// Owns what carries them out.
+    pub tasks: TaskTracker,
+}
+
+// === impl Scaler ===
+
+impl std::fmt::Debug for Scaler {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Scaler").finish_non_exhaustive()
+    }
+}
+
+impl Scaler {
+    /// Works until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        let begun = Instant::now();
+        let writers = Arc::new(Semaphore::new(WRITERS));
+        let mut watchlist = Watchlist::default();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.tidy_up(),
+                () = self.hurry.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            let leads = self.leader.leads();
+            self.metrics.set_leads(leads);
+            if !leads || !self.health.is_synced() {
+                // What a leader remembers is of no use after a break.
+                watchlist.clear();
+                continue;
+            }
+            self.round(begun.elapsed(), &mut watchlist, &writers).await;
+            tokio::select! {
+                () = tokio::time::sleep(LEAST_PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn round(&self, now: Duration, watchlist: &mut Watchlist, writers: &Arc<Semaphore>) {
+        let Answers {
+            reports: others,
+            complete,
+        } = self.peers.ask().await;
+        let own = self.counter.report();
+        let mut reports: Vec<&Report> = others.iter().collect();
+        // A peer list may name this gateway under another name.
+        reports.retain(|report| report.instance != own.instance);
+        reports.push(&own);
+        let revisions = self.table.revisions();
+        for plan in watchlist.round(now, &revisions, &reports, complete) {
+            let act = act::Act {
+                client: self.client.clone(),
+                leader: self.leader.clone(),
+                metrics: self.metrics.clone(),
+                plan,
+            };
+            let writers = writers.clone();
+            self.tasks.spawn(async move {
+                // The semaphore is never closed.
+                let _place = writers.acquire().await;
+                act.run().await;
+            });
+        }
+    }
+
+    /// What every gateway does for itself each second.
+    fn tidy_up(&self) {
+        let now = clock::now();
+        for revision in self.table.revisions() {
+            if revision.has_endpoints() {
+                revision.close_idle_connections(now);
+                Revision::refresh(&revision);
+            }
+        }
+    }
+}

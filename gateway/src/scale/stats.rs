@@ -1,0 +1,111 @@
+//! What one gateway tells the leader. Counters only go up, so that the leader can ask whenever it
+//! likes, and a gateway need not know who asks.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock, random,
+    state::{revision::Revision, table::Table},
+};
+
+/// How much longer than its windows a silent Revision is told of.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Makes reports.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    table: Arc<Table>,
+    instance: Arc<str>,
+}
+
+/// The statistics of one gateway.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Report {
+    /// Tells this run of this gateway from all others.
+    pub instance: String,
+    /// When it was made, in microseconds on the gateway's own scale.
+    pub at: u64,
+    /// Revisions with recent requests, or with pods that are marked to go.
+    pub revisions: Vec<RevisionReport>,
+}
+
+/// The statistics of one Revision in one gateway.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct RevisionReport {
+    /// Namespace of the Revision.
+    pub namespace: String,
+    /// Name of the Revision.
+    pub name: String,
+    /// Requests that wait or run.
+    pub active: u32,
+    /// Microseconds that all requests together have taken, modulo 2^44.
+    pub busy: u64,
+    /// Requests that have come.
+    pub arrivals: u64,
+    /// The pods that are marked to get no new requests.
+    pub draining: Vec<DrainingPod>,
+}
+
+/// A pod that this gateway sends no new requests.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct DrainingPod {
+    /// Name of the pod.
+    pub pod: String,
+    /// Requests of this gateway that still run on it.
+    pub in_flight: u32,
+}
+
+// === impl Counter ===
+
+impl Counter {
+    /// Reports on these Revisions.
+    #[must_use]
+    pub fn new(table: Arc<Table>) -> Self {
+        Self {
+            table,
+            instance: format!("{:016x}", random::bits()).into(),
+        }
+    }
+
+    /// The statistics of this moment.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let at = clock::now();
+        let revisions = self.table.revisions();
+        Report {
+            instance: self.instance.to_string(),
+            at,
+            revisions: revisions
+                .iter()
+                .filter_map(|revision| report(revision, at))
+                .collect(),
+        }
+    }
+}
+
+fn report(revision: &Revision, now: clock::Micros) -> Option<RevisionReport> {
+    let scale = revision.scale();
+    let draining = revision.observe(|observed| {
+        let marked = observed.live().filter(|pod| pod.state.draining);
+        let draining = marked.map(|pod| DrainingPod {
+            pod: pod.state.name.to_string(),
+            in_flight: pod.in_flight(),
+        });
+        draining.collect::<Vec<_>>()
+    });
+    let recent = scale.window.max(scale.idle_after) + LINGER;
+    if draining.is_empty() && !revision.was_active_within(recent, now) {
+        return None;
+    }
+    let load = revision.load(now);
+    Some(RevisionReport {
+        namespace: revision.key().namespace.to_string(),
+        name: revision.key().name.to_string(),
+        active: load.active,
+        busy: load.busy,
+        arrivals: revision.arrivals(),
+        draining,
+    })
+}

@@ -1,0 +1,83 @@
+//! What the gateway keeps of a Deployment.
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+/// The facts of one Revision's Deployment that waking and scaling need.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DeploymentState {
+    /// Replicas that are asked for.
+    pub replicas: u32,
+    /// Guards a change of the scale against one that was not seen yet.
+    pub resource_version: Box<str>,
+    /// Why the cluster makes no pods (quota, admission), in its own words.
+    pub failure: Option<Box<str>>,
+}
+
+// === impl DeploymentState ===
+
+impl DeploymentState {
+    /// The facts of the Deployment.
+    #[must_use]
+    pub fn of(deployment: &Deployment) -> Self {
+        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        Self {
+            // The API server fills in 1 where nothing is written.
+            replicas: replicas.map_or(1, |replicas| u32::try_from(replicas).unwrap_or(0)),
+            resource_version: deployment
+                .metadata
+                .resource_version
+                .clone()
+                .unwrap_or_default()
+                .into(),
+            failure: failure(deployment),
+        }
+    }
+}
+
+fn failure(deployment: &Deployment) -> Option<Box<str>> {
+    let conditions = deployment.status.as_ref()?.conditions.as_deref()?;
+    let bad = conditions.iter().find(|condition| {
+        let reason = condition.reason.as_deref().unwrap_or_default();
+        match condition.type_.as_str() {
+            "ReplicaFailure" => condition.status == "True",
+            "Progressing" => condition.status == "False" && reason == "ProgressDeadlineExceeded",
+            _ => false,
+        }
+    })?;
+    let reason = bad.reason.as_deref().unwrap_or(&bad.type_);
+    let message = bad.message.as_deref().unwrap_or_default();
+    Some(format!("{reason}: {message}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_quota_failure_is_told_in_the_clusters_words() {
+        let deployment: Deployment = serde_json::from_value(json!({
+            "metadata": { "name": "hello-00001", "resourceVersion": "7" },
+            "spec": { "replicas": 2, "selector": {}, "template": {} },
+            "status": { "conditions": [
+                { "type": "Progressing", "status": "True", "reason": "NewReplicaSetCreated" },
+                { "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+                  "message": "exceeded quota: pods" },
+            ]},
+        }))
+        .unwrap();
+        let state = DeploymentState::of(&deployment);
+        assert_eq!(state.replicas, 2);
+        assert_eq!(&*state.resource_version, "7");
+        assert_eq!(
+            state.failure.as_deref(),
+            Some("FailedCreate: exceeded quota: pods")
+        );
+    }
+
+    #[test]
+    fn an_empty_object_asks_for_one_replica() {
+        assert_eq!(DeploymentState::of(&Deployment::default()).replicas, 1);
+    }
+}

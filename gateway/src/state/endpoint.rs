@@ -1,0 +1,114 @@
+//! One instance of a function: a pod's address, how busy it is, and the connections to it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use crate::{clock::Micros, proxy::upstream::pool::Pool};
+
+/// One instance.
+#[derive(Debug)]
+pub struct Endpoint {
+    pod: Box<str>,
+    address: SocketAddr,
+    in_flight: AtomicU32,
+    draining: AtomicBool,
+    gone: AtomicBool,
+    aside_until: AtomicU64,
+    /// Connections to the instance.
+    pub(crate) pool: Pool,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// An idle instance.
+    #[must_use]
+    pub fn new(pod: &str, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            pod: pod.into(),
+            address,
+            in_flight: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            aside_until: AtomicU64::new(0),
+            pool: Pool::default(),
+        })
+    }
+
+    /// Name of the pod.
+    #[must_use]
+    pub fn pod(&self) -> &str {
+        &self.pod
+    }
+
+    /// Where it takes requests.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests it works on.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Takes a place if fewer than `limit` are taken.
+    pub fn try_enter(&self, limit: u32) -> bool {
+        self.in_flight
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+                (count < limit).then_some(count + 1)
+            })
+            .is_ok()
+    }
+
+    /// Gives a place back.
+    pub fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether it should get no new requests. A request that takes its place first and looks here
+    /// second, and a drain that marks first and counts the places second, cannot miss each other.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Says whether it should get no new requests.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::SeqCst);
+    }
+
+    /// Whether its pod has left the cluster, or has another address by now.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Its pod has left: nobody needs to probe it, and idle connections are closed.
+    pub fn set_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.pool.clear();
+    }
+
+    /// Whether it recently did not take a connection.
+    #[must_use]
+    pub fn is_aside(&self, now: Micros) -> bool {
+        self.aside_until.load(Ordering::Relaxed) > now
+    }
+
+    /// Puts it last in line until the given time.
+    pub fn set_aside(&self, until: Micros) {
+        self.aside_until.store(until, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(pod: &str, port: u16) -> Arc<Self> {
+        Self::new(pod, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+}

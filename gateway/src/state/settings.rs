@@ -1,0 +1,249 @@
+//! A Revision's settings in the form that requests need them.
+
+use std::time::Duration;
+
+use fermata_crds::{Metric, Protocol, Revision, Scale, Template, names};
+use k8s_openapi::{api::core::v1::HTTPGetAction, apimachinery::pkg::util::intstr::IntOrString};
+
+use crate::scale::schedule::Slot;
+
+/// What never changes in a Revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How the gateway talks to the function.
+    pub protocol: Protocol,
+    /// The most requests at once on one instance; `u32::MAX` is no limit.
+    pub concurrency: u32,
+    /// Time for a whole request.
+    pub request_timeout: Duration,
+    /// Time until the head of the response.
+    pub first_byte_timeout: Duration,
+    /// The longest silence.
+    pub idle_timeout: Option<Duration>,
+    /// Time to wait for an instance.
+    pub start_timeout: Duration,
+    /// When an instance may get requests; all have to pass.
+    pub checks: Box<[Check]>,
+}
+
+/// One thing to try before an instance gets requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Check {
+    /// The port accepts a connection.
+    Connect {
+        /// Another port than the one for requests.
+        port: Option<u16>,
+    },
+    /// A GET is answered with a status from 200 to 399.
+    Get(Box<Get>),
+    /// Only the cluster can tell: its own probe runs a command or speaks gRPC or TLS.
+    Cluster,
+}
+
+/// An HTTP probe.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Get {
+    /// Another port than the one for requests.
+    pub port: Option<u16>,
+    /// Path and query.
+    pub path: Box<str>,
+    /// Headers to send.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// How long one try may take.
+    pub timeout: Duration,
+}
+
+/// The scale settings in numbers; they follow the Function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleSettings {
+    /// Replicas that always run.
+    pub min: u32,
+    /// The most replicas.
+    pub max: u32,
+    /// Replicas of a new Revision.
+    pub initial: u32,
+    /// Replicas when woken.
+    pub activation: u32,
+    /// What is measured.
+    pub metric: Metric,
+    /// How much of the metric one replica is meant to carry: target times utilization.
+    pub target: f64,
+    /// The stable window.
+    pub window: Duration,
+    /// From the last request to zero.
+    pub idle_after: Duration,
+    /// How long a lower need must last.
+    pub down_delay: Duration,
+    /// Places in the queue.
+    pub queue: usize,
+    /// Times with bounds of their own.
+    pub schedules: Box<[Slot]>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The settings of the Revision.
+    #[must_use]
+    pub fn of(revision: &Revision) -> Self {
+        let template = &revision.spec.template;
+        let timeouts = template.timeouts();
+        Self {
+            protocol: template.protocol(),
+            concurrency: template.concurrency().unwrap_or(u32::MAX),
+            request_timeout: timeouts.request(),
+            first_byte_timeout: timeouts.first_byte().min(timeouts.request()),
+            idle_timeout: timeouts.idle(),
+            start_timeout: timeouts.start(),
+            checks: checks(template),
+        }
+    }
+}
+
+/// A startup probe holds the readiness probe back, so both have to pass.
+fn checks(template: &Template) -> Box<[Check]> {
+    let probes = [&template.startup_probe, &template.readiness_probe];
+    let mut checks: Vec<Check> = probes
+        .into_iter()
+        .flatten()
+        .map(|probe| {
+            let seconds = probe.timeout_seconds.unwrap_or(1).max(1);
+            let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(1));
+            if let Some(get) = &probe.http_get {
+                http_check(get, template.port(), timeout)
+            } else if let Some(socket) = &probe.tcp_socket {
+                match other_port(&socket.port, template.port()) {
+                    Ok(port) => Check::Connect { port },
+                    Err(UnknownPort) => Check::Cluster,
+                }
+            } else {
+                Check::Cluster
+            }
+        })
+        .collect();
+    if checks.is_empty() {
+        checks.push(Check::Connect { port: None });
+    }
+    checks.into()
+}
+
+fn http_check(get: &HTTPGetAction, port: u16, timeout: Duration) -> Check {
+    let plain = get.scheme.as_deref().is_none_or(|scheme| scheme == "HTTP");
+    let other_host = get.host.is_some();
+    let (true, false, Ok(port)) = (plain, other_host, other_port(&get.port, port)) else {
+        return Check::Cluster;
+    };
+    let headers = get.http_headers.as_deref().unwrap_or_default();
+    Check::Get(Box::new(Get {
+        port,
+        path: get
+            .path
+            .as_deref()
+            .filter(|path| !path.is_empty())
+            .unwrap_or("/")
+            .into(),
+        headers: headers
+            .iter()
+            .map(|header| (header.name.as_str().into(), header.value.as_str().into()))
+            .collect(),
+        timeout,
+    }))
+}
+
+/// A port name that only the pod can resolve.
+struct UnknownPort;
+
+/// The probed port if it is not the one for requests. The one for requests is known by its name or
+/// by the template's number, whatever number the cluster gave it in the end.
+fn other_port(port: &IntOrString, requests: u16) -> Result<Option<u16>, UnknownPort> {
+    let number = match port {
+        IntOrString::String(name) if name == names::PORT_NAME => return Ok(None),
+        IntOrString::String(name) => name.parse().map_err(|_| UnknownPort)?,
+        IntOrString::Int(number) => u16::try_from(*number).map_err(|_| UnknownPort)?,
+    };
+    Ok((number != requests).then_some(number))
+}
+
+// === impl ScaleSettings ===
+
+impl ScaleSettings {
+    /// The settings in numbers; `concurrency` is the hard limit of the template.
+    #[must_use]
+    pub fn of(scale: &Scale, concurrency: Option<u32>) -> Self {
+        Self {
+            min: scale.min(),
+            max: scale.max(),
+            initial: scale.initial(),
+            activation: scale.activation(),
+            metric: scale.metric(),
+            target: (scale.target(concurrency) * scale.utilization()).max(0.01),
+            window: scale
+                .window()
+                .clamp(Duration::from_secs(6), Duration::from_secs(3600)),
+            idle_after: scale.idle_after(),
+            down_delay: scale.down_delay().min(Duration::from_secs(3600)),
+            queue: scale.queue() as usize,
+            schedules: scale.schedules().iter().filter_map(Slot::of).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn checks_of(template: serde_json::Value) -> Box<[Check]> {
+        checks(&serde_json::from_value(template).unwrap())
+    }
+
+    #[test]
+    fn the_default_check_is_a_connection() {
+        assert_eq!(
+            *checks_of(json!({ "image": "x" })),
+            [Check::Connect { port: None }]
+        );
+    }
+
+    #[test]
+    fn an_http_probe_on_the_request_port_follows_it() {
+        for port in [json!(9000), json!("http")] {
+            let checks = checks_of(json!({
+                "port": 9000,
+                "readinessProbe": { "httpGet": { "port": port, "path": "/ready" }, "timeoutSeconds": 2 },
+            }));
+            let [Check::Get(get)] = &*checks else {
+                panic!("{checks:?}")
+            };
+            assert_eq!(get.port, None);
+            assert_eq!(&*get.path, "/ready");
+            assert_eq!(get.timeout, Duration::from_secs(2));
+        }
+    }
+
+    #[test]
+    fn what_the_gateway_cannot_probe_is_left_to_the_cluster() {
+        for probe in [
+            json!({ "exec": { "command": ["true"] } }),
+            json!({ "grpc": { "port": 8080 } }),
+            json!({ "httpGet": { "port": 8080, "scheme": "HTTPS" } }),
+            json!({ "httpGet": { "port": "admin" } }),
+        ] {
+            assert_eq!(
+                *checks_of(json!({ "readinessProbe": probe })),
+                [Check::Cluster],
+                "{probe}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_startup_probe_comes_first() {
+        let checks = checks_of(json!({
+            "startupProbe": { "tcpSocket": { "port": 7 } },
+            "readinessProbe": { "exec": { "command": ["true"] } },
+        }));
+        assert_eq!(*checks, [Check::Connect { port: Some(7) }, Check::Cluster]);
+    }
+}

@@ -1,0 +1,88 @@
+//! What is shared of the gateway's knowledge: the routes for requests, and the handles for everybody
+//! else.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    state::{function::Function, key::Key, revision::Revision, router::Router},
+    sync::lock,
+};
+
+/// The routes, as one snapshot that is swapped whole.
+pub type Routes = Router<Arc<Function>>;
+
+/// Routes and handles.
+#[derive(Debug)]
+pub struct Table {
+    routes: ArcSwap<Routes>,
+    revisions: Mutex<HashMap<Key, Arc<Revision>>>,
+    functions: Mutex<HashMap<Key, Arc<Function>>>,
+}
+
+// === impl Table ===
+
+impl Table {
+    /// A table without routes.
+    #[must_use]
+    pub fn new(routes: Routes) -> Self {
+        Self {
+            routes: ArcSwap::from_pointee(routes),
+            revisions: Mutex::default(),
+            functions: Mutex::default(),
+        }
+    }
+
+    /// The routes of this moment.
+    pub fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
+        self.routes.load()
+    }
+
+    /// All Revisions.
+    #[must_use]
+    pub fn revisions(&self) -> Vec<Arc<Revision>> {
+        lock(&self.revisions).values().cloned().collect()
+    }
+
+    /// The Revision of this name.
+    #[must_use]
+    pub fn revision(&self, key: &Key) -> Option<Arc<Revision>> {
+        lock(&self.revisions).get(key).cloned()
+    }
+
+    /// All Functions.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Arc<Function>> {
+        lock(&self.functions).values().cloned().collect()
+    }
+
+    /// The Function of this name.
+    #[must_use]
+    pub fn function(&self, key: &Key) -> Option<Arc<Function>> {
+        lock(&self.functions).get(key).cloned()
+    }
+
+    pub(crate) fn set_routes(&self, routes: Routes) {
+        self.routes.store(Arc::new(routes));
+    }
+
+    pub(crate) fn set_revision(&self, key: &Key, revision: Option<Arc<Revision>>) {
+        let mut revisions = lock(&self.revisions);
+        match revision {
+            Some(revision) => revisions.insert(key.clone(), revision),
+            None => revisions.remove(key),
+        };
+    }
+
+    pub(crate) fn set_function(&self, key: &Key, function: Option<Arc<Function>>) {
+        let mut functions = lock(&self.functions);
+        match function {
+            Some(function) => functions.insert(key.clone(), function),
+            None => functions.remove(key),
+        };
+    }
+}
