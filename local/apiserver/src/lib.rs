@@ -1,1 +1,56 @@
-//! placeholder
+//! A Kubernetes API endpoint for one machine.
+//!
+//! It speaks the API of Kubernetes well enough for kubectl, kube-rs and controllers that do not know
+//! that there is no cluster behind it: discovery, OpenAPI, tables, list and watch, all patches with
+//! server-side apply, custom resources with their schemas and rules, status and scale, quotas and pod
+//! logs. It runs no controllers and no pods; those are clients like all others.
+//!
+//! # Guarantees
+//!
+//! * An answered write is on disk (unless the server is ephemeral), and survives a kill.
+//! * Only who holds the credentials of [`ApiServer::kubeconfig`] gets in.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use fermata_apiserver::{ApiServer, Options};
+//!
+//! let server = ApiServer::start(Options::default()).await?;
+//! let client = server.client("default");
+//! std::fs::write("kubeconfig", server.kubeconfig())?;
+//! # drop(client);
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod api;
+mod apply;
+mod clock;
+mod convert;
+mod decode;
+mod discovery;
+mod handlers;
+mod kinds;
+mod merge;
+mod openapi;
+mod random;
+mod request;
+mod resource;
+mod response;
+mod schema;
+mod selector;
+mod server;
+mod start;
+mod status;
+mod store;
+mod table;
+mod upkeep;
+
+pub use self::{
+    server::pki::PkiError,
+    start::{ApiServer, Error, Mutator, Options},
+    store::OpenError,
+};

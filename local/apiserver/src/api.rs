@@ -1,0 +1,199 @@
+//! The API: what it consists of, and which handler answers which request.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Mutator, discovery,
+    handlers::{delete, logs, patch, read, review, scale, watch, write},
+    openapi,
+    request::{Form, Query, Target},
+    resource::registry::Registry,
+    response::{self, Body},
+    status::Failure,
+    store::Store,
+};
+
+/// The largest request body, as in Kubernetes.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// For the whole of a request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Everything that requests work on.
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) registry: ArcSwap<Registry>,
+    /// Held while a definition is written, so that what is served follows what is stored.
+    pub(crate) definitions: Mutex<()>,
+    pub(crate) mutators: Vec<Mutator>,
+    pub(crate) logs_dir: PathBuf,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Who sends a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum User {
+    /// Nobody known: the client showed no certificate.
+    Anonymous,
+    /// The holder of the cluster's credentials.
+    Admin,
+}
+
+/// A request with its body.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) form: Form,
+    pub(crate) body: Bytes,
+}
+
+// === impl Api ===
+
+impl Api {
+    /// Answers a request. Failures are answers too.
+    pub(crate) async fn handle<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        user: &User,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let result = self.route(&parts, body, user).await;
+        result.unwrap_or_else(|failure| {
+            if failure.code >= 500 {
+                tracing::warn!(
+                    method = %parts.method,
+                    path = parts.uri.path(),
+                    code = failure.code,
+                    message = failure.message,
+                    "request failed"
+                );
+            }
+            response::failure(&failure)
+        })
+    }
+
+    async fn route<B>(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: B,
+        user: &User,
+    ) -> Result<Response<Body>, Failure>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = parts.uri.path();
+        if let Some(answer) = discovery::open(path) {
+            return Ok(answer);
+        }
+        if *user == User::Anonymous {
+            return Err(Failure::unauthorized());
+        }
+        let query = Query::parse(parts.uri.query());
+        if parts.method == Method::GET {
+            let registry = self.registry.load();
+            if let Some(answer) = discovery::answer(path, &parts.headers, &registry) {
+                return answer;
+            }
+            if let Some(answer) = openapi::answer(path, &parts.headers, &registry) {
+                return answer;
+            }
+        }
+        if let Some(review) = review::Review::at(path) {
+            let body = collect(body).await?;
+            return review.answer(&parts.method, &body);
+        }
+        let target = Target::parse(path, &self.registry.load())?;
+        let form = Form::negotiate(&parts.headers, &query)?;
+        let body = collect(body).await?;
+        let call = Call {
+            method: parts.method.clone(),
+            target,
+            query,
+            headers: parts.headers.clone(),
+            form,
+            body,
+        };
+        self.dispatch(call).await
+    }
+
+    async fn dispatch(self: &Arc<Self>, call: Call) -> Result<Response<Body>, Failure> {
+        let subresource = call.target.subresource.clone();
+        let named = call.target.name.is_some();
+        let has = &call.target.resource.subresources;
+        match (subresource.as_deref(), call.method.as_str(), named) {
+            (None, "GET", false) if call.query.flag("watch")? => watch::watch(self, &call),
+            (None, "GET", false) => read::list(self, &call),
+            (None, "GET", true) if call.query.flag("watch")? => watch::watch(self, &call),
+            (None, "GET", true) => read::get(self, &call),
+            (None, "POST", false) => write::create(self, &call).await,
+            (None, "PUT", true) => write::replace(self, &call).await,
+            (None, "PATCH", true) => patch::patch(self, &call).await,
+            (None, "DELETE", true) => delete::delete(self, &call).await,
+            (None, "DELETE", false) => delete::collection(self, &call).await,
+            (None, ..) => Err(Failure::method_not_allowed()),
+            (Some("status"), method, _) if has.status => match method {
+                "GET" => read::get(self, &call),
+                "PUT" => write::replace(self, &call).await,
+                "PATCH" => patch::patch(self, &call).await,
+                _ => Err(Failure::method_not_allowed()),
+            },
+            (Some("finalize"), "PUT", _) if has.finalize => write::replace(self, &call).await,
+            (Some("scale"), method, _) if has.scale.is_some() => match method {
+                "GET" => scale::get(self, &call),
+                "PUT" | "PATCH" => scale::write(self, &call).await,
+                _ => Err(Failure::method_not_allowed()),
+            },
+            (Some("log"), "GET", _) if has.log => logs::logs(self, &call),
+            (Some("eviction"), "POST", _) if has.eviction => delete::evict(self, &call).await,
+            _ => Err(Failure::no_such_path()),
+        }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// The media type of the body, without parameters.
+    pub(crate) fn content_type(&self) -> &str {
+        self.headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map_or("", |value| {
+                value.split(';').next().unwrap_or_default().trim()
+            })
+    }
+}
+
+async fn collect<B>(body: B) -> Result<Bytes, Failure>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collecting = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, collecting).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::too_large(MAX_BODY)),
+        Ok(Err(error)) => Err(Failure::bad_request(format!(
+            "the request body could not be read: {error}"
+        ))),
+        Err(_) => Err(Failure::new(
+            408,
+            "Timeout",
+            "the request body did not come in time",
+        )),
+    }
+}

@@ -1,0 +1,375 @@
+//! Bodies read into values, with everything that is odd about them.
+
+use std::{collections::HashSet, fmt};
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::{
+    resource::Resource,
+    schema::{self, prune, validate},
+    status::Failure,
+};
+
+/// What to do with fields that nobody knows or that come twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Validation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// A body, and the fields that came twice in it.
+pub(crate) struct Decoded {
+    pub(crate) value: Value,
+    duplicates: Vec<String>,
+}
+
+/// How deep values may be nested.
+const MAX_DEPTH: usize = 128;
+
+/// Reads JSON or YAML.
+pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure> {
+    let yaml = matches!(
+        content_type,
+        "application/yaml" | "application/x-yaml" | "text/yaml" | "application/apply-patch+yaml"
+    );
+    // JSON is YAML too, and clients often send it as such; its reader tells of doubled fields.
+    let json = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if yaml && !json {
+        let value = serde_saphyr::from_slice(body)
+            .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
+        return Ok(Decoded {
+            value,
+            duplicates: Vec::new(),
+        });
+    }
+    if !yaml
+        && !matches!(
+            content_type,
+            "" | "application/json" | "application/octet-stream"
+        )
+        && !content_type.ends_with("+json")
+    {
+        return Err(Failure::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml (got {content_type})"
+        )));
+    }
+    let mut duplicates = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let seed = Checked {
+        path: String::new(),
+        duplicates: &mut duplicates,
+        depth: 0,
+    };
+    let value = seed
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| Failure::bad_request(format!("error decoding the body: {error}")))?;
+    Ok(Decoded { value, duplicates })
+}
+
+// === impl Decoded ===
+
+impl Decoded {
+    pub(crate) fn new(value: Value) -> Self {
+        Self {
+            value,
+            duplicates: Vec::new(),
+        }
+    }
+
+    /// Checks that the value is an object of the resource, drops what its schema does not know, and
+    /// returns it with warnings about that, if warnings are wanted.
+    pub(crate) fn into_object(
+        self,
+        resource: &Resource,
+        validation: Validation,
+    ) -> Result<(Value, Vec<String>), Failure> {
+        let Self {
+            mut value,
+            duplicates,
+        } = self;
+        identify(resource, &mut value)?;
+        let at = resource.schema.at_root();
+        let mut odd: Vec<String> = duplicates
+            .iter()
+            .map(|path| format!("duplicate field {path:?}"))
+            .collect();
+        odd.extend(
+            prune::prune(at, &mut value)
+                .iter()
+                .map(|path| format!("unknown field {path:?}")),
+        );
+        if validation == Validation::Strict && !odd.is_empty() {
+            return Err(cannot_be_handled(
+                resource,
+                &format!("strict decoding error: {}", odd.join(", ")),
+            ));
+        }
+        // Built-in kinds are decoded into typed structs; of custom ones only the metadata is.
+        let wrong = if resource.custom.is_some() {
+            validate::wrong_type(at.child("metadata"), &value["metadata"], "metadata")
+        } else {
+            validate::wrong_type(at, &value, "")
+        };
+        if let Some((path, wanted)) = wrong {
+            return Err(cannot_be_handled(
+                resource,
+                &format!(
+                    "json: cannot unmarshal value into Go struct field {}.{path} of type {wanted}",
+                    resource.kind
+                ),
+            ));
+        }
+        let warnings = if validation == Validation::Warn {
+            odd
+        } else {
+            Vec::new()
+        };
+        Ok((value, warnings))
+    }
+}
+
+fn cannot_be_handled(resource: &Resource, why: &str) -> Failure {
+    Failure::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {why}",
+        resource.kind, resource.version, resource.kind
+    ))
+}
+
+/// The value must be an object that says what it is; what it leaves unsaid is taken from the request.
+fn identify(resource: &Resource, value: &mut Value) -> Result<(), Failure> {
+    let Some(object) = value.as_object_mut() else {
+        return Err(Failure::bad_request(format!(
+            "the body must be a {} object",
+            resource.kind
+        )));
+    };
+    for (field, wanted) in [
+        ("apiVersion", resource.api_version()),
+        ("kind", resource.kind.clone()),
+    ] {
+        match object
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+        {
+            "" => {
+                object.insert(field.to_owned(), wanted.into());
+            }
+            given if given == wanted => {}
+            given if field == "kind" => {
+                return Err(Failure::bad_request(format!(
+                    "the kind in the data ({given}) does not match the expected kind ({wanted})"
+                )));
+            }
+            given => {
+                return Err(Failure::bad_request(format!(
+                    "the API version in the data ({given}) does not match the expected API version ({wanted})"
+                )));
+            }
+        }
+    }
+    let metadata = object
+        .entry("metadata")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if metadata.is_null() {
+        *metadata = Value::Object(Map::new());
+    }
+    Ok(())
+}
+
+/// Reads a value and notes the fields that an object has twice; the last one counts.
+struct Checked<'a> {
+    path: String,
+    duplicates: &'a mut Vec<String>,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Checked<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if self.depth > MAX_DEPTH {
+            return Err(serde::de::Error::custom(format!(
+                "values may be nested at most {MAX_DEPTH} deep"
+            )));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let seed = Checked {
+                path: format!("{}[{}]", self.path, list.len()),
+                duplicates: &mut *self.duplicates,
+                depth: self.depth + 1,
+            };
+            match items.next_element_seed(seed)? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        let mut seen = HashSet::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            let path = schema::join(&self.path, &name);
+            if !seen.insert(name.clone()) {
+                self.duplicates.push(path.clone());
+            }
+            let seed = Checked {
+                path,
+                duplicates: &mut *self.duplicates,
+                depth: self.depth + 1,
+            };
+            map.insert(name, fields.next_value_seed(seed)?);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+// === impl Validation ===
+
+impl Validation {
+    /// From the parameter `fieldValidation`; a request that does not say gets warnings.
+    pub(crate) fn parse(given: Option<&str>) -> Result<Self, Failure> {
+        match given {
+            None | Some("Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => Err(Failure::bad_request(format!(
+                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+            ))),
+        }
+    }
+}
+
+/// Reads a typed body, such as delete options.
+pub(crate) fn options<T: for<'de> Deserialize<'de> + Default>(
+    body: &[u8],
+    content_type: &str,
+) -> Result<T, Failure> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let decoded = decode(body, content_type)?;
+    serde_json::from_value(decoded.value)
+        .map_err(|error| Failure::bad_request(format!("error decoding the options: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::registry::Registry;
+
+    #[test]
+    fn doubled_fields_are_found_and_the_last_counts() {
+        let decoded =
+            decode(br#"{"a": {"b": 1, "b": 2}, "c": [{"d": 1, "d": 1}]}"#, "").expect("json");
+        assert_eq!(decoded.duplicates, ["a.b", "c[0].d"]);
+        assert_eq!(decoded.value, json!({"a": {"b": 2}, "c": [{"d": 1}]}));
+    }
+
+    #[test]
+    fn yaml_and_json_are_told_apart() {
+        let decoded = decode(b"a: {b: [1, x]}\n", "application/yaml").expect("yaml");
+        assert_eq!(decoded.value, json!({"a": {"b": [1, "x"]}}));
+        assert_eq!(
+            decode(b"a: 1", "application/json")
+                .err()
+                .expect("refused")
+                .code,
+            400
+        );
+        assert_eq!(decode(b"{}", "text/html").err().expect("refused").code, 415);
+        assert_eq!(decode(b"{} x", "").err().expect("refused").code, 400);
+        assert_eq!(
+            decode("[".repeat(10_000).as_bytes(), "")
+                .err()
+                .expect("refused")
+                .code,
+            400
+        );
+    }
+
+    #[test]
+    fn strict_validation_names_every_odd_field() {
+        let registry = Registry::builtin();
+        let pods = registry.find("", "v1", "pods").expect("pods");
+        let value = json!({"spec": {"containers": [{"name": "a", "imagee": "x"}], "nope": 1}});
+        let failure = Decoded::new(value.clone())
+            .into_object(pods, Validation::Strict)
+            .expect_err("refused");
+        assert_eq!(
+            failure.message,
+            r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.containers[0].imagee", unknown field "spec.nope""#
+        );
+        let (kept, warnings) = Decoded::new(value)
+            .into_object(pods, Validation::Warn)
+            .expect("warned");
+        assert_eq!(warnings.len(), 2);
+        assert_eq!(kept["spec"], json!({"containers": [{"name": "a"}]}));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_a_bad_request() {
+        let registry = Registry::builtin();
+        let pods = registry.find("", "v1", "pods").expect("pods");
+        for value in [
+            json!({"spec": {"containers": "x"}}),
+            json!({"metadata": {"labels": ["x"]}}),
+            json!({"spec": "x"}),
+            json!([]),
+            json!({"kind": "Node"}),
+            json!({"apiVersion": "v2"}),
+        ] {
+            let failure = Decoded::new(value.clone())
+                .into_object(pods, Validation::Ignore)
+                .expect_err("refused");
+            assert_eq!(failure.code, 400, "{value}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! One handler per verb.
+
+pub(crate) mod commit;
+pub(crate) mod delete;
+pub(crate) mod disruption;
+pub(crate) mod logs;
+pub(crate) mod patch;
+pub(crate) mod read;
+pub(crate) mod review;
+pub(crate) mod scale;
+pub(crate) mod watch;
+pub(crate) mod write;

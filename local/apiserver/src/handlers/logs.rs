@@ -1,0 +1,315 @@
+//! The logs of a container, read from the files that the node writes.
+//!
+//! One file per run of a container, `<namespace>_<pod>_<uid>/<container>/<restarts>.log`, in the
+//! CRI format: a time, a stream, `F` for a full line or `P` for a part of one, and the text.
+
+use std::{io::SeekFrom, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::Response;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt as _, AsyncSeekExt as _},
+};
+
+use super::read;
+use crate::{
+    api::{Api, Call},
+    response::{self, Body},
+    status::Failure,
+    store::Key,
+};
+
+/// How often a file that is followed is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How much of a file is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// The longest line that is kept together.
+const MAX_LINE: usize = 1024 * 1024;
+
+struct Log {
+    api: Arc<Api>,
+    pod: Key,
+    uid: Value,
+    container: String,
+    restarts: i64,
+    path: PathBuf,
+    file: Option<File>,
+    tail: Option<u64>,
+    since: Option<Timestamp>,
+    timestamps: bool,
+    follow: bool,
+    /// Bytes that may still be sent.
+    left: Option<usize>,
+    /// The beginning of a line whose end is not written yet.
+    rest: BytesMut,
+    /// The next text goes on with a line that was begun.
+    continues: bool,
+}
+
+pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failure> {
+    let object = read::find(api, &call.target)?;
+    let pod = &object.value;
+    let query = &call.query;
+    let container = container(pod, query.get("container"))?;
+    let previous = query.flag("previous")?;
+    let restarts = run(pod, &container, previous)?;
+    let since = match (query.number::<i64>("sinceSeconds")?, query.get("sinceTime")) {
+        (Some(seconds), None) => {
+            let ago = SignedDuration::from_secs(seconds);
+            Timestamp::now().checked_sub(ago).ok()
+        }
+        (None, Some(time)) => Some(time.parse().map_err(|_| {
+            Failure::bad_request(format!("sinceTime must be an RFC 3339 time, not {time:?}"))
+        })?),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(Failure::bad_request(
+                "at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ));
+        }
+    };
+    let key = Key::of(pod);
+    let uid = pod["metadata"]["uid"].clone();
+    let path = api
+        .logs_dir
+        .join(format!(
+            "{}_{}_{}",
+            key.namespace,
+            key.name,
+            uid.as_str().unwrap_or_default()
+        ))
+        .join(&container)
+        .join(format!("{restarts}.log"));
+    let log = Log {
+        api: Arc::clone(api),
+        pod: key,
+        uid,
+        container,
+        restarts,
+        path,
+        file: None,
+        tail: query.number("tailLines")?,
+        since,
+        timestamps: query.flag("timestamps")?,
+        follow: query.flag("follow")? && !previous,
+        left: query.number("limitBytes")?,
+        rest: BytesMut::new(),
+        continues: false,
+    };
+    let stream = futures::stream::unfold(log, |mut log| async move {
+        let bytes = log.next().await?;
+        Some((bytes, log))
+    });
+    Ok(response::stream("text/plain", stream))
+}
+
+/// The container to read: the one that was named, or the only one.
+fn container(pod: &Value, named: Option<&str>) -> Result<String, Failure> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let names = |field: &str| -> Vec<&str> {
+        let all = pod["spec"][field].as_array().into_iter().flatten();
+        all.filter_map(|one| one["name"].as_str()).collect()
+    };
+    let containers = names("containers");
+    match (named, containers.as_slice()) {
+        (Some(named), all) if all.contains(&named) || names("initContainers").contains(&named) => {
+            Ok(named.to_owned())
+        }
+        (Some(named), _) => Err(Failure::bad_request(format!(
+            "container {named} is not valid for pod {name}"
+        ))),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, all) => Err(Failure::bad_request(format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            all.join(" ")
+        ))),
+    }
+}
+
+fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    let of = |field: &str| pod["status"][field].as_array().into_iter().flatten();
+    of("containerStatuses")
+        .chain(of("initContainerStatuses"))
+        .find(|status| status["name"] == container)
+}
+
+/// Which run of the container to read, counted from 0.
+fn run(pod: &Value, container: &str, previous: bool) -> Result<i64, Failure> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let status = status(pod, container).unwrap_or(&Value::Null);
+    let restarts = status["restartCount"].as_i64().unwrap_or(0);
+    if previous {
+        if restarts == 0 {
+            return Err(Failure::bad_request(format!(
+                "previous terminated container {container:?} in pod {name:?} not found"
+            )));
+        }
+        return Ok(restarts - 1);
+    }
+    let waiting = &status["state"]["waiting"];
+    if waiting.is_object() && restarts > 0 {
+        // Between two runs: what the last one said is what there is.
+        return Ok(restarts);
+    }
+    if waiting.is_object() || !status["state"].is_object() {
+        let reason = waiting["reason"].as_str().unwrap_or("ContainerCreating");
+        return Err(Failure::bad_request(format!(
+            "container {container:?} in pod {name:?} is waiting to start: {reason}"
+        )));
+    }
+    Ok(restarts)
+}
+
+// === impl Log ===
+
+impl Log {
+    /// The next text, or `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.left == Some(0) {
+            return None;
+        }
+        loop {
+            // Looked at before the reading, so that what is written last is read too.
+            let over = !self.follow || self.ended();
+            let mut text = BytesMut::new();
+            match self.read().await {
+                Ok(0) => {
+                    if over {
+                        return None;
+                    }
+                }
+                Ok(_) => self.lines(&mut text),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if over {
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(path = %self.path.display(), error = %error, "cannot read a log");
+                    return None;
+                }
+            }
+            if let Some(left) = &mut self.left {
+                text.truncate(*left);
+                *left -= text.len();
+            }
+            if !text.is_empty() {
+                return Some(text.freeze());
+            }
+            if self.left == Some(0) {
+                return None;
+            }
+            if over {
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = self.api.shutdown.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Whether this run of the container writes no more.
+    fn ended(&self) -> bool {
+        let Some(pod) = self.api.store.get("pods", &self.pod) else {
+            return true;
+        };
+        if pod.value["metadata"]["uid"] != self.uid {
+            return true;
+        }
+        let Some(status) = status(&pod.value, &self.container) else {
+            return false;
+        };
+        status["restartCount"].as_i64().unwrap_or(0) != self.restarts
+            || status["state"]["terminated"].is_object()
+    }
+
+    async fn read(&mut self) -> std::io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut file = File::open(&self.path).await?;
+                if let Some(lines) = self.tail {
+                    seek_tail(&mut file, lines).await?;
+                }
+                none.insert(file)
+            }
+        };
+        self.rest.reserve(CHUNK);
+        file.read_buf(&mut self.rest).await
+    }
+
+    /// Takes the whole lines that have been read.
+    fn lines(&mut self, text: &mut BytesMut) {
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line = self.rest.split_to(end + 1);
+            self.line(&line[..end], text);
+        }
+        if self.rest.len() > MAX_LINE {
+            let line = self.rest.split();
+            self.line(&line, text);
+        }
+    }
+
+    fn line(&mut self, line: &[u8], text: &mut BytesMut) {
+        let mut parts = line.splitn(4, |byte| *byte == b' ');
+        let (Some(time), Some(_), Some(tag)) = (parts.next(), parts.next(), parts.next()) else {
+            return;
+        };
+        if let Some(since) = self.since {
+            let time = std::str::from_utf8(time)
+                .ok()
+                .and_then(|time| time.parse::<Timestamp>().ok());
+            if time.is_none_or(|time| time < since) {
+                return;
+            }
+        }
+        if self.timestamps && !self.continues {
+            text.put_slice(time);
+            text.put_u8(b' ');
+        }
+        text.put_slice(parts.next().unwrap_or_default());
+        self.continues = tag == b"P";
+        if !self.continues {
+            text.put_u8(b'\n');
+        }
+    }
+}
+
+/// Moves to where the last lines begin.
+async fn seek_tail(file: &mut File, lines: u64) -> std::io::Result<()> {
+    let mut position = file.seek(SeekFrom::End(0)).await?;
+    if lines == 0 {
+        return Ok(());
+    }
+    let mut found = 0;
+    let mut chunk = vec![0; CHUNK];
+    let mut last = true;
+    while position > 0 {
+        let size = position.min(CHUNK as u64);
+        position -= size;
+        let size = usize::try_from(size).unwrap_or(CHUNK);
+        file.seek(SeekFrom::Start(position)).await?;
+        file.read_exact(&mut chunk[..size]).await?;
+        for index in (0..size).rev() {
+            // The newline at the very end ends the last line and begins none.
+            let ends = std::mem::take(&mut last);
+            if chunk[index] != b'\n' || ends {
+                continue;
+            }
+            found += 1;
+            if found == lines {
+                file.seek(SeekFrom::Start(position + index as u64 + 1))
+                    .await?;
+                return Ok(());
+            }
+        }
+    }
+    file.seek(SeekFrom::Start(0)).await?;
+    Ok(())
+}

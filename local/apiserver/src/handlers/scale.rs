@@ -1,0 +1,152 @@
+//! The scale of a workload, which is one number of it seen alone.
+
+use std::sync::Arc;
+
+use http::Response;
+use serde_json::{Value, json};
+
+use super::{
+    commit::{self, Options},
+    patch::{self, APPLY, JSON},
+    read,
+    write::{Change, update},
+};
+use crate::{
+    api::{Api, Call},
+    apply::managers::Operation,
+    decode::{Decoded, Validation, decode},
+    merge,
+    resource::{Resource, ScalePaths, at_path},
+    response::{self, Body},
+    selector::LabelSelector,
+    status::{Failure, FieldError},
+    store::Object,
+};
+
+pub(crate) fn get(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
+    let object = read::find(api, &call.target)?;
+    answer(call, &object)
+}
+
+pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
+    let options = Options::new(call)?;
+    let resource = &call.target.resource;
+    let Some(paths) = &resource.subresources.scale else {
+        return Err(Failure::no_such_path());
+    };
+    let body = if call.content_type() == APPLY {
+        patch::config(call, &options)?.value
+    } else if call.method == http::Method::PUT {
+        decode(&call.body, call.content_type())?.value
+    } else {
+        decode(&call.body, JSON)?.value
+    };
+    let manager = options.manager(resource, Operation::Apply, "scale");
+    let writer = commit::writer(resource, manager);
+    // The number is checked here; the rest of the object is not this request's business.
+    let inner = Options {
+        validation: Validation::Ignore,
+        ..options.clone()
+    };
+    let written = update(api, &call.target, &inner, |live| {
+        if call.content_type() == APPLY {
+            let mut config = json!({"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {
+                "name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"],
+            }});
+            put(&mut config, paths, replicas(call, &body)?);
+            return Ok(Change {
+                decoded: Decoded::new(writer.apply(live, &config, options.force)?),
+                owned: true,
+            });
+        }
+        let scale = scale(resource, paths, live);
+        let new = match call.content_type() {
+            _ if call.method == http::Method::PUT => body.clone(),
+            // A Scale has no lists, so that a strategic merge is a plain one.
+            patch::MERGE | patch::STRATEGIC => merge::merge_patch(&scale, &body)?,
+            _ => patch::patched(call, resource, &scale, &body)?,
+        };
+        let mut changed = live.clone();
+        let version = &new["metadata"]["resourceVersion"];
+        if version.as_str().is_some_and(|version| !version.is_empty()) {
+            changed["metadata"]["resourceVersion"] = version.clone();
+        }
+        put(&mut changed, paths, replicas(call, &new)?);
+        Ok(Change {
+            decoded: Decoded::new(changed),
+            owned: false,
+        })
+    })
+    .await?;
+    answer(call, &written.object)
+}
+
+fn answer(call: &Call, object: &Arc<Object>) -> Result<Response<Body>, Failure> {
+    let resource = &call.target.resource;
+    let Some(paths) = &resource.subresources.scale else {
+        return Err(Failure::no_such_path());
+    };
+    Ok(response::value(200, &scale(resource, paths, &object.value)))
+}
+
+/// The number of replicas that a Scale asks for.
+fn replicas(call: &Call, scale: &Value) -> Result<i64, Failure> {
+    let given = &scale["spec"]["replicas"];
+    let count = if given.is_null() {
+        Some(0)
+    } else {
+        given.as_i64()
+    };
+    match count {
+        Some(count) if (0..=i64::from(i32::MAX)).contains(&count) => Ok(count),
+        _ => {
+            let error =
+                FieldError::invalid("spec.replicas", given, "must be greater than or equal to 0");
+            let name = call.target.name.as_deref().unwrap_or_default();
+            Err(Failure::invalid("autoscaling", "Scale", name, &[error]))
+        }
+    }
+}
+
+fn put(object: &mut Value, paths: &ScalePaths, replicas: i64) {
+    let mut place = object;
+    for name in &paths.spec_replicas {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[name.as_str()];
+    }
+    *place = replicas.into();
+}
+
+fn scale(resource: &Resource, paths: &ScalePaths, object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "spec": {},
+        "status": {"replicas": at_path(object, &paths.status_replicas).as_i64().unwrap_or(0)},
+    });
+    let replicas = at_path(object, &paths.spec_replicas);
+    if replicas.is_number() {
+        scale["spec"]["replicas"] = replicas.clone();
+    }
+    let selector = match &paths.selector {
+        Some(path) => at_path(object, path).as_str().map(str::to_owned),
+        None if resource.custom.is_none() => {
+            Some(LabelSelector::from_object(&object["spec"]["selector"]).to_string())
+        }
+        None => None,
+    };
+    if let Some(selector) = selector {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}

@@ -1,0 +1,267 @@
+//! Watches: a stream of the changes of a resource.
+//!
+//! A watch holds a position in the history that all watches of a resource share, and no buffer of
+//! its own beyond one batch: a client that reads slowly falls behind and, once what it has not seen
+//! is forgotten, is told so (410) and ended. It disturbs nobody else.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::Response;
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    api::{Api, Call},
+    handlers::read::{Filter, represent},
+    request::Form,
+    resource::Resource,
+    response::{self, Body},
+    status::Failure,
+    store::{Change, Event, Key, Object},
+};
+
+/// Events taken from the history at once.
+const BATCH: usize = 256;
+
+/// How long a watch lasts when the client does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// The longest a client may ask for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Between two bookmarks.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// The mark of the bookmark after the initial objects.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+struct Watch {
+    api: Arc<Api>,
+    resource: Arc<Resource>,
+    filter: Filter,
+    form: Form,
+    bookmarks: bool,
+    cursor: u64,
+    /// Objects that were there at the start and are still to be sent.
+    initial: VecDeque<(Key, Arc<Object>)>,
+    /// The initial objects are to be followed by a bookmark that says so.
+    announce: bool,
+    changed: watch::Receiver<u64>,
+    deadline: Instant,
+    next_bookmark: Instant,
+    /// A table names its columns once.
+    header: bool,
+    ended: bool,
+}
+
+pub(crate) fn watch(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failure> {
+    let resource = &call.target.resource;
+    let filter = Filter::new(&call.target, &call.query)?;
+    let timeout = call
+        .query
+        .number::<u64>("timeoutSeconds")?
+        .filter(|seconds| *seconds > 0)
+        .map_or(DEFAULT_TIMEOUT, Duration::from_secs)
+        .min(MAX_TIMEOUT);
+    let bookmarks = call.query.flag("allowWatchBookmarks")?;
+    let wanted = call.query.number::<u64>("resourceVersion")?.unwrap_or(0);
+    let send_initial = match call.query.get("sendInitialEvents") {
+        None => None,
+        Some(_) => Some(call.query.flag("sendInitialEvents")?),
+    };
+    let rule = call.query.get("resourceVersionMatch");
+    if send_initial.is_some() != (rule == Some("NotOlderThan"))
+        || rule.is_some_and(|rule| rule != "NotOlderThan")
+    {
+        return Err(Failure::bad_request(
+            "sendInitialEvents and resourceVersionMatch=NotOlderThan go together in a watch",
+        ));
+    }
+    // Subscribed before the first look, so that nothing falls between.
+    let changed = api.store.subscribe(&resource.storage);
+    let whole = send_initial.unwrap_or(wanted == 0);
+    let (cursor, initial) = if whole {
+        let listing = api
+            .store
+            .list(&resource.storage, filter.namespace.as_deref(), None)
+            .map_err(|_| Failure::internal("a list of now cannot be too old"))?;
+        if wanted > listing.revision {
+            return Err(Failure::too_large_version(wanted, listing.revision));
+        }
+        (listing.revision, listing.items.into())
+    } else {
+        let cursor = if wanted == 0 {
+            api.store.revision()
+        } else {
+            wanted
+        };
+        (cursor, VecDeque::new())
+    };
+    let now = Instant::now();
+    let watch = Watch {
+        api: Arc::clone(api),
+        resource: Arc::clone(resource),
+        filter,
+        form: call.form,
+        bookmarks,
+        cursor,
+        initial,
+        announce: send_initial == Some(true) && bookmarks,
+        changed,
+        deadline: now + timeout,
+        next_bookmark: now + BOOKMARK_PERIOD,
+        header: true,
+        ended: false,
+    };
+    let stream = futures::stream::unfold(watch, |mut watch| async move {
+        let bytes = watch.next().await?;
+        Some((bytes, watch))
+    });
+    Ok(response::stream("application/json", stream))
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// The next lines, or `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut lines = BytesMut::new();
+        if !self.initial.is_empty() {
+            for _ in 0..BATCH {
+                let Some((key, object)) = self.initial.pop_front() else {
+                    break;
+                };
+                if self.filter.matches(&key, &object) {
+                    self.line(&mut lines, "ADDED", &object);
+                }
+            }
+            if !lines.is_empty() {
+                return Some(lines.freeze());
+            }
+            if !self.initial.is_empty() {
+                // Nothing of this batch passed; an empty chunk would end nothing and say nothing.
+                return Box::pin(self.next()).await;
+            }
+        }
+        if self.announce {
+            self.announce = false;
+            self.bookmark(&mut lines, true);
+            return Some(lines.freeze());
+        }
+        loop {
+            self.changed.mark_unchanged();
+            let taken = self
+                .api
+                .store
+                .events(&self.resource.storage, self.cursor, BATCH);
+            let Ok((events, known)) = taken else {
+                self.ended = true;
+                let failure = Failure::expired(format!(
+                    "too old resource version: {} ({})",
+                    self.cursor,
+                    self.api.store.revision()
+                ));
+                put(
+                    &mut lines,
+                    "ERROR",
+                    failure.to_value().to_string().as_bytes(),
+                );
+                return Some(lines.freeze());
+            };
+            let full = events.len() == BATCH;
+            // A position that is still to come is waited for, not gone back from.
+            self.cursor = self.cursor.max(known);
+            for event in &events {
+                self.event(&mut lines, event);
+            }
+            if !lines.is_empty() {
+                return Some(lines.freeze());
+            }
+            if full {
+                continue;
+            }
+            tokio::select! {
+                changed = self.changed.changed() => if changed.is_err() { return None },
+                () = tokio::time::sleep_until(self.deadline) => {
+                    self.ended = true;
+                    if !self.bookmarks {
+                        return None;
+                    }
+                    self.bookmark(&mut lines, false);
+                    return Some(lines.freeze());
+                }
+                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
+                    self.bookmark(&mut lines, false);
+                    return Some(lines.freeze());
+                }
+                () = self.resource.served.cancelled() => return None,
+                () = self.api.shutdown.cancelled() => return None,
+            }
+        }
+    }
+
+    /// An event as the filter sees it: an object that comes to match is added, one that no longer
+    /// does is deleted.
+    fn event(&mut self, lines: &mut BytesMut, event: &Event) {
+        let passes = |object: &Object| self.filter.matches(&event.key, object);
+        let before = event.previous.as_deref().is_some_and(passes);
+        match (event.change, before, passes(&event.object)) {
+            (Change::Deleted, true, _) | (Change::Deleted, _, true) => {
+                self.line(lines, "DELETED", &event.object);
+            }
+            (Change::Deleted, false, false) | (_, false, false) => {}
+            (_, true, true) => self.line(lines, "MODIFIED", &event.object),
+            (_, false, true) => self.line(lines, "ADDED", &event.object),
+            (_, true, false) => {
+                if let Some(previous) = &event.previous {
+                    let last = Object::new(previous.value.clone(), event.revision);
+                    self.line(lines, "DELETED", &last);
+                }
+            }
+        }
+    }
+
+    fn line(&mut self, lines: &mut BytesMut, type_: &str, object: &Object) {
+        let body = represent(&self.resource, object, self.form, self.header);
+        self.header = false;
+        put(lines, type_, &body);
+    }
+
+    fn bookmark(&mut self, lines: &mut BytesMut, initial_end: bool) {
+        self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
+        let mut metadata =
+            json!({"resourceVersion": self.cursor.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+        }
+        let object = json!({
+            "kind": self.resource.kind,
+            "apiVersion": self.resource.api_version(),
+            "metadata": metadata,
+        });
+        let value: Value = match self.form {
+            Form::Object => object,
+            Form::Partial => crate::table::partial(&object),
+            Form::Table(include) => crate::table::table(
+                &self.resource.columns,
+                std::iter::once(&object),
+                &json!({"resourceVersion": self.cursor.to_string()}),
+                include,
+                std::mem::take(&mut self.header),
+            ),
+        };
+        put(lines, "BOOKMARK", value.to_string().as_bytes());
+    }
+}
+
+fn put(lines: &mut BytesMut, type_: &str, object: &[u8]) {
+    lines.put_slice(b"{\"type\":\"");
+    lines.put_slice(type_.as_bytes());
+    lines.put_slice(b"\",\"object\":");
+    lines.put_slice(object);
+    lines.put_slice(b"}\n");
+}

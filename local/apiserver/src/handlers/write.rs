@@ -1,0 +1,433 @@
+//! Create and update.
+
+use std::sync::Arc;
+
+use http::Response;
+use serde_json::{Value, json};
+
+use super::{
+    commit::{self, Options},
+    read::represent,
+};
+use crate::{
+    api::{Api, Call},
+    apply::managers::Operation,
+    decode::{Decoded, decode},
+    random,
+    request::Target,
+    resource::Resource,
+    response::{self, Body},
+    status::{Failure, FieldError},
+    store::{Expect, Key, Object, Put},
+};
+
+/// How often a write is tried again because somebody else was quicker.
+const MAX_TRIES: usize = 8;
+
+/// The longest name that can be generated from a prefix.
+const MAX_PREFIX: usize = 63 - 5;
+
+/// What came of a write.
+pub(crate) struct Written {
+    pub(crate) object: Arc<Object>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) created: bool,
+}
+
+/// How the new state of an object comes about.
+pub(crate) struct Change {
+    pub(crate) decoded: Decoded,
+    /// The ownership in the new state is final.
+    pub(crate) owned: bool,
+}
+
+// === impl Written ===
+
+impl Written {
+    pub(crate) fn response(&self, call: &Call) -> Response<Body> {
+        let code = if self.created { 201 } else { 200 };
+        let body = represent(&call.target.resource, &self.object, call.form, true);
+        let mut response = response::json(code, body);
+        response::warn(&mut response, &self.warnings);
+        response
+    }
+}
+
+pub(crate) async fn create(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
+    let options = Options::new(call)?;
+    let resource = &call.target.resource;
+    if resource.namespaced && call.target.namespace.is_none() {
+        return Err(Failure::method_not_allowed());
+    }
+    let decoded = decode(&call.body, call.content_type())?;
+    let (object, warnings) = decoded.into_object(resource, options.validation)?;
+    let object = create_object(api, &call.target, &options, object, |new| {
+        let manager = options.manager(resource, Operation::Update, "");
+        commit::own(resource, manager, None, new);
+        Ok(())
+    })
+    .await?;
+    let written = Written {
+        object,
+        warnings,
+        created: true,
+    };
+    Ok(written.response(call))
+}
+
+/// Creates an object that has been decoded, in the version of the request.
+pub(crate) async fn create_object(
+    api: &Api,
+    target: &Target,
+    options: &Options,
+    mut object: Value,
+    own: impl Fn(&mut Value) -> Result<(), Failure>,
+) -> Result<Arc<Object>, Failure> {
+    let resource = &target.resource;
+    place(target, &mut object)?;
+    let metadata = &mut object["metadata"];
+    if metadata["resourceVersion"]
+        .as_str()
+        .is_some_and(|version| !version.is_empty())
+    {
+        return Err(Failure::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        for field in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "resourceVersion",
+        ] {
+            metadata.remove(field);
+        }
+    }
+    let given = metadata["name"].as_str().unwrap_or_default().to_owned();
+    let prefix = metadata["generateName"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    for _ in 0..MAX_TRIES {
+        let name = if given.is_empty() && !prefix.is_empty() {
+            let prefix: String = prefix.chars().take(MAX_PREFIX).collect();
+            format!("{prefix}{}", random::suffix())
+        } else {
+            given.clone()
+        };
+        let mut new = object.clone();
+        commit::admit_new(api, resource, &mut new, &name)?;
+        own(&mut new)?;
+        let stored = resource.conversion.to_stored(new, &resource.stored_version);
+        let key = Key::of(&stored);
+        let pod = stored.clone();
+        let guard = |state: &crate::store::State| {
+            commit::definition_takes(state, resource)?;
+            commit::namespace_takes(state, resource, &key.namespace, &name)?;
+            if let Some(old) = state.get(&resource.storage, &key) {
+                return Err(exists(resource, &old.value, &name));
+            }
+            commit::quotas_take(state, resource, &pod)
+        };
+        if options.dry_run {
+            api.store.view(guard)?;
+            return Ok(Arc::new(Object::unstored(stored)));
+        }
+        let written = commit::store(
+            api,
+            resource,
+            &key,
+            Expect::Absent,
+            Put::Store(stored),
+            guard,
+        )
+        .await;
+        match written {
+            Ok(object) => return Ok(object),
+            Err(error) => match commit::refusal(error) {
+                Some(failure) => return Err(failure),
+                // A generated name that is taken is generated again.
+                None if given.is_empty() => {}
+                None => {
+                    return Err(Failure::already_exists(
+                        &resource.group,
+                        &resource.plural,
+                        &name,
+                    ));
+                }
+            },
+        }
+    }
+    Err(Failure::already_exists(
+        &resource.group,
+        &resource.plural,
+        &prefix,
+    ))
+}
+
+fn exists(resource: &Resource, old: &Value, name: &str) -> Failure {
+    let mut failure = Failure::already_exists(&resource.group, &resource.plural, name);
+    if !old["metadata"]["deletionTimestamp"].is_null() {
+        failure.message = format!("object is being deleted: {}", failure.message);
+    }
+    failure
+}
+
+/// The object goes where the path says, and must not say otherwise.
+pub(crate) fn place(target: &Target, object: &mut Value) -> Result<(), Failure> {
+    let metadata = &mut object["metadata"];
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    match metadata["namespace"].as_str().unwrap_or_default() {
+        given if given == namespace => {}
+        "" => metadata["namespace"] = namespace.into(),
+        _ if namespace.is_empty() => {
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.remove("namespace");
+            }
+        }
+        given => {
+            return Err(Failure::bad_request(format!(
+                "the namespace of the provided object does not match the namespace sent on the request ({given} and {namespace})"
+            )));
+        }
+    }
+    if let Some(name) = &target.name {
+        match metadata["name"].as_str().unwrap_or_default() {
+            given if given == name => {}
+            "" => metadata["name"] = name.as_str().into(),
+            given => {
+                return Err(Failure::bad_request(format!(
+                    "the name of the object ({given}) does not match the name on the URL ({name})"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn replace(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
+    let options = Options::new(call)?;
+    let resource = &call.target.resource;
+    let body = decode(&call.body, call.content_type())?.value;
+    let given = body["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
+    if given.is_empty() && resource.custom.is_some() {
+        let name = call.target.name.as_deref().unwrap_or_default();
+        let error = FieldError::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
+        return Err(resource.invalid(name, &[error]));
+    }
+    let written = update(api, &call.target, &options, |_| {
+        Ok(Change {
+            decoded: decode(&call.body, call.content_type())?,
+            owned: false,
+        })
+    })
+    .await?;
+    Ok(written.response(call))
+}
+
+/// Changes an object, again if somebody else was quicker. `change` makes the new state from the one
+/// that there is, both in the version of the request.
+pub(crate) async fn update(
+    api: &Api,
+    target: &Target,
+    options: &Options,
+    change: impl Fn(&Value) -> Result<Change, Failure>,
+) -> Result<Written, Failure> {
+    let resource = &target.resource;
+    let name = target.name.as_deref().unwrap_or_default();
+    let key = Key::new(target.namespace.clone().unwrap_or_default(), name);
+    for _ in 0..MAX_TRIES {
+        let current = api
+            .store
+            .get(&resource.storage, &key)
+            .ok_or_else(|| resource.not_found(name))?;
+        let live = resource
+            .conversion
+            .to_served(&current.value, &resource.api_version());
+        let Change { decoded, owned } = change(&live)?;
+        let (mut new, warnings) = decoded.into_object(resource, options.validation)?;
+        place(target, &mut new)?;
+        let given = new["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default();
+        if !given.is_empty() && live["metadata"]["resourceVersion"] != given {
+            return Err(resource.modified(name));
+        }
+        let new = finish(target, options, &live, new, owned)?;
+        let stored = resource.conversion.to_stored(new, &resource.stored_version);
+        let answer = |object| {
+            Ok(Written {
+                object,
+                warnings: warnings.clone(),
+                created: false,
+            })
+        };
+        if stored == current.value {
+            return answer(current);
+        }
+        let put = if is_over(&stored) {
+            Put::Remove(stored)
+        } else {
+            Put::Store(stored)
+        };
+        if options.dry_run {
+            let (Put::Store(value) | Put::Remove(value)) = put;
+            return answer(Arc::new(Object::unstored(value)));
+        }
+        let expect = Expect::Revision(current.revision);
+        match commit::store(api, resource, &key, expect, put, |_| Ok(())).await {
+            Ok(object) => return answer(object),
+            Err(error) => {
+                if let Some(failure) = commit::refusal(error) {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+    Err(resource.modified(name))
+}
+
+/// Whether nothing holds a deleted object any longer.
+pub(crate) fn is_over(object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let empty = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
+    let namespace_done = object["kind"] != "Namespace" || empty(&object["spec"]["finalizers"]);
+    !metadata["deletionTimestamp"].is_null()
+        && empty(&metadata["finalizers"])
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && namespace_done
+}
+
+/// The new state as it will be stored: only the addressed part changed, the server's own fields
+/// kept, defaults filled in, everything checked, generation and ownership brought up to date.
+fn finish(
+    target: &Target,
+    options: &Options,
+    live: &Value,
+    new: Value,
+    owned: bool,
+) -> Result<Value, Failure> {
+    let resource = &target.resource;
+    let part = target.subresource.as_deref().unwrap_or_default();
+    let name = target.name.as_deref().unwrap_or_default();
+    let mut result = select(resource, part, live, new);
+    keep(resource, live, &mut result, name)?;
+    commit::admit(resource, &mut result, Some(live), |_| Ok(()))?;
+    if resource.generation && counts(resource, live) != counts(resource, &result) {
+        let generation = live["metadata"]["generation"].as_i64().unwrap_or(0);
+        result["metadata"]["generation"] = (generation + 1).into();
+    }
+    if !owned {
+        let manager = options.manager(resource, Operation::Update, part);
+        commit::own(resource, manager, Some(live), &mut result);
+    }
+    Ok(result)
+}
+
+/// The live object with the addressed part of the new one.
+fn select(resource: &Resource, part: &str, live: &Value, mut new: Value) -> Value {
+    let take = |from: &Value, into: &mut Value, field: &str| match from.get(field) {
+        Some(value) => into[field] = value.clone(),
+        None => {
+            if let Some(into) = into.as_object_mut() {
+                into.remove(field);
+            }
+        }
+    };
+    match part {
+        "status" => {
+            let mut result = live.clone();
+            take(&new, &mut result, "status");
+            take(&new["metadata"], &mut result["metadata"], "managedFields");
+            result
+        }
+        "finalize" => {
+            let mut result = live.clone();
+            result["spec"]["finalizers"] = new["spec"]["finalizers"].clone();
+            result
+        }
+        _ => {
+            if resource.subresources.status {
+                take(live, &mut new, "status");
+            }
+            if resource.is("", "namespaces") {
+                take(live, &mut new, "spec");
+            }
+            new
+        }
+    }
+}
+
+/// Puts back what only the server may change.
+fn keep(resource: &Resource, live: &Value, result: &mut Value, name: &str) -> Result<(), Failure> {
+    let (old, new) = (&live["metadata"], &mut result["metadata"]);
+    let (had, given) = (
+        old["uid"].as_str().unwrap_or_default(),
+        new["uid"].as_str().unwrap_or_default(),
+    );
+    if !given.is_empty() && given != had {
+        return Err(resource.conflict(
+            name,
+            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {had}"),
+        ));
+    }
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+        "selfLink",
+    ] {
+        match old.get(field) {
+            Some(value) => new[field] = value.clone(),
+            None => {
+                if let Some(new) = new.as_object_mut() {
+                    new.remove(field);
+                }
+            }
+        }
+    }
+    if old["deletionTimestamp"].is_null() {
+        return Ok(());
+    }
+    let before = old["finalizers"].as_array().cloned().unwrap_or_default();
+    let added: Vec<String> = new["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|finalizer| !before.contains(finalizer))
+        .map(ToString::to_string)
+        .collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let error = FieldError::forbidden(
+        "metadata.finalizers",
+        format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            added.join(", ")
+        ),
+    );
+    Err(resource.invalid(name, &[error]))
+}
+
+/// What a change of moves the generation on: all but the metadata, and the status if it stands apart.
+fn counts(resource: &Resource, object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("metadata");
+        if resource.subresources.status {
+            fields.remove("status");
+        }
+    }
+    object
+}

@@ -1,0 +1,164 @@
+//! CustomResourceDefinitions.
+
+use serde_json::{Value, json};
+
+use super::{default, inner, items, meta, text};
+use crate::{
+    clock,
+    resource::{Hooks, custom::published},
+    schema::{cel::Rules, compile::compile},
+    status::FieldError,
+};
+
+pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
+
+/// Holds a definition until its objects are gone.
+pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+fn prepare(definition: &mut Value, old: Option<&Value>) {
+    let Some(spec) = inner(definition, "spec") else {
+        return;
+    };
+    default(spec, "conversion", json!({"strategy": "None"}));
+    if let Some(names) = inner(spec, "names") {
+        let kind = text(names, "kind").to_owned();
+        default(names, "singular", kind.to_lowercase());
+        default(names, "listKind", format!("{kind}List"));
+    }
+    let names = spec["names"].clone();
+    let stored = items(spec, "versions")
+        .find(|(_, version)| version["storage"] == true)
+        .map(|(_, version)| version["name"].clone());
+
+    if old.is_none() {
+        default(&mut definition["metadata"], "finalizers", json!([]));
+        if let Some(finalizers) = definition["metadata"]["finalizers"].as_array_mut()
+            && !finalizers.contains(&json!(FINALIZER))
+        {
+            finalizers.push(json!(FINALIZER));
+        }
+        let condition = |type_: &str, reason: &str, message: &str| {
+            json!({
+                "type": type_, "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": clock::now(),
+            })
+        };
+        definition["status"] = json!({
+            "conditions": [
+                condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+                condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+            ],
+            "storedVersions": [],
+        });
+    }
+    default(definition, "status", json!({}));
+    let status = &mut definition["status"];
+    status["acceptedNames"] = names;
+    default(status, "storedVersions", json!([]));
+    if let (Some(versions), Some(stored)) = (status["storedVersions"].as_array_mut(), stored)
+        && !versions.contains(&stored)
+    {
+        versions.push(stored);
+    }
+}
+
+fn validate(definition: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let spec = &definition["spec"];
+    let (names, group) = (&spec["names"], text(spec, "group"));
+    let name = text(&definition["metadata"], "name");
+    if name != format!("{}.{group}", text(names, "plural")) {
+        errors.push(FieldError::invalid(
+            "metadata.name",
+            &json!(name),
+            "must be spec.names.plural+\".\"+spec.group",
+        ));
+    }
+    if group.split('.').count() < 2 {
+        errors.push(FieldError::invalid(
+            "spec.group",
+            &json!(group),
+            "should be a domain with at least one dot",
+        ));
+    }
+    super::container::one_of(spec, "scope", "spec", &["Cluster", "Namespaced"], errors);
+    if text(names, "kind").is_empty() {
+        errors.push(FieldError::required("spec.names.kind", ""));
+    }
+    for field in ["plural", "singular"] {
+        if let Some(why) = meta::label(text(names, field)) {
+            errors.push(FieldError::invalid(
+                format!("spec.names.{field}"),
+                &names[field],
+                why,
+            ));
+        }
+    }
+    versions(spec, errors);
+    if let Some(old) = old {
+        for field in ["group", "scope"] {
+            if old["spec"][field] != spec[field] {
+                errors.push(FieldError::invalid(
+                    format!("spec.{field}"),
+                    &spec[field],
+                    "field is immutable",
+                ));
+            }
+        }
+        let immutable = ["plural", "kind"];
+        for field in immutable {
+            if old["spec"]["names"][field] != names[field] {
+                errors.push(FieldError::invalid(
+                    format!("spec.names.{field}"),
+                    &names[field],
+                    "field is immutable",
+                ));
+            }
+        }
+    }
+}
+
+fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
+    let stored = items(spec, "versions")
+        .filter(|(_, version)| version["storage"] == true)
+        .count();
+    if stored != 1 {
+        errors.push(FieldError::invalid(
+            "spec.versions",
+            &spec["versions"],
+            "must have exactly one version marked as storage version",
+        ));
+    }
+    for (index, version) in items(spec, "versions") {
+        let path = format!("spec.versions[{index}]");
+        if let Some(why) = meta::label(text(version, "name")) {
+            errors.push(FieldError::invalid(
+                format!("{path}.name"),
+                &version["name"],
+                why,
+            ));
+        }
+        let path = format!("{path}.schema.openAPIV3Schema");
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if !schema.is_object() {
+            errors.push(FieldError::required(path, "schemas are required"));
+            continue;
+        }
+        if text(schema, "type") != "object" {
+            errors.push(FieldError::invalid(
+                format!("{path}.type"),
+                &schema["type"],
+                "must be object at the root",
+            ));
+        }
+        if let Err(error) = compile(&published(spec, version)) {
+            errors.push(FieldError::invalid(&path, &json!(""), error.to_string()));
+        }
+        for defect in Rules::compile(schema).defects() {
+            errors.push(FieldError::invalid(
+                format!("{path}.x-kubernetes-validations"),
+                &json!(""),
+                defect,
+            ));
+        }
+    }
+}

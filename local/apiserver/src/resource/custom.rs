@@ -1,0 +1,142 @@
+//! From a CustomResourceDefinition to the resources that it defines.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{Custom, Hooks, Resource, ScalePaths, Subresources, api_version};
+use crate::{
+    convert::Conversion,
+    schema::{
+        Link, Node, Schema, builtin,
+        cel::Rules,
+        compile::{CompileError, compile},
+    },
+    status::qualified,
+    table::Column,
+};
+
+/// The served versions of a definition, which has to have passed validation.
+pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, CompileError> {
+    let spec = &definition["spec"];
+    let versions = spec["versions"].as_array().into_iter().flatten();
+    versions
+        .filter(|version| version["served"] == true)
+        .map(|version| build(spec, version))
+        .collect()
+}
+
+/// The published schema of a version: what the definition says, with the parts that every object has.
+pub(crate) fn published(spec: &Value, version: &Value) -> Value {
+    let mut schema = version["schema"]["openAPIV3Schema"].clone();
+    if !schema.is_object() {
+        schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    }
+    let text = |what: &str| json!({"type": "string", "description": what});
+    let properties = &mut schema["properties"];
+    properties["apiVersion"] = text(
+        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values.",
+    );
+    properties["kind"] = text(
+        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase.",
+    );
+    properties["metadata"] = json!({
+        "description": "Standard object's metadata.",
+        "allOf": [{"$ref": format!("#/components/schemas/{}", builtin::OBJECT_META)}],
+    });
+    schema["x-kubernetes-group-version-kind"] = json!([{
+        "group": spec["group"], "version": version["name"], "kind": spec["names"]["kind"],
+    }]);
+    schema
+}
+
+fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().map(text).collect()
+    };
+    let names = &spec["names"];
+    let group = text(&spec["group"]);
+    let kind = text(&names["kind"]);
+    let plural = text(&names["plural"]);
+    let name = text(&version["name"]);
+    let stored = spec["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|version| version["storage"] == true)
+        .map_or_else(|| name.clone(), |version| text(&version["name"]));
+    let published = published(spec, version);
+    let mut root: Node = compile(&published)?;
+    root.root = true;
+    // The metadata is the same in every kind.
+    root.properties.insert(
+        "metadata".to_owned(),
+        Link::Named(builtin::OBJECT_META.to_owned()),
+    );
+    let subresources = &version["subresources"];
+    let singular = match text(&names["singular"]) {
+        empty if empty.is_empty() => kind.to_lowercase(),
+        singular => singular,
+    };
+    Ok(Resource {
+        list_kind: match text(&names["listKind"]) {
+            empty if empty.is_empty() => format!("{kind}List"),
+            list => list,
+        },
+        singular,
+        short_names: list(&names["shortNames"]),
+        categories: list(&names["categories"]),
+        namespaced: spec["scope"] == "Namespaced",
+        storage: Arc::from(qualified(&plural, &group)),
+        stored_version: api_version(&group, &stored),
+        conversion: Conversion::None,
+        schema: Schema {
+            root: Arc::new(Link::Inline(Box::new(root))),
+            definitions: Arc::clone(&builtin::builtins().definitions),
+        },
+        definition: definition_name(&group, &name, &kind),
+        subresources: Subresources {
+            status: subresources["status"].is_object(),
+            scale: ScalePaths::parse(&subresources["scale"]),
+            ..Subresources::default()
+        },
+        generation: true,
+        columns: columns(&version["additionalPrinterColumns"]),
+        hooks: Hooks::NONE,
+        custom: Some(Custom {
+            rules: Arc::new(Rules::compile(&version["schema"]["openAPIV3Schema"])),
+            published,
+            selectable: version["selectableFields"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned())
+                .collect(),
+        }),
+        served: CancellationToken::new(),
+        group,
+        version: name,
+        kind,
+        plural,
+    })
+}
+
+/// The name in OpenAPI documents: the group reversed, then version and kind.
+fn definition_name(group: &str, version: &str, kind: &str) -> String {
+    let mut parts: Vec<&str> = group.split('.').rev().collect();
+    parts.push(version);
+    parts.push(kind);
+    parts.join(".")
+}
+
+/// The columns of `kubectl get`; without any, the age.
+fn columns(value: &Value) -> Vec<Column> {
+    let mut columns = vec![Column::name()];
+    match value.as_array() {
+        Some(given) if !given.is_empty() => columns.extend(given.iter().map(Column::custom)),
+        _ => columns.push(Column::age()),
+    }
+    columns
+}

@@ -1,0 +1,235 @@
+//! Structural schemas: one engine for built-in kinds (whose schemas come from k8s-openapi) and for
+//! custom resources (whose schemas come from their definitions).
+
+pub(crate) mod builtin;
+pub(crate) mod cel;
+pub(crate) mod compile;
+pub(crate) mod default;
+pub(crate) mod merge_keys;
+pub(crate) mod prune;
+pub(crate) mod quantity;
+pub(crate) mod validate;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+/// Named schemas, which may refer to each other and to themselves.
+pub(crate) type Definitions = HashMap<String, Node>;
+
+/// A schema with all that its references lead to.
+#[derive(Clone, Debug)]
+pub(crate) struct Schema {
+    pub(crate) root: Arc<Link>,
+    pub(crate) definitions: Arc<Definitions>,
+}
+
+/// A schema in place, or the name of one.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Inline(Box<Node>),
+    Named(String),
+}
+
+/// The JSON type that a value has to have.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Type {
+    #[default]
+    Any,
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+    IntOrString,
+}
+
+/// How the items of a list are told apart when two writers change it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum ListKind {
+    /// The list is one value.
+    #[default]
+    Atomic,
+    /// Items are scalars, each there at most once.
+    Set,
+    /// Items are objects, told apart by the values of these fields.
+    Map(Vec<String>),
+}
+
+/// What strategic merge patch does with a field
+/// (<https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Patch {
+    pub(crate) merge: bool,
+    pub(crate) retain_keys: bool,
+    pub(crate) merge_key: Option<String>,
+}
+
+/// One place of a schema.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    pub(crate) type_: Type,
+    pub(crate) format: Option<String>,
+    pub(crate) nullable: bool,
+    /// Fields that are not declared are kept.
+    pub(crate) preserve_unknown: bool,
+    /// The value is a whole object with its own apiVersion, kind and metadata.
+    pub(crate) embedded: bool,
+    pub(crate) properties: BTreeMap<String, Link>,
+    pub(crate) required: Vec<String>,
+    /// The schema of the values of a map.
+    pub(crate) values: Option<Link>,
+    pub(crate) items: Option<Link>,
+    pub(crate) default: Option<Value>,
+    pub(crate) list: ListKind,
+    /// A map or struct that is one value for server-side apply.
+    pub(crate) atomic: bool,
+    pub(crate) patch: Patch,
+    pub(crate) limits: Limits,
+    pub(crate) all_of: Vec<Link>,
+    pub(crate) any_of: Vec<Link>,
+    pub(crate) one_of: Vec<Link>,
+    pub(crate) not: Option<Link>,
+    /// The root of a whole object, whose metadata has rules of its own.
+    pub(crate) root: bool,
+}
+
+/// Bounds on a value.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) choices: Option<Vec<Value>>,
+    pub(crate) pattern: Option<Regex>,
+    pub(crate) minimum: Option<f64>,
+    pub(crate) exclusive_minimum: bool,
+    pub(crate) maximum: Option<f64>,
+    pub(crate) exclusive_maximum: bool,
+    pub(crate) multiple_of: Option<f64>,
+    pub(crate) min_length: Option<u64>,
+    pub(crate) max_length: Option<u64>,
+    pub(crate) min_items: Option<u64>,
+    pub(crate) max_items: Option<u64>,
+    pub(crate) unique_items: bool,
+    pub(crate) min_properties: Option<u64>,
+    pub(crate) max_properties: Option<u64>,
+}
+
+/// A place in a schema while a value is walked. Without a node nothing is known of the value:
+/// its objects are maps and its lists are atomic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At<'a> {
+    pub(crate) node: Option<&'a Node>,
+    definitions: Option<&'a Definitions>,
+}
+
+/// What a schema says of one field of an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Field<'a> {
+    /// A field of a struct.
+    Declared(At<'a>),
+    /// A key of a map.
+    Key(At<'a>),
+    /// Neither.
+    Unknown,
+}
+
+// === impl Schema ===
+
+impl Schema {
+    pub(crate) fn at_root(&self) -> At<'_> {
+        let at = At {
+            node: None,
+            definitions: Some(&self.definitions),
+        };
+        at.link(&self.root)
+    }
+}
+
+// === impl At ===
+
+impl<'a> At<'a> {
+    /// A place of which nothing is known.
+    pub(crate) const UNKNOWN: At<'static> = At {
+        node: None,
+        definitions: None,
+    };
+
+    pub(crate) fn link(self, link: &'a Link) -> At<'a> {
+        let node = match link {
+            Link::Inline(node) => Some(node.as_ref()),
+            Link::Named(name) => self.definitions.and_then(|all| all.get(name)),
+        };
+        At { node, ..self }
+    }
+
+    pub(crate) fn field(self, name: &str) -> Field<'a> {
+        let Some(node) = self.node else {
+            return Field::Key(At::UNKNOWN);
+        };
+        if let Some(link) = node.properties.get(name) {
+            return Field::Declared(self.link(link));
+        }
+        if let Some(link) = &node.values {
+            return Field::Key(self.link(link));
+        }
+        if node.preserve_unknown || (node.type_ == Type::Any && node.properties.is_empty()) {
+            return Field::Key(At::UNKNOWN);
+        }
+        Field::Unknown
+    }
+
+    /// The place of a field, known or not.
+    pub(crate) fn child(self, name: &str) -> At<'a> {
+        match self.field(name) {
+            Field::Declared(at) | Field::Key(at) => at,
+            Field::Unknown => At::UNKNOWN,
+        }
+    }
+
+    /// The place at the end of a path of fields.
+    pub(crate) fn path(self, path: &[&str]) -> At<'a> {
+        path.iter().fold(self, |at, name| at.child(name))
+    }
+
+    pub(crate) fn item(self) -> At<'a> {
+        match self.node.and_then(|node| node.items.as_ref()) {
+            Some(link) => self.link(link),
+            None => At::UNKNOWN,
+        }
+    }
+
+    pub(crate) fn list(self) -> &'a ListKind {
+        self.node.map_or(&ListKind::Atomic, |node| &node.list)
+    }
+
+    pub(crate) fn atomic(self) -> bool {
+        self.node.is_some_and(|node| node.atomic)
+    }
+
+    /// The values that tell an item of a list map apart, with defaults for absent ones.
+    pub(crate) fn item_key(self, keys: &[String], item: &Value) -> Option<Map<String, Value>> {
+        let object = item.as_object()?;
+        let mut key = Map::new();
+        for name in keys {
+            let value = object.get(name).filter(|value| !value.is_null()).cloned();
+            let value = value.or_else(|| self.item().child(name).node?.default.clone());
+            if let Some(value) = value {
+                key.insert(name.clone(), value);
+            }
+        }
+        (!key.is_empty()).then_some(key)
+    }
+}
+
+/// `base.name`, or `name` at the top.
+pub(crate) fn join(base: &str, name: &str) -> String {
+    if base.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{base}.{name}")
+    }
+}

@@ -1,0 +1,116 @@
+//! Fields that a schema does not know: found, named and removed.
+
+use serde_json::Value;
+
+use super::{At, Field, Type, join};
+
+/// Removes what the schema does not know and returns the paths of it.
+/// Nulls in places that may not be null go too, unnamed: they stand for "not given".
+pub(crate) fn prune(at: At<'_>, value: &mut Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    walk(at, value, "", &mut unknown);
+    unknown
+}
+
+fn walk(at: At<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+    let Some(node) = at.node else { return };
+    match value {
+        Value::Object(object) => {
+            let whole = node.root || node.embedded;
+            object.retain(|name, child| {
+                let here = join(path, name);
+                if whole && matches!(name.as_str(), "apiVersion" | "kind") {
+                    return true;
+                }
+                let field = match at.field(name) {
+                    Field::Unknown if node.embedded && name == "metadata" => return true,
+                    Field::Unknown => {
+                        unknown.push(here);
+                        return false;
+                    }
+                    Field::Declared(field) | Field::Key(field) => field,
+                };
+                if child.is_null() && drops_null(field) {
+                    return false;
+                }
+                walk(field, child, &here, unknown);
+                true
+            });
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                walk(at.item(), item, &format!("{path}[{index}]"), unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn drops_null(at: At<'_>) -> bool {
+    at.node
+        .is_some_and(|node| !node.nullable && !(node.preserve_unknown && node.type_ == Type::Any))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{Definitions, Link, Schema, compile::compile};
+
+    pub(crate) fn schema(value: &Value) -> Schema {
+        Schema {
+            root: Arc::new(Link::Inline(Box::new(compile(value).expect("schema")))),
+            definitions: Arc::new(Definitions::new()),
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_named_and_removed_but_kept_where_the_schema_says_so() {
+        let schema = schema(&json!({
+            "type": "object",
+            "properties": {
+                "spec": {"type": "object", "properties": {
+                    "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+                    "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {"type": "string"}}}},
+                    "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                             "properties": {"closed": {"type": "object"}}},
+                }},
+            },
+        }));
+        let mut value = json!({"kind": "K", "spec": {
+            "nope": 1,
+            "list": [{"a": "x"}, {"b": "x"}],
+            "map": {"k": {"b": 1}},
+            "open": {"any": {"thing": 1}, "closed": {"b": 1}},
+        }});
+        let unknown = prune(schema.at_root(), &mut value);
+        assert_eq!(
+            unknown,
+            [
+                "spec.list[1].b",
+                "spec.map.k.b",
+                "spec.nope",
+                "spec.open.closed.b"
+            ]
+        );
+        assert_eq!(
+            value["spec"]["open"],
+            json!({"any": {"thing": 1}, "closed": {}})
+        );
+        assert_eq!(value["kind"], "K");
+    }
+
+    #[test]
+    fn a_null_is_a_field_that_is_not_given_unless_it_may_be_null() {
+        let schema = schema(&json!({
+            "type": "object",
+            "properties": {"a": {"type": "string"}, "b": {"type": "string", "nullable": true}},
+        }));
+        let mut value = json!({"a": null, "b": null});
+        assert!(prune(schema.at_root(), &mut value).is_empty());
+        assert_eq!(value, json!({"b": null}));
+    }
+}

@@ -1,0 +1,491 @@
+//! The store: every object in memory, one counter that orders all changes, a bounded past for
+//! watches, and a file that has every change before the change is answered.
+//!
+//! # Guarantees
+//!
+//! * A write is answered only once it is synced to disk. Watches and reads see it at once, so that
+//!   controllers in this process do not wait for the disk.
+//! * A write that cannot be made durable is refused and taken back: memory, disk and watches agree.
+//! * Revisions grow by every change and are never used twice, not even after a crash.
+
+mod disk;
+mod history;
+mod memory;
+mod writer;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+
+use self::{disk::Disk, writer::Entry};
+pub(crate) use self::{
+    history::{Change, Event},
+    memory::{Listing, State},
+};
+
+/// Changes that may wait for the disk; beyond, writes are refused.
+const MAX_PENDING: usize = 8192;
+
+/// The first revision of a store that has no file.
+const FIRST_REVISION: u64 = 1;
+
+/// Where an object stands among those of its resource. Cluster-scoped objects have no namespace.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// An object as stored, with its serialised form, which every response shares.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) value: Value,
+    pub(crate) json: Bytes,
+    pub(crate) revision: u64,
+}
+
+/// The past that a read asked for is forgotten.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Expired;
+
+/// What a writer takes to be there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expect {
+    Absent,
+    Revision(u64),
+}
+
+/// What becomes of an object.
+pub(crate) enum Put {
+    Store(Value),
+    /// Removed; the value is the last state that watches see.
+    Remove(Value),
+}
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError<G> {
+    /// The object is not as the writer expected it.
+    #[error("the object has changed")]
+    Stale,
+    /// The caller's own condition did not hold.
+    #[error("a condition of the write does not hold")]
+    Refused(G),
+    #[error("too many writes wait for the disk")]
+    Busy,
+    #[error(transparent)]
+    Failed(WriteFailed),
+}
+
+/// A write that the disk did not take.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cannot write to {}: {what}; free some space or mend the disk, then try again", path.display())]
+pub(crate) struct WriteFailed {
+    path: PathBuf,
+    what: String,
+    /// The disk is full, as opposed to broken.
+    pub(crate) full: bool,
+}
+
+/// Why a store could not be opened. Nothing is changed or deleted in any of these cases.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has the file open.
+    #[error("the store {} is in use by another process; stop it, or choose another data directory", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is damaged or is no store.
+    #[error("the store {} cannot be read: {what}; restore it from a copy, or move it away to begin with an empty one", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file cannot be opened or written.
+    #[error("cannot open the store {}; check that its directory exists and is writable, and that the disk has space", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// The handle; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// The disk did not take the last write.
+    refusing: AtomicBool,
+    writer: Mutex<Option<Writer>>,
+    /// Wakes the writer. `None` without a file.
+    wake: Mutex<Option<mpsc::SyncSender<()>>>,
+    durable: bool,
+}
+
+struct Writer {
+    thread: thread::JoinHandle<()>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// A store that is gone when the process is.
+    pub(crate) fn ephemeral() -> Self {
+        Self::new(State::new(FIRST_REVISION), None)
+    }
+
+    /// Opens the store in `path`, making it if it is absent.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let (disk, loaded) = Disk::open(path)?;
+        Self::with_disk(path, disk, loaded)
+    }
+
+    fn with_disk(path: &Path, disk: Disk, loaded: disk::Loaded) -> Result<Self, OpenError> {
+        let mut state = State::new(loaded.revision);
+        for (resource, key, object) in loaded.objects {
+            state.load(&resource, key, Arc::new(object));
+        }
+        let (wake, woken) = mpsc::sync_channel(1);
+        let store = Self::new(state, Some(wake));
+        let shared = Arc::clone(&store.shared);
+        let mut disk = disk;
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer::run(&shared, &mut disk, &woken))
+            .map_err(|source| OpenError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        *lock(&store.shared.writer) = Some(Writer { thread });
+        Ok(store)
+    }
+
+    fn new(state: State, wake: Option<mpsc::SyncSender<()>>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                refusing: AtomicBool::new(false),
+                writer: Mutex::new(None),
+                durable: wake.is_some(),
+                wake: Mutex::new(wake),
+            }),
+        }
+    }
+
+    /// Writes what is pending and closes the file. Later writes fail.
+    pub(crate) async fn close(&self) {
+        lock(&self.shared.wake).take();
+        let writer = lock(&self.shared.writer).take();
+        if let Some(writer) = writer {
+            let joined = tokio::task::spawn_blocking(move || writer.thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the writer of the store ended by a panic");
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, resource: &str, key: &Key) -> Option<Arc<Object>> {
+        self.shared.lock().get(resource, key).cloned()
+    }
+
+    /// The objects of a resource, in one namespace or all, now or as of an earlier revision.
+    pub(crate) fn list(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        at: Option<u64>,
+    ) -> Result<Listing, Expired> {
+        self.shared.lock().list(resource, namespace, at)
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.shared.lock().revision
+    }
+
+    /// Up to `most` events after `cursor`, and the revision to go on from.
+    pub(crate) fn events(
+        &self,
+        resource: &str,
+        cursor: u64,
+        most: usize,
+    ) -> Result<(Vec<Arc<Event>>, u64), Expired> {
+        self.shared.lock().events(resource, cursor, most)
+    }
+
+    /// Changes whenever the resource does.
+    pub(crate) fn subscribe(&self, resource: &Arc<str>) -> watch::Receiver<u64> {
+        self.shared.lock().subscribe(resource)
+    }
+
+    /// Looks at several things at one moment.
+    pub(crate) fn view<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.shared.lock())
+    }
+
+    /// Writes one object, if it is as expected and `guard` agrees, and waits until that is durable.
+    /// `guard` sees the state at the moment of the write.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the write may or may not have happened, as with any request
+    /// whose answer is lost.
+    pub(crate) async fn write<G>(
+        &self,
+        resource: &Arc<str>,
+        key: &Key,
+        expect: Expect,
+        put: Put,
+        guard: impl FnOnce(&State) -> Result<(), G>,
+    ) -> Result<Arc<Object>, CommitError<G>> {
+        if self.shared.refusing.load(Ordering::Relaxed) {
+            self.probe().await.map_err(CommitError::Failed)?;
+        }
+        let (object, durable) = self.commit(resource, key, expect, put, guard)?;
+        if let Some(durable) = durable {
+            match durable.await {
+                Ok(result) => result.map_err(CommitError::Failed)?,
+                Err(_) => return Err(CommitError::Failed(WriteFailed::closed())),
+            }
+        }
+        Ok(object)
+    }
+
+    /// Asks the disk whether it takes writes again, before anybody is shown a change that would
+    /// have to be taken back.
+    async fn probe(&self) -> Result<(), WriteFailed> {
+        let (done, durable) = oneshot::channel();
+        self.shared.lock().pending.push(Entry::Probe { done });
+        self.shared.wake()?;
+        durable.await.unwrap_or_else(|_| Err(WriteFailed::closed()))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn commit<G>(
+        &self,
+        resource: &Arc<str>,
+        key: &Key,
+        expect: Expect,
+        put: Put,
+        guard: impl FnOnce(&State) -> Result<(), G>,
+    ) -> Result<
+        (
+            Arc<Object>,
+            Option<oneshot::Receiver<Result<(), WriteFailed>>>,
+        ),
+        CommitError<G>,
+    > {
+        let mut state = self.shared.lock();
+        let before = state.get(resource, key).cloned();
+        match (expect, &before) {
+            (Expect::Absent, None) => {}
+            (Expect::Revision(revision), Some(object)) if object.revision == revision => {}
+            _ => return Err(CommitError::Stale),
+        }
+        guard(&state).map_err(CommitError::Refused)?;
+        if state.pending.len() >= MAX_PENDING {
+            return Err(CommitError::Busy);
+        }
+        state.revision += 1;
+        let (value, stored) = match put {
+            Put::Store(value) => (value, true),
+            Put::Remove(value) => (value, false),
+        };
+        let object = Arc::new(Object::new(value, state.revision));
+        let after = stored.then(|| Arc::clone(&object));
+        state.apply(resource, key, after.clone(), Some(Arc::clone(&object)));
+        if !self.shared.durable {
+            return Ok((object, None));
+        }
+        let (done, durable) = oneshot::channel();
+        state.pending.push(Entry::Change {
+            resource: Arc::clone(resource),
+            key: key.clone(),
+            before,
+            after,
+            done,
+        });
+        drop(state);
+        self.shared.wake().map_err(CommitError::Failed)?;
+        Ok((object, Some(durable)))
+    }
+
+    /// Forgets the past of a resource, as a compaction does.
+    #[cfg(test)]
+    pub(crate) fn compact(&self, resource: &Arc<str>) {
+        self.shared.lock().compact(resource);
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn wake(&self) -> Result<(), WriteFailed> {
+        match lock(&self.wake).as_ref() {
+            // A full channel means that the writer is about to look anyway.
+            Some(wake) => match wake.try_send(()) {
+                Ok(()) | Err(mpsc::TrySendError::Full(())) => Ok(()),
+                Err(mpsc::TrySendError::Disconnected(())) => Err(WriteFailed::closed()),
+            },
+            None => Err(WriteFailed::closed()),
+        }
+    }
+}
+
+/// The state stays whole even if a holder of the lock panicked: every change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Key ===
+
+impl Key {
+    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Where an object says that it stands.
+    pub(crate) fn of(value: &Value) -> Self {
+        let text = |field: &str| {
+            value["metadata"][field]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Self::new(text("namespace"), text("name"))
+    }
+}
+
+// === impl Object ===
+
+impl Object {
+    /// Numbers the object with the revision and serialises it.
+    pub(crate) fn new(mut value: Value, revision: u64) -> Self {
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert(
+                "resourceVersion".to_owned(),
+                Value::String(revision.to_string()),
+            );
+        }
+        let json = Bytes::from(value.to_string());
+        Self {
+            value,
+            json,
+            revision,
+        }
+    }
+
+    /// An object that is shown but not stored: what a dry run answers.
+    pub(crate) fn unstored(value: Value) -> Self {
+        let revision = value["metadata"]["resourceVersion"]
+            .as_str()
+            .and_then(|revision| revision.parse().ok())
+            .unwrap_or(0);
+        Self {
+            json: Bytes::from(value.to_string()),
+            value,
+            revision,
+        }
+    }
+
+    fn parse(json: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(json).ok()?;
+        let revision = value["metadata"]["resourceVersion"]
+            .as_str()?
+            .parse()
+            .ok()?;
+        Some(Self {
+            value,
+            json: Bytes::copy_from_slice(json),
+            revision,
+        })
+    }
+}
+
+// === impl WriteFailed ===
+
+impl WriteFailed {
+    fn new(path: &Path, error: &redb::Error) -> Self {
+        let full = matches!(error, redb::Error::Io(io) if matches!(
+            io.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
+        ));
+        Self {
+            path: path.to_owned(),
+            what: error.to_string(),
+            full,
+        }
+    }
+
+    fn closed() -> Self {
+        Self {
+            path: PathBuf::from("the store"),
+            what: "it is closed".to_owned(),
+            full: false,
+        }
+    }
+}
+
+// === impl OpenError ===
+
+impl OpenError {
+    fn from_database(path: &Path, error: redb::DatabaseError) -> Self {
+        let path = path.to_owned();
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen
+            | redb::DatabaseError::LockProtocolMismatch => Self::Locked { path },
+            redb::DatabaseError::Storage(redb::StorageError::Io(error))
+                if !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Self::Io {
+                    path,
+                    source: error,
+                }
+            }
+            other => Self::Corrupt {
+                path,
+                what: other.to_string(),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("durable", &self.shared.durable)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

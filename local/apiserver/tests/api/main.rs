@@ -1,0 +1,10 @@
+//! The server as its clients see it: in process, over TLS, and through kubectl.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::large_futures
+)]
+
+mod objects;
+mod support;
