@@ -24,7 +24,7 @@ pub struct Expose {
     pub path: Option<String>,
 }
 
-/// Who may call a function.
+/// Who may call: Public, or Cluster for in-cluster host names only. Default: Public.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Visibility {
     /// Everyone who reaches the gateway.

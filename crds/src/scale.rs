@@ -68,7 +68,8 @@ pub struct Scale {
     pub schedules: Option<Vec<Schedule>>,
 }
 
-/// What the autoscaler measures.
+/// What is measured: concurrency (requests at once) or rps (requests per second). Default:
+/// concurrency.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {

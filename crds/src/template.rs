@@ -157,7 +157,8 @@ pub struct ConfigMapSource {
     pub name: String,
 }
 
-/// How the gateway talks to the function.
+/// How the gateway talks to the function: http1, or h2c (HTTP/2 without TLS, needed for gRPC).
+/// Default: http1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -220,8 +221,8 @@ pub struct SecurityOptions {
     pub host_users: Option<bool>,
 }
 
-/// A Pod Security Standard
-/// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>).
+/// The Pod Security Standard the function's pods meet: restricted, or baseline for images that must
+/// run as root. Default: restricted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecurityLevel {

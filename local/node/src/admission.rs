@@ -39,21 +39,31 @@ pub fn admit(pod: &mut Value) -> Result<(), String> {
 fn assign_ports(container: &mut Container) -> Result<(), String> {
     let mut assigned = BTreeMap::new();
     for port in container.ports.iter_mut().flatten() {
-        let free = ports::free().ok_or("this machine has no free port for the pod; delete some pods")?;
+        let free =
+            ports::free().ok_or("this machine has no free port for the pod; delete some pods")?;
         assigned.insert(port.container_port, i32::from(free));
         port.container_port = i32::from(free);
     }
-    let http = container.ports.iter().flatten().find(|port| port.name.as_deref() == Some("http"));
-    let Some(main) = http.or_else(|| container.ports.iter().flatten().next()).map(|port| port.container_port)
+    let http = container
+        .ports
+        .iter()
+        .flatten()
+        .find(|port| port.name.as_deref() == Some("http"));
+    let Some(main) = http
+        .or_else(|| container.ports.iter().flatten().next())
+        .map(|port| port.container_port)
     else {
         return Ok(());
     };
     set_env(container, "PORT", main.to_string(), true);
     set_env(container, HOST, "127.0.0.1".to_owned(), false);
-    for probe in [&mut container.readiness_probe, &mut container.liveness_probe, &mut container.startup_probe] {
-        if let Some(probe) = probe {
-            retarget(probe, &assigned);
-        }
+    let probes = [
+        &mut container.readiness_probe,
+        &mut container.liveness_probe,
+        &mut container.startup_probe,
+    ];
+    for probe in probes.into_iter().flatten() {
+        retarget(probe, &assigned);
     }
     Ok(())
 }
@@ -61,9 +71,19 @@ fn assign_ports(container: &mut Container) -> Result<(), String> {
 fn set_env(container: &mut Container, name: &str, value: String, replace: bool) {
     let env = container.env.get_or_insert_default();
     match env.iter_mut().find(|var| var.name == name) {
-        Some(var) if replace => *var = EnvVar { name: name.to_owned(), value: Some(value), value_from: None },
+        Some(var) if replace => {
+            *var = EnvVar {
+                name: name.to_owned(),
+                value: Some(value),
+                value_from: None,
+            }
+        }
         Some(_) => {}
-        None => env.push(EnvVar { name: name.to_owned(), value: Some(value), value_from: None }),
+        None => env.push(EnvVar {
+            name: name.to_owned(),
+            value: Some(value),
+            value_from: None,
+        }),
     }
 }
 
@@ -101,15 +121,22 @@ mod tests {
             "livenessProbe": {"tcpSocket": {"port": "http"}},
         });
         let (one, two) = (admitted(&container), admitted(&container));
-        let port = |pod: &Value| pod["spec"]["containers"][0]["ports"][0]["containerPort"].as_i64().unwrap();
+        let port = |pod: &Value| {
+            pod["spec"]["containers"][0]["ports"][0]["containerPort"]
+                .as_i64()
+                .unwrap()
+        };
         assert_ne!(port(&one), port(&two));
         assert_ne!(port(&one), 8080);
 
         let function = &one["spec"]["containers"][0];
         assert_eq!(one["spec"]["nodeName"], NODE_NAME);
-        assert_eq!(function["env"], json!([
-            {"name": "PORT", "value": port(&one).to_string()}, {"name": "HOST", "value": "127.0.0.1"},
-        ]));
+        assert_eq!(
+            function["env"],
+            json!([
+                {"name": "PORT", "value": port(&one).to_string()}, {"name": "HOST", "value": "127.0.0.1"},
+            ])
+        );
         assert_eq!(function["readinessProbe"]["httpGet"]["port"], port(&one));
         assert_eq!(function["livenessProbe"]["tcpSocket"]["port"], "http");
     }
@@ -119,7 +146,10 @@ mod tests {
         let pod = admitted(&json!({
             "name": "function", "ports": [{"containerPort": 80}], "env": [{"name": "HOST", "value": "::1"}],
         }));
-        assert_eq!(pod["spec"]["containers"][0]["env"][0], json!({"name": "HOST", "value": "::1"}));
+        assert_eq!(
+            pod["spec"]["containers"][0]["env"][0],
+            json!({"name": "HOST", "value": "::1"})
+        );
     }
 
     #[test]

@@ -52,7 +52,10 @@ impl Controllers {
         tasks.spawn(events::run(self.client, shutdown));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(error = &error as &dyn std::error::Error, "a controller failed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a controller failed"
+                );
             }
         }
     }
@@ -60,7 +63,10 @@ impl Controllers {
 
 /// Names what was tried in an error of the API.
 fn api(what: &'static str) -> impl FnOnce(kube::Error) -> Error {
-    move |source| Error::Api { what, source: Box::new(source) }
+    move |source| Error::Api {
+        what,
+        source: Box::new(source),
+    }
 }
 
 /// Whether the API said that the object is not there (any more), or is another one by now: for a

@@ -9,10 +9,7 @@
 //! - [`Controllers`] runs Deployment, ReplicaSet, garbage collection and namespaces.
 //! - [`Node`] runs the pods. Each container is watched over by a small helper process,
 //!   [`supervise`], so that it never outlives the node, however the node ends.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admission;
 mod controllers;

@@ -24,7 +24,9 @@ use std::{
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Node as NodeObject, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo, Pod},
+    api::core::v1::{
+        Node as NodeObject, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo, Pod,
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
@@ -102,7 +104,13 @@ impl Node {
     #[must_use]
     pub fn new(client: Client, options: Options) -> Self {
         let events = Events::new(client.clone());
-        Self { shared: Arc::new(Shared { client, options, events }) }
+        Self {
+            shared: Arc::new(Shared {
+                client,
+                options,
+                events,
+            }),
+        }
     }
 
     /// Registers the node and clears away the pods of an earlier run, whose processes ended with
@@ -117,10 +125,16 @@ impl Node {
         if let Err(source) = std::fs::remove_dir_all(&options.pods_dir)
             && source.kind() != io::ErrorKind::NotFound
         {
-            return Err(Error::Dir { path: options.pods_dir.clone(), source });
+            return Err(Error::Dir {
+                path: options.pods_dir.clone(),
+                source,
+            });
         }
         for path in [&options.pods_dir, &options.logs_dir] {
-            std::fs::create_dir_all(path).map_err(|source| Error::Dir { path: path.clone(), source })?;
+            std::fs::create_dir_all(path).map_err(|source| Error::Dir {
+                path: path.clone(),
+                source,
+            })?;
         }
         self.register().await?;
         self.clear().await
@@ -131,7 +145,12 @@ impl Node {
         let config = watcher::Config::default().fields(&format!("spec.nodeName={NODE_NAME}"));
         let pods = watcher(Api::<Pod>::all(self.shared.client.clone()), config).default_backoff();
         let mut pods = std::pin::pin!(pods);
-        let mut running = Running { shared: Arc::clone(&self.shared), pods: HashMap::new(), tasks: JoinSet::new(), listed: HashSet::new() };
+        let mut running = Running {
+            shared: Arc::clone(&self.shared),
+            pods: HashMap::new(),
+            tasks: JoinSet::new(),
+            listed: HashSet::new(),
+        };
         let events = tokio::spawn(self.shared.events.clone().run(shutdown.clone()));
         loop {
             tokio::select! {
@@ -155,13 +174,20 @@ impl Node {
 
     async fn register(&self) -> Result<(), Error> {
         let api = Api::<NodeObject>::all(self.shared.client.clone());
-        let refused = |source| Error::Api { what: "register the node", source: Box::new(source) };
+        let refused = |source| Error::Api {
+            what: "register the node",
+            source: Box::new(source),
+        };
         let mut node = NodeObject::default();
         node.metadata.name = Some(NODE_NAME.to_owned());
         node.metadata.labels = Some(
-            [("kubernetes.io/hostname", NODE_NAME), ("kubernetes.io/os", "linux"), ("kubernetes.io/arch", std::env::consts::ARCH)]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
+            [
+                ("kubernetes.io/hostname", NODE_NAME),
+                ("kubernetes.io/os", "linux"),
+                ("kubernetes.io/arch", std::env::consts::ARCH),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
         );
         match api.create(&PostParams::default(), &node).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -176,10 +202,16 @@ impl Node {
             last_heartbeat_time: Some(now.clone()),
             last_transition_time: Some(now),
         };
-        let address = |type_: &str, address: &str| NodeAddress { type_: type_.into(), address: address.into() };
+        let address = |type_: &str, address: &str| NodeAddress {
+            type_: type_.into(),
+            address: address.into(),
+        };
         let status = NodeStatus {
             conditions: Some(vec![ready]),
-            addresses: Some(vec![address("InternalIP", ADDRESS), address("Hostname", NODE_NAME)]),
+            addresses: Some(vec![
+                address("InternalIP", ADDRESS),
+                address("Hostname", NODE_NAME),
+            ]),
             node_info: Some(NodeSystemInfo {
                 architecture: std::env::consts::ARCH.into(),
                 operating_system: std::env::consts::OS.into(),
@@ -190,14 +222,23 @@ impl Node {
             ..NodeStatus::default()
         };
         let patch = Patch::Merge(serde_json::json!({ "status": status }));
-        api.patch_status(NODE_NAME, &PatchParams::default(), &patch).await.map(drop).map_err(refused)
+        api.patch_status(NODE_NAME, &PatchParams::default(), &patch)
+            .await
+            .map(drop)
+            .map_err(refused)
     }
 
     async fn clear(&self) -> Result<(), Error> {
-        let failed = |source| Error::Api { what: "clear away the pods of an earlier run", source: Box::new(source) };
+        let failed = |source| Error::Api {
+            what: "clear away the pods of an earlier run",
+            source: Box::new(source),
+        };
         let api = Api::<Pod>::all(self.shared.client.clone());
         for pod in api.list(&ListParams::default()).await.map_err(failed)? {
-            let owned = pod.owner_references().iter().any(|owner| owner.controller == Some(true));
+            let owned = pod
+                .owner_references()
+                .iter()
+                .any(|owner| owner.controller == Some(true));
             let ending = pod.metadata.deletion_timestamp.is_some();
             if owned || ending {
                 self.shared.remove(&pod).await.map_err(failed)?;
@@ -213,8 +254,15 @@ impl Shared {
     /// Removes the object of a pod that has ended; another pod of the same name is left alone.
     async fn remove(&self, pod: &Pod) -> kube::Result<()> {
         let api = Api::<Pod>::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-        let preconditions = Some(Preconditions { uid: pod.uid(), resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() }.grace_period(0);
+        let preconditions = Some(Preconditions {
+            uid: pod.uid(),
+            resource_version: None,
+        });
+        let params = DeleteParams {
+            preconditions,
+            ..DeleteParams::default()
+        }
+        .grace_period(0);
         match api.delete(&pod.name_any(), &params).await {
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             result => result.map(drop),
@@ -279,7 +327,10 @@ impl Running {
             pod.send_replace(Seen::NodeStops);
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if time::timeout(SHUTDOWN_GRACE + Duration::from_secs(2), all).await.is_err() {
+        if time::timeout(SHUTDOWN_GRACE + Duration::from_secs(2), all)
+            .await
+            .is_err()
+        {
             tracing::warn!("some pods did not end in time; their processes are killed");
         }
     }

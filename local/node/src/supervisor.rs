@@ -41,7 +41,11 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(error) = process::set_child_subreaper(Some(process::getpid())) {
         return complain(&format!("cannot adopt orphans: {error}"));
     }
-    let spawned = Command::new(&program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
+    let spawned = Command::new(&program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn();
     let child = match spawned {
         Ok(child) => child,
         Err(error) => return complain(&format!("exec {}: {error}", program.display())),
@@ -61,7 +65,11 @@ fn obey(pid: Pid) {
     let mut order = [0];
     let mut pipe = std::io::stdin();
     while let Ok(1) = pipe.read(&mut order) {
-        let signal = if order[0] == TERMINATE { Signal::TERM } else { Signal::KILL };
+        let signal = if order[0] == TERMINATE {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
         // The group may be gone already; then there is nobody to tell.
         let _ = process::kill_process_group(pid, signal);
         if order[0] == KILL {
@@ -76,7 +84,9 @@ fn obey(pid: Pid) {
 fn wait_for(pid: Pid) -> Option<ExitStatus> {
     loop {
         match process::wait(WaitOptions::empty()) {
-            Ok(Some((ended, status))) if ended == pid => return Some(ExitStatus::from_raw(status.as_raw())),
+            Ok(Some((ended, status))) if ended == pid => {
+                return Some(ExitStatus::from_raw(status.as_raw()));
+            }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return None,
         }
@@ -104,7 +114,9 @@ fn kill_children() {
 /// The processes whose parent is this one.
 fn children() -> Vec<Pid> {
     let own = std::process::id();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
@@ -117,12 +129,22 @@ fn children() -> Vec<Pid> {
 /// character (proc(5)).
 fn parent(pid: i32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 fn exit_code(status: Option<ExitStatus>) -> u8 {
-    let code = status.and_then(|status| status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+    let code = status.and_then(|status| {
+        status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal))
+    });
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(u8::MAX)
 }
 
 #[allow(clippy::print_stderr, reason = "standard error is the container's log")]

@@ -33,12 +33,19 @@ const HASH_LABEL: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
-    let (deployments, sets) = (Api::<Deployment>::all(client.clone()), Api::<ReplicaSet>::all(client.clone()));
+    let (deployments, sets) = (
+        Api::<Deployment>::all(client.clone()),
+        Api::<ReplicaSet>::all(client.clone()),
+    );
     Controller::new(deployments, watcher::Config::default())
         .owns(sets, watcher::Config::default())
         .with_config(Config::default().concurrency(16))
         .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, |_, error, _| super::replica_set::retry(error), Arc::new(client))
+        .run(
+            reconcile,
+            |_, error, _| super::replica_set::retry(error),
+            Arc::new(client),
+        )
         .for_each(|_| async {})
         .await;
 }
@@ -48,17 +55,27 @@ async fn reconcile(seen: Arc<Deployment>, client: Arc<Client>) -> Result<Action,
     let deployments = Api::<Deployment>::namespaced((*client).clone(), &namespace);
     let sets = Api::<ReplicaSet>::namespaced((*client).clone(), &namespace);
     // The cache may be behind, and a decision on old numbers would be undone a moment later.
-    let Some(deployment) = deployments.get_opt(&seen.name_any()).await.map_err(api("read a Deployment"))? else {
+    let Some(deployment) = deployments
+        .get_opt(&seen.name_any())
+        .await
+        .map_err(api("read a Deployment"))?
+    else {
         return Ok(Action::await_change());
     };
-    let Some(spec) = deployment.spec.clone().filter(|_| deployment.metadata.deletion_timestamp.is_none()) else {
+    let Some(spec) = deployment
+        .spec
+        .clone()
+        .filter(|_| deployment.metadata.deletion_timestamp.is_none())
+    else {
         return Ok(Action::await_change());
     };
     let replicas = spec.replicas.unwrap_or(1);
     let mut owned = owned_sets(&sets, &deployment, &spec.selector).await?;
     let hash = template_hash(&spec.template);
     let newest = owned.iter().map(revision).max().unwrap_or(0);
-    let position = owned.iter().position(|set| has_template(set, &spec.template));
+    let position = owned
+        .iter()
+        .position(|set| has_template(set, &spec.template));
     let paused = spec.paused == Some(true);
 
     let (new, created) = match position {
@@ -68,12 +85,17 @@ async fn reconcile(seen: Arc<Deployment>, client: Arc<Client>) -> Result<Action,
             let strategy = rollout::Strategy::of(&deployment, replicas);
             let counts: Vec<_> = owned.iter().map(rollout::Counts::of).collect();
             let first = rollout::next(strategy, replicas, rollout::Counts::default(), &counts).0;
-            (Some(create(&sets, &deployment, &hash, newest + 1, first).await?), true)
+            (
+                Some(create(&sets, &deployment, &hash, newest + 1, first).await?),
+                true,
+            )
         }
     };
     // A template that came back is the newest again.
     let new = match new {
-        Some(set) if !created && !owned.is_empty() && revision(&set) < newest => Some(renumber(&sets, &set, newest + 1).await?),
+        Some(set) if !created && !owned.is_empty() && revision(&set) < newest => {
+            Some(renumber(&sets, &set, newest + 1).await?)
+        }
         new => new,
     };
     if let Some(new) = &new {
@@ -85,24 +107,43 @@ async fn reconcile(seen: Arc<Deployment>, client: Arc<Client>) -> Result<Action,
             prune(&sets, &owned, spec.revision_history_limit.unwrap_or(10)).await?;
         }
     }
-    let next = status(&deployment, replicas, new.as_ref(), &owned, Timestamp::now());
+    let next = status(
+        &deployment,
+        replicas,
+        new.as_ref(),
+        &owned,
+        Timestamp::now(),
+    );
     if deployment.status.as_ref() != Some(&next) {
         let patch = Patch::Merge(serde_json::json!({ "status": complete(&next)? }));
-        match deployments.patch_status(&deployment.name_any(), &PatchParams::default(), &patch).await {
+        match deployments
+            .patch_status(&deployment.name_any(), &PatchParams::default(), &patch)
+            .await
+        {
             Err(error) if is_gone(&error) => {}
-            result => result.map(drop).map_err(api("write a Deployment's status"))?,
+            result => result
+                .map(drop)
+                .map_err(api("write a Deployment's status"))?,
         }
     }
-    Ok(match time_to_deadline(&next, spec.progress_deadline_seconds.unwrap_or(600)) {
-        Some(left) => Action::requeue(left + Duration::from_millis(100)),
-        None => Action::await_change(),
-    })
+    Ok(
+        match time_to_deadline(&next, spec.progress_deadline_seconds.unwrap_or(600)) {
+            Some(left) => Action::requeue(left + Duration::from_millis(100)),
+            None => Action::await_change(),
+        },
+    )
 }
 
 /// A merge patch leaves out what is absent; zero counts have to be written as such.
 fn complete(status: &DeploymentStatus) -> Result<serde_json::Value, Error> {
     let mut value = serde_json::to_value(status)?;
-    for name in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"] {
+    for name in [
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+    ] {
         if value.get(name).is_none() {
             value[name] = serde_json::Value::Null;
         }
@@ -110,26 +151,44 @@ fn complete(status: &DeploymentStatus) -> Result<serde_json::Value, Error> {
     Ok(value)
 }
 
-async fn owned_sets(sets: &Api<ReplicaSet>, deployment: &Deployment, selector: &LabelSelector) -> Result<Vec<ReplicaSet>, Error> {
+async fn owned_sets(
+    sets: &Api<ReplicaSet>,
+    deployment: &Deployment,
+    selector: &LabelSelector,
+) -> Result<Vec<ReplicaSet>, Error> {
     let selector: Selector = selector.clone().try_into().unwrap_or_default();
-    let listed = sets.list(&ListParams::default().labels_from(&selector)).await.map_err(api("list ReplicaSets"))?;
+    let listed = sets
+        .list(&ListParams::default().labels_from(&selector))
+        .await
+        .map_err(api("list ReplicaSets"))?;
     let mut owned: Vec<ReplicaSet> = listed
         .items
         .into_iter()
         .filter(|set| set.metadata.deletion_timestamp.is_none())
-        .filter(|set| set.owner_references().iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == deployment.metadata.uid.as_ref()))
+        .filter(|set| {
+            set.owner_references().iter().any(|owner| {
+                owner.controller == Some(true)
+                    && Some(&owner.uid) == deployment.metadata.uid.as_ref()
+            })
+        })
         .collect();
     owned.sort_by_key(revision);
     Ok(owned)
 }
 
 fn revision<K: kube::Resource>(object: &K) -> u64 {
-    object.annotations().get(REVISION).and_then(|number| number.parse().ok()).unwrap_or(0)
+    object
+        .annotations()
+        .get(REVISION)
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Whether the set was made from this template, the label with its hash aside.
 fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
-    let Some(mut own) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else { return false };
+    let Some(mut own) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else {
+        return false;
+    };
     if let Some(metadata) = &mut own.metadata
         && let Some(labels) = &mut metadata.labels
     {
@@ -142,7 +201,9 @@ fn has_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
 fn template_hash(template: &PodTemplateSpec) -> String {
     let mut hasher = DefaultHasher::new();
     // serde_json keeps its maps sorted, so equal templates are equal text.
-    serde_json::to_string(template).unwrap_or_default().hash(&mut hasher);
+    serde_json::to_string(template)
+        .unwrap_or_default()
+        .hash(&mut hasher);
     let alphabet = b"bcdfghjklmnpqrstvwxz2456789";
     let mut rest = hasher.finish();
     (0..10)
@@ -154,7 +215,13 @@ fn template_hash(template: &PodTemplateSpec) -> String {
         .collect()
 }
 
-async fn create(sets: &Api<ReplicaSet>, deployment: &Deployment, hash: &str, number: u64, replicas: i32) -> Result<ReplicaSet, Error> {
+async fn create(
+    sets: &Api<ReplicaSet>,
+    deployment: &Deployment,
+    hash: &str,
+    number: u64,
+    replicas: i32,
+) -> Result<ReplicaSet, Error> {
     let spec = deployment.spec.clone().unwrap_or_default();
     let mut template = spec.template;
     let with_hash = |labels: Option<BTreeMap<String, String>>| {
@@ -168,48 +235,84 @@ async fn create(sets: &Api<ReplicaSet>, deployment: &Deployment, hash: &str, num
     let mut annotations = deployment.annotations().clone();
     annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     annotations.insert(REVISION.to_owned(), number.to_string());
-    annotations.insert("deployment.kubernetes.io/desired-replicas".to_owned(), spec.replicas.unwrap_or(1).to_string());
+    annotations.insert(
+        "deployment.kubernetes.io/desired-replicas".to_owned(),
+        spec.replicas.unwrap_or(1).to_string(),
+    );
     let set = ReplicaSet {
         metadata: ObjectMeta {
             name: Some(format!("{}-{hash}", deployment.name_any())),
             namespace: deployment.namespace(),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: deployment.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: deployment
+                .controller_owner_ref(&())
+                .map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
         spec: Some(ReplicaSetSpec {
             replicas: Some(replicas),
             min_ready_seconds: spec.min_ready_seconds,
-            selector: LabelSelector { match_labels: Some(with_hash(spec.selector.match_labels)), ..spec.selector },
+            selector: LabelSelector {
+                match_labels: Some(with_hash(spec.selector.match_labels)),
+                ..spec.selector
+            },
             template: Some(template),
         }),
         status: None,
     };
-    sets.create(&PostParams::default(), &set).await.map_err(api("create a ReplicaSet"))
+    sets.create(&PostParams::default(), &set)
+        .await
+        .map_err(api("create a ReplicaSet"))
 }
 
-async fn renumber(sets: &Api<ReplicaSet>, set: &ReplicaSet, number: u64) -> Result<ReplicaSet, Error> {
-    let patch = Patch::Merge(serde_json::json!({"metadata": {"annotations": {REVISION: number.to_string()}}}));
-    sets.patch(&set.name_any(), &PatchParams::default(), &patch).await.map_err(api("number a ReplicaSet"))
+async fn renumber(
+    sets: &Api<ReplicaSet>,
+    set: &ReplicaSet,
+    number: u64,
+) -> Result<ReplicaSet, Error> {
+    let patch = Patch::Merge(
+        serde_json::json!({"metadata": {"annotations": {REVISION: number.to_string()}}}),
+    );
+    sets.patch(&set.name_any(), &PatchParams::default(), &patch)
+        .await
+        .map_err(api("number a ReplicaSet"))
 }
 
-async fn annotate(deployments: &Api<Deployment>, deployment: &Deployment, number: u64) -> Result<(), Error> {
-    let patch = Patch::Merge(serde_json::json!({"metadata": {"annotations": {REVISION: number.to_string()}}}));
-    match deployments.patch(&deployment.name_any(), &PatchParams::default(), &patch).await {
+async fn annotate(
+    deployments: &Api<Deployment>,
+    deployment: &Deployment,
+    number: u64,
+) -> Result<(), Error> {
+    let patch = Patch::Merge(
+        serde_json::json!({"metadata": {"annotations": {REVISION: number.to_string()}}}),
+    );
+    match deployments
+        .patch(&deployment.name_any(), &PatchParams::default(), &patch)
+        .await
+    {
         Err(error) if is_gone(&error) => Ok(()),
         result => result.map(drop).map_err(api("number a Deployment")),
     }
 }
 
-async fn roll(sets: &Api<ReplicaSet>, deployment: &Deployment, replicas: i32, new: &ReplicaSet, old: &[ReplicaSet]) -> Result<(), Error> {
+async fn roll(
+    sets: &Api<ReplicaSet>,
+    deployment: &Deployment,
+    replicas: i32,
+    new: &ReplicaSet,
+    old: &[ReplicaSet],
+) -> Result<(), Error> {
     let strategy = rollout::Strategy::of(deployment, replicas);
     let counts: Vec<_> = old.iter().map(rollout::Counts::of).collect();
     let (next_new, next_old) = rollout::next(strategy, replicas, rollout::Counts::of(new), &counts);
     for (set, wanted) in std::iter::once((new, next_new)).chain(old.iter().zip(next_old)) {
         if rollout::Counts::of(set).wanted != wanted {
             let patch = Patch::Merge(serde_json::json!({"spec": {"replicas": wanted}}));
-            match sets.patch(&set.name_any(), &PatchParams::default(), &patch).await {
+            match sets
+                .patch(&set.name_any(), &PatchParams::default(), &patch)
+                .await
+            {
                 Err(error) if is_gone(&error) => {}
                 result => result.map(drop).map_err(api("scale a ReplicaSet"))?,
             }
@@ -226,7 +329,10 @@ async fn prune(sets: &Api<ReplicaSet>, old: &[ReplicaSet], keep: i32) -> Result<
     };
     let beyond = old.len().saturating_sub(usize::try_from(keep).unwrap_or(0));
     for set in old.iter().take(beyond).filter(empty) {
-        match sets.delete(&set.name_any(), &DeleteParams::background()).await {
+        match sets
+            .delete(&set.name_any(), &DeleteParams::background())
+            .await
+        {
             Err(error) if is_gone(&error) => {}
             result => result.map(drop).map_err(api("delete a ReplicaSet"))?,
         }
@@ -234,7 +340,13 @@ async fn prune(sets: &Api<ReplicaSet>, old: &[ReplicaSet], keep: i32) -> Result<
     Ok(())
 }
 
-fn status(deployment: &Deployment, replicas: i32, new: Option<&ReplicaSet>, old: &[ReplicaSet], now: Timestamp) -> DeploymentStatus {
+fn status(
+    deployment: &Deployment,
+    replicas: i32,
+    new: Option<&ReplicaSet>,
+    old: &[ReplicaSet],
+    now: Timestamp,
+) -> DeploymentStatus {
     let all = || old.iter().chain(new);
     let sum = |count: fn(&k8s_openapi::api::apps::v1::ReplicaSetStatus) -> i32| -> i32 {
         all().filter_map(|set| set.status.as_ref()).map(count).sum()
@@ -242,7 +354,9 @@ fn status(deployment: &Deployment, replicas: i32, new: Option<&ReplicaSet>, old:
     let existing = sum(|status| status.replicas);
     let ready = sum(|status| status.ready_replicas.unwrap_or(0));
     let available = sum(|status| status.available_replicas.unwrap_or(0));
-    let updated = new.and_then(|set| set.status.as_ref()).map_or(0, |status| status.replicas);
+    let updated = new
+        .and_then(|set| set.status.as_ref())
+        .map_or(0, |status| status.replicas);
     let wanted: i32 = all().map(|set| rollout::Counts::of(set).wanted).sum();
     let some = |count: i32| (count != 0).then_some(count);
     let before = deployment.status.clone().unwrap_or_default();
@@ -257,7 +371,9 @@ fn status(deployment: &Deployment, replicas: i32, new: Option<&ReplicaSet>, old:
         collision_count: before.collision_count,
         ..DeploymentStatus::default()
     };
-    next.conditions = Some(conditions(deployment, &before, &next, replicas, new, old, now));
+    next.conditions = Some(conditions(
+        deployment, &before, &next, replicas, new, old, now,
+    ));
     next
 }
 
@@ -274,26 +390,46 @@ fn conditions(
     let spec = deployment.spec.clone().unwrap_or_default();
     let condition = |type_: &str, status: bool, reason: &str, message: String, moved: bool| {
         let status = if status { "True" } else { "False" };
-        let old = before.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+        let old = before
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == type_);
         let same = old.filter(|old| old.status == status);
         let unchanged = same.filter(|old| old.reason.as_deref() == Some(reason) && !moved);
         DeploymentCondition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            last_transition_time: same.map_or_else(|| Some(Time(now)), |old| old.last_transition_time.clone()),
-            last_update_time: unchanged.map_or_else(|| Some(Time(now)), |old| old.last_update_time.clone()),
+            last_transition_time: same
+                .map_or_else(|| Some(Time(now)), |old| old.last_transition_time.clone()),
+            last_update_time: unchanged
+                .map_or_else(|| Some(Time(now)), |old| old.last_update_time.clone()),
             reason: Some(reason.to_owned()),
             message: Some(message),
         }
     };
     let least = match rollout::Strategy::of(deployment, replicas) {
         rollout::Strategy::Recreate => replicas,
-        rollout::Strategy::RollingUpdate { unavailable, .. } => replicas - unavailable.min(replicas),
+        rollout::Strategy::RollingUpdate { unavailable, .. } => {
+            replicas - unavailable.min(replicas)
+        }
     };
     let available = if next.available_replicas.unwrap_or(0) >= least {
-        condition("Available", true, "MinimumReplicasAvailable", "Deployment has minimum availability.".into(), false)
+        condition(
+            "Available",
+            true,
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.".into(),
+            false,
+        )
     } else {
-        condition("Available", false, "MinimumReplicasUnavailable", "Deployment does not have minimum availability.".into(), false)
+        condition(
+            "Available",
+            false,
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.".into(),
+            false,
+        )
     };
     let mut conditions = vec![available];
 
@@ -305,33 +441,73 @@ fn conditions(
         || next.ready_replicas.unwrap_or(0) > before.ready_replicas.unwrap_or(0)
         || next.available_replicas.unwrap_or(0) > before.available_replicas.unwrap_or(0)
         || before.observed_generation != next.observed_generation;
-    let was = before.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing");
+    let was = before
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Progressing");
     let was_done = was.is_some_and(|was| was.reason.as_deref() == Some("NewReplicaSetAvailable"));
-    let since = was.and_then(|was| was.last_update_time.as_ref()).map_or(now, |time| time.0);
+    let since = was
+        .and_then(|was| was.last_update_time.as_ref())
+        .map_or(now, |time| time.0);
     let deadline = i64::from(spec.progress_deadline_seconds.unwrap_or(600));
     let late = !was_done && !moved && now.as_second() - since.as_second() >= deadline;
     let template_changed = was_done && old.iter().any(|set| rollout::Counts::of(set).existing > 0);
     if done || (was_done && !template_changed) {
         // Pods that come and go later are no rollout.
-        conditions.push(condition("Progressing", true, "NewReplicaSetAvailable", format!("ReplicaSet \"{set}\" has successfully progressed."), false));
+        conditions.push(condition(
+            "Progressing",
+            true,
+            "NewReplicaSetAvailable",
+            format!("ReplicaSet \"{set}\" has successfully progressed."),
+            false,
+        ));
     } else if late {
-        conditions.push(condition("Progressing", false, "ProgressDeadlineExceeded", format!("ReplicaSet \"{set}\" has timed out progressing."), false));
+        conditions.push(condition(
+            "Progressing",
+            false,
+            "ProgressDeadlineExceeded",
+            format!("ReplicaSet \"{set}\" has timed out progressing."),
+            false,
+        ));
     } else {
-        conditions.push(condition("Progressing", true, "ReplicaSetUpdated", format!("ReplicaSet \"{set}\" is progressing."), moved));
+        conditions.push(condition(
+            "Progressing",
+            true,
+            "ReplicaSetUpdated",
+            format!("ReplicaSet \"{set}\" is progressing."),
+            moved,
+        ));
     }
     let failure = new.into_iter().chain(old).find_map(|set| {
-        set.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True").cloned()
+        set.status
+            .as_ref()?
+            .conditions
+            .as_ref()?
+            .iter()
+            .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
+            .cloned()
     });
     if let Some(failure) = failure {
         let reason = failure.reason.unwrap_or_else(|| "FailedCreate".into());
-        conditions.push(condition("ReplicaFailure", true, &reason, failure.message.unwrap_or_default(), false));
+        conditions.push(condition(
+            "ReplicaFailure",
+            true,
+            &reason,
+            failure.message.unwrap_or_default(),
+            false,
+        ));
     }
     conditions
 }
 
 /// Time until a rollout that does not move is late.
 fn time_to_deadline(status: &DeploymentStatus, deadline: i32) -> Option<Duration> {
-    let progressing = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing")?;
+    let progressing = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Progressing")?;
     if progressing.reason.as_deref() != Some("ReplicaSetUpdated") {
         return None;
     }

@@ -34,7 +34,10 @@ pub(super) async fn run(client: Client, shutdown: CancellationToken) {
             let kinds = match kinds::list(&client).await {
                 Ok(kinds) => kinds,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the kinds to collect are not known yet");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the kinds to collect are not known yet"
+                    );
                     time::sleep(RETRY).await;
                     return;
                 }
@@ -75,12 +78,20 @@ type Event = (usize, watcher::Event<PartialObjectMeta<DynamicObject>>);
 impl Collector {
     fn new(client: Client, kinds: Vec<Kind>) -> Self {
         let unlisted = (0..kinds.len()).collect();
-        Self { client, kinds, graph: Graph::default(), unlisted }
+        Self {
+            client,
+            kinds,
+            graph: Graph::default(),
+            unlisted,
+        }
     }
 
     async fn collect(mut self) {
         let watches = self.kinds.iter().enumerate().map(|(index, kind)| {
-            let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &kind.resource);
+            let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(
+                self.client.clone(),
+                &kind.resource,
+            );
             watcher(api, watcher::Config::default())
                 .default_backoff()
                 .filter_map(async |event| event.ok())
@@ -94,7 +105,9 @@ impl Collector {
                 events.next().await
             } else {
                 // What is left has failed before.
-                time::timeout(RETRY, events.next()).await.unwrap_or_else(|_| Some(Vec::new()))
+                time::timeout(RETRY, events.next())
+                    .await
+                    .unwrap_or_else(|_| Some(Vec::new()))
             };
             let Some(chunk) = chunk else { return };
             for event in chunk {
@@ -113,15 +126,19 @@ impl Collector {
                 BTreeSet::new()
             }
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                Entry::of(kind, &object.metadata).map(|entry| self.graph.put(entry)).unwrap_or_default()
+                Entry::of(kind, &object.metadata)
+                    .map(|entry| self.graph.put(entry))
+                    .unwrap_or_default()
             }
             watcher::Event::InitDone => {
                 self.unlisted.remove(&kind);
                 self.graph.end_list(kind)
             }
-            watcher::Event::Delete(object) => {
-                object.metadata.uid.map(|uid| self.graph.remove(&uid)).unwrap_or_default()
-            }
+            watcher::Event::Delete(object) => object
+                .metadata
+                .uid
+                .map(|uid| self.graph.remove(&uid))
+                .unwrap_or_default(),
         }
     }
 
@@ -129,11 +146,15 @@ impl Collector {
     async fn work(&self, due: BTreeSet<String>) -> BTreeSet<String> {
         stream::iter(due)
             .map(async |uid| {
-                let Some(step) = self.graph.step(&uid) else { return None };
+                let step = self.graph.step(&uid)?;
                 match self.take(&uid, step).await {
                     Ok(()) => None,
                     Err(error) => {
-                        tracing::warn!(uid, error = &error as &dyn std::error::Error, "garbage collection failed and is tried again");
+                        tracing::warn!(
+                            uid,
+                            error = &error as &dyn std::error::Error,
+                            "garbage collection failed and is tried again"
+                        );
                         Some(uid)
                     }
                 }
@@ -145,7 +166,9 @@ impl Collector {
     }
 
     async fn take(&self, uid: &str, step: Step) -> Result<(), Error> {
-        let Some(entry) = self.graph.get(uid) else { return Ok(()) };
+        let Some(entry) = self.graph.get(uid) else {
+            return Ok(());
+        };
         match step {
             Step::CheckOwners => {
                 let mut gone = Vec::new();
@@ -164,7 +187,10 @@ impl Collector {
             }
             Step::DeleteForOwner => self.delete(entry, PropagationPolicy::Foreground).await,
             Step::OrphanDependents(dependents) => {
-                for dependent in dependents.iter().filter_map(|dependent| self.graph.get(dependent)) {
+                for dependent in dependents
+                    .iter()
+                    .filter_map(|dependent| self.graph.get(dependent))
+                {
                     self.disown(dependent, &[uid.to_owned()]).await?;
                 }
                 self.release(entry, graph::ORPHAN).await
@@ -180,7 +206,9 @@ impl Collector {
 
     fn api_of(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
         match namespace {
-            Some(namespace) if kind.namespaced => Api::namespaced_with(self.client.clone(), namespace, &kind.resource),
+            Some(namespace) if kind.namespaced => {
+                Api::namespaced_with(self.client.clone(), namespace, &kind.resource)
+            }
             _ => Api::all_with(self.client.clone(), &kind.resource),
         }
     }
@@ -188,18 +216,33 @@ impl Collector {
     /// Asks the API itself: the watch of the owner's kind may be behind.
     async fn is_absent(&self, entry: &Entry, owner: &graph::Owner) -> Result<bool, Error> {
         let kind = self.kinds.iter().find(|kind| {
-            kind.resource.kind == owner.kind && owner.api_version.split('/').next() == kind.resource.api_version.split('/').next()
+            kind.resource.kind == owner.kind
+                && owner.api_version.split('/').next()
+                    == kind.resource.api_version.split('/').next()
         });
         // An owner of a kind that is not served may come back with its definition.
         let Some(kind) = kind else { return Ok(false) };
-        let found = self.api_of(kind, entry.namespace.as_deref()).get_metadata_opt(&owner.name).await.map_err(api("read an owner"))?;
+        let found = self
+            .api_of(kind, entry.namespace.as_deref())
+            .get_metadata_opt(&owner.name)
+            .await
+            .map_err(api("read an owner"))?;
         Ok(found.is_none_or(|found| found.metadata.uid.as_deref() != Some(owner.uid.as_str())))
     }
 
     async fn delete(&self, entry: &Entry, policy: PropagationPolicy) -> Result<(), Error> {
-        let Some(objects) = self.api(entry) else { return Ok(()) };
-        let preconditions = Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None });
-        let params = DeleteParams { propagation_policy: Some(policy), preconditions, ..DeleteParams::default() };
+        let Some(objects) = self.api(entry) else {
+            return Ok(());
+        };
+        let preconditions = Some(Preconditions {
+            uid: Some(entry.uid.clone()),
+            resource_version: None,
+        });
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            preconditions,
+            ..DeleteParams::default()
+        };
         match objects.delete(&entry.name, &params).await {
             Err(error) if is_gone(&error) => Ok(()),
             result => result.map(drop).map_err(api("delete a dependent")),
@@ -228,9 +271,21 @@ impl Collector {
 
     /// Changes lists in an object's metadata, guarded by its resourceVersion: a merge patch
     /// replaces a list as a whole.
-    async fn edit(&self, entry: &Entry, change: impl Fn(&mut kube::api::ObjectMeta)) -> Result<(), Error> {
-        let Some(objects) = self.api(entry) else { return Ok(()) };
-        let Some(object) = objects.get_metadata_opt(&entry.name).await.map_err(api("read a dependent"))? else { return Ok(()) };
+    async fn edit(
+        &self,
+        entry: &Entry,
+        change: impl Fn(&mut kube::api::ObjectMeta),
+    ) -> Result<(), Error> {
+        let Some(objects) = self.api(entry) else {
+            return Ok(());
+        };
+        let Some(object) = objects
+            .get_metadata_opt(&entry.name)
+            .await
+            .map_err(api("read a dependent"))?
+        else {
+            return Ok(());
+        };
         let mut metadata = object.metadata;
         if metadata.uid.as_deref() != Some(entry.uid.as_str()) {
             return Ok(());
@@ -241,7 +296,10 @@ impl Collector {
             "ownerReferences": metadata.owner_references,
             "finalizers": metadata.finalizers,
         }}));
-        match objects.patch(&entry.name, &PatchParams::default(), &patch).await {
+        match objects
+            .patch(&entry.name, &PatchParams::default(), &patch)
+            .await
+        {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             result => result.map(drop).map_err(api("change a dependent")),
         }

@@ -22,15 +22,24 @@ pub(super) struct Kind {
 
 /// Every kind whose objects can be watched and deleted, in the version the server prefers.
 pub(super) async fn list(client: &Client) -> Result<Vec<Kind>, Error> {
-    let discovery = Discovery::new(client.clone()).run().await.map_err(api("say which kinds it serves"))?;
+    let discovery = Discovery::new(client.clone())
+        .run()
+        .await
+        .map_err(api("say which kinds it serves"))?;
     let mut kinds = Vec::new();
     for group in discovery.groups() {
         for (resource, capabilities) in group.recommended_resources() {
             // The same events are served under this group a second time.
-            if resource.group == "events.k8s.io" || !capabilities.supports_operation(verbs::WATCH) || !capabilities.supports_operation(verbs::DELETE) {
+            if resource.group == "events.k8s.io"
+                || !capabilities.supports_operation(verbs::WATCH)
+                || !capabilities.supports_operation(verbs::DELETE)
+            {
                 continue;
             }
-            kinds.push(Kind { resource, namespaced: matches!(capabilities.scope, Scope::Namespaced) });
+            kinds.push(Kind {
+                resource,
+                namespaced: matches!(capabilities.scope, Scope::Namespaced),
+            });
         }
     }
     Ok(kinds)

@@ -21,11 +21,18 @@ use super::{Error, api, kinds};
 const CHECK: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
-    Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, |_, error, _| super::replica_set::retry(error), Arc::new(client))
-        .for_each(|_| async {})
-        .await;
+    Controller::new(
+        Api::<Namespace>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .graceful_shutdown_on(shutdown.cancelled_owned())
+    .run(
+        reconcile,
+        |_, error, _| super::replica_set::retry(error),
+        Arc::new(client),
+    )
+    .for_each(|_| async {})
+    .await;
 }
 
 async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Action, Error> {
@@ -43,12 +50,17 @@ async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Act
 async fn add_account(client: &Client, namespace: &str) -> Result<Action, Error> {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
     let account = ServiceAccount {
-        metadata: ObjectMeta { name: Some("default".into()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some("default".into()),
+            ..ObjectMeta::default()
+        },
         ..ServiceAccount::default()
     };
     match accounts.create(&PostParams::default(), &account).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 409) => {}
-        result => result.map(drop).map_err(api("create the default ServiceAccount"))?,
+        result => result
+            .map(drop)
+            .map_err(api("create the default ServiceAccount"))?,
     }
     Ok(Action::await_change())
 }
@@ -56,15 +68,26 @@ async fn add_account(client: &Client, namespace: &str) -> Result<Action, Error> 
 /// Deletes everything in the namespace; says whether nothing is left.
 async fn empty(client: &Client, namespace: &str) -> Result<bool, Error> {
     let mut empty = true;
-    for kind in kinds::list(client).await?.iter().filter(|kind| kind.namespaced) {
-        let objects = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind.resource);
-        let left = objects.list_metadata(&ListParams::default()).await.map_err(api("list a namespace"))?;
+    for kind in kinds::list(client)
+        .await?
+        .iter()
+        .filter(|kind| kind.namespaced)
+    {
+        let objects =
+            Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind.resource);
+        let left = objects
+            .list_metadata(&ListParams::default())
+            .await
+            .map_err(api("list a namespace"))?;
         for object in left.items {
             empty = false;
             if object.metadata.deletion_timestamp.is_some() {
                 continue;
             }
-            match objects.delete(&object.name_any(), &DeleteParams::background()).await {
+            match objects
+                .delete(&object.name_any(), &DeleteParams::background())
+                .await
+            {
                 Err(error) if super::is_gone(&error) => {}
                 result => result.map(drop).map_err(api("empty a namespace"))?,
             }
@@ -79,10 +102,16 @@ async fn finalize(client: &Client, namespace: &Namespace) -> Result<(), Error> {
         spec.finalizers = None;
     }
     let body = serde_json::to_vec(&last)?;
-    let request = http::Request::put(format!("/api/v1/namespaces/{}/finalize", namespace.name_any()))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(body)
-        .map_err(|error| Error::Api { what: "finalize a namespace", source: Box::new(kube::Error::HttpError(error)) })?;
+    let request = http::Request::put(format!(
+        "/api/v1/namespaces/{}/finalize",
+        namespace.name_any()
+    ))
+    .header(http::header::CONTENT_TYPE, "application/json")
+    .body(body)
+    .map_err(|error| Error::Api {
+        what: "finalize a namespace",
+        source: Box::new(kube::Error::HttpError(error)),
+    })?;
     match client.request::<serde_json::Value>(request).await {
         Err(error) if super::is_gone(&error) => Ok(()),
         result => result.map(drop).map_err(api("finalize a namespace")),

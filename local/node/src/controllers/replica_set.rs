@@ -34,7 +34,10 @@ const REFUSED: Duration = Duration::from_secs(5);
 const FAILED: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
-    let (sets, pods) = (Api::<ReplicaSet>::all(client.clone()), Api::<Pod>::all(client.clone()));
+    let (sets, pods) = (
+        Api::<ReplicaSet>::all(client.clone()),
+        Api::<Pod>::all(client.clone()),
+    );
     Controller::new(sets, watcher::Config::default())
         .owns(pods, watcher::Config::default())
         .with_config(Config::default().concurrency(16))
@@ -46,7 +49,10 @@ pub(super) async fn run(client: Client, shutdown: CancellationToken) {
 
 /// What to do after a failed reconcile.
 pub(super) fn retry(error: &Error) -> Action {
-    tracing::warn!(error = error as &dyn std::error::Error, "a controller failed on an object and tries it again");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "a controller failed on an object and tries it again"
+    );
     Action::requeue(FAILED)
 }
 
@@ -54,21 +60,40 @@ async fn reconcile(seen: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Action,
     let namespace = seen.namespace().unwrap_or_default();
     let sets = Api::<ReplicaSet>::namespaced((*client).clone(), &namespace);
     let pods = Api::<Pod>::namespaced((*client).clone(), &namespace);
-    let Some(set) = sets.get_opt(&seen.name_any()).await.map_err(api("read a ReplicaSet"))? else {
+    let Some(set) = sets
+        .get_opt(&seen.name_any())
+        .await
+        .map_err(api("read a ReplicaSet"))?
+    else {
         return Ok(Action::await_change());
     };
-    let Some(spec) = set.spec.clone().filter(|_| set.metadata.deletion_timestamp.is_none()) else {
+    let Some(spec) = set
+        .spec
+        .clone()
+        .filter(|_| set.metadata.deletion_timestamp.is_none())
+    else {
         return Ok(Action::await_change());
     };
     let selector: Selector = spec.selector.clone().try_into().unwrap_or_default();
-    let listed = pods.list(&ListParams::default().labels_from(&selector)).await.map_err(api("list pods"))?;
-    let mut active: Vec<Pod> = listed.items.into_iter().filter(|pod| is_active(pod) && is_owned(pod, &set)).collect();
+    let listed = pods
+        .list(&ListParams::default().labels_from(&selector))
+        .await
+        .map_err(api("list pods"))?;
+    let mut active: Vec<Pod> = listed
+        .items
+        .into_iter()
+        .filter(|pod| is_active(pod) && is_owned(pod, &set))
+        .collect();
 
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     let mut refused = None;
     if active.len() < wanted {
         let missing = wanted - active.len();
-        let created: Vec<_> = stream::iter(vec![(pods.clone(), set.clone()); missing]).map(async |(pods, set)| create(&pods, &set).await).buffer_unordered(AT_ONCE).collect().await;
+        let created: Vec<_> = stream::iter(vec![(pods.clone(), set.clone()); missing])
+            .map(async |(pods, set)| create(&pods, &set).await)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
         for result in created {
             match result {
                 Ok(pod) => active.push(pod),
@@ -78,8 +103,15 @@ async fn reconcile(seen: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Action,
         }
     } else if active.len() > wanted {
         active.sort_by_cached_key(|pod| rank(pod, Timestamp::now()));
-        let surplus: Vec<_> = active.drain(..active.len() - wanted).map(|pod| (pods.clone(), pod)).collect();
-        let deleted: Vec<_> = stream::iter(surplus).map(async |(pods, pod)| delete(&pods, &pod).await).buffer_unordered(AT_ONCE).collect().await;
+        let surplus: Vec<_> = active
+            .drain(..active.len() - wanted)
+            .map(|pod| (pods.clone(), pod))
+            .collect();
+        let deleted: Vec<_> = stream::iter(surplus)
+            .map(async |(pods, pod)| delete(&pods, &pod).await)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
         deleted.into_iter().collect::<Result<Vec<()>, _>>()?;
     }
 
@@ -95,32 +127,53 @@ async fn reconcile(seen: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Action,
     })
 }
 
-async fn write(sets: &Api<ReplicaSet>, set: &ReplicaSet, next: &ReplicaSetStatus) -> Result<(), Error> {
+async fn write(
+    sets: &Api<ReplicaSet>,
+    set: &ReplicaSet,
+    next: &ReplicaSetStatus,
+) -> Result<(), Error> {
     let mut value = serde_json::to_value(next)?;
     // In a merge patch only null takes a count away again.
-    for name in ["readyReplicas", "availableReplicas", "fullyLabeledReplicas", "conditions"] {
+    for name in [
+        "readyReplicas",
+        "availableReplicas",
+        "fullyLabeledReplicas",
+        "conditions",
+    ] {
         if value.get(name).is_none() {
             value[name] = serde_json::Value::Null;
         }
     }
     let patch = Patch::Merge(serde_json::json!({ "status": value }));
-    match sets.patch_status(&set.name_any(), &PatchParams::default(), &patch).await {
+    match sets
+        .patch_status(&set.name_any(), &PatchParams::default(), &patch)
+        .await
+    {
         Err(error) if is_gone(&error) => Ok(()),
         result => result.map(drop).map_err(api("write a ReplicaSet's status")),
     }
 }
 
 fn is_active(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn is_owned(pod: &Pod, set: &ReplicaSet) -> bool {
-    pod.owner_references().iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == set.metadata.uid.as_ref())
+    pod.owner_references().iter().any(|owner| {
+        owner.controller == Some(true) && Some(&owner.uid) == set.metadata.uid.as_ref()
+    })
 }
 
 async fn create(pods: &Api<Pod>, set: &ReplicaSet) -> kube::Result<Pod> {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.clone())
+        .unwrap_or_default();
     let metadata = template.metadata.unwrap_or_default();
     let pod = Pod {
         metadata: ObjectMeta {
@@ -154,30 +207,75 @@ fn rank(pod: &Pod, now: Timestamp) -> (u8, bool, i64, Reverse<i32>, i64) {
         Some("Running") => 2,
         Some(_) => 1,
     };
-    let cost = pod.annotations().get("controller.kubernetes.io/pod-deletion-cost").and_then(|cost| cost.parse().ok());
-    let restarts = status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|status| status.restart_count).max();
-    let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    (phase, ready_since(pod).is_some(), cost.unwrap_or(0), Reverse(restarts.unwrap_or(0)), now.as_second() - created.as_second())
+    let cost = pod
+        .annotations()
+        .get("controller.kubernetes.io/pod-deletion-cost")
+        .and_then(|cost| cost.parse().ok());
+    let restarts = status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .map(|status| status.restart_count)
+        .max();
+    let created = pod
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(now, |time| time.0);
+    (
+        phase,
+        ready_since(pod).is_some(),
+        cost.unwrap_or(0),
+        Reverse(restarts.unwrap_or(0)),
+        now.as_second() - created.as_second(),
+    )
 }
 
 fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready = conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
-    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    Some(
+        ready
+            .last_transition_time
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    )
 }
 
-fn status(set: &ReplicaSet, active: &[Pod], delay: i64, refused: Option<String>, now: Timestamp) -> ReplicaSetStatus {
+fn status(
+    set: &ReplicaSet,
+    active: &[Pod],
+    delay: i64,
+    refused: Option<String>,
+    now: Timestamp,
+) -> ReplicaSetStatus {
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     let some = |number: i32| (number > 0).then_some(number);
-    let ready = active.iter().filter(|pod| ready_since(pod).is_some()).count();
-    let available = active.iter().filter(|pod| ready_since(pod).is_some_and(|since| now.as_second() - since.as_second() >= delay)).count();
-    let before = set.status.iter().flat_map(|status| status.conditions.iter().flatten()).find(|condition| condition.type_ == "ReplicaFailure");
+    let ready = active
+        .iter()
+        .filter(|pod| ready_since(pod).is_some())
+        .count();
+    let available = active
+        .iter()
+        .filter(|pod| {
+            ready_since(pod).is_some_and(|since| now.as_second() - since.as_second() >= delay)
+        })
+        .count();
+    let before = set
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .find(|condition| condition.type_ == "ReplicaFailure");
     let failure = refused.map(|message| ReplicaSetCondition {
         type_: "ReplicaFailure".to_owned(),
         status: "True".to_owned(),
         reason: Some("FailedCreate".to_owned()),
         message: Some(message),
-        last_transition_time: before.map_or_else(|| Some(Time(now)), |before| before.last_transition_time.clone()),
+        last_transition_time: before.map_or_else(
+            || Some(Time(now)),
+            |before| before.last_transition_time.clone(),
+        ),
     });
     ReplicaSetStatus {
         replicas: count(active.len()),
@@ -218,7 +316,10 @@ mod tests {
             pod("Running", true, "0", young),
             pod("Running", true, "0", old),
         ];
-        let ranks: Vec<_> = order.iter().map(|pod| rank(pod, Timestamp::now())).collect();
+        let ranks: Vec<_> = order
+            .iter()
+            .map(|pod| rank(pod, Timestamp::now()))
+            .collect();
         assert!(ranks.is_sorted(), "{ranks:?}");
     }
 }

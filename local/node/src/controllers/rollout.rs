@@ -27,9 +27,15 @@ impl Counts {
     pub(super) fn of(set: &ReplicaSet) -> Self {
         let status = set.status.as_ref();
         Self {
-            wanted: set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0),
+            wanted: set
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.replicas)
+                .unwrap_or(0),
             existing: status.map_or(0, |status| status.replicas),
-            available: status.and_then(|status| status.available_replicas).unwrap_or(0),
+            available: status
+                .and_then(|status| status.available_replicas)
+                .unwrap_or(0),
         }
     }
 }
@@ -38,15 +44,33 @@ impl Counts {
 
 impl Strategy {
     pub(super) fn of(deployment: &Deployment, replicas: i32) -> Self {
-        let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+        let strategy = deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.strategy.as_ref());
         if strategy.is_some_and(|strategy| strategy.type_.as_deref() == Some("Recreate")) {
             return Self::Recreate;
         }
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-        let surge = share(rolling.and_then(|rolling| rolling.max_surge.as_ref()), replicas, true);
-        let unavailable = share(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), replicas, false);
+        let surge = share(
+            rolling.and_then(|rolling| rolling.max_surge.as_ref()),
+            replicas,
+            true,
+        );
+        let unavailable = share(
+            rolling.and_then(|rolling| rolling.max_unavailable.as_ref()),
+            replicas,
+            false,
+        );
         // Both zero would never get anywhere.
-        Self::RollingUpdate { surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
+        Self::RollingUpdate {
+            surge,
+            unavailable: if surge == 0 {
+                unavailable.max(1)
+            } else {
+                unavailable
+            },
+        }
     }
 }
 
@@ -63,7 +87,12 @@ fn share(value: Option<&IntOrString>, replicas: i32, up: bool) -> i32 {
 }
 
 /// What the newest ReplicaSet and the old ones (oldest first) should want next.
-pub(super) fn next(strategy: Strategy, replicas: i32, new: Counts, old: &[Counts]) -> (i32, Vec<i32>) {
+pub(super) fn next(
+    strategy: Strategy,
+    replicas: i32,
+    new: Counts,
+    old: &[Counts],
+) -> (i32, Vec<i32>) {
     let mut olds: Vec<i32> = old.iter().map(|counts| counts.wanted).collect();
     if olds.iter().all(|wanted| *wanted == 0) {
         let old_pods_left = old.iter().any(|counts| counts.existing > 0);
@@ -75,10 +104,18 @@ pub(super) fn next(strategy: Strategy, replicas: i32, new: Counts, old: &[Counts
     };
     let total = new.wanted + olds.iter().sum::<i32>();
     let room = (replicas + surge - total).max(0);
-    let next_new = if new.wanted > replicas { replicas } else { (new.wanted + room).min(replicas) };
+    let next_new = if new.wanted > replicas {
+        replicas
+    } else {
+        (new.wanted + room).min(replicas)
+    };
 
     let least = (replicas - unavailable).max(0);
-    let available = new.available.min(next_new) + old.iter().map(|counts| counts.available.min(counts.wanted)).sum::<i32>();
+    let available = new.available.min(next_new)
+        + old
+            .iter()
+            .map(|counts| counts.available.min(counts.wanted))
+            .sum::<i32>();
     let mut spare = (available - least).max(0);
     for (counts, wanted) in old.iter().zip(&mut olds) {
         // What is not available serves nobody and can always go.
@@ -95,10 +132,17 @@ pub(super) fn next(strategy: Strategy, replicas: i32, new: Counts, old: &[Counts
 mod tests {
     use super::*;
 
-    const ROLLING: Strategy = Strategy::RollingUpdate { surge: 1, unavailable: 0 };
+    const ROLLING: Strategy = Strategy::RollingUpdate {
+        surge: 1,
+        unavailable: 0,
+    };
 
     fn counts(wanted: i32, available: i32) -> Counts {
-        Counts { wanted, existing: wanted, available }
+        Counts {
+            wanted,
+            existing: wanted,
+            available,
+        }
     }
 
     /// Plays the rollout with pods that become available at once and checks the bounds at each step.
@@ -128,16 +172,41 @@ mod tests {
 
     #[test]
     fn recreate_waits_until_the_old_pods_are_gone() {
-        let old = Counts { wanted: 2, existing: 2, available: 2 };
-        assert_eq!(next(Strategy::Recreate, 2, Counts::default(), &[old]), (0, vec![0]));
-        let ending = Counts { wanted: 0, existing: 1, available: 0 };
-        assert_eq!(next(Strategy::Recreate, 2, Counts::default(), &[ending]), (0, vec![0]));
-        assert_eq!(next(Strategy::Recreate, 2, Counts::default(), &[Counts::default()]), (2, vec![0]));
+        let old = Counts {
+            wanted: 2,
+            existing: 2,
+            available: 2,
+        };
+        assert_eq!(
+            next(Strategy::Recreate, 2, Counts::default(), &[old]),
+            (0, vec![0])
+        );
+        let ending = Counts {
+            wanted: 0,
+            existing: 1,
+            available: 0,
+        };
+        assert_eq!(
+            next(Strategy::Recreate, 2, Counts::default(), &[ending]),
+            (0, vec![0])
+        );
+        assert_eq!(
+            next(
+                Strategy::Recreate,
+                2,
+                Counts::default(),
+                &[Counts::default()]
+            ),
+            (2, vec![0])
+        );
     }
 
     #[test]
     fn a_plain_scale_is_one_step() {
-        assert_eq!(next(ROLLING, 7, counts(2, 2), &[counts(0, 0)]), (7, vec![0]));
+        assert_eq!(
+            next(ROLLING, 7, counts(2, 2), &[counts(0, 0)]),
+            (7, vec![0])
+        );
         assert_eq!(next(ROLLING, 0, counts(2, 2), &[]), (0, vec![]));
     }
 }

@@ -41,7 +41,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_a_bound_and_begin_anew_after_a_long_run() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..8).map(|_| backoff.after(Instant::now()).as_secs()).collect();
+        let pauses: Vec<u64> = (0..8)
+            .map(|_| backoff.after(Instant::now()).as_secs())
+            .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         let started = Instant::now();
         tokio::time::advance(HEALTHY).await;

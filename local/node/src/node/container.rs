@@ -83,7 +83,9 @@ impl Runner {
                         backoff.after(began)
                     }
                     Ok(_) if self.stopping() => return Ended::Stopped,
-                    Ok(code) if self.policy == "Never" || (self.policy == "OnFailure" && code == 0) => {
+                    Ok(code)
+                        if self.policy == "Never" || (self.policy == "OnFailure" && code == 0) =>
+                    {
                         return Ended::Finished(code);
                     }
                     Ok(_) => {
@@ -114,7 +116,9 @@ impl Runner {
             report.ready = false;
             report.state = status::waiting(blocked.reason, Some(blocked.message.clone()));
         });
-        self.shared.events.warning(&self.pod, "Failed", format!("Error: {}", blocked.message));
+        self.shared
+            .events
+            .warning(&self.pod, "Failed", format!("Error: {}", blocked.message));
     }
 
     fn crash_loop(&self, pause: Duration) {
@@ -139,55 +143,96 @@ impl Runner {
     /// What exactly is to run on this machine.
     async fn plan(&self) -> Result<Plan, Blocked> {
         let container = &self.container;
-        let config = |message| Blocked { reason: "CreateContainerConfigError", message };
-        let declared = env::resolve(&self.shared.client, &self.pod, container).await.map_err(|error| config(sentence(&error)))?;
-        let root = volumes::mount(container, &self.dir).map_err(|error| config(sentence(&error)))?;
+        let config = |message| Blocked {
+            reason: "CreateContainerConfigError",
+            message,
+        };
+        let declared = env::resolve(&self.shared.client, &self.pod, container)
+            .await
+            .map_err(|error| config(sentence(&error)))?;
+        let root =
+            volumes::mount(container, &self.dir).map_err(|error| config(sentence(&error)))?;
         let options = &self.shared.options;
         let dir = match &container.working_dir {
             Some(path) => volumes::locate(container, &self.dir, path),
             None => options.working_dir.clone(),
         };
         if !dir.is_dir() {
-            return Err(config(format!("the working directory {} does not exist on this machine", dir.display())));
+            return Err(config(format!(
+                "the working directory {} does not exist on this machine",
+                dir.display()
+            )));
         }
-        let command = container.command.iter().flatten().chain(container.args.iter().flatten());
+        let command = container
+            .command
+            .iter()
+            .flatten()
+            .chain(container.args.iter().flatten());
         let mut command = command.map(|part| expand(part, &declared));
-        let Some(program) = command.next().filter(|_| container.command.as_ref().is_some_and(|command| !command.is_empty())) else {
+        let Some(program) = command.next().filter(|_| {
+            container
+                .command
+                .as_ref()
+                .is_some_and(|command| !command.is_empty())
+        }) else {
             let message = format!(
                 "image \"{}\" is not pulled: the embedded node has no containers; give a command that names a program of this machine, or use source",
                 container.image.as_deref().unwrap_or_default()
             );
-            return Err(Blocked { reason: "ErrImagePull", message });
+            return Err(Blocked {
+                reason: "ErrImagePull",
+                message,
+            });
         };
         let arguments = command.collect();
-        let path = declared.get("PATH").map_or_else(|| options.path.clone(), OsString::from);
-        let program = process::find(&program, &dir, &path)
-            .map_err(|error| Blocked { reason: "RunContainerError", message: error.to_string() })?;
+        let path = declared
+            .get("PATH")
+            .map_or_else(|| options.path.clone(), OsString::from);
+        let program = process::find(&program, &dir, &path).map_err(|error| Blocked {
+            reason: "RunContainerError",
+            message: error.to_string(),
+        })?;
         let mut env = options.env.clone();
         env.push(("PATH".into(), path.to_string_lossy().into_owned()));
         env.push(("FERMATA_ROOT".into(), root.to_string_lossy().into_owned()));
         env.push(("HOSTNAME".into(), self.pod.name_any()));
         env.extend(declared);
-        Ok(Plan { program, arguments, env, dir })
+        Ok(Plan {
+            program,
+            arguments,
+            env,
+            dir,
+        })
     }
 
     /// One run of the process, from its start to its exit code.
     async fn once(&mut self, plan: &Plan, restarts: i32) -> Result<i32, Blocked> {
-        let failed = |what: &str, error: std::io::Error| Blocked { reason: "RunContainerError", message: format!("{what}: {error}") };
-        let log = Log::open(&self.logs, restarts).map_err(|error| failed("cannot open the log", error))?;
-        let mut process =
-            Process::start(&self.shared.options.supervisor, plan, &log).map_err(|error| failed("cannot start the process", error))?;
+        let failed = |what: &str, error: std::io::Error| Blocked {
+            reason: "RunContainerError",
+            message: format!("{what}: {error}"),
+        };
+        let log = Log::open(&self.logs, restarts)
+            .map_err(|error| failed("cannot open the log", error))?;
+        let mut process = Process::start(&self.shared.options.supervisor, plan, &log)
+            .map_err(|error| failed("cannot start the process", error))?;
         let since = Timestamp::now();
         let id = process.id().map(|id| format!("process://{id}"));
         self.board.update(self.name(), |report| {
             report.state = status::running(since);
             report.id.clone_from(&id);
         });
-        self.shared.events.normal(&self.pod, "Started", format!("Container started: {}", self.name()));
+        self.shared.events.normal(
+            &self.pod,
+            "Started",
+            format!("Container started: {}", self.name()),
+        );
         let code = self.attend(plan, &mut process).await;
         // The pod's last words are in the log; they are put where the manifest wants them.
-        let wants_log = self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
-        let message = (code != 0 && wants_log).then(|| log.tail()).filter(|tail| !tail.is_empty());
+        let wants_log =
+            self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        let message = (code != 0 && wants_log)
+            .then(|| log.tail())
+            .filter(|tail| !tail.is_empty());
         self.board.update(self.name(), |report| {
             report.state = status::terminated(code, since, Timestamp::now(), message, id);
             report.started = false;
@@ -204,14 +249,29 @@ impl Runner {
             reason = self.probe(plan) => Some(reason),
             _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => None,
         };
-        self.board.update(self.name(), |report| report.ready = false);
-        let grace = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        self.board
+            .update(self.name(), |report| report.ready = false);
+        let grace = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.termination_grace_period_seconds)
+            .unwrap_or(30);
         let own_deadline = Instant::now() + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
         if let Some(reason) = &unhealthy {
-            self.shared.events.normal(&self.pod, "Killing", format!("Container {} will be restarted: {reason}", self.name()));
+            self.shared.events.normal(
+                &self.pod,
+                "Killing",
+                format!("Container {} will be restarted: {reason}", self.name()),
+            );
         }
         let hooks = matches!(*stop.borrow(), Stop::By { hooks: true, .. } | Stop::No);
-        let pre_stop = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()).filter(|_| hooks);
+        let pre_stop = self
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.pre_stop.as_ref())
+            .filter(|_| hooks);
         if let Some(hook) = pre_stop {
             tokio::select! {
                 code = process.ended() => return code,
@@ -233,10 +293,15 @@ impl Runner {
     /// Runs the probes; ends with a sentence when the container is beyond help.
     async fn probe(&self, plan: &Plan) -> String {
         let container = &self.container;
-        if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref())
+        if let Some(hook) = container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.post_start.as_ref())
             && let Err(reason) = self.hook(hook, plan).await
         {
-            self.shared.events.warning(&self.pod, "FailedPostStartHook", reason.clone());
+            self.shared
+                .events
+                .warning(&self.pod, "FailedPostStartHook", reason.clone());
             return format!("its postStart hook failed: {reason}");
         }
         if let Some(startup) = &container.startup_probe {
@@ -251,7 +316,9 @@ impl Runner {
         });
         self.started.notify_one();
         let readiness = async {
-            let Some(readiness) = &container.readiness_probe else { return std::future::pending().await };
+            let Some(readiness) = &container.readiness_probe else {
+                return std::future::pending().await;
+            };
             time::sleep(Timing::of(readiness).initial_delay).await;
             loop {
                 if self.until(readiness, plan, "Readiness", true).await.is_ok() {
@@ -263,7 +330,9 @@ impl Runner {
             }
         };
         let liveness = async {
-            let Some(liveness) = &container.liveness_probe else { return std::future::pending().await };
+            let Some(liveness) = &container.liveness_probe else {
+                return std::future::pending().await;
+            };
             time::sleep(Timing::of(liveness).initial_delay).await;
             match self.until(liveness, plan, "Liveness", false).await {
                 Err(reason) => format!("failed liveness probe: {reason}"),
@@ -277,12 +346,19 @@ impl Runner {
     }
 
     fn ready(&self, ready: bool) {
-        self.board.update(self.name(), |report| report.ready = ready);
+        self.board
+            .update(self.name(), |report| report.ready = ready);
     }
 
     /// Tries a probe in its period. Ends with `Ok` after enough successes in a row, if `succeed`
     /// asks for them, and with the last sentence after enough failures in a row.
-    async fn until(&self, probe: &Probe, plan: &Plan, kind: &str, succeed: bool) -> Result<(), String> {
+    async fn until(
+        &self,
+        probe: &Probe,
+        plan: &Plan,
+        kind: &str,
+        succeed: bool,
+    ) -> Result<(), String> {
         let timing = Timing::of(probe);
         let (mut successes, mut failures) = (0, 0);
         let mut ticks = time::interval(timing.period);
@@ -298,7 +374,11 @@ impl Runner {
                 }
                 Err(reason) => {
                     (successes, failures) = (0, failures + 1);
-                    self.shared.events.warning(&self.pod, "Unhealthy", format!("{kind} probe failed: {reason}"));
+                    self.shared.events.warning(
+                        &self.pod,
+                        "Unhealthy",
+                        format!("{kind} probe failed: {reason}"),
+                    );
                     if failures >= timing.failure_threshold {
                         return Err(reason);
                     }
@@ -309,7 +389,10 @@ impl Runner {
 
     async fn hook(&self, hook: &LifecycleHandler, plan: &Plan) -> Result<(), String> {
         if let Some(sleep) = &hook.sleep {
-            time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+            time::sleep(Duration::from_secs(
+                u64::try_from(sleep.seconds).unwrap_or(0),
+            ))
+            .await;
             return Ok(());
         }
         if let Some(action) = &hook.http_get {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, ObjectFieldSelector, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVarSource, ObjectFieldSelector, Pod, Secret,
+};
 use kube::{Api, Client, ResourceExt as _};
 
 use super::expand::expand;
@@ -13,33 +15,62 @@ pub(super) enum Error {
     #[error("{kind} \"{name}\" not found")]
     Missing { kind: &'static str, name: String },
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
-    MissingKey { kind: &'static str, namespace: String, name: String, key: String },
+    MissingKey {
+        kind: &'static str,
+        namespace: String,
+        name: String,
+        key: String,
+    },
     #[error("{kind} {name}, key {key}: the value is not text")]
-    NotText { kind: &'static str, name: String, key: String },
+    NotText {
+        kind: &'static str,
+        name: String,
+        key: String,
+    },
     #[error("the field {0} cannot be read into a variable")]
     UnknownField(String),
     #[error("resourceFieldRef and fileKeyRef are not offered by the embedded node")]
     Unsupported,
     #[error("reading {kind} \"{name}\" failed")]
-    Api { kind: &'static str, name: String, source: Box<kube::Error> },
+    Api {
+        kind: &'static str,
+        name: String,
+        source: Box<kube::Error>,
+    },
 }
 
 type Values = BTreeMap<String, String>;
 
 /// The variables the manifest asks for: `envFrom` first, then `env` in its order.
-pub(super) async fn resolve(client: &Client, pod: &Pod, container: &Container) -> Result<Values, Error> {
-    let objects = Objects { client, namespace: pod.namespace().unwrap_or_default() };
+pub(super) async fn resolve(
+    client: &Client,
+    pod: &Pod,
+    container: &Container,
+) -> Result<Values, Error> {
+    let objects = Objects {
+        client,
+        namespace: pod.namespace().unwrap_or_default(),
+    };
     let mut values = Values::new();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         let entries = if let Some(source) = &from.config_map_ref {
-            objects.config_map(&source.name, source.optional == Some(true)).await?
+            objects
+                .config_map(&source.name, source.optional == Some(true))
+                .await?
         } else if let Some(source) = &from.secret_ref {
-            objects.secret(&source.name, source.optional == Some(true)).await?
+            objects
+                .secret(&source.name, source.optional == Some(true))
+                .await?
         } else {
             continue;
         };
-        values.extend(entries.into_iter().flatten().map(|(key, value)| (format!("{prefix}{key}"), value)));
+        values.extend(
+            entries
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| (format!("{prefix}{key}"), value)),
+        );
     }
     for var in container.env.iter().flatten() {
         let value = match &var.value_from {
@@ -62,13 +93,21 @@ pub(super) fn field(pod: &Pod, selector: &ObjectFieldSelector) -> Result<String,
         "metadata.name" => pod.name_any(),
         "metadata.namespace" => pod.namespace().unwrap_or_default(),
         "metadata.uid" => pod.uid().unwrap_or_default(),
-        "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => {
-            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".into())
+        "spec.nodeName" => spec
+            .and_then(|spec| spec.node_name.clone())
+            .unwrap_or_default(),
+        "spec.serviceAccountName" => spec
+            .and_then(|spec| spec.service_account_name.clone())
+            .unwrap_or_else(|| "default".into()),
+        "status.hostIP" | "status.podIP" | "status.podIPs" | "status.hostIPs" => {
+            super::ADDRESS.to_owned()
         }
-        "status.hostIP" | "status.podIP" | "status.podIPs" | "status.hostIPs" => super::ADDRESS.to_owned(),
         _ => {
-            let entry = |field: &str| path.strip_prefix(field)?.strip_prefix("['")?.strip_suffix("']");
+            let entry = |field: &str| {
+                path.strip_prefix(field)?
+                    .strip_prefix("['")?
+                    .strip_suffix("']")
+            };
             match (entry("metadata.labels"), entry("metadata.annotations")) {
                 (Some(key), _) => pod.labels().get(key).cloned().unwrap_or_default(),
                 (_, Some(key)) => pod.annotations().get(key).cloned().unwrap_or_default(),
@@ -105,7 +144,14 @@ impl Objects<'_> {
         }
     }
 
-    fn entry(&self, kind: &'static str, name: &str, entries: Option<Values>, key: &str, optional: bool) -> Result<Option<String>, Error> {
+    fn entry(
+        &self,
+        kind: &'static str,
+        name: &str,
+        entries: Option<Values>,
+        key: &str,
+        optional: bool,
+    ) -> Result<Option<String>, Error> {
         match entries.and_then(|mut entries| entries.remove(key)) {
             None if !optional => Err(Error::MissingKey {
                 kind,
@@ -125,19 +171,44 @@ impl Objects<'_> {
 
     async fn secret(&self, name: &str, optional: bool) -> Result<Option<Values>, Error> {
         let api = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
-        let Some(secret) = found("secret", name, optional, api.get_opt(name).await)? else { return Ok(None) };
-        let text = |(key, bytes): (String, k8s_openapi::ByteString)| match String::from_utf8(bytes.0) {
-            Ok(value) => Ok((key, value)),
-            Err(_) => Err(Error::NotText { kind: "Secret", name: name.to_owned(), key }),
+        let Some(secret) = found("secret", name, optional, api.get_opt(name).await)? else {
+            return Ok(None);
         };
-        secret.data.unwrap_or_default().into_iter().map(text).collect::<Result<_, _>>().map(Some)
+        let text =
+            |(key, bytes): (String, k8s_openapi::ByteString)| match String::from_utf8(bytes.0) {
+                Ok(value) => Ok((key, value)),
+                Err(_) => Err(Error::NotText {
+                    kind: "Secret",
+                    name: name.to_owned(),
+                    key,
+                }),
+            };
+        secret
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(text)
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 }
 
-fn found<K>(kind: &'static str, name: &str, optional: bool, result: kube::Result<Option<K>>) -> Result<Option<K>, Error> {
+fn found<K>(
+    kind: &'static str,
+    name: &str,
+    optional: bool,
+    result: kube::Result<Option<K>>,
+) -> Result<Option<K>, Error> {
     match result {
-        Ok(None) if !optional => Err(Error::Missing { kind, name: name.to_owned() }),
+        Ok(None) if !optional => Err(Error::Missing {
+            kind,
+            name: name.to_owned(),
+        }),
         Ok(object) => Ok(object),
-        Err(error) => Err(Error::Api { kind, name: name.to_owned(), source: Box::new(error) }),
+        Err(error) => Err(Error::Api {
+            kind,
+            name: name.to_owned(),
+            source: Box::new(error),
+        }),
     }
 }

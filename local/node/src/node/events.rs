@@ -16,16 +16,24 @@ const WAITING: usize = 256;
 pub(super) struct Events {
     recorder: Recorder,
     sender: mpsc::Sender<(Event, k8s_openapi::api::core::v1::ObjectReference)>,
-    receiver: std::sync::Arc<Mutex<mpsc::Receiver<(Event, k8s_openapi::api::core::v1::ObjectReference)>>>,
+    receiver:
+        std::sync::Arc<Mutex<mpsc::Receiver<(Event, k8s_openapi::api::core::v1::ObjectReference)>>>,
 }
 
 // === impl Events ===
 
 impl Events {
     pub(super) fn new(client: Client) -> Self {
-        let reporter = Reporter { controller: "kubelet".to_owned(), instance: Some(crate::NODE_NAME.to_owned()) };
+        let reporter = Reporter {
+            controller: "kubelet".to_owned(),
+            instance: Some(crate::NODE_NAME.to_owned()),
+        };
         let (sender, receiver) = mpsc::channel(WAITING);
-        Self { recorder: Recorder::new(client, reporter), sender, receiver: std::sync::Arc::new(Mutex::new(receiver)) }
+        Self {
+            recorder: Recorder::new(client, reporter),
+            sender,
+            receiver: std::sync::Arc::new(Mutex::new(receiver)),
+        }
     }
 
     /// Something went as it should.
@@ -43,7 +51,10 @@ impl Events {
         let mut receiver = self.receiver.lock().await;
         while let Some(Some((event, pod))) = shutdown.run_until_cancelled(receiver.recv()).await {
             if let Err(error) = self.recorder.publish(&event, &pod).await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "an event was not written");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "an event was not written"
+                );
             }
         }
     }
@@ -54,7 +65,13 @@ impl Events {
             note.pop();
         }
         let action = reason.to_owned();
-        let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action,
+            secondary: None,
+        };
         if self.sender.try_send((event, pod.object_ref(&()))).is_err() {
             tracing::debug!(reason, "an event was dropped, too many are waiting");
         }

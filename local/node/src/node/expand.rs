@@ -14,7 +14,10 @@ pub(super) fn expand(text: &str, variables: &BTreeMap<String, String>) -> String
         if let Some(after) = rest.strip_prefix("$$") {
             expanded.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
+        } else if let Some((name, after)) = rest
+            .strip_prefix("$(")
+            .and_then(|inner| inner.split_once(')'))
+        {
             match variables.get(name) {
                 Some(value) => expanded.push_str(value),
                 None => expanded.push_str(&rest[..name.len() + 3]),

@@ -45,15 +45,28 @@ impl Log {
         fs::create_dir_all(dir)?;
         for entry in fs::read_dir(dir)?.flatten() {
             let name = entry.file_name();
-            let older = name.to_str().and_then(|name| name.split('.').next()?.parse::<i32>().ok());
+            let older = name
+                .to_str()
+                .and_then(|name| name.split('.').next()?.parse::<i32>().ok());
             if older.is_some_and(|older| older < run - 1) {
                 fs::remove_file(entry.path())?;
             }
         }
         let path = dir.join(format!("{run}.log"));
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { path, file, size, tail: VecDeque::new() })) })
+        Ok(Self {
+            inner: Arc::new(Mutex::new(Inner {
+                path,
+                file,
+                size,
+                tail: VecDeque::new(),
+            })),
+        })
     }
 
     /// Copies a stream into the log until it ends.
@@ -97,7 +110,11 @@ impl Inner {
     fn write(&mut self, stream: &str, text: &str) -> io::Result<()> {
         if self.size > LARGEST_LOG {
             fs::rename(&self.path, self.path.with_extension("log.old"))?;
-            self.file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+            self.file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(&self.path)?;
             self.size = 0;
         }
         let line = format!("{:.9} {stream} F {text}\n", Timestamp::now());
@@ -141,11 +158,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::open(dir.path(), 3).unwrap();
         let long = "x".repeat(LONGEST_LINE + 1);
-        log.clone().copy("stdout", format!("one\r\n\n{long}\nlast").as_bytes()).await;
+        log.clone()
+            .copy("stdout", format!("one\r\n\n{long}\nlast").as_bytes())
+            .await;
         let text = fs::read_to_string(dir.path().join("3.log")).unwrap();
-        let lines: Vec<&str> = text.lines().map(|line| line.split_once(" stdout F ").unwrap().1).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.split_once(" stdout F ").unwrap().1)
+            .collect();
         assert_eq!(lines, ["one", "", &long[1..], "x", "last"]);
-        assert!(text.lines().all(|line| line.split(' ').next().unwrap().parse::<Timestamp>().is_ok()));
+        assert!(
+            text.lines()
+                .all(|line| line.split(' ').next().unwrap().parse::<Timestamp>().is_ok())
+        );
         assert_eq!(log.tail(), "x\nlast");
     }
 
@@ -155,7 +180,10 @@ mod tests {
         for run in 0..4 {
             Log::open(dir.path(), run).unwrap();
         }
-        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         assert_eq!(names, ["2.log", "3.log"]);
     }

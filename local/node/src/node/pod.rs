@@ -50,10 +50,21 @@ impl Board {
     fn new(pod: &Pod) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let report = |reason: &'static str| {
-            move |container: &Container| Report::new(&container.name, container.image.as_deref(), reason)
+            move |container: &Container| {
+                Report::new(&container.name, container.image.as_deref(), reason)
+            }
         };
-        let inits: Vec<Report> = spec.init_containers.iter().flatten().map(report("PodInitializing")).collect();
-        let first = if inits.is_empty() { "ContainerCreating" } else { "PodInitializing" };
+        let inits: Vec<Report> = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .map(report("PodInitializing"))
+            .collect();
+        let first = if inits.is_empty() {
+            "ContainerCreating"
+        } else {
+            "PodInitializing"
+        };
         let reports = Reports {
             started_at: Timestamp::now(),
             initialized: inits.is_empty(),
@@ -61,13 +72,21 @@ impl Board {
             inits,
             over: None,
         };
-        Self { reports: Mutex::new(reports), changed: Notify::new() }
+        Self {
+            reports: Mutex::new(reports),
+            changed: Notify::new(),
+        }
     }
 
     /// Changes what is known of one container.
     pub(super) fn update(&self, container: &str, change: impl FnOnce(&mut Report)) {
         self.change(|reports| {
-            if let Some(report) = reports.inits.iter_mut().chain(&mut reports.containers).find(|report| report.name == container) {
+            if let Some(report) = reports
+                .inits
+                .iter_mut()
+                .chain(&mut reports.containers)
+                .find(|report| report.name == container)
+            {
                 change(report);
             }
         });
@@ -80,7 +99,10 @@ impl Board {
     }
 
     fn snapshot(&self) -> Reports {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -90,7 +112,11 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
     let (stopper, stop) = watch::channel(Stop::No);
     let uid = pod.uid().unwrap_or_default();
     let dir = shared.options.pods_dir.join(&uid);
-    let logs = format!("{}_{}_{uid}", pod.namespace().unwrap_or_default(), pod.name_any());
+    let logs = format!(
+        "{}_{}_{uid}",
+        pod.namespace().unwrap_or_default(),
+        pod.name_any()
+    );
     let logs = shared.options.logs_dir.join(logs);
     let life = Life {
         dir: dir.clone(),
@@ -106,7 +132,11 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
     let _ = publisher.await;
     if let End::Pod = end {
         if let Err(error) = shared.remove(&pod).await {
-            tracing::warn!(pod = pod.name_any(), error = &error as &dyn std::error::Error, "a pod that has ended cannot be removed");
+            tracing::warn!(
+                pod = pod.name_any(),
+                error = &error as &dyn std::error::Error,
+                "a pod that has ended cannot be removed"
+            );
         }
         for dir in [dir, logs] {
             remove_dir(&dir);
@@ -122,25 +152,45 @@ enum End {
 }
 
 /// Passes the pod's deletion on to its containers, with the time they have left.
-async fn watch_for_end(mut seen: watch::Receiver<Seen>, stopper: watch::Sender<Stop>, pod: &Pod) -> End {
-    let spec_grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+async fn watch_for_end(
+    mut seen: watch::Receiver<Seen>,
+    stopper: watch::Sender<Stop>,
+    pod: &Pod,
+) -> End {
+    let spec_grace = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.termination_grace_period_seconds)
+        .unwrap_or(30);
     let mut asked_at = None;
     loop {
         let now = Instant::now();
         let latest = seen.borrow_and_update().clone();
         match latest {
             Seen::Pod(pod) if pod.metadata.deletion_timestamp.is_some() => {
-                let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(spec_grace);
+                let grace = pod
+                    .metadata
+                    .deletion_grace_period_seconds
+                    .unwrap_or(spec_grace);
                 let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
                 let since = *asked_at.get_or_insert(now);
-                stopper.send_replace(Stop::By { deadline: since + grace, hooks: true });
+                stopper.send_replace(Stop::By {
+                    deadline: since + grace,
+                    hooks: true,
+                });
             }
             Seen::Pod(_) => {}
             Seen::Gone => {
-                stopper.send_replace(Stop::By { deadline: now, hooks: false });
+                stopper.send_replace(Stop::By {
+                    deadline: now,
+                    hooks: false,
+                });
             }
             Seen::NodeStops => {
-                stopper.send_replace(Stop::By { deadline: now + SHUTDOWN_GRACE, hooks: false });
+                stopper.send_replace(Stop::By {
+                    deadline: now + SHUTDOWN_GRACE,
+                    hooks: false,
+                });
                 stopper.closed().await;
                 return End::Node;
             }
@@ -194,7 +244,9 @@ impl Life {
                 _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => return false,
             };
             let Err(error) = made else { return true };
-            self.shared.events.warning(&self.pod, "FailedMount", sentence(&error));
+            self.shared
+                .events
+                .warning(&self.pod, "FailedMount", sentence(&error));
             tokio::select! {
                 () = time::sleep(backoff.after(started)) => {}
                 _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => return false,
@@ -204,7 +256,9 @@ impl Life {
 
     /// Runs the init containers one after the other; `false` if the pod ends here.
     async fn init(&self, sidecars: &mut JoinSet<Ended>, stop: &mut watch::Receiver<Stop>) -> bool {
-        let Some(spec) = &self.pod.spec else { return false };
+        let Some(spec) = &self.pod.spec else {
+            return false;
+        };
         for container in spec.init_containers.iter().flatten() {
             let sidecar = container.restart_policy.as_deref() == Some("Always");
             let policy = match spec.restart_policy.as_deref() {
@@ -223,8 +277,12 @@ impl Life {
             match runner.run().await {
                 Ended::Finished(0) => {}
                 Ended::Finished(code) => {
-                    let message = format!("init container {} ended with exit code {code}", container.name);
-                    self.board.change(|reports| reports.over = Some(("Failed", None, Some(message))));
+                    let message = format!(
+                        "init container {} ended with exit code {code}",
+                        container.name
+                    );
+                    self.board
+                        .change(|reports| reports.over = Some(("Failed", None, Some(message))));
                     return false;
                 }
                 Ended::Stopped => return false,
@@ -251,7 +309,8 @@ impl Life {
             stopped |= matches!(ended, Ok(Ended::Stopped));
         }
         if !stopped {
-            self.board.change(|reports| reports.over = Some((reports.outcome(), None, None)));
+            self.board
+                .change(|reports| reports.over = Some((reports.outcome(), None, None)));
         }
     }
 
@@ -278,15 +337,26 @@ async fn publish(shared: Arc<Shared>, pod: Arc<Pod>, board: Arc<Board>) {
     let mut written: Option<PodStatus> = None;
     let mut backoff = Backoff::default();
     loop {
-        let status = board.snapshot().status(&pod, written.as_ref(), Timestamp::now());
+        let status = board
+            .snapshot()
+            .status(&pod, written.as_ref(), Timestamp::now());
         if written.as_ref() != Some(&status) {
-            let patch = Patch::Merge(serde_json::json!({ "metadata": { "uid": pod.uid() }, "status": status }));
-            match api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
+            let patch = Patch::Merge(
+                serde_json::json!({ "metadata": { "uid": pod.uid() }, "status": status }),
+            );
+            match api
+                .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+                .await
+            {
                 Ok(_) => written = Some(status),
                 // Another pod has the name now: nothing is left to report.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
                 Err(error) => {
-                    tracing::warn!(pod = pod.name_any(), error = &error as &dyn std::error::Error, "a pod's status was not written and is tried again");
+                    tracing::warn!(
+                        pod = pod.name_any(),
+                        error = &error as &dyn std::error::Error,
+                        "a pod's status was not written and is tried again"
+                    );
                     time::sleep(backoff.after(Instant::now())).await;
                     continue;
                 }

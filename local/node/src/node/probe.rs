@@ -30,9 +30,18 @@ pub(super) struct Timing {
 impl Timing {
     pub(super) fn of(probe: &Probe) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
-            Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
+            Duration::from_secs(
+                value
+                    .and_then(|value| u64::try_from(value).ok())
+                    .unwrap_or(default),
+            )
         };
-        let count = |value: Option<i32>, default: u32| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1);
+        let count = |value: Option<i32>, default: u32| {
+            value
+                .and_then(|value| u32::try_from(value).ok())
+                .unwrap_or(default)
+                .max(1)
+        };
         Self {
             initial_delay: seconds(probe.initial_delay_seconds, 0),
             period: seconds(probe.period_seconds, 10).max(Duration::from_secs(1)),
@@ -53,7 +62,9 @@ pub(super) async fn check(probe: &Probe, container: &Container, plan: &Plan) -> 
             http_get(action, container).await
         } else if let Some(action) = &probe.tcp_socket {
             let host = action.host.as_deref().unwrap_or(super::ADDRESS);
-            connect(host, port(&action.port, container)?).await.map(drop)
+            connect(host, port(&action.port, container)?)
+                .await
+                .map(drop)
         } else if let Some(action) = &probe.grpc {
             grpc(action).await
         } else if let Some(action) = &probe.exec {
@@ -62,7 +73,9 @@ pub(super) async fn check(probe: &Probe, container: &Container, plan: &Plan) -> 
             Ok(())
         }
     });
-    tried.await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+    tried
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
 }
 
 /// The number of a port that is given by number or by name.
@@ -71,30 +84,55 @@ pub(super) fn port(port: &IntOrString, container: &Container) -> Result<u16, Str
         IntOrString::Int(number) => Some(*number),
         IntOrString::String(name) => {
             let ports = container.ports.iter().flatten();
-            ports.clone().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port).or_else(|| name.parse().ok())
+            ports
+                .clone()
+                .find(|port| port.name.as_deref() == Some(name))
+                .map(|port| port.container_port)
+                .or_else(|| name.parse().ok())
         }
     };
-    number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| format!("there is no port {port:?}"))
+    number
+        .and_then(|number| u16::try_from(number).ok())
+        .ok_or_else(|| format!("there is no port {port:?}"))
 }
 
 /// A GET request as a probe or a hook makes it.
 pub(super) async fn http_get(action: &HTTPGetAction, container: &Container) -> Result<(), String> {
-    if action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
+    if action
+        .scheme
+        .as_deref()
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    {
         return Err("the embedded node probes with the scheme HTTP only".to_owned());
     }
     let host = action.host.as_deref().unwrap_or(super::ADDRESS);
     let port = port(&action.port, container)?;
-    let mut request = Request::get(action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/"))
-        .header(header::HOST, format!("{host}:{port}"))
-        .header(header::USER_AGENT, "kube-probe/1.36")
-        .header(header::CONNECTION, "close");
+    let mut request = Request::get(
+        action
+            .path
+            .as_deref()
+            .filter(|path| !path.is_empty())
+            .unwrap_or("/"),
+    )
+    .header(header::HOST, format!("{host}:{port}"))
+    .header(header::USER_AGENT, "kube-probe/1.36")
+    .header(header::CONNECTION, "close");
     for extra in action.http_headers.iter().flatten() {
         request = request.header(&extra.name, &extra.value);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
     let stream = TokioIo::new(connect(host, port).await?);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(|error| error.to_string())?;
-    let exchange = async { sender.send_request(request).await.map_err(|error| error.to_string()) };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
+        .await
+        .map_err(|error| error.to_string())?;
+    let exchange = async {
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())
+    };
     let response = tokio::select! {
         response = exchange => response?,
         _ = connection => return Err("the connection was closed".to_owned()),
@@ -103,30 +141,54 @@ pub(super) async fn http_get(action: &HTTPGetAction, container: &Container) -> R
     if status.is_success() || status.is_redirection() {
         Ok(())
     } else {
-        Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
+        Err(format!(
+            "HTTP probe failed with statuscode: {}",
+            status.as_u16()
+        ))
     }
 }
 
 /// The standard health check (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>),
 /// whose two messages have one field each.
 async fn grpc(action: &GRPCAction) -> Result<(), String> {
-    let port = u16::try_from(action.port).map_err(|_| format!("there is no port {}", action.port))?;
+    let port =
+        u16::try_from(action.port).map_err(|_| format!("there is no port {}", action.port))?;
     let service = action.service.as_deref().unwrap_or_default().as_bytes();
-    let length = u8::try_from(service.len()).ok().filter(|length| *length < 128).ok_or("the service's name is too long")?;
-    let message = if service.is_empty() { Vec::new() } else { [&[0x0a, length], service].concat() };
+    let length = u8::try_from(service.len())
+        .ok()
+        .filter(|length| *length < 128)
+        .ok_or("the service's name is too long")?;
+    let message = if service.is_empty() {
+        Vec::new()
+    } else {
+        [&[0x0a, length], service].concat()
+    };
     let size = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
     let frame = [&[0], size.as_slice(), &message].concat();
-    let request = Request::post(format!("http://{}:{port}/grpc.health.v1.Health/Check", super::ADDRESS))
-        .header(header::CONTENT_TYPE, "application/grpc")
-        .header(header::TE, "trailers")
-        .body(Full::new(Bytes::from(frame)))
-        .map_err(|error| error.to_string())?;
+    let request = Request::post(format!(
+        "http://{}:{port}/grpc.health.v1.Health/Check",
+        super::ADDRESS
+    ))
+    .header(header::CONTENT_TYPE, "application/grpc")
+    .header(header::TE, "trailers")
+    .body(Full::new(Bytes::from(frame)))
+    .map_err(|error| error.to_string())?;
     let stream = TokioIo::new(connect(super::ADDRESS, port).await?);
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.map_err(|error| error.to_string())?;
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .map_err(|error| error.to_string())?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        response.into_body().collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        response
+            .into_body()
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .map_err(|error| error.to_string())
     };
     let answer = tokio::select! {
         answer = exchange => answer?,
@@ -141,15 +203,23 @@ async fn grpc(action: &GRPCAction) -> Result<(), String> {
 
 /// A command in the container's own environment; success is exit code 0.
 pub(super) async fn exec(command: &[String], plan: &Plan) -> Result<(), String> {
-    let output = plan.command(command).output().await.map_err(|error| format!("the command cannot run: {error}"))?;
+    let output = plan
+        .command(command)
+        .output()
+        .await
+        .map_err(|error| format!("the command cannot run: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said[..said.len().min(1024)]).trim().to_owned();
+    let said = String::from_utf8_lossy(&said[..said.len().min(1024)])
+        .trim()
+        .to_owned();
     Err(format!("command ended with {}: {said}", output.status))
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
-    TcpStream::connect((host, port)).await.map_err(|error| format!("dial tcp {host}:{port}: {error}"))
+    TcpStream::connect((host, port))
+        .await
+        .map_err(|error| format!("dial tcp {host}:{port}: {error}"))
 }

@@ -29,7 +29,9 @@ pub(super) struct Plan {
 /// Why a command cannot run on this machine.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotRunnable {
-    #[error("exec: \"{0}\": executable file not found in $PATH: there are no containers on this node, so the command must be a program of this machine")]
+    #[error(
+        "exec: \"{0}\": executable file not found in $PATH: there are no containers on this node, so the command must be a program of this machine"
+    )]
     NotFound(String),
     #[error("exec: \"{0}\": permission denied: the file is not executable")]
     NotExecutable(String),
@@ -65,7 +67,11 @@ impl Plan {
 
 impl Process {
     /// Starts the process under its supervisor, with its output going to the log.
-    pub(super) fn start(supervisor: &[std::ffi::OsString], plan: &Plan, log: &Log) -> io::Result<Self> {
+    pub(super) fn start(
+        supervisor: &[std::ffi::OsString],
+        plan: &Plan,
+        log: &Log,
+    ) -> io::Result<Self> {
         let (program, arguments) = supervisor
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no supervisor program"))?;
@@ -89,7 +95,11 @@ impl Process {
             tokio::spawn(log.clone().copy("stdout", stdout)),
             tokio::spawn(log.clone().copy("stderr", stderr)),
         ];
-        Ok(Self { supervisor: child, pipe, readers })
+        Ok(Self {
+            supervisor: child,
+            pipe,
+            readers,
+        })
     }
 
     /// Asks the process to end.
@@ -133,7 +143,11 @@ pub(super) fn find(command: &str, dir: &Path, path: &OsStr) -> Result<PathBuf, N
     if command.contains('/') {
         let file = dir.join(command);
         let metadata = std::fs::metadata(&file).map_err(|_| missing())?;
-        return if is_executable(&metadata) { Ok(file) } else { Err(NotRunnable::NotExecutable(command.to_owned())) };
+        return if is_executable(&metadata) {
+            Ok(file)
+        } else {
+            Err(NotRunnable::NotExecutable(command.to_owned()))
+        };
     }
     std::env::split_paths(path)
         .map(|folder| folder.join(command))

@@ -80,18 +80,39 @@ impl Reports {
         let over = matches!(phase, "Succeeded" | "Failed");
         let containers_ready = !over && self.containers.iter().all(|report| report.ready);
         let unready = || {
-            let names: Vec<&str> = self.containers.iter().filter(|report| !report.ready).map(|report| report.name.as_str()).collect();
-            if over { "PodCompleted".to_owned() } else { format!("containers with unready status: [{}]", names.join(" ")) }
+            let names: Vec<&str> = self
+                .containers
+                .iter()
+                .filter(|report| !report.ready)
+                .map(|report| report.name.as_str())
+                .collect();
+            if over {
+                "PodCompleted".to_owned()
+            } else {
+                format!("containers with unready status: [{}]", names.join(" "))
+            }
         };
         let condition = |kind: &str, holds: bool| {
             let status = if holds { "True" } else { "False" };
             let before = old.iter().flat_map(|old| old.conditions.iter().flatten());
-            let since = before.clone().find(|condition| condition.type_ == kind && condition.status == status);
+            let since = before
+                .clone()
+                .find(|condition| condition.type_ == kind && condition.status == status);
             PodCondition {
                 type_: kind.to_owned(),
                 status: status.to_owned(),
-                last_transition_time: since.map_or_else(|| Some(Time(now)), |condition| condition.last_transition_time.clone()),
-                reason: (!holds).then(|| if over { "PodCompleted" } else { "ContainersNotReady" }.to_owned()),
+                last_transition_time: since.map_or_else(
+                    || Some(Time(now)),
+                    |condition| condition.last_transition_time.clone(),
+                ),
+                reason: (!holds).then(|| {
+                    if over {
+                        "PodCompleted"
+                    } else {
+                        "ContainersNotReady"
+                    }
+                    .to_owned()
+                }),
                 message: (!holds).then(unready),
                 ..PodCondition::default()
             }
@@ -101,9 +122,13 @@ impl Reports {
             reason,
             message,
             host_ip: Some(ADDRESS.to_owned()),
-            host_ips: Some(vec![HostIP { ip: ADDRESS.to_owned() }]),
+            host_ips: Some(vec![HostIP {
+                ip: ADDRESS.to_owned(),
+            }]),
             pod_ip: Some(ADDRESS.to_owned()),
-            pod_ips: Some(vec![PodIP { ip: ADDRESS.to_owned() }]),
+            pod_ips: Some(vec![PodIP {
+                ip: ADDRESS.to_owned(),
+            }]),
             start_time: Some(Time(self.started_at)),
             qos_class: Some(qos_class(pod).to_owned()),
             observed_generation: pod.metadata.generation,
@@ -113,7 +138,8 @@ impl Reports {
                 condition("Ready", self.initialized && containers_ready),
                 condition("ContainersReady", containers_ready),
             ]),
-            init_container_statuses: (!self.inits.is_empty()).then(|| self.inits.iter().map(Report::status).collect()),
+            init_container_statuses: (!self.inits.is_empty())
+                .then(|| self.inits.iter().map(Report::status).collect()),
             container_statuses: Some(self.containers.iter().map(Report::status).collect()),
             ..PodStatus::default()
         }
@@ -123,32 +149,58 @@ impl Reports {
         if let Some(over) = &self.over {
             return over.clone();
         }
-        let has_run = |report: &Report| report.state.waiting.is_none() || report.last_state.is_some();
-        let phase = if self.initialized && self.containers.iter().all(has_run) { "Running" } else { "Pending" };
+        let has_run =
+            |report: &Report| report.state.waiting.is_none() || report.last_state.is_some();
+        let phase = if self.initialized && self.containers.iter().all(has_run) {
+            "Running"
+        } else {
+            "Pending"
+        };
         (phase, None, None)
     }
 
     /// How the pod ends when none of its containers runs any more.
     pub(super) fn outcome(&self) -> &'static str {
         let failed = |report: &Report| report.terminated().is_none_or(|state| state.exit_code != 0);
-        if self.containers.iter().any(failed) { "Failed" } else { "Succeeded" }
+        if self.containers.iter().any(failed) {
+            "Failed"
+        } else {
+            "Succeeded"
+        }
     }
 }
 
 /// The state of a container that is not running yet, or not at the moment.
 pub(super) fn waiting(reason: &str, message: Option<String>) -> ContainerState {
-    let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message };
-    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+    let waiting = ContainerStateWaiting {
+        reason: Some(reason.to_owned()),
+        message,
+    };
+    ContainerState {
+        waiting: Some(waiting),
+        ..ContainerState::default()
+    }
 }
 
 /// The state of a container that is running.
 pub(super) fn running(since: Timestamp) -> ContainerState {
-    let running = ContainerStateRunning { started_at: Some(Time(since)) };
-    ContainerState { running: Some(running), ..ContainerState::default() }
+    let running = ContainerStateRunning {
+        started_at: Some(Time(since)),
+    };
+    ContainerState {
+        running: Some(running),
+        ..ContainerState::default()
+    }
 }
 
 /// The state of a container that has ended.
-pub(super) fn terminated(code: i32, since: Timestamp, until: Timestamp, message: Option<String>, id: Option<String>) -> ContainerState {
+pub(super) fn terminated(
+    code: i32,
+    since: Timestamp,
+    until: Timestamp,
+    message: Option<String>,
+    id: Option<String>,
+) -> ContainerState {
     let reason = if code == 0 { "Completed" } else { "Error" };
     let terminated = ContainerStateTerminated {
         exit_code: code,
@@ -159,25 +211,44 @@ pub(super) fn terminated(code: i32, since: Timestamp, until: Timestamp, message:
         container_id: id,
         ..ContainerStateTerminated::default()
     };
-    ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+    ContainerState {
+        terminated: Some(terminated),
+        ..ContainerState::default()
+    }
 }
 
 /// The quality of service class
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>).
 fn qos_class(pod: &Pod) -> &'static str {
     let containers: Vec<_> = pod.spec.iter().flat_map(|spec| &spec.containers).collect();
-    let resources = || containers.iter().map(|container| container.resources.as_ref());
+    let resources = || {
+        containers
+            .iter()
+            .map(|container| container.resources.as_ref())
+    };
     let asks = |entry: Option<&k8s_openapi::api::core::v1::ResourceRequirements>| {
         entry.is_some_and(|entry| {
-            entry.limits.as_ref().is_some_and(|limits| !limits.is_empty())
-                || entry.requests.as_ref().is_some_and(|requests| !requests.is_empty())
+            entry
+                .limits
+                .as_ref()
+                .is_some_and(|limits| !limits.is_empty())
+                || entry
+                    .requests
+                    .as_ref()
+                    .is_some_and(|requests| !requests.is_empty())
         })
     };
     let guaranteed = |entry: Option<&k8s_openapi::api::core::v1::ResourceRequirements>| {
-        let Some(limits) = entry.and_then(|entry| entry.limits.as_ref()) else { return false };
+        let Some(limits) = entry.and_then(|entry| entry.limits.as_ref()) else {
+            return false;
+        };
         let requests = entry.and_then(|entry| entry.requests.as_ref());
         ["cpu", "memory"].iter().all(|name| {
-            limits.get(*name).is_some_and(|limit| requests.and_then(|requests| requests.get(*name)).is_none_or(|request| request == limit))
+            limits.get(*name).is_some_and(|limit| {
+                requests
+                    .and_then(|requests| requests.get(*name))
+                    .is_none_or(|request| request == limit)
+            })
         })
     };
     if !resources().any(asks) {
@@ -204,7 +275,13 @@ mod tests {
     }
 
     fn ready(status: &PodStatus) -> &PodCondition {
-        status.conditions.as_ref().unwrap().iter().find(|condition| condition.type_ == "Ready").unwrap()
+        status
+            .conditions
+            .as_ref()
+            .unwrap()
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .unwrap()
     }
 
     #[test]
@@ -212,20 +289,32 @@ mod tests {
         let mut reports = reports();
         let status = reports.status(&Pod::default(), None, Timestamp::UNIX_EPOCH);
         assert_eq!(status.phase.as_deref(), Some("Pending"));
-        assert_eq!(ready(&status).message.as_deref(), Some("containers with unready status: [function]"));
+        assert_eq!(
+            ready(&status).message.as_deref(),
+            Some("containers with unready status: [function]")
+        );
 
         reports.containers[0].state = running(Timestamp::UNIX_EPOCH);
         reports.containers[0].ready = true;
         let status = reports.status(&Pod::default(), Some(&status), Timestamp::MAX);
         assert_eq!(status.phase.as_deref(), Some("Running"));
         assert_eq!(ready(&status).status, "True");
-        assert_eq!(ready(&status).last_transition_time, Some(Time(Timestamp::MAX)));
+        assert_eq!(
+            ready(&status).last_transition_time,
+            Some(Time(Timestamp::MAX))
+        );
     }
 
     #[test]
     fn a_crash_loop_is_running_and_not_ready() {
         let mut reports = reports();
-        reports.containers[0].last_state = Some(terminated(1, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, None, None));
+        reports.containers[0].last_state = Some(terminated(
+            1,
+            Timestamp::UNIX_EPOCH,
+            Timestamp::UNIX_EPOCH,
+            None,
+            None,
+        ));
         reports.containers[0].state = waiting("CrashLoopBackOff", None);
         let status = reports.status(&Pod::default(), None, Timestamp::UNIX_EPOCH);
         assert_eq!(status.phase.as_deref(), Some("Running"));

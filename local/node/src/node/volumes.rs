@@ -22,10 +22,18 @@ use super::env;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {kind} \"{name}\" not found")]
-    Missing { volume: String, kind: &'static str, name: String },
-    #[error("MountVolume.SetUp failed for volume \"{volume}\" : references non-existent key: {key}")]
+    Missing {
+        volume: String,
+        kind: &'static str,
+        name: String,
+    },
+    #[error(
+        "MountVolume.SetUp failed for volume \"{volume}\" : references non-existent key: {key}"
+    )]
     MissingKey { volume: String, key: String },
-    #[error("MountVolume.SetUp failed for volume \"{volume}\" : the embedded node offers emptyDir, configMap, secret, projected and downwardAPI volumes only")]
+    #[error(
+        "MountVolume.SetUp failed for volume \"{volume}\" : the embedded node offers emptyDir, configMap, secret, projected and downwardAPI volumes only"
+    )]
     Unsupported { volume: String },
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : the path {path} leaves the volume")]
     Escapes { volume: String, path: String },
@@ -34,15 +42,27 @@ pub(super) enum Error {
     #[error("writing {} failed", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("reading {kind} \"{name}\" failed")]
-    Api { kind: &'static str, name: String, source: Box<kube::Error> },
+    Api {
+        kind: &'static str,
+        name: String,
+        source: Box<kube::Error>,
+    },
 }
 
 type Files = BTreeMap<String, (Vec<u8>, Option<i32>)>;
 
 /// Makes every volume of the pod below `dir`.
 pub(super) async fn make(client: &Client, pod: &Pod, dir: &Path) -> Result<(), Error> {
-    for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        let maker = Maker { client, pod, volume: &volume.name };
+    for volume in pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten())
+    {
+        let maker = Maker {
+            client,
+            pod,
+            volume: &volume.name,
+        };
         let files = maker.files(volume).await?;
         let home = dir.join("volumes").join(&volume.name);
         create_dir(&home)?;
@@ -64,7 +84,10 @@ pub(super) fn mount(container: &Container, dir: &Path) -> Result<PathBuf, Error>
         }
         match symlink(inside(dir, &mount.name, mount.sub_path.as_deref()), &place) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::Io { path: place, source: error });
+                return Err(Error::Io {
+                    path: place,
+                    source: error,
+                });
             }
             _ => {}
         }
@@ -79,7 +102,10 @@ pub(super) fn locate(container: &Container, dir: &Path, path: &str) -> PathBuf {
     mounts
         .filter_map(|mount| {
             let rest = Path::new(path).strip_prefix(&mount.mount_path).ok()?;
-            Some((mount.mount_path.len(), inside(dir, &mount.name, mount.sub_path.as_deref()).join(rest)))
+            Some((
+                mount.mount_path.len(),
+                inside(dir, &mount.name, mount.sub_path.as_deref()).join(rest),
+            ))
         })
         .max_by_key(|(length, _)| *length)
         .map_or_else(|| PathBuf::from(path), |(_, place)| place)
@@ -94,7 +120,9 @@ fn inside(dir: &Path, volume: &str, sub_path: Option<&str>) -> PathBuf {
 }
 
 fn stays_inside(path: &str) -> bool {
-    Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    Path::new(path)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Gathers what one volume holds.
@@ -112,14 +140,31 @@ impl Maker<'_> {
             return Ok(Files::new());
         }
         if let Some(source) = &volume.config_map {
-            return self.config_map(&source.name, source.items.as_deref(), source.optional, source.default_mode).await;
+            return self
+                .config_map(
+                    &source.name,
+                    source.items.as_deref(),
+                    source.optional,
+                    source.default_mode,
+                )
+                .await;
         }
         if let Some(source) = &volume.secret {
             let name = source.secret_name.as_deref().unwrap_or_default();
-            return self.secret(name, source.items.as_deref(), source.optional, source.default_mode).await;
+            return self
+                .secret(
+                    name,
+                    source.items.as_deref(),
+                    source.optional,
+                    source.default_mode,
+                )
+                .await;
         }
         if let Some(source) = &volume.downward_api {
-            return self.downward(source.items.as_deref().unwrap_or_default(), source.default_mode);
+            return self.downward(
+                source.items.as_deref().unwrap_or_default(),
+                source.default_mode,
+            );
         }
         if let Some(source) = &volume.projected {
             let mut files = Files::new();
@@ -133,10 +178,14 @@ impl Maker<'_> {
 
     async fn projection(&self, part: &VolumeProjection, mode: Option<i32>) -> Result<Files, Error> {
         if let Some(source) = &part.config_map {
-            return self.config_map(&source.name, source.items.as_deref(), source.optional, mode).await;
+            return self
+                .config_map(&source.name, source.items.as_deref(), source.optional, mode)
+                .await;
         }
         if let Some(source) = &part.secret {
-            return self.secret(&source.name, source.items.as_deref(), source.optional, mode).await;
+            return self
+                .secret(&source.name, source.items.as_deref(), source.optional, mode)
+                .await;
         }
         match &part.downward_api {
             Some(source) => self.downward(source.items.as_deref().unwrap_or_default(), mode),
@@ -144,24 +193,67 @@ impl Maker<'_> {
         }
     }
 
-    async fn config_map(&self, name: &str, items: Option<&[KeyToPath]>, optional: Option<bool>, mode: Option<i32>) -> Result<Files, Error> {
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.pod.namespace().unwrap_or_default());
-        let Some(map) = self.found("configmap", name, optional, api.get_opt(name).await)? else { return Ok(Files::new()) };
-        let text = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
-        let binary = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    async fn config_map(
+        &self,
+        name: &str,
+        items: Option<&[KeyToPath]>,
+        optional: Option<bool>,
+        mode: Option<i32>,
+    ) -> Result<Files, Error> {
+        let api = Api::<ConfigMap>::namespaced(
+            self.client.clone(),
+            &self.pod.namespace().unwrap_or_default(),
+        );
+        let Some(map) = self.found("configmap", name, optional, api.get_opt(name).await)? else {
+            return Ok(Files::new());
+        };
+        let text = map
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.into_bytes()));
+        let binary = map
+            .binary_data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0));
         self.pick(text.chain(binary).collect(), items, optional, mode)
     }
 
-    async fn secret(&self, name: &str, items: Option<&[KeyToPath]>, optional: Option<bool>, mode: Option<i32>) -> Result<Files, Error> {
-        let api = Api::<Secret>::namespaced(self.client.clone(), &self.pod.namespace().unwrap_or_default());
-        let Some(secret) = self.found("secret", name, optional, api.get_opt(name).await)? else { return Ok(Files::new()) };
-        let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    async fn secret(
+        &self,
+        name: &str,
+        items: Option<&[KeyToPath]>,
+        optional: Option<bool>,
+        mode: Option<i32>,
+    ) -> Result<Files, Error> {
+        let api = Api::<Secret>::namespaced(
+            self.client.clone(),
+            &self.pod.namespace().unwrap_or_default(),
+        );
+        let Some(secret) = self.found("secret", name, optional, api.get_opt(name).await)? else {
+            return Ok(Files::new());
+        };
+        let data = secret
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0));
         self.pick(data.collect(), items, optional, mode)
     }
 
-    fn pick(&self, mut data: BTreeMap<String, Vec<u8>>, items: Option<&[KeyToPath]>, optional: Option<bool>, mode: Option<i32>) -> Result<Files, Error> {
+    fn pick(
+        &self,
+        mut data: BTreeMap<String, Vec<u8>>,
+        items: Option<&[KeyToPath]>,
+        optional: Option<bool>,
+        mode: Option<i32>,
+    ) -> Result<Files, Error> {
         let Some(items) = items else {
-            return Ok(data.into_iter().map(|(key, content)| (key, (content, mode))).collect());
+            return Ok(data
+                .into_iter()
+                .map(|(key, content)| (key, (content, mode)))
+                .collect());
         };
         let mut files = Files::new();
         for item in items {
@@ -170,7 +262,12 @@ impl Maker<'_> {
                     files.insert(item.path.clone(), (content, item.mode.or(mode)));
                 }
                 None if optional == Some(true) => {}
-                None => return Err(Error::MissingKey { volume: self.volume.to_owned(), key: item.key.clone() }),
+                None => {
+                    return Err(Error::MissingKey {
+                        volume: self.volume.to_owned(),
+                        key: item.key.clone(),
+                    });
+                }
             }
         }
         Ok(files)
@@ -178,42 +275,80 @@ impl Maker<'_> {
 
     fn downward(&self, items: &[DownwardAPIVolumeFile], mode: Option<i32>) -> Result<Files, Error> {
         let lines = |map: &BTreeMap<String, String>| {
-            map.iter().map(|(key, value)| format!("{key}={value:?}\n")).collect::<String>()
+            map.iter()
+                .map(|(key, value)| format!("{key}={value:?}\n"))
+                .collect::<String>()
         };
         let content = |item: &DownwardAPIVolumeFile| {
             let selector = item.field_ref.as_ref().ok_or_else(|| self.unsupported())?;
             match selector.field_path.as_str() {
                 "metadata.labels" => Ok(lines(self.pod.labels())),
                 "metadata.annotations" => Ok(lines(self.pod.annotations())),
-                _ => env::field(self.pod, selector)
-                    .map_err(|source| Error::Field { volume: self.volume.to_owned(), source }),
+                _ => env::field(self.pod, selector).map_err(|source| Error::Field {
+                    volume: self.volume.to_owned(),
+                    source,
+                }),
             }
         };
-        items.iter().map(|item| Ok((item.path.clone(), (content(item)?.into_bytes(), item.mode.or(mode))))).collect()
+        items
+            .iter()
+            .map(|item| {
+                Ok((
+                    item.path.clone(),
+                    (content(item)?.into_bytes(), item.mode.or(mode)),
+                ))
+            })
+            .collect()
     }
 
-    fn found<K>(&self, kind: &'static str, name: &str, optional: Option<bool>, result: kube::Result<Option<K>>) -> Result<Option<K>, Error> {
+    fn found<K>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        optional: Option<bool>,
+        result: kube::Result<Option<K>>,
+    ) -> Result<Option<K>, Error> {
         match result {
-            Ok(None) if optional != Some(true) => {
-                Err(Error::Missing { volume: self.volume.to_owned(), kind, name: name.to_owned() })
-            }
+            Ok(None) if optional != Some(true) => Err(Error::Missing {
+                volume: self.volume.to_owned(),
+                kind,
+                name: name.to_owned(),
+            }),
             Ok(object) => Ok(object),
-            Err(error) => Err(Error::Api { kind, name: name.to_owned(), source: Box::new(error) }),
+            Err(error) => Err(Error::Api {
+                kind,
+                name: name.to_owned(),
+                source: Box::new(error),
+            }),
         }
     }
 
     fn unsupported(&self) -> Error {
-        Error::Unsupported { volume: self.volume.to_owned() }
+        Error::Unsupported {
+            volume: self.volume.to_owned(),
+        }
     }
 }
 
 fn create_dir(path: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    std::fs::create_dir_all(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
-fn write(volume: &str, home: &Path, path: &str, content: &[u8], mode: Option<i32>) -> Result<(), Error> {
+fn write(
+    volume: &str,
+    home: &Path,
+    path: &str,
+    content: &[u8],
+    mode: Option<i32>,
+) -> Result<(), Error> {
     if !stays_inside(path) {
-        return Err(Error::Escapes { volume: volume.to_owned(), path: path.to_owned() });
+        return Err(Error::Escapes {
+            volume: volume.to_owned(),
+            path: path.to_owned(),
+        });
     }
     let file = home.join(path);
     if let Some(parent) = file.parent() {
@@ -221,8 +356,12 @@ fn write(volume: &str, home: &Path, path: &str, content: &[u8], mode: Option<i32
     }
     // Secrets may be among them: whatever the manifest says, other users of this machine read
     // nothing.
-    let mode = mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0o644) & 0o700;
-    let written = std::fs::write(&file, content)
-        .and_then(|()| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode | 0o600)));
+    let mode = mode
+        .and_then(|mode| u32::try_from(mode).ok())
+        .unwrap_or(0o644)
+        & 0o700;
+    let written = std::fs::write(&file, content).and_then(|()| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode | 0o600))
+    });
     written.map_err(|source| Error::Io { path: file, source })
 }

@@ -59,20 +59,32 @@ pub(super) struct Graph {
 
 impl Entry {
     pub(super) fn of(kind: usize, metadata: &ObjectMeta) -> Option<Self> {
-        let has = |finalizer: &str| metadata.finalizers.iter().flatten().any(|own| own == finalizer);
-        let owner = |reference: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| Owner {
-            api_version: reference.api_version.clone(),
-            kind: reference.kind.clone(),
-            name: reference.name.clone(),
-            uid: reference.uid.clone(),
-            blocks: reference.block_owner_deletion == Some(true),
+        let has = |finalizer: &str| {
+            metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|own| own == finalizer)
         };
+        let owner =
+            |reference: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| Owner {
+                api_version: reference.api_version.clone(),
+                kind: reference.kind.clone(),
+                name: reference.name.clone(),
+                uid: reference.uid.clone(),
+                blocks: reference.block_owner_deletion == Some(true),
+            };
         Some(Self {
             kind,
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone()?,
             uid: metadata.uid.clone()?,
-            owners: metadata.owner_references.iter().flatten().map(owner).collect(),
+            owners: metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .map(owner)
+                .collect(),
             deleting: metadata.deletion_timestamp.is_some(),
             foreground: has(FOREGROUND),
             orphan: has(ORPHAN),
@@ -97,9 +109,14 @@ impl Graph {
 
     /// Ends a list: objects of the kind that it did not have are gone. Gives what to look at.
     pub(super) fn end_list(&mut self, kind: usize) -> BTreeSet<String> {
-        let Some(seen) = self.listing.remove(&kind) else { return BTreeSet::new() };
+        let Some(seen) = self.listing.remove(&kind) else {
+            return BTreeSet::new();
+        };
         let of_kind = self.entries.values().filter(|entry| entry.kind == kind);
-        let gone: Vec<String> = of_kind.filter(|entry| !seen.contains(&entry.uid)).map(|entry| entry.uid.clone()).collect();
+        let gone: Vec<String> = of_kind
+            .filter(|entry| !seen.contains(&entry.uid))
+            .map(|entry| entry.uid.clone())
+            .collect();
         let mut due: BTreeSet<String> = gone.iter().flat_map(|uid| self.remove(uid)).collect();
         due.extend(seen);
         due
@@ -112,7 +129,10 @@ impl Graph {
         }
         self.unlink(&entry.uid);
         for owner in &entry.owners {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(entry.uid.clone());
+            self.dependents
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(entry.uid.clone());
         }
         let uid = entry.uid.clone();
         let waits_for_dependents = entry.deleting && entry.foreground;
@@ -131,7 +151,10 @@ impl Graph {
         let mut due = self.dependents.remove(uid).unwrap_or_default();
         for dependent in &due {
             // The references are still in the objects, so the next removal finds them again.
-            self.dependents.entry(uid.to_owned()).or_default().insert(dependent.clone());
+            self.dependents
+                .entry(uid.to_owned())
+                .or_default()
+                .insert(dependent.clone());
         }
         if self.dependents.get(uid).is_some_and(BTreeSet::is_empty) {
             self.dependents.remove(uid);
@@ -144,27 +167,54 @@ impl Graph {
     pub(super) fn step(&self, uid: &str) -> Option<Step> {
         let entry = self.entries.get(uid)?;
         if entry.deleting {
-            let dependents = || self.dependents.get(uid).into_iter().flatten().filter(|dependent| self.contains(dependent));
+            let dependents = || {
+                self.dependents
+                    .get(uid)
+                    .into_iter()
+                    .flatten()
+                    .filter(|dependent| self.contains(dependent))
+            };
             if entry.orphan {
                 return Some(Step::OrphanDependents(dependents().cloned().collect()));
             }
-            let blocked = || dependents().filter_map(|dependent| self.get(dependent)).any(|dependent| dependent.blocks(uid));
+            let blocked = || {
+                dependents()
+                    .filter_map(|dependent| self.get(dependent))
+                    .any(|dependent| dependent.blocks(uid))
+            };
             return (entry.foreground && !blocked()).then_some(Step::Release);
         }
         if entry.owners.is_empty() {
             return None;
         }
-        let owner_waits = |owner: &Owner| self.get(&owner.uid).is_some_and(|owner| owner.deleting && owner.foreground);
-        if entry.owners.iter().all(|owner| owner_waits(owner) || !self.contains(&owner.uid)) && entry.owners.iter().any(owner_waits) {
+        let owner_waits = |owner: &Owner| {
+            self.get(&owner.uid)
+                .is_some_and(|owner| owner.deleting && owner.foreground)
+        };
+        if entry
+            .owners
+            .iter()
+            .all(|owner| owner_waits(owner) || !self.contains(&owner.uid))
+            && entry.owners.iter().any(owner_waits)
+        {
             return Some(Step::DeleteForOwner);
         }
-        entry.owners.iter().any(|owner| !self.contains(&owner.uid)).then_some(Step::CheckOwners)
+        entry
+            .owners
+            .iter()
+            .any(|owner| !self.contains(&owner.uid))
+            .then_some(Step::CheckOwners)
     }
 
     /// Forgets an object's references to its owners; gives the owners.
     fn unlink(&mut self, uid: &str) -> Vec<String> {
-        let owners: Vec<String> =
-            self.entries.get(uid).into_iter().flat_map(|entry| &entry.owners).map(|owner| owner.uid.clone()).collect();
+        let owners: Vec<String> = self
+            .entries
+            .get(uid)
+            .into_iter()
+            .flat_map(|entry| &entry.owners)
+            .map(|owner| owner.uid.clone())
+            .collect();
         for owner in &owners {
             if let Some(dependents) = self.dependents.get_mut(owner) {
                 dependents.remove(uid);
@@ -179,7 +229,9 @@ impl Graph {
 
 impl Entry {
     fn blocks(&self, owner: &str) -> bool {
-        self.owners.iter().any(|reference| reference.uid == owner && reference.blocks)
+        self.owners
+            .iter()
+            .any(|reference| reference.uid == owner && reference.blocks)
     }
 }
 
@@ -232,7 +284,10 @@ mod tests {
         let mut graph = Graph::default();
         graph.put(object("child", &["owner"], None));
         graph.put(object("owner", &[], Some(ORPHAN)));
-        assert_eq!(graph.step("owner"), Some(Step::OrphanDependents(vec!["child".into()])));
+        assert_eq!(
+            graph.step("owner"),
+            Some(Step::OrphanDependents(vec!["child".into()]))
+        );
     }
 
     #[test]

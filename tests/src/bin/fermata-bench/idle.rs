@@ -1,0 +1,98 @@
+//! Many functions at rest.
+
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use fermata_crds::{Function, conditions};
+use fermata_tests::{Gateway, Space, eventually, program};
+use futures::{StreamExt as _, stream};
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::{process::memory, row};
+
+pub(crate) async fn measure(space: &Space, pid: u32, functions: usize) {
+    let before = memory(pid);
+    let started = Instant::now();
+    stream::iter(0..functions)
+        .for_each_concurrent(16, async |number| {
+            let code = format!("def handle(request):\n    return '{number}'\n");
+            let spec = json!({"source": {"runtime": "python", "files": {"main.py": code}}, "scale": {"initial": 0}});
+            space.function(&format!("idle-{number}"), spec).await;
+        })
+        .await;
+    let applied = started.elapsed();
+    eventually("all are ready", async || {
+        let listed = space
+            .api::<Function>()
+            .list(&ListParams::default())
+            .await
+            .expect("Functions can be listed");
+        let ready = listed
+            .iter()
+            .filter(|function| {
+                function.status.as_ref().is_some_and(|status| {
+                    conditions::is_true(&status.conditions, conditions::READY)
+                })
+            })
+            .count();
+        if ready >= functions {
+            Ok(())
+        } else {
+            Err(format!("{ready} are ready"))
+        }
+    })
+    .await;
+    let ready = started.elapsed();
+    row(
+        &format!("{functions} Functions applied at once"),
+        &format!(
+            "applied after {:.1} s, all ready after {:.1} s",
+            applied.as_secs_f64(),
+            ready.as_secs_f64()
+        ),
+    );
+    row(
+        "memory of the whole platform",
+        &format!("{before:.0} MiB before, {:.0} MiB with them", memory(pid)),
+    );
+    gateway(space, functions).await;
+}
+
+/// A gateway of its own, as on Kubernetes.
+async fn gateway(space: &Space, functions: usize) {
+    let mut gateway = Command::new(program("fermata-gateway"))
+        .args([
+            "--listen=127.0.0.1:18080",
+            "--admin=127.0.0.1:19090",
+            "--leader-elect=false",
+        ])
+        .env("KUBECONFIG", &space.platform.kubeconfig)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the gateway can be started");
+    let admin = Gateway {
+        address: ([127, 0, 0, 1], 19090).into(),
+    };
+    eventually("the gateway is ready", async || {
+        let request = http::Request::get("/readyz")
+            .body(http_body_util::Full::default())
+            .expect("the path is valid");
+        match admin.try_send(request).await {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    row(
+        &format!("memory of a gateway of its own with {functions} functions at rest"),
+        &format!("{:.1} MiB", memory(gateway.id())),
+    );
+    gateway.kill().expect("the gateway runs");
+    gateway.wait().expect("the gateway can be waited for");
+}

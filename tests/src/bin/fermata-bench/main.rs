@@ -1,0 +1,102 @@
+//! Measures Fermata on the embedded cluster, and prints a table. `cargo xtask bench` builds and runs
+//! it.
+
+mod cold;
+mod idle;
+mod load;
+mod process;
+mod warm;
+
+use std::time::Duration;
+
+use fermata_tests::{Space, Up};
+
+const HELP: &str =
+    "usage: fermata-bench [cold] [warm] [idle] [--rounds N] [--seconds N] [--functions N]
+
+Without a name, everything is measured.
+  cold   time from a request to a function at zero until its answer
+  warm   requests per second and CPU time per request, through the gateway and without it
+  idle   time until many functions are ready, and the memory that they take at rest";
+
+/// What to measure, and how much of it.
+struct Plan {
+    what: Vec<String>,
+    rounds: usize,
+    seconds: u64,
+    functions: usize,
+}
+
+#[tokio::main]
+async fn main() {
+    let plan = Plan::from_arguments();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let up = Up::start(dir.path(), ["--ephemeral"]);
+    let space = Space::on(up.platform().clone()).await;
+    println!("| what | result |\n|---|---|");
+    if plan.wants("cold") {
+        cold::measure(&space, plan.rounds).await;
+    }
+    if plan.wants("warm") {
+        warm::measure(&space, up.process(), Duration::from_secs(plan.seconds)).await;
+    }
+    if plan.wants("idle") {
+        idle::measure(&space, up.process(), plan.functions).await;
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    fn from_arguments() -> Self {
+        let mut plan = Self {
+            what: Vec::new(),
+            rounds: 20,
+            seconds: 8,
+            functions: 1000,
+        };
+        let mut arguments = std::env::args().skip(1);
+        let number = |value: Option<String>| {
+            value
+                .and_then(|value| value.parse().ok())
+                .unwrap_or_else(|| panic!("a number is missing\n{HELP}"))
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "cold" | "warm" | "idle" => plan.what.push(argument),
+                "--rounds" => {
+                    plan.rounds = usize::try_from(number(arguments.next())).expect("it is small");
+                }
+                "--seconds" => plan.seconds = number(arguments.next()),
+                "--functions" => {
+                    plan.functions =
+                        usize::try_from(number(arguments.next())).expect("it is small");
+                }
+                _ => {
+                    println!("{HELP}");
+                    std::process::exit(i32::from(argument != "--help"));
+                }
+            }
+        }
+        plan
+    }
+
+    fn wants(&self, what: &str) -> bool {
+        self.what.is_empty() || self.what.iter().any(|wanted| wanted == what)
+    }
+}
+
+/// Prints one row of the table.
+fn row(what: &str, result: &str) {
+    println!("| {what} | {result} |");
+}
+
+/// The value below which this share of the sorted values lies (nearest rank).
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted[rank - 1]
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}

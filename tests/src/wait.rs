@@ -1,0 +1,27 @@
+//! Waiting for conditions.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How long a condition may take to become true before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Tries until the future gives a value, and gives that. The error of the last try tells why the
+/// condition was not met.
+///
+/// # Panics
+///
+/// When the condition is not met within [`DEADLINE`].
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    loop {
+        match check().await {
+            Ok(value) => return value,
+            Err(why) if start.elapsed() > DEADLINE => {
+                panic!("not so after {DEADLINE:?}: {what}: {why}")
+            }
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

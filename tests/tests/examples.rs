@@ -1,0 +1,116 @@
+//! Every manifest in `examples/` does what its first lines say.
+
+use std::time::{Duration, Instant};
+
+use fermata_tests::{Space, examples};
+use futures::{SinkExt as _, StreamExt as _, future::join_all};
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+
+#[tokio::test]
+async fn hello_greets() {
+    let space = Space::new().await;
+    space.apply_file(&examples("hello.yaml")).await;
+    space.ready("hello").await;
+    assert_eq!(
+        space.call("hello", "world").await.ok().text(),
+        "Hello, world!\n"
+    );
+    assert_eq!(space.call("hello", "").await.ok().text(), "Hello, world!\n");
+}
+
+#[tokio::test]
+async fn the_json_api_reads_its_secret() {
+    let space = Space::new().await;
+    space.apply_file(&examples("json-api.yaml")).await;
+    space.ready("quotes").await;
+    let today = space.fetch("quotes", "/today").await.ok();
+    assert_eq!(today.json()["text"], "Make haste slowly");
+    assert_eq!(today.header("content-type"), "application/json");
+    assert_eq!(
+        space.fetch("quotes", "/tomorrow").await.status,
+        StatusCode::NOT_FOUND
+    );
+
+    let post = |authorization: &str| {
+        let body = Full::from(r#"{"text": "Festina lente"}"#);
+        Request::post(format!("{}/tomorrow", space.path("quotes")))
+            .header("authorization", authorization)
+            .body(body)
+            .unwrap()
+    };
+    let refused = space.gateway().send(post("Basic nonsense")).await;
+    assert_eq!(
+        (refused.status, refused.header("www-authenticate")),
+        (StatusCode::UNAUTHORIZED, "Basic")
+    );
+    // admin:fermata
+    assert_eq!(
+        space
+            .gateway()
+            .send(post("Basic YWRtaW46ZmVybWF0YQ=="))
+            .await
+            .ok()
+            .json()["text"],
+        "Festina lente"
+    );
+}
+
+#[tokio::test]
+async fn the_command_shouts() {
+    let space = Space::new().await;
+    space.apply_file(&examples("command.yaml")).await;
+    space.ready("shout").await;
+    assert_eq!(space.call("shout", "hello").await.ok().text(), "HELLO");
+}
+
+#[tokio::test]
+async fn the_http_server_serves() {
+    let space = Space::new().await;
+    space.apply_file(&examples("http-server.yaml")).await;
+    space.ready("files").await;
+    let listing = space.fetch("files", "/").await.ok();
+    assert!(
+        listing.text().contains("Directory listing"),
+        "{}",
+        listing.text()
+    );
+}
+
+#[tokio::test]
+async fn one_start_serves_all_who_wait_for_it() {
+    let space = Space::new().await;
+    space.apply_file(&examples("slow-start.yaml")).await;
+    space.ready("slow").await;
+    let started = Instant::now();
+    let calls = (0..20).map(|_| space.fetch("slow", "/"));
+    for answer in join_all(calls).await {
+        assert!(answer.ok().json()["running_for"].as_f64().is_some());
+    }
+    assert!(
+        started.elapsed() >= Duration::from_secs(2),
+        "nobody had to wait for the start"
+    );
+    assert_eq!(space.pods("slow", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_web_socket_echoes() {
+    let space = Space::new().await;
+    space.apply_file(&examples("websocket.yaml")).await;
+    space.ready("echo").await;
+    let request = format!("ws://{}{}", space.platform.gateway, space.path("echo"))
+        .into_client_request()
+        .unwrap();
+    let stream = TcpStream::connect(space.platform.gateway).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .unwrap();
+    for text in ["one", "two", &"long ".repeat(40_000)] {
+        socket.send(Message::text(text)).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
+    }
+    socket.close(None).await.unwrap();
+}
