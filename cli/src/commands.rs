@@ -1,0 +1,10 @@
+//! The commands, one a file.
+
+pub(crate) mod completion;
+pub(crate) mod delete;
+pub(crate) mod deploy;
+pub(crate) mod describe;
+pub(crate) mod init;
+pub(crate) mod invoke;
+pub(crate) mod list;
+pub(crate) mod logs;

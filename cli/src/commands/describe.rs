@@ -1,0 +1,272 @@
+//! `fermata describe`.
+
+use anyhow::Context as _;
+use clap::Args;
+use fermata_crds::{Function, Revision, names};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Event, Pod},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{Api, ResourceExt as _, api::ListParams};
+
+use crate::{
+    args::Target,
+    cluster::{self, Cluster},
+    output,
+};
+
+/// Events older than the newest ones of this number are left out.
+const MOST_EVENTS: usize = 20;
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Name of the function.
+    name: String,
+}
+
+pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()> {
+    let cluster = cluster::connect(target).await?;
+    let Cluster { client, namespace } = &cluster;
+    let name = &options.name;
+    let function = Api::<Function>::namespaced(client.clone(), namespace)
+        .get_opt(name)
+        .await?
+        .with_context(|| format!("there is no function {name} in namespace {namespace}; `fermata list` shows those that are"))?;
+    let of_function = ListParams::default().labels(&format!("{}={name}", names::FUNCTION_LABEL));
+    let revisions = Api::<Revision>::namespaced(client.clone(), namespace)
+        .list(&of_function)
+        .await?;
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace)
+        .list(&of_function)
+        .await?;
+    let events = Api::<Event>::namespaced(client.clone(), namespace)
+        .list(&ListParams::default())
+        .await?;
+
+    about(&function);
+    let status = function.status.clone().unwrap_or_default();
+    print_conditions(&status.conditions);
+    let traffic = |revision: &str| {
+        status
+            .traffic
+            .iter()
+            .find(|target| target.revision == revision)
+            .map_or(0, |target| target.percent)
+    };
+    print_revisions(&revisions.items, traffic);
+    print_pods(&pods.items);
+    let mut related: Vec<Event> = events
+        .items
+        .into_iter()
+        .filter(|event| concerns(event, name, &pods.items))
+        .collect();
+    related.sort_by_key(last_seen);
+    print_events(&related[related.len().saturating_sub(MOST_EVENTS)..]);
+    Ok(())
+}
+
+fn about(function: &Function) {
+    let status = function.status.clone().unwrap_or_default();
+    let template = &function.spec.template;
+    let scale = function.spec.scale();
+    let code = match (&template.image, &template.source) {
+        (Some(image), _) => image.clone(),
+        (None, Some(source)) => format!(
+            "{} {}",
+            source.runtime,
+            source.handler.as_deref().unwrap_or("(default handler)")
+        ),
+        (None, None) => String::new(),
+    };
+    let metric = format!("{:?}", scale.metric()).to_lowercase();
+    let field = |name: &str, value: &str| output::line(format!("{name:<18}{value}").trim_end());
+    field("Name:", &function.name_any());
+    field("Namespace:", &function.namespace().unwrap_or_default());
+    field("URL:", &status.url.unwrap_or_default());
+    field("Runs:", &code);
+    field(
+        "Revision:",
+        &format!(
+            "{} (newest: {})",
+            status.latest_ready_revision.unwrap_or_default(),
+            status.latest_created_revision.unwrap_or_default()
+        ),
+    );
+    field(
+        "Replicas:",
+        &format!(
+            "{} ({} ready)",
+            status.replicas.unwrap_or(0),
+            status.ready_replicas.unwrap_or(0)
+        ),
+    );
+    field(
+        "Scale:",
+        &format!(
+            "{} to {}, {metric} target {} at {:.0} %",
+            scale.min(),
+            scale.max(),
+            scale.target(template.concurrency()),
+            scale.utilization() * 100.0
+        ),
+    );
+    if let Some(start) = status.last_cold_start {
+        field(
+            "Last cold start:",
+            &format!(
+                "{} ({}, {} ago)",
+                start.duration,
+                start.revision,
+                output::age(Some(start.time.0), Timestamp::now())
+            ),
+        );
+    }
+    field(
+        "Created:",
+        &format!(
+            "{} ago",
+            output::age(
+                function.creation_timestamp().map(|time| time.0),
+                Timestamp::now()
+            )
+        ),
+    );
+}
+
+fn print_conditions(conditions: &[Condition]) {
+    output::line("\nConditions:");
+    let rows: Vec<Vec<String>> = conditions
+        .iter()
+        .map(|condition| {
+            let since = output::age(Some(condition.last_transition_time.0), Timestamp::now());
+            vec![
+                format!("  {}", condition.type_),
+                condition.status.clone(),
+                since,
+                condition.reason.clone(),
+                condition.message.clone(),
+            ]
+        })
+        .collect();
+    output::table(&["  TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"], &rows);
+}
+
+fn print_revisions(revisions: &[Revision], traffic: impl Fn(&str) -> u32) {
+    output::line("\nRevisions:");
+    let rows: Vec<Vec<String>> = revisions
+        .iter()
+        .map(|revision| {
+            let status = revision.status.clone().unwrap_or_default();
+            let ready = fermata_crds::conditions::find(&status.conditions, "Ready");
+            vec![
+                format!("  {}", revision.name_any()),
+                format!("{} %", traffic(&revision.name_any())),
+                ready.map_or_else(|| "Unknown".to_owned(), |ready| ready.status.clone()),
+                status.replicas.unwrap_or(0).to_string(),
+                output::age(
+                    revision.creation_timestamp().map(|time| time.0),
+                    Timestamp::now(),
+                ),
+            ]
+        })
+        .collect();
+    output::table(&["  NAME", "TRAFFIC", "READY", "REPLICAS", "AGE"], &rows);
+}
+
+fn print_pods(pods: &[Pod]) {
+    if pods.is_empty() {
+        output::line("\nPods:  none; the function rests at zero");
+        return;
+    }
+    output::line("\nPods:");
+    let rows: Vec<Vec<String>> = pods
+        .iter()
+        .map(|pod| {
+            let status = pod.status.clone().unwrap_or_default();
+            let containers = status.container_statuses.unwrap_or_default();
+            let waiting = containers
+                .iter()
+                .find_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
+            let ending = pod
+                .metadata
+                .deletion_timestamp
+                .is_some()
+                .then(|| "Terminating".to_owned());
+            vec![
+                format!("  {}", pod.name_any()),
+                ending.or(waiting).or(status.phase).unwrap_or_default(),
+                containers
+                    .iter()
+                    .map(|container| container.restart_count)
+                    .sum::<i32>()
+                    .to_string(),
+                output::age(
+                    pod.creation_timestamp().map(|time| time.0),
+                    Timestamp::now(),
+                ),
+            ]
+        })
+        .collect();
+    output::table(&["  NAME", "STATUS", "RESTARTS", "AGE"], &rows);
+}
+
+fn print_events(events: &[Event]) {
+    output::line("\nEvents:");
+    if events.is_empty() {
+        output::line("  none");
+        return;
+    }
+    let rows: Vec<Vec<String>> = events
+        .iter()
+        .map(|event| {
+            vec![
+                format!("  {}", output::age(last_seen(event), Timestamp::now())),
+                event.type_.clone().unwrap_or_default(),
+                event.reason.clone().unwrap_or_default(),
+                event.involved_object.name.clone().unwrap_or_default(),
+                event.message.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    output::table(&["  AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"], &rows);
+}
+
+fn concerns(event: &Event, function: &str, pods: &[Pod]) -> bool {
+    let object = &event.involved_object;
+    let name = object.name.as_deref().unwrap_or_default();
+    match object.kind.as_deref() {
+        Some("Function") => name == function,
+        Some("Revision" | "Deployment" | "ReplicaSet") => {
+            name.rsplit_once('-')
+                .is_some_and(|_| name.starts_with(&format!("{function}-")))
+                && names::revision_number(
+                    function,
+                    &name.chars().take(function.len() + 6).collect::<String>(),
+                )
+                .is_some()
+        }
+        Some("Pod") => pods.iter().any(|pod| pod.name_any() == name),
+        _ => false,
+    }
+}
+
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let series = event
+        .series
+        .as_ref()
+        .and_then(|series| series.last_observed_time.as_ref())
+        .map(|time| time.0);
+    let times = [
+        series,
+        event.last_timestamp.as_ref().map(|time| time.0),
+        event.event_time.as_ref().map(|time| time.0),
+    ];
+    times.into_iter().flatten().max().or_else(|| {
+        event
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0)
+    })
+}

@@ -1,0 +1,137 @@
+//! `fermata init`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use fermata_crds::names::MAX_FUNCTION_NAME;
+
+use crate::output;
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Name of the function, and of the new directory.
+    name: String,
+
+    /// What the function is written in.
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Language,
+
+    /// The directory to write to. Default: the name.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Overwrite files that are there.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Language {
+    /// Python: a function handle(request).
+    #[default]
+    Python,
+    /// Node.js: a function handle(request).
+    Node,
+    /// Any executable: the body on standard input, the answer on standard output.
+    Command,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let name = &options.name;
+    check_name(name)?;
+    let dir = options.dir.clone().unwrap_or_else(|| PathBuf::from(name));
+    fs::create_dir_all(&dir)
+        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    let files = [
+        ("function.yaml", manifest(name, options.runtime)),
+        code(options.runtime),
+    ];
+    if let Some((file, _)) = files
+        .iter()
+        .find(|(file, _)| !options.force && dir.join(file).exists())
+    {
+        bail!(
+            "{} is there already; --force overwrites it",
+            dir.join(file).display()
+        );
+    }
+    for (file, text) in &files {
+        write(&dir.join(file), text)?;
+    }
+    let dir = dir.display();
+    output::line(&format!(
+        "Wrote {dir}/function.yaml and {dir}/{}.\n",
+        files[1].0
+    ));
+    output::line(&format!(
+        "  fermata up -f {dir}           run it on this machine; changes are picked up"
+    ));
+    output::line(&format!(
+        "  fermata deploy -f {dir}       run it on the cluster of your kubeconfig"
+    ));
+    output::line(&format!("  fermata invoke {name} -d world   call it"));
+    Ok(())
+}
+
+/// The rule that the API has too, said before anything is written.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let allowed = |character: char| {
+        character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-'
+    };
+    let valid = name.len() <= MAX_FUNCTION_NAME
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.chars().all(allowed);
+    if valid {
+        return Ok(());
+    }
+    bail!(
+        "\"{name}\" is no name for a function: use at most {MAX_FUNCTION_NAME} lower case letters, digits and '-', beginning with a letter"
+    )
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn manifest(name: &str, runtime: Language) -> String {
+    let (runtime, handler) = match runtime {
+        Language::Python => ("python", "main.handle"),
+        Language::Node => ("node", "main.handle"),
+        Language::Command => ("command", "sh main.sh"),
+    };
+    format!(
+        "# The files beside this manifest are the function's code.
+apiVersion: fermata.dev/v1alpha1
+kind: Function
+metadata:
+  name: {name}
+spec:
+  source:
+    runtime: {runtime}
+    handler: {handler}
+  scale:
+    min: 0   # rest at zero when nobody calls
+    max: 10
+"
+    )
+}
+
+fn code(runtime: Language) -> (&'static str, String) {
+    let (file, text) = match runtime {
+        Language::Python => (
+            "main.py",
+            "def handle(request):\n    name = request.text() or \"world\"\n    return f\"Hello, {name}!\\n\"\n",
+        ),
+        Language::Node => (
+            "main.mjs",
+            "export function handle(request) {\n  const name = request.text() || \"world\";\n  return `Hello, ${name}!\\n`;\n}\n",
+        ),
+        Language::Command => ("main.sh", "name=$(cat)\necho \"Hello, ${name:-world}!\"\n"),
+    };
+    (file, text.to_owned())
+}

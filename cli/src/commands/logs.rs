@@ -1,0 +1,158 @@
+//! `fermata logs`.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use fermata_crds::{Function, names};
+use futures::{AsyncBufReadExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, LogParams},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio::task::JoinSet;
+
+use crate::{args::Target, cluster, output};
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Name of the function.
+    name: String,
+
+    /// Go on printing, also from instances that start later.
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Only the last lines of each instance.
+    #[arg(long, value_name = "LINES")]
+    tail: Option<i64>,
+
+    /// Only lines of the last seconds.
+    #[arg(long, value_name = "SECONDS")]
+    since: Option<i64>,
+
+    /// The run before the last restart.
+    #[arg(short, long, conflicts_with = "follow")]
+    previous: bool,
+
+    /// Each line with its time.
+    #[arg(long)]
+    timestamps: bool,
+
+    /// Only this Revision.
+    #[arg(long, value_name = "NAME")]
+    revision: Option<String>,
+}
+
+pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()> {
+    let cluster = cluster::connect(target).await?;
+    let functions = Api::<Function>::namespaced(cluster.client.clone(), &cluster.namespace);
+    functions.get_opt(&options.name).await?.with_context(|| {
+        format!(
+            "there is no function {} in namespace {}",
+            options.name, cluster.namespace
+        )
+    })?;
+    let pods = Api::<Pod>::namespaced(cluster.client, &cluster.namespace);
+    let mut selector = format!("{}={}", names::FUNCTION_LABEL, options.name);
+    if let Some(revision) = &options.revision {
+        selector = format!("{selector},{}={revision}", names::REVISION_LABEL);
+    }
+    if options.follow {
+        follow(&pods, &selector, &options).await
+    } else {
+        once(&pods, &selector, &options).await
+    }
+}
+
+async fn once(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Result<()> {
+    let listed = pods.list(&ListParams::default().labels(selector)).await?;
+    if listed.items.is_empty() {
+        output::note(&format!(
+            "{} rests at zero: there are no instances, and so no logs. -f waits for the next one.",
+            options.name
+        ));
+    }
+    let prefix = listed.items.len() > 1;
+    for pod in &listed {
+        print(pods, &pod.name_any(), options, prefix).await?;
+    }
+    Ok(())
+}
+
+async fn follow(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Result<()> {
+    let changes = watcher(pods.clone(), watcher::Config::default().labels(selector))
+        .default_backoff()
+        .applied_objects();
+    let mut changes = std::pin::pin!(changes);
+    let mut known = HashSet::new();
+    let mut tasks = JoinSet::new();
+    while let Some(pod) = changes.try_next().await? {
+        if !has_started(&pod) || !known.insert(pod.uid().unwrap_or_default()) {
+            continue;
+        }
+        let (pods, name) = (pods.clone(), pod.name_any());
+        let options = Options {
+            name: options.name.clone(),
+            revision: None,
+            ..*options
+        };
+        tasks.spawn(async move {
+            if let Err(error) = print(&pods, &name, &options, true).await {
+                output::note(&format!("{name}: {error:#}"));
+            }
+        });
+        while tasks.try_join_next().is_some() {}
+    }
+    Ok(())
+}
+
+fn has_started(pod: &Pod) -> bool {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    statuses
+        .filter_map(|status| status.state.as_ref())
+        .any(|state| state.running.is_some() || state.terminated.is_some())
+}
+
+async fn print(pods: &Api<Pod>, name: &str, options: &Options, prefix: bool) -> anyhow::Result<()> {
+    let params = LogParams {
+        container: Some(names::CONTAINER.to_owned()),
+        follow: options.follow,
+        tail_lines: options.tail,
+        since_seconds: options.since,
+        previous: options.previous,
+        timestamps: options.timestamps,
+        ..LogParams::default()
+    };
+    loop {
+        let mut lines = match pods.log_stream(name, &params).await {
+            Ok(stream) => stream.lines(),
+            // The instance has begun to exist but not to run.
+            Err(kube::Error::Api(status)) if status.code == 400 && options.follow => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+            Err(kube::Error::Api(status)) if status.code == 400 => {
+                output::note(&format!("{name}: {}", status.message));
+                return Ok(());
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("the log of {name} cannot be read"));
+            }
+        };
+        while let Some(line) = lines.try_next().await? {
+            if prefix {
+                output::line(&format!("[{name}] {line}"));
+            } else {
+                output::line(&line);
+            }
+        }
+        return Ok(());
+    }
+}

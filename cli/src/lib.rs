@@ -1,0 +1,73 @@
+//! The Fermata command line.
+//!
+//! `fermata up` runs the embedded cluster, the operator and the gateway in one process; the other
+//! commands work on whatever cluster the kubeconfig names.
+
+mod args;
+mod cluster;
+mod commands;
+mod manifest;
+mod output;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command};
+
+/// The hidden command by which the node starts a container's supervisor.
+pub const CONTAINER_COMMAND: &str = "__container";
+
+/// Runs the command line of this process and gives its exit code: 0, or 1 with a sentence on
+/// standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start")),
+    };
+    // A second provider could only come from another call of this function.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    args::start_log(
+        arguments.verbose,
+        matches!(arguments.command, Command::Up(_)),
+    );
+    let target = arguments.target;
+    match arguments.command {
+        Command::Up(options) => up::run(options).await?,
+        Command::Init(options) => commands::init::run(&options)?,
+        Command::Deploy(options) => commands::deploy::run(&target, options).await?,
+        Command::Invoke(options) => return commands::invoke::run(&target, options).await,
+        Command::List(options) => commands::list::run(&target, &options).await?,
+        Command::Describe(options) => commands::describe::run(&target, &options).await?,
+        Command::Logs(options) => commands::logs::run(&target, options).await?,
+        Command::Delete(options) => commands::delete::run(&target, options).await?,
+        Command::Completion(options) => commands::completion::run(&options),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what went wrong: the error, then its causes, one a line.
+#[allow(
+    clippy::print_stderr,
+    reason = "this is the command line's way to speak"
+)]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  {cause}");
+    }
+    ExitCode::FAILURE
+}

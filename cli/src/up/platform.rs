@@ -1,0 +1,233 @@
+//! The parts of `fermata up`, started in order and stopped in the opposite one.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use anyhow::Context as _;
+use fermata_gateway::Gateway;
+use fermata_local::Cluster;
+use fermata_operator::Operator;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DynamicObject, Patch, PatchParams},
+    discovery,
+};
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::Options;
+use crate::CONTAINER_COMMAND;
+
+/// What containers see of this process's own environment; anything more could be a secret.
+const PASSED_ON: [&str; 6] = ["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+/// The running platform.
+pub(crate) struct Platform {
+    cluster: Cluster,
+    pub(super) gateway: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) kubeconfig: PathBuf,
+    operator: Part<fermata_operator::Error>,
+    proxy: Part<fermata_gateway::Error>,
+}
+
+/// A part that runs as a task until it is told to stop.
+struct Part<E> {
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+    failure: std::sync::Arc<Failure<E>>,
+}
+
+struct Failure<E> {
+    error: Mutex<Option<E>>,
+    told: Notify,
+}
+
+// === impl Platform ===
+
+impl Platform {
+    pub(super) async fn start(options: &Options) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program cannot find itself")?;
+        let cluster = Cluster::start(fermata_local::Options {
+            listen: options.api,
+            data_dir: absolute(&options.data)?,
+            ephemeral: options.ephemeral,
+            supervisor: vec![program.clone().into(), OsString::from(CONTAINER_COMMAND)],
+            programs: vec![("fermata-invoker".to_owned(), program)],
+            path: std::env::var_os("PATH").unwrap_or_default(),
+            working_dir: std::env::current_dir().context("the current directory is gone")?,
+            env: PASSED_ON
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+                .collect(),
+        })
+        .await?;
+        let kubeconfig = options.data.join("kubeconfig");
+        write_private(&kubeconfig, &cluster.kubeconfig())?;
+        let client = cluster.client();
+        apply_runtimes(&client).await?;
+
+        let gateway = Gateway::bind(
+            client.clone(),
+            fermata_gateway::Options {
+                listen: options.listen,
+                admin: options.admin,
+                domain: options.domain.clone(),
+                leader_elect: false,
+                ..fermata_gateway::Options::default()
+            },
+        )
+        .await?;
+        let (address, admin) = (gateway.data_address(), gateway.admin_address());
+        let operator = Operator::new(
+            client,
+            fermata_operator::Options {
+                leader_elect: false,
+                admin: None,
+                domain: options.domain.clone(),
+                url_scheme: "http".to_owned(),
+                url_port: Some(address.port()),
+                ..fermata_operator::Options::default()
+            },
+        );
+        Ok(Self {
+            cluster,
+            gateway: address,
+            admin,
+            kubeconfig,
+            operator: Part::start(|stop| operator.run(stop)),
+            proxy: Part::start(|stop| gateway.run(stop)),
+        })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.cluster.client()
+    }
+
+    pub(super) fn api(&self) -> SocketAddr {
+        self.cluster.api_address()
+    }
+
+    /// Ends when a part has failed, with its reason.
+    pub(super) async fn failed(&self) -> anyhow::Result<()> {
+        tokio::select! {
+            error = self.operator.failed() => Err(error).context("the operator failed"),
+            error = self.proxy.failed() => Err(error).context("the gateway failed"),
+        }
+    }
+
+    /// Stops the gateway first, so that running requests finish while everything else still works.
+    pub(super) async fn shutdown(self) {
+        self.proxy.shutdown().await;
+        self.operator.shutdown().await;
+        self.cluster.shutdown().await;
+    }
+}
+
+// === impl Part ===
+
+impl<E: std::error::Error + Send + Sync + 'static> Part<E> {
+    fn start<F>(run: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let failure = std::sync::Arc::new(Failure {
+            error: Mutex::new(None),
+            told: Notify::new(),
+        });
+        let (running, report) = (run(stop.clone()), std::sync::Arc::clone(&failure));
+        let task = tokio::spawn(async move {
+            if let Err(error) = running.await {
+                if let Ok(mut place) = report.error.lock() {
+                    *place = Some(error);
+                }
+                report.told.notify_one();
+            }
+        });
+        Self {
+            stop,
+            task: Mutex::new(Some(task)),
+            failure,
+        }
+    }
+
+    async fn failed(&self) -> E {
+        loop {
+            self.failure.told.notified().await;
+            if let Some(error) = self
+                .failure
+                .error
+                .lock()
+                .ok()
+                .and_then(|mut place| place.take())
+            {
+                return error;
+            }
+        }
+    }
+
+    async fn shutdown(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().ok().and_then(|mut task| task.take());
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a part of the platform failed"
+            );
+        }
+    }
+}
+
+/// Installs the Runtimes that come with Fermata.
+async fn apply_runtimes(client: &Client) -> anyhow::Result<()> {
+    for (name, text) in fermata_invoker::RUNTIMES {
+        let runtime: DynamicObject = serde_saphyr::from_str(text)
+            .with_context(|| format!("the Runtime {name} is not valid"))?;
+        let kind = runtime
+            .types
+            .clone()
+            .unwrap_or_default()
+            .try_into()
+            .with_context(|| format!("the Runtime {name} has no kind"))?;
+        let (resource, _) = discovery::pinned_kind(client, &kind)
+            .await
+            .context("the Runtimes' definition is not installed")?;
+        Api::<DynamicObject>::all_with(client.clone(), &resource)
+            .patch(
+                &runtime.name_any(),
+                &PatchParams::apply("fermata").force(),
+                &Patch::Apply(&runtime),
+            )
+            .await
+            .with_context(|| format!("the Runtime {name} cannot be installed"))?;
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("{} is no usable path", path.display()))
+}
+
+/// Writes a file that only this user can read, in one step.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let new = path.with_extension("new");
+    let written = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&new, path));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}

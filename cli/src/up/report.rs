@@ -1,0 +1,105 @@
+//! Tells what happens, as people like to read it.
+
+use std::collections::HashMap;
+
+use fermata_crds::Function;
+use futures::TryStreamExt as _;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Options,
+    news::{greeting, news},
+    platform::Platform,
+};
+use crate::output;
+
+/// Says where everything is.
+pub(super) fn welcome(platform: &Platform, options: &Options) {
+    let line = |name: &str, value: &str| output::line(&format!("  {name:<12}{value}"));
+    output::line(&format!("Fermata {}", env!("CARGO_PKG_VERSION")));
+    line("gateway", &format!("http://{}", platform.gateway));
+    line("metrics", &format!("http://{}/metrics", platform.admin));
+    line(
+        "kubernetes",
+        &format!(
+            "https://{}  (export KUBECONFIG={})",
+            platform.api(),
+            platform.kubeconfig.display()
+        ),
+    );
+    line(
+        "state",
+        &if options.ephemeral {
+            "in memory".to_owned()
+        } else {
+            options.data.display().to_string()
+        },
+    );
+    if options.files.is_empty() {
+        output::line(
+            "\nNo functions given. `fermata init hello` writes one; `fermata deploy -f hello` runs it here.",
+        );
+    }
+    output::line("");
+}
+
+/// Prints the news of all functions until the shutdown.
+pub(super) async fn follow(client: Client, gateway: std::net::SocketAddr, stop: CancellationToken) {
+    let mut functions: HashMap<String, Function> = HashMap::new();
+    let watched =
+        watcher(Api::<Function>::all(client), watcher::Config::default()).default_backoff();
+    let mut watched = std::pin::pin!(watched);
+    while let Some(event) = stop.run_until_cancelled(watched.try_next()).await {
+        match event {
+            Ok(Some(watcher::Event::Apply(function) | watcher::Event::InitApply(function))) => {
+                tell(&mut functions, function, &gateway.to_string());
+            }
+            Ok(Some(watcher::Event::Delete(function))) => {
+                functions.remove(&function.uid().unwrap_or_default());
+                say(&function, "deleted");
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the watch of functions failed and is tried again"
+            ),
+        }
+    }
+}
+
+fn tell(functions: &mut HashMap<String, Function>, function: Function, gateway: &str) {
+    let uid = function.uid().unwrap_or_default();
+    let old = functions.get(&uid);
+    let had_url = old.is_some_and(|old| {
+        old.status
+            .as_ref()
+            .is_some_and(|status| status.url.is_some())
+    });
+    if !had_url
+        && function
+            .status
+            .as_ref()
+            .is_some_and(|status| status.url.is_some())
+    {
+        say(&function, &greeting(&function, gateway));
+    }
+    for sentence in news(old, &function) {
+        say(&function, &sentence);
+    }
+    functions.insert(uid, function);
+}
+
+fn say(function: &Function, sentence: &str) {
+    let namespace = function.namespace().unwrap_or_default();
+    let name = if namespace == "default" {
+        function.name_any()
+    } else {
+        format!("{namespace}/{}", function.name_any())
+    };
+    output::line(&format!("{name:<16} {sentence}"));
+}
