@@ -46,7 +46,7 @@ async fn an_image_that_cannot_be_run_is_told_and_fails_callers_at_once() {
         "{}",
         answer.text()
     );
-    let reasons = ["ErrImagePull", "ImagePullBackOff"];
+    let reasons = ["ImagePullFailed"];
     eventually("the Function says why", async || {
         let status = space.get("broken").await.status.unwrap_or_default();
         let ready = status
@@ -71,7 +71,7 @@ async fn a_crash_at_start_is_told_with_its_last_words() {
     space
         .test_function("crashes", &["crashes"], json!({}))
         .await;
-    let message = space.fails("crashes", "CrashLoopBackOff").await;
+    let message = space.fails("crashes", "CrashLoop").await;
     assert!(message.contains("cannot open the database"), "{message}");
     let answer = space.call("crashes", "").await;
     assert_eq!(
@@ -97,7 +97,7 @@ async fn a_missing_config_map_is_told_and_then_found() {
             json!({"envFrom": [{"configMapRef": {"name": "settings"}}]}),
         )
         .await;
-    let message = space.fails("needy", "CreateContainerConfigError").await;
+    let message = space.fails("needy", "ContainerFailed").await;
     assert!(
         message.contains("configmap \"settings\" not found"),
         "{message}"
@@ -119,7 +119,7 @@ async fn a_missing_runtime_is_told() {
             json!({"source": {"runtime": "cobol-85", "files": {"main.cob": ""}}}),
         )
         .await;
-    let message = space.fails("cobol", "RuntimeMissing").await;
+    let message = space.fails("cobol", "RuntimeNotFound").await;
     assert!(message.contains("cobol-85"), "{message}");
 }
 
@@ -128,7 +128,7 @@ async fn a_quota_is_told_with_its_numbers() {
     let space = Space::new().await;
     space.apply(&json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})).await;
     space.test_function("poor", &["serve"], json!({})).await;
-    let message = space.fails("poor", "FailedCreate").await;
+    let message = space.fails("poor", "QuotaExceeded").await;
     assert!(message.contains("exceeded quota"), "{message}");
     let answer = space.call("poor", "").await;
     assert!(
@@ -299,7 +299,7 @@ async fn a_function_that_forks_away_is_a_crash() {
     space
         .test_function("forks", &["forks-away"], json!({}))
         .await;
-    space.fails("forks", "CrashLoopBackOff").await;
+    space.fails("forks", "CrashLoop").await;
 }
 
 #[tokio::test]

@@ -365,7 +365,7 @@ async fn a_source_from_a_config_map_follows_it() {
             json!({"source": {"runtime": "python", "configMap": {"name": "code"}}}),
         )
         .await;
-    let message = space.fails("hello", "SourceMissing").await;
+    let message = space.fails("hello", "SourceNotFound").await;
     assert!(message.contains("code"), "{message}");
     space.apply(&code("one")).await;
     space.ready("hello").await;

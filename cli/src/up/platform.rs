@@ -68,7 +68,8 @@ impl Platform {
                 .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
                 .collect(),
         })
-        .await?;
+        .await
+        .with_context(|| format!("cannot start the cluster (--api {}, --data {})", options.api, options.data.display()))?;
         let kubeconfig = options.data.join("kubeconfig");
         write_private(&kubeconfig, &cluster.kubeconfig())?;
         let client = cluster.client();
@@ -84,15 +85,13 @@ impl Platform {
                 ..fermata_gateway::Options::default()
             },
         )
-        .await?;
+        .await
+        .with_context(|| format!("cannot start the gateway (--listen {}, --admin {})", options.listen, options.admin))?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let operator = Operator::new(
             client,
             fermata_operator::Options {
-                leader_elect: false,
-                admin: None,
                 domain: options.domain.clone(),
-                url_scheme: "http".to_owned(),
                 url_port: Some(address.port()),
                 ..fermata_operator::Options::default()
             },
