@@ -142,13 +142,14 @@ async fn exchange(
         request = request.header(&**name, &**value);
     }
     let response = sender.send_request(request.body(Empty::<Bytes>::new())?);
-    tokio::pin!(connection);
+    tokio::pin!(connection, response);
     tokio::select! {
         biased;
-        response = response => Ok(response?.status().as_u16()),
+        answer = &mut response => Ok(answer?.status().as_u16()),
         ended = &mut connection => {
             ended?;
-            Err("the connection was closed without an answer".into())
+            // The answer may have come with the end of the connection.
+            Ok(response.await?.status().as_u16())
         }
     }
 }

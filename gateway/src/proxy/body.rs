@@ -67,6 +67,8 @@ pub struct Exchange {
     slot: Option<Slot>,
     visit: Option<Visit>,
     record: Option<Record>,
+    /// Why it breaks off, until the client has got what came before.
+    broken: Option<BodyError>,
 }
 
 // === impl RequestBody ===
@@ -176,6 +178,7 @@ impl ResponseBody {
             slot: Some(slot),
             visit: Some(visit),
             record: Some(record),
+            broken: None,
         };
         if exchange.body.is_end_stream() {
             exchange.finish();
@@ -223,6 +226,9 @@ impl Exchange {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if let Some(Link::H1(link)) = &mut self.link {
             link.drive(context);
         }
@@ -239,8 +245,7 @@ impl Exchange {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.abort("FunctionReset");
-                Poll::Ready(Some(Err(BodyError::Function(error))))
+                self.break_off(context, BodyError::Function(error), "FunctionReset")
             }
             Poll::Ready(None) => {
                 self.finish();
@@ -248,10 +253,28 @@ impl Exchange {
             }
             Poll::Pending => {
                 let expired = ready!(self.poll_expired(context));
-                self.abort("RequestTimeout");
-                Poll::Ready(Some(Err(BodyError::Expired(expired))))
+                self.break_off(context, BodyError::Expired(expired), "RequestTimeout")
             }
         }
+    }
+
+    /// Ends the response in the middle. The error is told only when asked again, because on hearing
+    /// it the server drops what it has not written yet.
+    fn break_off(
+        &mut self,
+        context: &mut Context<'_>,
+        error: BodyError,
+        reason: &'static str,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // Without its link the connection to the function closes, or the stream is reset.
+        self.link = None;
+        if let Some(record) = &mut self.record {
+            record.broke(reason);
+        }
+        self.release();
+        self.broken = Some(error);
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
@@ -274,15 +297,6 @@ impl Exchange {
         }
         if let Some(record) = &mut self.record {
             record.complete();
-        }
-        self.release();
-    }
-
-    /// The response breaks off. Without its link the connection closes, or the stream is reset.
-    fn abort(&mut self, reason: &'static str) {
-        self.link = None;
-        if let Some(record) = &mut self.record {
-            record.broke(reason);
         }
         self.release();
     }

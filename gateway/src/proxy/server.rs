@@ -27,8 +27,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks at a connection that has sent less than it takes to tell what it speaks.
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
 
-/// What HTTP/2 begins with. No HTTP/1 method is called so (RFC 9113, section 3.4).
-const PREFACE: &[u8; 4] = b"PRI ";
+/// What HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How often an HTTP/2 client is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// How long it may take to say so.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 250;
@@ -72,6 +78,8 @@ impl Server {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)

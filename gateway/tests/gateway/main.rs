@@ -1,0 +1,14 @@
+//! The gateway end to end: real HTTP on loopback, against a small Kubernetes API in memory whose pods
+//! are HTTP servers of this process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod cold_start;
+mod doomed_start;
+mod leading;
+mod protocols;
+mod routing;
+mod scaling;
+mod stopping;
+mod streaming;
+mod support;

@@ -1,0 +1,211 @@
+//! Bodies go through as they come, in both directions.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures::{StreamExt, channel::mpsc, stream};
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{
+    Behaviour, Connection, FunctionSpec, Harness, RawClient, echo, full, request, respond_with,
+    until,
+};
+
+fn to(function: &str) -> http::request::Builder {
+    Request::post("/").header("host", format!("{function}.default.localhost"))
+}
+
+/// Sends back each chunk as it comes.
+fn mirror() -> Behaviour {
+    respond_with(|request, _| async move {
+        Response::new(
+            request
+                .into_body()
+                .map_err(std::io::Error::other)
+                .boxed_unsync(),
+        )
+    })
+}
+
+#[tokio::test]
+async fn chunks_pass_both_ways_before_the_bodies_end() {
+    let harness = Harness::with(&[FunctionSpec::warm("mirror", mirror())]).await;
+    let (sender, chunks) = mpsc::unbounded::<Bytes>();
+    let body = StreamBody::new(chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))));
+    let mut connection = Connection::open(harness.data).await;
+    let mut response = connection
+        .send(to("mirror").body(body).unwrap())
+        .await
+        .unwrap();
+    for text in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
+        sender.unbounded_send(Bytes::from(text)).unwrap();
+        let frame = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), text);
+    }
+    drop(sender);
+    assert!(response.body_mut().frame().await.is_none());
+}
+
+#[tokio::test]
+async fn large_bodies_come_through_whole() {
+    let harness = Harness::with(&[FunctionSpec::warm("mirror", mirror())]).await;
+    let large: Bytes = (0..4 * 1024 * 1024_u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
+    for _ in 0..3 {
+        let asked = to("mirror").body(Full::new(large.clone())).unwrap();
+        let answer = request(harness.data, asked).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body == large);
+    }
+}
+
+#[tokio::test]
+async fn trailers_come_through() {
+    let trailing = respond_with(|_, _| async {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-checksum", "7".parse().unwrap());
+        let frames = [
+            Ok(Frame::data(Bytes::from("x"))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
+        Response::builder()
+            .header("trailer", "x-checksum")
+            .body(body)
+            .unwrap()
+    });
+    let harness = Harness::with(&[FunctionSpec::warm("trailing", trailing)]).await;
+    let asked = to("trailing")
+        .header("te", "trailers")
+        .header("connection", "te");
+    let mut connection = Connection::open(harness.data).await;
+    let response = connection
+        .send(asked.body(Empty::<Bytes>::new()).unwrap())
+        .await
+        .unwrap();
+    let collected = response.into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["x-checksum"], "7");
+}
+
+#[tokio::test]
+async fn a_head_has_a_length_and_no_body_and_the_connection_goes_on() {
+    let sized = respond_with(|_, _| async { Response::new(full("twelve bytes")) });
+    let harness = Harness::with(&[FunctionSpec::warm("sized", sized)]).await;
+    let mut connection = Connection::open(harness.data).await;
+    for _ in 0..3 {
+        let asked = Request::head("/").header("host", "sized.default.localhost");
+        let response = connection
+            .send(asked.body(Empty::<Bytes>::new()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["content-length"], "12");
+        assert!(
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test]
+async fn bodyless_statuses_come_through() {
+    let behaviour = respond_with(|request, _| async move {
+        let status: u16 = request.uri().path()[1..].parse().unwrap();
+        Response::builder().status(status).body(full("")).unwrap()
+    });
+    let harness = Harness::with(&[FunctionSpec::warm("status", behaviour)]).await;
+    for status in ["204", "304", "201", "404", "418", "500"] {
+        let answer = harness.get("status", &format!("/{status}")).await;
+        assert_eq!(answer.status.as_str(), status);
+        assert_eq!(
+            answer.reason(),
+            "",
+            "the function's own answer has no reason of the gateway"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_to_go_on() {
+    let harness = Harness::with(&[FunctionSpec::warm("echo", echo())]).await;
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: echo.default.localhost\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .await;
+    assert!(
+        client
+            .read_until("\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 100 ")
+    );
+    client.send("hi").await;
+    let answer = client.read_until("hi").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(!answer.contains("got-expect"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_and_is_refused_sends_nothing() {
+    let harness = Harness::with(&[]).await;
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nhost: nobody\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n",
+        )
+        .await;
+    let answer = client.read_until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_a_tunnel_and_keeps_its_instance_busy() {
+    let tunnel = respond_with(|mut request, _| async move {
+        assert_eq!(request.headers()["upgrade"], "chat");
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            stream.write_all(b"welcome\n").await.unwrap();
+            let mut buffer = [0; 64];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                stream.write_all(&buffer[..count]).await.unwrap();
+            }
+        });
+        Response::builder()
+            .status(101)
+            .header("connection", "upgrade")
+            .header("upgrade", "chat")
+            .body(full(""))
+            .unwrap()
+    });
+    let harness = Harness::with(&[FunctionSpec::warm("chat", tunnel)]).await;
+    let in_flight = async |count: u32| {
+        let line = format!(
+            "fermata_requests_in_flight{{namespace=\"default\",function=\"chat\"}} {count}\n"
+        );
+        until(&line, async || {
+            harness.admin("/metrics").await.contains(&line)
+        })
+        .await;
+    };
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: chat.default.localhost\r\nconnection: Upgrade\r\nupgrade: chat\r\n\r\n")
+        .await;
+    let head = client.read_until("welcome\n").await.to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert!(head.contains("upgrade: chat"), "{head}");
+    client.send("hello there").await;
+    assert_eq!(client.read_until("there").await, "hello there");
+    in_flight(1).await;
+    drop(client);
+    in_flight(0).await;
+}
