@@ -1,1 +1,38 @@
-//! placeholder
+//! The invoker: runs a handler function, which is given as source code, behind HTTP.
+//!
+//! `fermata-invoker python` serves a Python handler, `node` a JavaScript one, `command` any program
+//! by its standard input and output, and `worker -- PROGRAM` a language of one's own through the
+//! protocol in `runtimes/README.md`. The source is the working directory; the handler is in
+//! `FERMATA_HANDLER`; requests are taken on `PORT` as soon as, and not before, the handler is
+//! loaded, so that an open port means ready.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod arguments;
+mod body;
+mod command;
+mod failure;
+mod log;
+mod request;
+mod run;
+mod server;
+mod settings;
+mod worker;
+
+use std::{ffi::OsString, process::ExitCode};
+
+/// The Runtimes that come with Fermata: their names and manifests.
+pub const RUNTIMES: &[(&str, &str)] = &[
+    (
+        "command",
+        include_str!("../../runtimes/command/runtime.yaml"),
+    ),
+    ("node", include_str!("../../runtimes/node/runtime.yaml")),
+    ("python", include_str!("../../runtimes/python/runtime.yaml")),
+];
+
+/// The program `fermata-invoker`, with the arguments after its name. Returns when it is told to
+/// stop (SIGTERM, SIGINT) and all running calls are done, or when it cannot go on.
+#[must_use]
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    run::main(arguments)
+}

@@ -1,0 +1,170 @@
+//! The program from begin to end.
+
+use std::{ffi::OsString, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    arguments::{Arguments, Runtime},
+    command::{CommandError, CommandLine},
+    log,
+    server::{self, Handler, Reserved},
+    settings::{Settings, SettingsError},
+    worker::{Ended, Launch, StartError, Worker},
+};
+
+const PYTHON_SHIM: &str = include_str!("../../runtimes/python/shim.py");
+const NODE_SHIM: &str = include_str!("../../runtimes/node/shim.mjs");
+
+/// How long answers about a worker that is gone may take to be sent.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why the program ends badly.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("a setting is wrong")]
+    Settings(#[from] SettingsError),
+    #[error("cannot listen on {address}; is the port in use?")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the function does not start")]
+    Worker(#[from] StartError),
+    #[error("the function does not start")]
+    Command(#[from] CommandError),
+    #[error("the worker {0}; calls that were running have failed")]
+    WorkerGone(Ended),
+    #[error("cannot use the system")]
+    System(#[from] std::io::Error),
+}
+
+pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let own_name = std::iter::once(OsString::from("fermata-invoker"));
+    let arguments = match Arguments::try_parse_from(own_name.chain(arguments)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help is no error, and clap knows which of the two it is.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Error> {
+    let settings = Settings::read(|name| std::env::var_os(name))?;
+    // One thread is enough to move bytes between sockets, and starts sooner than several.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(arguments, settings));
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(arguments: Arguments, settings: Settings) -> Result<(), Error> {
+    let mut stop = Stop::new()?;
+    let address = settings.address;
+    let listen = |source| Error::Listen { address, source };
+    let reserved = Reserved::new(address).map_err(listen)?;
+    let started = tokio::select! {
+        started = start(arguments.runtime, &settings) => started?,
+        () = stop.asked() => return Ok(()),
+    };
+    let (handler, process) = started;
+    let gone = match &handler {
+        Handler::Worker(worker) => worker.gone(),
+        Handler::Command(_) => tokio_util::sync::CancellationToken::new(),
+    };
+    let listener = reserved.listen().map_err(listen)?;
+    let handler = Arc::new(handler);
+    let ended = async {
+        tokio::select! {
+            () = stop.asked() => {}
+            () = gone.cancelled() => {}
+        }
+    };
+    let serving = server::serve(listener, handler, ended);
+    let farewell = async {
+        gone.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = farewell => {}
+    }
+    let Some(mut process) = process else {
+        return Ok(());
+    };
+    let was_gone = gone.is_cancelled();
+    let how = process.end().await;
+    if was_gone {
+        return Err(Error::WorkerGone(how));
+    }
+    Ok(())
+}
+
+type Started = (Handler, Option<crate::worker::Process>);
+
+async fn start(runtime: Runtime, settings: &Settings) -> Result<Started, Error> {
+    let launch = match runtime {
+        Runtime::Command => {
+            let command = CommandLine::new(settings)?;
+            return Ok((Handler::Command(command), None));
+        }
+        Runtime::Python => Launch {
+            program: settings.python.clone(),
+            // -S: the site packages are added when an import first misses something, since looking
+            // through them takes longer than everything else. -B: the source is read-only.
+            arguments: ["-S", "-B", "-c", PYTHON_SHIM].map(OsString::from).into(),
+            hint: "install Python 3.10 or later, or name it in FERMATA_PYTHON",
+        },
+        Runtime::Node => Launch {
+            program: settings.node.clone(),
+            arguments: ["--input-type=module", "--eval", NODE_SHIM]
+                .map(OsString::from)
+                .into(),
+            hint: "install Node.js 20 or later, or name it in FERMATA_NODE",
+        },
+        Runtime::Worker { mut program } => Launch {
+            program: program.remove(0),
+            arguments: program,
+            hint: "give a program that speaks the worker protocol",
+        },
+    };
+    let (worker, process) = Worker::start(launch, settings).await?;
+    Ok((Handler::Worker(worker), Some(process)))
+}
+
+/// The signals that ask the program to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Stop ===
+
+impl Stop {
+    fn new() -> Result<Self, std::io::Error> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Frames between the invoker and a worker; `runtimes/README.md` describes them.
+//!
+//! A frame is the length of its payload (4 bytes), its kind (1 byte), the call it is about
+//! (4 bytes), and the payload; numbers are big-endian. The head of a request or an answer is text
+//! in Latin-1, whose parts are set apart by NUL, which no part can hold.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// Bytes of an answer that a worker may send without being given credit.
+pub(crate) const WINDOW: usize = 256 * 1024;
+
+/// The most that one frame from a worker may carry.
+pub(crate) const LARGEST_FRAME: usize = 1024 * 1024;
+
+/// Bytes before the payload.
+pub(crate) const FRAME_HEADER: usize = 9;
+
+const CALL: u8 = 1;
+const CANCEL: u8 = 2;
+const CREDIT: u8 = 3;
+
+const READY: u8 = 16;
+const RESPONSE: u8 = 17;
+const HEAD: u8 = 18;
+const DATA: u8 = 19;
+const END: u8 = 20;
+const ERROR: u8 = 21;
+
+/// The head of a request.
+pub(crate) struct CallHead<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// A frame to the worker. The body of a call is set apart so that it is not copied.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct ToWorker {
+    pub(crate) head: Bytes,
+    pub(crate) body: Bytes,
+}
+
+/// The head of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+/// A frame from the worker.
+#[derive(Debug, PartialEq)]
+pub(crate) enum FromWorker {
+    /// The handler is loaded.
+    Ready,
+    /// A whole answer.
+    Response(Result<Head, BadHead>, Bytes),
+    /// The head of an answer whose body follows.
+    Head(Result<Head, BadHead>),
+    /// A piece of a body.
+    Data(Bytes),
+    /// The end of a body.
+    End,
+    /// The call failed: the status and what to tell the caller.
+    Error(StatusCode, String),
+}
+
+/// The handler's answer has a head that is no HTTP. The handler is to blame, not the worker.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum BadHead {
+    /// Not a status.
+    #[error("{0:?} is no status of an answer")]
+    Status(String),
+    /// Not a field.
+    #[error("{0:?} is no name of a header field")]
+    Name(String),
+    /// Not a value.
+    #[error("the header field {0} has a value that cannot be sent")]
+    Value(String),
+}
+
+/// The worker does not keep to the protocol.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum ProtocolError {
+    /// A kind of frame that does not exist.
+    #[error("the worker sent a frame of the unknown kind {0}")]
+    Kind(u8),
+    /// A frame beyond the limit.
+    #[error("the worker sent a frame of {0} bytes, more than {LARGEST_FRAME}")]
+    TooLarge(usize),
+    /// A frame that ends too soon.
+    #[error("the worker sent a frame of kind {0} that is cut short")]
+    Short(u8),
+    /// More of a body than there was credit for.
+    #[error("the worker sent more of an answer than it had credit for")]
+    Window,
+}
+
+// === impl ToWorker ===
+
+impl ToWorker {
+    pub(crate) fn call(id: u32, head: &CallHead<'_>, body: Bytes) -> Self {
+        let mut text = BytesMut::with_capacity(512);
+        text.put_bytes(0, FRAME_HEADER + 4);
+        text.put_slice(head.method.as_bytes());
+        for part in [head.path, head.query] {
+            text.put_u8(0);
+            text.put_slice(part.as_bytes());
+        }
+        for (name, value) in head.headers {
+            text.put_u8(0);
+            text.put_slice(name.as_str().as_bytes());
+            text.put_u8(0);
+            text.put_slice(value.as_bytes());
+        }
+        let size = text.len() - FRAME_HEADER - 4;
+        let header = frame_header(CALL, id, 4 + size + body.len());
+        text[..FRAME_HEADER].copy_from_slice(&header);
+        text[FRAME_HEADER..FRAME_HEADER + 4].copy_from_slice(&length(size));
+        Self {
+            head: text.freeze(),
+            body,
+        }
+    }
+
+    pub(crate) fn cancel(id: u32) -> Self {
+        Self {
+            head: Bytes::copy_from_slice(&frame_header(CANCEL, id, 0)),
+            body: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn credit(id: u32, bytes: usize) -> Self {
+        let mut head = BytesMut::with_capacity(FRAME_HEADER + 4);
+        head.put_slice(&frame_header(CREDIT, id, 4));
+        head.put_slice(&length(bytes));
+        Self {
+            head: head.freeze(),
+            body: Bytes::new(),
+        }
+    }
+}
+
+fn frame_header(kind: u8, id: u32, payload: usize) -> [u8; FRAME_HEADER] {
+    let ([a, b, c, d], [e, f, g, h]) = (length(payload), id.to_be_bytes());
+    [a, b, c, d, kind, e, f, g, h]
+}
+
+/// Bodies are bounded far below what four bytes can say.
+fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+/// What stands before a payload: its length, its kind and its call.
+pub(crate) fn read_header(header: [u8; FRAME_HEADER]) -> Result<(usize, u8, u32), ProtocolError> {
+    let [a, b, c, d, kind, e, f, g, h] = header;
+    let size = u32::from_be_bytes([a, b, c, d]) as usize;
+    if size > LARGEST_FRAME {
+        return Err(ProtocolError::TooLarge(size));
+    }
+    Ok((size, kind, u32::from_be_bytes([e, f, g, h])))
+}
+
+// === impl FromWorker ===
+
+impl FromWorker {
+    pub(crate) fn read(kind: u8, mut payload: Bytes) -> Result<Self, ProtocolError> {
+        match kind {
+            READY => Ok(Self::Ready),
+            RESPONSE => {
+                let short = || ProtocolError::Short(kind);
+                let (size, _) = payload.split_first_chunk::<4>().ok_or_else(short)?;
+                let size = u32::from_be_bytes(*size) as usize;
+                let mut rest = payload.split_off(4);
+                if rest.len() < size {
+                    return Err(short());
+                }
+                let body = rest.split_off(size);
+                Ok(Self::Response(Head::read(&rest), body))
+            }
+            HEAD => Ok(Self::Head(Head::read(&payload))),
+            DATA => Ok(Self::Data(payload)),
+            END => Ok(Self::End),
+            ERROR => {
+                let text = String::from_utf8_lossy(&payload);
+                let (status, detail) = text.split_once('\0').unwrap_or((&*text, ""));
+                let status = StatusCode::from_bytes(status.as_bytes())
+                    .ok()
+                    .filter(|status| status.is_client_error() || status.is_server_error());
+                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Ok(Self::Error(status, detail.to_owned()))
+            }
+            unknown => Err(ProtocolError::Kind(unknown)),
+        }
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    fn read(text: &[u8]) -> Result<Self, BadHead> {
+        let lossy = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+        let mut parts = text.split(|byte| *byte == 0);
+        let status = parts.next().unwrap_or_default();
+        let status = StatusCode::from_bytes(status)
+            .ok()
+            .filter(|status| (200..600).contains(&status.as_u16()))
+            .ok_or_else(|| BadHead::Status(lossy(status)))?;
+        let mut headers = HeaderMap::new();
+        while let Some(name) = parts.next() {
+            let value = parts.next().unwrap_or_default();
+            let parsed = HeaderName::from_bytes(name).map_err(|_| BadHead::Name(lossy(name)))?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| BadHead::Value(lossy(name)))?;
+            headers.append(parsed, value);
+        }
+        Ok(Self { status, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_says_all_of_the_request() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-a", HeaderValue::from_static("1"));
+        let head = CallHead {
+            method: "POST",
+            path: "/p",
+            query: "q=1",
+            headers: &headers,
+        };
+        let frame = ToWorker::call(7, &head, Bytes::from_static(b"body"));
+        let text = b"POST\0/p\0q=1\0x-a\x001";
+        let size = u8::try_from(text.len()).expect("small");
+        let mut expected = vec![0, 0, 0, 4 + size + 4, CALL, 0, 0, 0, 7, 0, 0, 0, size];
+        expected.extend_from_slice(text);
+        assert_eq!(frame.head, expected);
+        assert_eq!(frame.body, "body");
+    }
+
+    #[test]
+    fn an_answer_is_read_and_a_bad_head_is_the_handlers_fault() {
+        let whole = FromWorker::read(RESPONSE, Bytes::from_static(b"\0\0\0\x09201\0a\0b\0x"));
+        assert_eq!(whole, Err(ProtocolError::Short(RESPONSE)));
+        let whole = FromWorker::read(RESPONSE, Bytes::from_static(b"\0\0\0\x07201\0a\0bxyz"));
+        let Ok(FromWorker::Response(Ok(head), body)) = whole else {
+            panic!("no answer");
+        };
+        assert_eq!((head.status.as_u16(), &body[..]), (201, &b"xyz"[..]));
+        assert_eq!(head.headers["a"], "b");
+
+        for (text, bad) in [
+            (&b"99"[..], BadHead::Status("99".into())),
+            (b"100", BadHead::Status("100".into())),
+            (b"200\0a b\0c", BadHead::Name("a b".into())),
+            (b"200\0a\0b\nc", BadHead::Value("a".into())),
+        ] {
+            let read = FromWorker::read(HEAD, Bytes::copy_from_slice(text));
+            assert_eq!(read, Ok(FromWorker::Head(Err(bad))));
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        assert_eq!(
+            FromWorker::read(99, Bytes::new()),
+            Err(ProtocolError::Kind(99))
+        );
+        assert_eq!(
+            FromWorker::read(RESPONSE, Bytes::from_static(b"\0")),
+            Err(ProtocolError::Short(RESPONSE))
+        );
+        let header = [0xff, 0, 0, 0, DATA, 0, 0, 0, 1];
+        assert!(matches!(
+            read_header(header),
+            Err(ProtocolError::TooLarge(_))
+        ));
+    }
+
+    #[test]
+    fn an_error_without_a_sensible_status_is_a_500() {
+        for (payload, status, detail) in [
+            (&b"404\0no such order"[..], 404, "no such order"),
+            (b"200\0x", 500, "x"),
+            (b"", 500, ""),
+        ] {
+            let read = FromWorker::read(ERROR, Bytes::copy_from_slice(payload));
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(read, Ok(FromWorker::Error(status, detail.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,283 @@
+// Runs one JavaScript handler for fermata-invoker; see runtimes/README.md for the protocol.
+import { existsSync, readdirSync } from "node:fs";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const CALL = 1, CANCEL = 2, CREDIT = 3;
+const READY = 16, RESPONSE = 17, HEAD = 18, DATA = 19, END = 20, ERROR = 21;
+const CHUNK = 65536;
+const WINDOW = 262144;
+
+class Gone extends Error {}
+
+/** A request: method, path, query, headers and body. */
+class FunctionRequest {
+  #query;
+
+  constructor(method, path, queryString, headers, body) {
+    this.method = method;
+    this.path = path;
+    this.queryString = queryString;
+    this.headers = headers;
+    this.body = body;
+  }
+
+  /** The query's parameters, as URLSearchParams. */
+  get query() {
+    this.#query ??= new URLSearchParams(this.queryString);
+    return this.#query;
+  }
+
+  /** The body as UTF-8 text. */
+  text() {
+    return this.body.toString("utf8");
+  }
+
+  /** The body as JSON; 400 for the caller if it is none. */
+  json() {
+    try {
+      return JSON.parse(this.text());
+    } catch (error) {
+      throw new HttpError(400, `the body is not JSON: ${error.message}`);
+    }
+  }
+}
+
+/** Throw it to answer with an error; the message is for the caller. */
+class HttpError extends Error {
+  constructor(status, message = "") {
+    super(message);
+    this.status = status;
+  }
+}
+
+globalThis.fermata = Object.freeze({ HttpError });
+
+const link = new Socket({ fd: 0, readable: true, writable: true });
+const calls = new Map();
+
+function frame(kind, id, payload) {
+  const header = Buffer.allocUnsafe(9);
+  header.writeUInt32BE(payload.length, 0);
+  header[4] = kind;
+  header.writeUInt32BE(id, 5);
+  return [header, payload];
+}
+
+function send(...frames) {
+  link.write(Buffer.concat(frames.flat()));
+}
+
+function encodeHead(status, headers) {
+  const parts = [String(status)];
+  for (const [name, value] of headers) parts.push(String(name), String(value));
+  return Buffer.from(parts.join("\0"), "latin1");
+}
+
+function readRequest(payload) {
+  const size = payload.readUInt32BE(0);
+  const [method, path, query, ...rest] = payload.toString("latin1", 4, 4 + size).split("\0");
+  const headers = Object.create(null);
+  for (let i = 0; i < rest.length; i += 2) {
+    const name = rest[i];
+    headers[name] = name in headers ? `${headers[name]}, ${rest[i + 1]}` : rest[i + 1];
+  }
+  return new FunctionRequest(method, path, query, headers, payload.subarray(4 + size));
+}
+
+async function pump(call, data) {
+  for (let rest = data; rest.length > 0; ) {
+    if (call.cancelled) throw new Gone();
+    const granted = Math.min(rest.length, CHUNK, call.credit);
+    if (granted > 0) {
+      call.credit -= granted;
+      send(frame(DATA, call.id, rest.subarray(0, granted)));
+      rest = rest.subarray(granted);
+    } else {
+      await new Promise((resolve) => (call.wake = resolve));
+    }
+  }
+}
+
+function bytes(item) {
+  if (typeof item === "string") return Buffer.from(item, "utf8");
+  if (item instanceof Uint8Array) return Buffer.from(item.buffer, item.byteOffset, item.byteLength);
+  if (item instanceof ArrayBuffer) return Buffer.from(item);
+  throw new TypeError(`a stream must give text or bytes, not ${typeof item}`);
+}
+
+function isStream(value) {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    (Symbol.asyncIterator in value || (Symbol.iterator in value && typeof value.next === "function"))
+  );
+}
+
+function withType(headers, type) {
+  const given = headers.some(([name]) => name.toLowerCase() === "content-type");
+  if (type && !given) headers.push(["content-type", type]);
+  return headers;
+}
+
+async function answerWhole(call, status, headers, data, type) {
+  const head = encodeHead(status, withType(headers, type));
+  if (data.length <= CHUNK) {
+    const size = Buffer.allocUnsafe(4);
+    size.writeUInt32BE(head.length, 0);
+    send(frame(RESPONSE, call.id, Buffer.concat([size, head, data])));
+    return;
+  }
+  send(frame(HEAD, call.id, head));
+  await pump(call, data);
+  send(frame(END, call.id, Buffer.alloc(0)));
+}
+
+async function answerStream(call, status, headers, stream) {
+  const iterator = stream[Symbol.asyncIterator]?.() ?? stream[Symbol.iterator]();
+  let finished = false;
+  try {
+    // An error before the first piece can still be told as a status.
+    let step = await iterator.next();
+    const text = typeof step.value === "string";
+    const type = text ? "text/plain; charset=utf-8" : "application/octet-stream";
+    send(frame(HEAD, call.id, encodeHead(status, withType(headers, type))));
+    while (!step.done) {
+      await pump(call, bytes(step.value));
+      step = await iterator.next();
+    }
+    finished = true;
+    send(frame(END, call.id, Buffer.alloc(0)));
+  } finally {
+    if (!finished) Promise.resolve(iterator.return?.()).catch(() => {});
+  }
+}
+
+async function answer(call, result) {
+  if (result === null || result === undefined) {
+    return answerWhole(call, 204, [], Buffer.alloc(0), null);
+  }
+  // Looking at the name first spares the time to load the class for those who never use it.
+  if (result?.constructor?.name === "Response" && result instanceof Response) {
+    const headers = [...result.headers];
+    if (result.body === null) {
+      return answerWhole(call, result.status, headers, Buffer.alloc(0), null);
+    }
+    return answerStream(call, result.status, headers, result.body);
+  }
+  if (typeof result === "string") {
+    return answerWhole(call, 200, [], Buffer.from(result, "utf8"), "text/plain; charset=utf-8");
+  }
+  if (result instanceof Uint8Array || result instanceof ArrayBuffer) {
+    return answerWhole(call, 200, [], bytes(result), "application/octet-stream");
+  }
+  if (isStream(result)) return answerStream(call, 200, [], result);
+  const json = JSON.stringify(result);
+  if (json === undefined) {
+    throw new TypeError(
+      `a handler cannot return a ${typeof result}; it returns text, bytes, something JSON can say, ` +
+        "null, a Response or an iterator",
+    );
+  }
+  return answerWhole(call, 200, [], Buffer.from(json, "utf8"), "application/json");
+}
+
+function failed(call, request, error) {
+  const status = error?.status;
+  if (Number.isInteger(status) && status >= 400 && status <= 599) {
+    const detail = status < 500 || error instanceof HttpError ? error.message : "";
+    send(frame(ERROR, call.id, Buffer.from(`${status}\0${detail ?? ""}`, "utf8")));
+    return;
+  }
+  console.error(`fermata: the handler failed on ${request.method} ${request.path}`);
+  console.error(error);
+  send(frame(ERROR, call.id, Buffer.from("500\0the function failed; its log says why", "utf8")));
+}
+
+async function run(handler, call, payload) {
+  const request = readRequest(payload);
+  try {
+    await answer(call, await handler(request));
+  } catch (error) {
+    if (!(error instanceof Gone) && !call.cancelled) failed(call, request, error);
+  } finally {
+    calls.delete(call.id);
+  }
+}
+
+function receive(handler, kind, id, payload) {
+  if (kind === CALL) {
+    const call = { id, credit: WINDOW, cancelled: false, wake: null };
+    calls.set(id, call);
+    run(handler, call, payload);
+    return;
+  }
+  const call = calls.get(id);
+  if (!call) return;
+  if (kind === CREDIT) call.credit += payload.readUInt32BE(0);
+  if (kind === CANCEL) call.cancelled = true;
+  const wake = call.wake;
+  call.wake = null;
+  wake?.();
+}
+
+function serve(handler) {
+  let parts = [];
+  let size = 0;
+  let wanted = 9;
+  link.on("data", (data) => {
+    parts.push(data);
+    size += data.length;
+    if (size < wanted) return;
+    let buffer = parts.length === 1 ? parts[0] : Buffer.concat(parts, size);
+    while (buffer.length >= 9 && buffer.length >= 9 + buffer.readUInt32BE(0)) {
+      const length = buffer.readUInt32BE(0);
+      receive(handler, buffer[4], buffer.readUInt32BE(5), buffer.subarray(9, 9 + length));
+      buffer = buffer.subarray(9 + length);
+    }
+    parts = buffer.length > 0 ? [buffer] : [];
+    size = buffer.length;
+    wanted = size >= 9 ? 9 + buffer.readUInt32BE(0) : 9;
+  });
+  // Nobody is there any more who could be answered.
+  link.on("close", () => process.exit(0));
+  link.on("error", () => process.exit(1));
+  send(frame(READY, 0, Buffer.alloc(0)));
+}
+
+function fail(message) {
+  console.error(`fermata: ${message}`);
+  process.exit(1);
+}
+
+async function load(spec) {
+  const dot = spec.lastIndexOf(".");
+  if (dot <= 0 || dot === spec.length - 1) {
+    fail(`the handler ${JSON.stringify(spec)} must be written MODULE.FUNCTION, such as main.handle`);
+  }
+  const [base, name] = [spec.slice(0, dot), spec.slice(dot + 1)];
+  const file = [".mjs", ".js", ".cjs"].map((ending) => base + ending).find((file) => existsSync(file));
+  if (!file) {
+    const files = readdirSync(".").sort().join(", ") || "nothing";
+    fail(`there is no ${base}.mjs, .js or .cjs for the handler ${spec}; the source has: ${files}`);
+  }
+  const module = await import(pathToFileURL(join(process.cwd(), file)).href);
+  const handler = module[name] ?? module.default?.[name];
+  if (handler === undefined) fail(`${file} exports no ${name}, which the handler ${spec} names`);
+  if (typeof handler !== "function") fail(`${spec} is a ${typeof handler} and cannot be called`);
+  return handler;
+}
+
+// The invoker ends this process by closing the link, when the running calls are done.
+for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
+
+let handler;
+try {
+  handler = await load(process.env.FERMATA_HANDLER || "main.handle");
+} catch (error) {
+  console.error("fermata: the handler cannot be loaded");
+  console.error(error);
+  process.exit(1);
+}
+serve(handler);
