@@ -44,12 +44,14 @@ pub fn doom(observed: &Observed, now: Timestamp) -> Option<String> {
         let sentence = if pod.usable {
             None
         } else {
-            pod_doom(&pod.state, now)
+            let overdue = || deployment.overdue.as_deref().map(str::to_owned);
+            pod_doom(&pod.state, now).or_else(overdue)
         };
         verdict = Some(sentence?);
     }
     if pods == 0 {
-        return deployment.failure.as_deref().map(str::to_owned);
+        let reason = deployment.failure.as_ref().or(deployment.overdue.as_ref());
+        return reason.map(ToString::to_string);
     }
     verdict
 }

@@ -49,6 +49,12 @@ impl Job {
     pub fn new(revision: Arc<Revision>, endpoint: Arc<Endpoint>) -> Self {
         Self { revision, endpoint }
     }
+
+    /// The instance takes requests from now on.
+    pub(crate) fn succeed(self) {
+        self.endpoint.set_aside(0);
+        Revision::set_usable(&self.revision, &self.endpoint);
+    }
 }
 
 /// Probes until the instance takes requests, is gone, or the gateway stops.
@@ -57,13 +63,12 @@ impl Job {
 ///
 /// Dropping the future ends the probing; the instance stays unusable.
 pub async fn run(job: Job, stop: CancellationToken) {
-    let Job { revision, endpoint } = job;
+    let (revision, endpoint) = (&job.revision, &job.endpoint);
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     while !endpoint.is_gone() && !stop.is_cancelled() {
-        if passes(&revision, &endpoint).await {
-            endpoint.set_aside(0);
-            Revision::set_usable(&revision, &endpoint);
+        if passes(revision, endpoint).await {
+            job.succeed();
             return;
         }
         tokio::select! {

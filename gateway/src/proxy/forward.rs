@@ -25,6 +25,7 @@ use crate::{
         failure::Failure,
         headers::{self, Client, Hop},
         ids::REQUEST_ID,
+        respond::{Asker, refuse},
         service::Gate,
         timing::SERVER_TIMING,
         tunnel::Tunnel,
@@ -47,8 +48,8 @@ pub(super) struct Call {
     pub parts: Parts,
     /// Its body.
     pub body: Incoming,
-    /// Its name.
-    pub id: HeaderValue,
+    /// Who gets the answer.
+    pub asker: Asker,
 }
 
 /// An instance's answer, and all that has to live as long as its body.
@@ -60,17 +61,13 @@ struct Answer {
     visit: Visit,
 }
 
-/// Gets the response of the function.
-///
-/// # Errors
-///
-/// The failure to answer with, and the record of the request.
+/// Gets the response of the function, or answers in its place.
 pub(super) async fn forward(
     gate: &Gate,
     client: &Client,
     call: Call,
     mut record: Record,
-) -> Result<Response<ResponseBody>, (Failure, Record)> {
+) -> Response<ResponseBody> {
     let mut parts = call.parts;
     let hop = headers::strip_hop(&mut parts.headers, parts.version);
     headers::strip_expect(&mut parts.headers);
@@ -78,7 +75,7 @@ pub(super) async fn forward(
     let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
     let target = match Target::of(call.host, &parts.uri, call.strip) {
         Ok(target) => target,
-        Err(failure) => return Err((failure, record)),
+        Err(failure) => return refuse(&failure, &call.asker, record),
     };
     prepare::join_cookies(&mut parts.headers);
     let outcome = exchange(
@@ -91,8 +88,8 @@ pub(super) async fn forward(
         &mut record,
     );
     match outcome.await {
-        Ok(answer) => finish(gate, answer, &hop, upgrade, &call.id, record),
-        Err(failure) => Err((failure, record)),
+        Ok(answer) => finish(gate, answer, &hop, upgrade, &call.asker, record),
+        Err(failure) => refuse(&failure, &call.asker, record),
     }
 }
 
@@ -239,9 +236,9 @@ fn finish(
     answer: Answer,
     hop: &Hop,
     upgrade: Option<OnUpgrade>,
-    id: &HeaderValue,
+    asker: &Asker,
     mut record: Record,
-) -> Result<Response<ResponseBody>, (Failure, Record)> {
+) -> Response<ResponseBody> {
     let Answer {
         response,
         link,
@@ -253,16 +250,16 @@ fn finish(
     let granted = headers::strip_hop(&mut parts.headers, parts.version);
     // The server knows what it speaks.
     parts.version = http::Version::default();
-    parts.headers.insert(REQUEST_ID, id.clone());
+    parts.headers.insert(REQUEST_ID, asker.id.clone());
     parts.headers.append(SERVER_TIMING, record.timing.header());
     record.answered(parts.status.as_u16());
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         let body = ResponseBody::exchange(body, link, deadlines, slot, visit, record);
-        return Ok(Response::from_parts(parts, body));
+        return Response::from_parts(parts, body);
     }
     let (Link::H1(link), Some(client)) = (link, upgrade) else {
         let detail = "the function switched protocols without being asked to";
-        return Err((Failure::FunctionReset(detail.into()), record));
+        return refuse(&Failure::FunctionReset(detail.into()), asker, record);
     };
     let protocol = Hop {
         upgrade: granted.upgrade.or_else(|| hop.upgrade.clone()),
@@ -271,5 +268,5 @@ fn finish(
     headers::restore_hop(&mut parts.headers, &protocol);
     let tunnel = Tunnel::new(client, *link, slot, visit, record);
     gate.tunnels.spawn(tunnel.run(gate.abort.clone()));
-    Ok(Response::from_parts(parts, ResponseBody::empty()))
+    Response::from_parts(parts, ResponseBody::empty())
 }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde::Serialize;
 
 use crate::proxy::{
+    access::Record,
     body::ResponseBody,
     failure::Failure,
     ids::REQUEST_ID,
@@ -59,9 +60,15 @@ fn is_grpc(content_type: &[u8]) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// The response to a request that its function does not answer.
+/// Answers in the function's place, and puts that on record.
 #[must_use]
-pub fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<ResponseBody> {
+pub fn refuse(failure: &Failure, asker: &Asker, mut record: Record) -> Response<ResponseBody> {
+    record.failed(failure.status().as_u16(), failure.reason());
+    respond(failure, asker, &record.timing)
+}
+
+/// The response to a request that its function does not answer.
+fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<ResponseBody> {
     let mut response = if asker.grpc {
         grpc(failure)
     } else {

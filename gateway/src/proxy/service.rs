@@ -17,7 +17,7 @@ use crate::{
         forward,
         headers::{self, Client},
         ids,
-        respond::{Asker, respond},
+        respond::{Asker, refuse},
     },
     state::{function::Function, table::Table},
 };
@@ -92,8 +92,8 @@ pub async fn serve(
         }
         route(gate, &host, &parts).map(|(function, strip)| (host, function, strip))
     });
-    let outcome = match routed {
-        Err(failure) => Err((failure, record)),
+    match routed {
+        Err(failure) => refuse(&failure, &asker, record),
         Ok((host, function, strip)) => {
             record.routed(function.clone());
             let call = forward::Call {
@@ -102,15 +102,11 @@ pub async fn serve(
                 strip,
                 parts,
                 body,
-                id: asker.id.clone(),
+                asker,
             };
             forward::forward(gate, client, call, record).await
         }
-    };
-    outcome.unwrap_or_else(|(failure, mut record)| {
-        record.failed(failure.status().as_u16(), failure.reason());
-        respond(&failure, &asker, &record.timing)
-    })
+    }
 }
 
 /// Refuses what makes no sense or is too large; returns the host that is asked for.

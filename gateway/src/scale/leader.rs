@@ -78,7 +78,6 @@ impl Leader {
 
     /// A gateway among others, and the work of winning and keeping the lease, which lasts until
     /// `stop` and then gives the lease back.
-    #[must_use]
     pub fn elected(
         client: Client,
         namespace: &str,

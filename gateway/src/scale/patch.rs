@@ -66,6 +66,7 @@ pub async fn set_replicas(
                 replicas: u32::try_from(replicas).unwrap_or(0),
                 resource_version: scale.metadata.resource_version.unwrap_or_default().into(),
                 failure: seen.failure.clone(),
+                overdue: seen.overdue.clone(),
             }))
         }
         Err(error) => Err(error),

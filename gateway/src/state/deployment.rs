@@ -11,6 +11,8 @@ pub struct DeploymentState {
     pub resource_version: Box<str>,
     /// Why the cluster makes no pods (quota, admission), in its own words.
     pub failure: Option<Box<str>>,
+    /// The cluster's own words for having waited too long for the pods.
+    pub overdue: Option<Box<str>>,
 }
 
 // === impl DeploymentState ===
@@ -29,20 +31,22 @@ impl DeploymentState {
                 .clone()
                 .unwrap_or_default()
                 .into(),
-            failure: failure(deployment),
+            failure: sentence(deployment, |kind, status, _| {
+                kind == "ReplicaFailure" && status == "True"
+            }),
+            overdue: sentence(deployment, |kind, status, reason| {
+                (kind, status, reason) == ("Progressing", "False", "ProgressDeadlineExceeded")
+            }),
         }
     }
 }
 
-fn failure(deployment: &Deployment) -> Option<Box<str>> {
+/// Reason and message of the condition whose type, status and reason are those.
+fn sentence(deployment: &Deployment, is: fn(&str, &str, &str) -> bool) -> Option<Box<str>> {
     let conditions = deployment.status.as_ref()?.conditions.as_deref()?;
     let bad = conditions.iter().find(|condition| {
         let reason = condition.reason.as_deref().unwrap_or_default();
-        match condition.type_.as_str() {
-            "ReplicaFailure" => condition.status == "True",
-            "Progressing" => condition.status == "False" && reason == "ProgressDeadlineExceeded",
-            _ => false,
-        }
+        is(&condition.type_, &condition.status, reason)
     })?;
     let reason = bad.reason.as_deref().unwrap_or(&bad.type_);
     let message = bad.message.as_deref().unwrap_or_default();

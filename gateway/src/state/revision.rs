@@ -11,12 +11,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use observed::{Observed, TrackedPod};
 
 use crate::{
-    activate::probe::Job,
+    activate::{doom::doom, probe::Job},
     admit::{
         load::{Load, Sample},
         pick::pick,
@@ -279,6 +280,10 @@ impl Revision {
     }
 
     fn after_change(this: &Arc<Self>) {
+        // A failure stands as long as its reason does.
+        if this.failure().is_some() && this.observe(|now| doom(now, Timestamp::now())).is_none() {
+            this.set_failure(None);
+        }
         if this.queue.waiting() > 0 {
             Self::serve_queue(this);
         }

@@ -362,6 +362,9 @@ impl World {
             return self.delete_pod(&key);
         };
         let revision = key.sibling(&revision);
+        if self.pods.get(&key).is_some_and(|known| *known != revision) {
+            self.delete_pod(&key);
+        }
         match self.revisions.get(&revision) {
             Some(record) => self.jobs.extend(Revision::set_pod(&record.handle, state)),
             None => {
@@ -427,3 +430,6 @@ fn unknown(facts: &FunctionFacts) -> Traffic {
         queue: facts.queue,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,7 +253,7 @@ async fn while_the_api_server_is_down_the_warm_answer_and_the_cold_wait() {
 #[tokio::test]
 async fn waiting_requests_follow_the_traffic() {
     let old = FunctionSpec::cold("f", Behaviour::Deaf);
-    let harness = Harness::with(&[old.clone()]).await;
+    let harness = Harness::with(std::slice::from_ref(&old)).await;
     let moved = async {
         until_queued(&harness, 3).await;
         let new = FunctionSpec::warm("f", echo());

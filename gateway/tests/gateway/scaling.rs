@@ -147,7 +147,7 @@ async fn requests_all_the_while_lose_nothing_on_the_way_down() {
 #[tokio::test]
 async fn a_floor_that_is_raised_is_met_at_once() {
     let function = FunctionSpec::cold("f", echo());
-    let harness = Harness::with(&[function.clone()]).await;
+    let harness = Harness::with(std::slice::from_ref(&function)).await;
     let raised = function.scale(json!({ "min": 3 }));
     harness
         .cluster
@@ -163,7 +163,7 @@ async fn a_retired_revision_goes_and_the_new_one_stays() {
     let old = FunctionSpec::warm("f", echo())
         .replicas(2)
         .scale(json!({ "min": 2 }));
-    let harness = Harness::with(&[old.clone()]).await;
+    let harness = Harness::with(std::slice::from_ref(&old)).await;
     harness.cluster.add_revision(&old, "f-00002", true);
     harness
         .cluster

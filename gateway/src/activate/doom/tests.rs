@@ -89,6 +89,18 @@ fn a_quota_counts_only_where_there_is_no_pod() {
 }
 
 #[test]
+fn a_deployment_that_took_too_long_is_given_up() {
+    let mut overdue = observed(vec![PodState::default()]);
+    overdue.deployment.as_mut().unwrap().overdue = Some("ProgressDeadlineExceeded: x".into());
+    assert_eq!(
+        doom(&overdue, at(0)).as_deref(),
+        Some("ProgressDeadlineExceeded: x")
+    );
+    overdue.pods[0].usable = true;
+    assert_eq!(doom(&overdue, at(0)), None);
+}
+
+#[test]
 fn what_rests_at_zero_or_goes_away_is_not_doomed() {
     let mut resting = observed(vec![pod("ErrImagePull", None, 0)]);
     resting.deployment.as_mut().unwrap().replicas = 0;

@@ -177,9 +177,7 @@ impl TrackedPod {
             self.terminating_since = Some(clock::now());
         }
         self.state = new;
-        let Some(address) = self.state.address else {
-            return None;
-        };
+        let address = self.state.address?;
         let endpoint = self
             .endpoint
             .get_or_insert_with(|| Endpoint::new(&self.state.name, address))
