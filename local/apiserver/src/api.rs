@@ -114,7 +114,7 @@ impl Api {
         }
         if let Some(review) = review::Review::at(path) {
             let body = collect(body).await?;
-            return review.answer(&parts.method, &body);
+            return review.answer(parts, &body);
         }
         let target = Target::parse(path, &self.registry.load())?;
         let form = Form::negotiate(&parts.headers, &query)?;
@@ -167,15 +167,18 @@ impl Api {
 // === impl Call ===
 
 impl Call {
-    /// The media type of the body, without parameters.
     pub(crate) fn content_type(&self) -> &str {
-        self.headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map_or("", |value| {
-                value.split(';').next().unwrap_or_default().trim()
-            })
+        content_type(&self.headers)
     }
+}
+
+/// The media type of a body, without parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    let given = headers.get(header::CONTENT_TYPE);
+    let given = given.and_then(|value| value.to_str().ok());
+    given.map_or("", |value| {
+        value.split(';').next().unwrap_or_default().trim()
+    })
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, Failure>

@@ -6,6 +6,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 use serde_json::{Map, Number, Value};
 
 use crate::{
+    protobuf,
     resource::Resource,
     schema::{self, prune, validate},
     status::Failure,
@@ -28,8 +29,13 @@ pub(crate) struct Decoded {
 /// How deep values may be nested.
 const MAX_DEPTH: usize = 128;
 
-/// Reads JSON or YAML.
+/// Reads JSON, YAML or protobuf.
 pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure> {
+    if content_type == protobuf::CONTENT_TYPE {
+        return protobuf::decode(body)
+            .map(Decoded::new)
+            .map_err(|error| Failure::bad_request(format!("error decoding the body: {error}")));
+    }
     let yaml = matches!(
         content_type,
         "application/yaml" | "application/x-yaml" | "text/yaml" | "application/apply-patch+yaml"
@@ -37,7 +43,9 @@ pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure
     // JSON is YAML too, and clients often send it as such; its reader tells of doubled fields.
     let json = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if yaml && !json {
-        let value = serde_saphyr::from_slice(body)
+        // Only `true` and `false`: names such as `y` and `on` stay text.
+        let yaml_options = serde_saphyr::options! { strict_booleans: true };
+        let value = serde_saphyr::from_slice_with_options(body, yaml_options)
             .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
         return Ok(Decoded {
             value,
@@ -52,7 +60,7 @@ pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure
         && !content_type.ends_with("+json")
     {
         return Err(Failure::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml (got {content_type})"
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {content_type})"
         )));
     }
     let mut duplicates = Vec::new();

@@ -36,6 +36,7 @@ mod handlers;
 mod kinds;
 mod merge;
 mod openapi;
+mod protobuf;
 mod random;
 mod request;
 mod resource;

@@ -1,9 +1,10 @@
 //! Reviews: questions that store nothing. Whoever has the credentials of this cluster may do all.
 
-use http::{Method, Response};
+use http::{Method, Response, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
+    api::content_type,
     decode::decode,
     response::{self, Body},
     status::Failure,
@@ -35,11 +36,11 @@ impl Review {
         }
     }
 
-    pub(crate) fn answer(self, method: &Method, body: &[u8]) -> Result<Response<Body>, Failure> {
-        if method != Method::POST {
+    pub(crate) fn answer(self, parts: &Parts, body: &[u8]) -> Result<Response<Body>, Failure> {
+        if parts.method != Method::POST {
             return Err(Failure::method_not_allowed());
         }
-        let mut review = decode(body, "application/json")?.value;
+        let mut review = decode(body, content_type(&parts.headers))?.value;
         if !review.is_object() {
             return Err(Failure::bad_request("the body must be a review"));
         }

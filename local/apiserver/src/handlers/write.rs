@@ -150,11 +150,9 @@ pub(crate) async fn create_object(
                 // A generated name that is taken is generated again.
                 None if given.is_empty() => {}
                 None => {
-                    return Err(Failure::already_exists(
-                        &resource.group,
-                        &resource.plural,
-                        &name,
-                    ));
+                    let old = api.store.get(&resource.storage, &key);
+                    let old = old.as_ref().map_or(&Value::Null, |old| &old.value);
+                    return Err(exists(resource, old, &name));
                 }
             },
         }

@@ -49,7 +49,7 @@ impl Disk {
         )
     }
 
-    fn open_with(path: &Path, open: Opener) -> Result<(Self, Loaded), OpenError> {
+    pub(super) fn open_with(path: &Path, open: Opener) -> Result<(Self, Loaded), OpenError> {
         let refuse = |error| OpenError::from_database(path, error);
         let database = open().map_err(refuse)?;
         let loaded = load(&database).map_err(|error| match error {

@@ -6,5 +6,13 @@
     clippy::large_futures
 )]
 
+mod connections;
+mod custom;
+mod deletion;
+mod durability;
+mod kubectl;
+mod lists;
+mod logs;
 mod objects;
 mod support;
+mod writes;

@@ -1,0 +1,396 @@
+//! Custom resources: schemas, defaults, rules, subresources, and the life of a definition.
+
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, apply, call, eventually, send, server, typed};
+
+const FUNCTIONS: &str = "/apis/fermata.dev/v1alpha1/namespaces/default/functions";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn function(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": name}, "spec": spec})
+}
+
+fn definition(schema: Value) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "things", "kind": "Thing", "shortNames": ["th"]},
+            "versions": [
+                {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+                 "subresources": {"status": {}, "scale": {
+                     "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas",
+                 }}},
+                {"name": "v1beta1", "served": true, "storage": false, "schema": {"openAPIV3Schema": schema}},
+            ],
+        },
+    })
+}
+
+fn thing_schema() -> Value {
+    json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "replicas": {"type": "integer", "default": 2},
+            "fixed": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "fixed cannot be changed"}]},
+            "nested": {"type": "object", "default": {}, "properties": {"deep": {"type": "boolean", "default": true}}},
+        }},
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+    }})
+}
+
+#[tokio::test]
+async fn the_rules_of_a_function_are_kept_with_their_sentences() {
+    let (server, client) = server().await;
+    for (spec, sentence) in [
+        (
+            json!({}),
+            "spec: Invalid value: \"object\": give exactly one of image (a container image) and source (code that a runtime runs)",
+        ),
+        (
+            json!({"image": "x", "port": 0}),
+            "spec.port: Invalid value: \"integer\": port must be between 1 and 65535",
+        ),
+        (
+            json!({"image": "x", "scale": {"max": 1, "min": 2}}),
+            "spec.scale: Invalid value: \"object\": scale.max must be at least scale.min",
+        ),
+        (
+            json!({"image": "x", "port": "y"}),
+            "spec.port: Invalid value: \"string\": spec.port in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"image": "x", "env": [{"name": "A"}, {"name": "A"}]}),
+            "spec.env[1]: Duplicate value: {\"name\":\"A\"}",
+        ),
+    ] {
+        let (code, body) = call(&client, "POST", FUNCTIONS, function("x", spec.clone())).await;
+        assert_eq!(
+            (code, body["reason"].as_str()),
+            (422, Some("Invalid")),
+            "{spec} {body}"
+        );
+        let message = body["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("Function.fermata.dev \"x\" is invalid: "),
+            "{message}"
+        );
+        assert!(message.contains(sentence), "{message}");
+        assert!(!body["details"]["causes"].as_array().unwrap().is_empty());
+    }
+    let good = function("x", json!({"image": "x:1", "scale": {"min": 1}}));
+    let (code, body) = call(&client, "POST", FUNCTIONS, good).await;
+    assert_eq!(code, 201, "{body}");
+    assert_eq!(body["metadata"]["generation"], 1);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn unknown_fields_are_refused_warned_of_or_dropped() {
+    let (server, client) = server().await;
+    let odd = function(
+        "x",
+        json!({"image": "x", "immage": "y", "scale": {"mni": 1}}),
+    );
+    let (code, body) = call(
+        &client,
+        "POST",
+        &format!("{FUNCTIONS}?fieldValidation=Strict"),
+        odd.clone(),
+    )
+    .await;
+    assert_eq!(code, 400);
+    assert_eq!(
+        body["message"],
+        "Function in version \"v1alpha1\" cannot be handled as a Function: strict decoding error: unknown field \"spec.immage\", unknown field \"spec.scale.mni\""
+    );
+    let request = Request::post(FUNCTIONS)
+        .body(odd.to_string().into_bytes())
+        .unwrap();
+    let response = send(&client, request).await;
+    assert_eq!(response.status(), 201);
+    let warnings: Vec<&str> = response
+        .headers()
+        .get_all("warning")
+        .iter()
+        .map(|value| value.to_str().unwrap())
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            r#"299 - "unknown field \"spec.immage\"""#,
+            r#"299 - "unknown field \"spec.scale.mni\"""#
+        ]
+    );
+    assert_eq!(response.body()["spec"], json!({"image": "x", "scale": {}}));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn spec_and_status_are_written_apart() {
+    let (server, client) = server().await;
+    let path = format!("{FUNCTIONS}/x");
+    let mut new = function("x", json!({"image": "x"}));
+    new["status"] = json!({"url": "http://no"});
+    let (_, created) = call(&client, "POST", FUNCTIONS, new).await;
+    assert_eq!(created.get("status"), None, "a status cannot be created");
+    let status = json!({"status": {"url": "http://x"}, "spec": {"image": "other"}});
+    let (code, written) = call(&client, "PATCH", &format!("{path}/status"), status).await;
+    assert_eq!(code, 200);
+    assert_eq!(written["status"]["url"], "http://x");
+    assert_eq!(written["spec"]["image"], "x");
+    assert_eq!(written["metadata"]["generation"], 1);
+    let spec = json!({"status": {"url": "http://y"}, "spec": {"image": "y"}});
+    let (_, written) = call(&client, "PATCH", &path, spec).await;
+    assert_eq!(written["status"]["url"], "http://x");
+    assert_eq!(written["metadata"]["generation"], 2);
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let (_, written) = call(&client, "PATCH", &path, label).await;
+    assert_eq!(
+        written["metadata"]["generation"], 2,
+        "labels are not the spec"
+    );
+
+    // Two writers of one status, each with its fields: as the operator and the gateway do.
+    let status = format!("{path}/status");
+    let base = json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "x"}});
+    let mut operator = base.clone();
+    operator["status"] = json!({"replicas": 1, "conditions": [{
+        "type": "Ready", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2024-01-01T00:00:00Z",
+    }]});
+    let (code, body) = apply(&client, &status, "fermata-operator", true, operator.clone()).await;
+    assert_eq!(code, 200, "{body}");
+    let mut gateway = base;
+    gateway["status"] = json!({"lastColdStart": {"time": "2024-01-01T00:00:00Z", "duration": "12ms", "revision": "x-00001"}});
+    let (code, body) = apply(&client, &status, "fermata-gateway", true, gateway).await;
+    assert_eq!(code, 200, "{body}");
+    let (_, body) = apply(&client, &status, "fermata-operator", true, operator).await;
+    assert_eq!(body["status"]["lastColdStart"]["duration"], "12ms");
+    assert_eq!(body["status"]["replicas"], 1);
+    assert_eq!(body["status"]["url"], "http://x");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_transition_rules() {
+    let (server, client) = server().await;
+    let (code, body) = call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
+    assert_eq!(code, 201, "{body}");
+    let conditions = body["status"]["conditions"].as_array().unwrap();
+    assert!(
+        conditions
+            .iter()
+            .any(|one| one["type"] == "Established" && one["status"] == "True")
+    );
+    assert_eq!(body["status"]["storedVersions"], json!(["v1"]));
+
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    let new = json!({"kind": "Thing", "metadata": {"name": "t"}, "spec": {"fixed": "a"}});
+    let (code, body) = call(&client, "POST", things, new).await;
+    assert_eq!(code, 201, "{body}");
+    assert_eq!(
+        body["spec"],
+        json!({"replicas": 2, "fixed": "a", "nested": {"deep": true}})
+    );
+    let (code, body) = call(
+        &client,
+        "PATCH",
+        &format!("{things}/t"),
+        json!({"spec": {"fixed": "b"}}),
+    )
+    .await;
+    assert_eq!(code, 422);
+    assert!(
+        body["message"]
+            .as_str()
+            .unwrap()
+            .contains("fixed cannot be changed"),
+        "{body}"
+    );
+
+    let (_, body) = call(
+        &client,
+        "GET",
+        "/apis/example.com/v1beta1/namespaces/default/things/t",
+        Value::Null,
+    )
+    .await;
+    assert_eq!(body["apiVersion"], "example.com/v1beta1");
+    let (_, body) = call(
+        &client,
+        "GET",
+        "/apis/example.com/v1beta1/things",
+        Value::Null,
+    )
+    .await;
+    assert_eq!(
+        (body["kind"].as_str(), body["apiVersion"].as_str()),
+        (Some("ThingList"), Some("example.com/v1beta1"))
+    );
+    assert_eq!(body["items"][0]["apiVersion"], "example.com/v1beta1");
+
+    let scale = format!("{things}/t/scale");
+    let (_, body) = call(&client, "GET", &scale, Value::Null).await;
+    assert_eq!(
+        (body["kind"].as_str(), body["spec"]["replicas"].as_i64()),
+        (Some("Scale"), Some(2))
+    );
+    let (code, body) = call(&client, "PATCH", &scale, json!({"spec": {"replicas": 7}})).await;
+    assert_eq!((code, body["spec"]["replicas"].as_i64()), (200, Some(7)));
+    let (code, _) = call(&client, "PATCH", &scale, json!({"spec": {"replicas": -1}})).await;
+    assert_eq!(code, 422);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_definition_that_makes_no_sense_is_refused() {
+    let (server, client) = server().await;
+    let refused = async |change: fn(&mut Value)| {
+        let mut bad = definition(thing_schema());
+        change(&mut bad);
+        let (code, body) = call(&client, "POST", DEFINITIONS, bad).await;
+        assert_eq!(code, 422, "{body}");
+        body["message"].as_str().unwrap().to_owned()
+    };
+    assert!(
+        refused(|d| d["metadata"]["name"] = json!("x.example.com"))
+            .await
+            .contains("must be spec.names.plural")
+    );
+    assert!(
+        refused(|d| d["spec"]["scope"] = json!("Galaxy"))
+            .await
+            .contains("supported values")
+    );
+    assert!(
+        refused(|d| d["spec"]["versions"][1]["storage"] = json!(true))
+            .await
+            .contains("exactly one version")
+    );
+    assert!(
+        refused(|d| d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["fixed"]["pattern"] = json!("("))
+            .await
+            .contains("no regular expression")
+    );
+    assert!(
+        refused(
+            |d| d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
+                json!([{"rule": "self.("}])
+        )
+        .await
+        .contains("failed to compile")
+    );
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_definition_goes_after_its_objects_and_takes_them_with_it() {
+    let (server, client) = server().await;
+    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    for name in ["free", "held"] {
+        let finalizers = if name == "held" {
+            json!(["example.com/hold"])
+        } else {
+            json!([])
+        };
+        let new = json!({"metadata": {"name": name, "finalizers": finalizers}});
+        assert_eq!(call(&client, "POST", things, new).await.0, 201);
+    }
+    let path = format!("{DEFINITIONS}/things.example.com");
+    let (code, body) = call(&client, "DELETE", &path, Value::Null).await;
+    assert_eq!(code, 200);
+    assert!(!body["metadata"]["deletionTimestamp"].is_null());
+    eventually("the free object to go", async || {
+        (call(&client, "GET", &format!("{things}/free"), Value::Null)
+            .await
+            .0
+            == 404)
+            .then_some(())
+    })
+    .await;
+    let (code, body) = call(
+        &client,
+        "POST",
+        things,
+        json!({"metadata": {"name": "late"}}),
+    )
+    .await;
+    assert_eq!(code, 405, "{body}");
+    assert_eq!(
+        call(&client, "GET", &path, Value::Null).await.0,
+        200,
+        "the held object holds it"
+    );
+    call(
+        &client,
+        "PATCH",
+        &format!("{things}/held"),
+        json!({"metadata": {"finalizers": null}}),
+    )
+    .await;
+    eventually("the definition to go", async || {
+        (call(&client, "GET", &path, Value::Null).await.0 == 404).then_some(())
+    })
+    .await;
+    assert_eq!(call(&client, "GET", things, Value::Null).await.0, 404);
+    // And it can come back, empty.
+    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
+    let (_, body) = call(&client, "GET", things, Value::Null).await;
+    assert_eq!(body["items"], json!([]));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn watches_of_a_definition_that_changes_end_so_that_clients_start_anew() {
+    let (server, client) = server().await;
+    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
+    let request = Request::get("/apis/example.com/v1/things?watch=1")
+        .body(kube::client::Body::empty())
+        .unwrap();
+    let watch = client.send(request).await.unwrap();
+    let change = json!({"spec": {"names": {"shortNames": ["thi"]}}});
+    call(
+        &client,
+        "PATCH",
+        &format!("{DEFINITIONS}/things.example.com"),
+        change,
+    )
+    .await;
+    let end = tokio::time::timeout(PATIENCE, watch.into_body().collect_bytes());
+    assert!(end.await.expect("the watch to end").unwrap().is_empty());
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn strategic_merge_is_for_built_in_kinds() {
+    let (server, client) = server().await;
+    call(
+        &client,
+        "POST",
+        FUNCTIONS,
+        function("x", json!({"image": "x"})),
+    )
+    .await;
+    let path = format!("{FUNCTIONS}/x");
+    let (code, body) = typed(
+        &client,
+        "PATCH",
+        &path,
+        "application/strategic-merge-patch+json",
+        json!({}),
+    )
+    .await;
+    assert_eq!(
+        (code, body["reason"].as_str()),
+        (415, Some("UnsupportedMediaType"))
+    );
+    let (code, _) = call(&client, "PUT", &path, function("x", json!({"image": "y"}))).await;
+    assert_eq!(
+        code, 422,
+        "an update of a custom resource says what it updates"
+    );
+    server.shutdown().await;
+}

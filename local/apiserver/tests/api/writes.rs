@@ -1,0 +1,439 @@
+//! Creation, updates and patches of built-in kinds, and what is checked on the way.
+
+use std::sync::Arc;
+
+use fermata_apiserver::{ApiServer, Options};
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::support::{apply, call, eventually, options, send, server, typed};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+fn deployment(name: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "a"}}, "template": {
+            "metadata": {"labels": {"app": "a"}},
+            "spec": {"containers": [{"name": "c", "image": "i:1"}]},
+        }},
+    })
+}
+
+#[tokio::test]
+async fn names_are_given_or_generated_and_must_be_names() {
+    let (server, client) = server().await;
+    let (code, made) = call(
+        &client,
+        "POST",
+        CONFIG_MAPS,
+        json!({"metadata": {"generateName": "x-"}}),
+    )
+    .await;
+    let name = made["metadata"]["name"].as_str().unwrap();
+    assert_eq!(code, 201);
+    assert!(name.starts_with("x-") && name.len() == 7, "{name}");
+    for (metadata, code) in [
+        (json!({}), 422),
+        (json!({"name": "Not A Name"}), 422),
+        (json!({"name": name}), 409),
+        (json!({"name": "y", "namespace": "other"}), 400),
+        (json!({"name": "y", "resourceVersion": "5"}), 400),
+        (json!({"name": "y", "labels": {"a b": "c"}}), 422),
+        (json!({"name": "y", "labels": {"a": "b c"}}), 422),
+        (json!({"name": "y", "labels": ["a"]}), 400),
+        (
+            json!({"name": "y", "finalizers": ["no slash or dot?"]}),
+            422,
+        ),
+    ] {
+        let (found, body) = call(&client, "POST", CONFIG_MAPS, json!({"metadata": metadata})).await;
+        assert_eq!(found, code, "{metadata} {body}");
+        assert_eq!(body["kind"], "Status");
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_none_are_refused() {
+    let (server, client) = server().await;
+    for (content_type, body, code) in [
+        ("application/json", "{", 400),
+        ("application/json", "[]", 400),
+        ("application/json", "{\"kind\":\"Pod\"}", 400),
+        ("application/json", "{\"apiVersion\":\"v2\"}", 400),
+        ("application/yaml", "a: [", 400),
+        ("text/plain", "x", 415),
+        ("application/vnd.kubernetes.protobuf", "x", 400),
+    ] {
+        let request = Request::post(CONFIG_MAPS)
+            .header("content-type", content_type)
+            .body(body.as_bytes().to_vec())
+            .unwrap();
+        let response = send(&client, request).await;
+        assert_eq!(response.status().as_u16(), code, "{content_type} {body}");
+        assert_eq!(response.body()["status"], "Failure");
+    }
+    let huge = json!({"metadata": {"name": "x"}, "data": {"a": "x".repeat(4 * 1024 * 1024)}});
+    let (code, body) = call(&client, "POST", CONFIG_MAPS, huge).await;
+    assert_eq!(
+        (code, body["reason"].as_str()),
+        (413, Some("RequestEntityTooLarge"))
+    );
+    let big = json!({"metadata": {"name": "x"}, "data": {"a": "x".repeat(2 * 1024 * 1024)}});
+    assert_eq!(call(&client, "POST", CONFIG_MAPS, big).await.0, 422);
+    let yaml = "metadata: {name: y}\ndata: {a: \"1\"}\n";
+    let request = Request::post(CONFIG_MAPS)
+        .header("content-type", "application/yaml")
+        .body(yaml.as_bytes().to_vec())
+        .unwrap();
+    let response = send(&client, request).await;
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            response.body()["data"]["a"].as_str()
+        ),
+        (201, Some("1"))
+    );
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_none_are_refused() {
+    let (server, client) = server().await;
+    for (method, path, code) in [
+        ("GET", "/api/v1/nothings", 404),
+        ("GET", "/apis/nothing.example.com/v1", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/openapi/v3/apis/nothing/v1", 404),
+        ("POST", "/api/v1/namespaces/default/configmaps/x", 405),
+        ("PUT", CONFIG_MAPS, 405),
+        ("POST", "/api/v1/pods", 405),
+        ("GET", "/api/v1/namespaces/default/configmaps/x/status", 404),
+        ("GET", "/api/v1/namespaces/default/configmaps/x", 404),
+        (
+            "DELETE",
+            "/apis/apps/v1/namespaces/default/deployments/x/scale",
+            405,
+        ),
+    ] {
+        let (found, body) = call(&client, method, path, json!({})).await;
+        assert_eq!(found, code, "{method} {path}");
+        assert_eq!(body["status"], "Failure", "{method} {path}");
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_and_stores_nothing() {
+    let (server, client) = server().await;
+    let (code, body) = call(
+        &client,
+        "POST",
+        &format!("{DEPLOYMENTS}?dryRun=All"),
+        deployment("x"),
+    )
+    .await;
+    assert_eq!(
+        (code, body["spec"]["revisionHistoryLimit"].as_i64()),
+        (201, Some(10))
+    );
+    assert_eq!(
+        call(&client, "GET", &format!("{DEPLOYMENTS}/x"), Value::Null)
+            .await
+            .0,
+        404
+    );
+    let (code, _) = call(
+        &client,
+        "POST",
+        &format!("{DEPLOYMENTS}?dryRun=Some"),
+        deployment("x"),
+    )
+    .await;
+    assert_eq!(code, 400);
+    call(&client, "POST", DEPLOYMENTS, deployment("x")).await;
+    let (code, body) = call(
+        &client,
+        "PATCH",
+        &format!("{DEPLOYMENTS}/x?dryRun=All"),
+        json!({"spec": {"replicas": 9}}),
+    )
+    .await;
+    assert_eq!((code, body["spec"]["replicas"].as_i64()), (200, Some(9)));
+    let (_, body) = call(&client, "GET", &format!("{DEPLOYMENTS}/x"), Value::Null).await;
+    assert_eq!(body["spec"]["replicas"], 1);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn all_patches_change_what_they_name() {
+    let (server, client) = server().await;
+    call(&client, "POST", DEPLOYMENTS, deployment("x")).await;
+    let path = format!("{DEPLOYMENTS}/x");
+    let patch = async |kind: &str, body: Value| typed(&client, "PATCH", &path, kind, body).await;
+    let (code, body) = patch(
+        "application/json-patch+json",
+        json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "replace", "path": "/spec/replicas", "value": 2}]),
+    )
+    .await;
+    assert_eq!(
+        (code, body["spec"]["replicas"].as_i64()),
+        (200, Some(2)),
+        "{body}"
+    );
+    let (code, body) = patch(
+        "application/strategic-merge-patch+json",
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "j"}]}}}}),
+    )
+    .await;
+    assert_eq!(code, 200, "{body}");
+    assert_eq!(
+        body["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let (code, body) = patch(
+        "application/merge-patch+json",
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "e", "image": "k"}]}}}}),
+    )
+    .await;
+    assert_eq!(code, 200, "{body}");
+    assert_eq!(
+        body["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    for (kind, body, expected) in [
+        (
+            "application/json-patch+json",
+            json!([{"op": "test", "path": "/spec/replicas", "value": 7}]),
+            422,
+        ),
+        ("application/json-patch+json", json!([{"op": "fly"}]), 400),
+        ("application/json-patch+json", json!({}), 400),
+        ("application/merge-patch+json", json!([]), 400),
+        (
+            "application/merge-patch+json",
+            json!({"metadata": {"resourceVersion": "1"}}),
+            409,
+        ),
+        (
+            "application/merge-patch+json",
+            json!({"metadata": {"uid": "1"}}),
+            409,
+        ),
+        (
+            "application/merge-patch+json",
+            json!({"spec": {"selector": {"matchLabels": {"app": "b"}}}}),
+            422,
+        ),
+        (
+            "application/merge-patch+json",
+            json!({"spec": {"replicas": -1}}),
+            422,
+        ),
+        (
+            "application/merge-patch+json",
+            json!({"spec": {"replicas": "x"}}),
+            400,
+        ),
+        ("application/x-fantasy", json!({}), 415),
+    ] {
+        let (code, answer) = patch(kind, body.clone()).await;
+        assert_eq!(code, expected, "{kind} {body} {answer}");
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_scale_of_a_deployment_belongs_to_who_wrote_it_last() {
+    let (server, client) = server().await;
+    let path = format!("{DEPLOYMENTS}/x");
+    let (code, made) = apply(&client, &path, "fermata-operator", true, deployment("x")).await;
+    assert_eq!(code, 201, "{made}");
+    let scale = format!("{path}/scale?fieldManager=fermata-gateway");
+    let (code, scaled) = call(&client, "PATCH", &scale, json!({"spec": {"replicas": 0}})).await;
+    assert_eq!((code, scaled["spec"]["replicas"].as_i64()), (200, Some(0)));
+    assert_eq!(scaled["status"]["selector"], "app=a");
+    let (_, object) = call(&client, "GET", &path, Value::Null).await;
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let gateway = entries
+        .iter()
+        .find(|entry| entry["manager"] == "fermata-gateway")
+        .unwrap();
+    assert_eq!(gateway["subresource"], "scale");
+    assert_eq!(gateway["operation"], "Update");
+    assert_eq!(gateway["apiVersion"], "apps/v1");
+    assert_eq!(gateway["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+
+    // The operator leaves the number out from now on, and it stays.
+    let mut without = deployment("x");
+    without["spec"].as_object_mut().unwrap().remove("replicas");
+    without["spec"]["template"]["spec"]["containers"][0]["image"] = json!("i:2");
+    let (code, object) = apply(&client, &path, "fermata-operator", true, without).await;
+    assert_eq!((code, object["spec"]["replicas"].as_i64()), (200, Some(0)));
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"][0]["image"],
+        "i:2"
+    );
+
+    // A stale resourceVersion in an apply is a conflict, not an overwrite.
+    let mut stale = deployment("x");
+    stale["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
+    let (code, body) = apply(&client, &path, "fermata-operator", true, stale).await;
+    assert_eq!((code, body["reason"].as_str()), (409, Some("Conflict")));
+
+    let mut wanted = scaled;
+    wanted["spec"]["replicas"] = json!(4);
+    let (code, _) = call(&client, "PUT", &format!("{path}/scale"), wanted.clone()).await;
+    assert_eq!(code, 409, "the Scale is as old as the object was");
+    wanted["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
+    let (code, body) = call(&client, "PUT", &format!("{path}/scale"), wanted).await;
+    assert_eq!((code, body["spec"]["replicas"].as_i64()), (200, Some(4)));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_apply_that_changes_nothing_writes_nothing() {
+    let (server, client) = server().await;
+    let path = format!("{DEPLOYMENTS}/x");
+    let (_, first) = apply(&client, &path, "one", false, deployment("x")).await;
+    let (code, second) = apply(&client, &path, "one", false, deployment("x")).await;
+    assert_eq!((code, &second), (200, &first));
+    assert_eq!(first["metadata"]["generation"], 1);
+    let (code, body) = typed(
+        &client,
+        "PATCH",
+        &path,
+        "application/apply-patch+yaml",
+        deployment("x"),
+    )
+    .await;
+    assert_eq!(code, 422, "{body}");
+    let mut managed = deployment("x");
+    managed["metadata"]["managedFields"] = first["metadata"]["managedFields"].clone();
+    assert_eq!(apply(&client, &path, "one", false, managed).await.0, 400);
+    let mut two = deployment("x");
+    two["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
+    let (code, body) = apply(&client, &path, "two", false, two).await;
+    assert_eq!(code, 409);
+    assert_eq!(
+        body["message"],
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"c\"].image"
+    );
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn pods_are_bounded_by_quotas_and_changed_by_mutators() {
+    let server = ApiServer::start(Options {
+        mutators: vec![Arc::new(|pod: &mut Value| {
+            if pod["metadata"]["name"] == "unwanted" {
+                return Err("the node has no room for it".to_owned());
+            }
+            pod["spec"]["nodeName"] = json!("local");
+            Ok(())
+        })],
+        ..options()
+    })
+    .await
+    .unwrap();
+    let client = server.client("default");
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let quota =
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "3", "requests.cpu": "1"}}});
+    assert_eq!(call(&client, "POST", quotas, quota).await.0, 201);
+    let pod = |name: &str, cpu: &str| {
+        json!({"metadata": {"name": name}, "spec": {"containers": [
+            {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}},
+        ]}})
+    };
+    let (code, made) = call(&client, "POST", PODS, pod("a", "600m")).await;
+    assert_eq!(
+        (code, made["spec"]["nodeName"].as_str()),
+        (201, Some("local"))
+    );
+    let (code, body) = call(&client, "POST", PODS, pod("b", "500m")).await;
+    assert_eq!((code, body["reason"].as_str()), (403, Some("Forbidden")));
+    assert_eq!(
+        body["message"],
+        "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1"
+    );
+    let (code, body) = call(&client, "POST", PODS, pod("unwanted", "1m")).await;
+    assert_eq!(
+        (code, body["message"].as_str()),
+        (
+            403,
+            Some("pods \"unwanted\" is forbidden: the node has no room for it")
+        )
+    );
+    eventually("the quota to say what is used", async || {
+        let (_, quota) = call(&client, "GET", &format!("{quotas}/q"), Value::Null).await;
+        (quota["status"]["used"] == json!({"pods": "1", "requests.cpu": "600m"})).then_some(())
+    })
+    .await;
+    // Many at once: the check and the write are one.
+    let created = futures::future::join_all((0..8).map(|n| {
+        let (client, pod) = (client.clone(), pod(&format!("m{n}"), "1m"));
+        async move { call(&client, "POST", PODS, pod).await.0 }
+    }))
+    .await;
+    assert_eq!(created.iter().filter(|code| **code == 201).count(), 2);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn events_of_both_groups_are_the_same_objects() {
+    let (server, client) = server().await;
+    let event = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "note": "said", "reason": "R",
+        "type": "Normal", "action": "A", "reportingController": "c", "reportingInstance": "i",
+        "eventTime": "2024-01-01T00:00:00.000000Z", "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+    });
+    let new = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let (code, made) = call(&client, "POST", new, event).await;
+    assert_eq!((code, made["note"].as_str()), (201, Some("said")), "{made}");
+    let old = "/api/v1/namespaces/default/events";
+    let (_, list) = call(
+        &client,
+        "GET",
+        &format!("{old}?fieldSelector=involvedObject.name%3Dp"),
+        Value::Null,
+    )
+    .await;
+    assert_eq!(list["items"][0]["message"], "said");
+    let (code, patched) = call(
+        &client,
+        "PATCH",
+        &format!("{new}/e"),
+        json!({"series": {"count": 2, "lastObservedTime": "2024-01-01T00:00:01.000000Z"}}),
+    )
+    .await;
+    assert_eq!(
+        (
+            code,
+            patched["note"].as_str(),
+            patched["series"]["count"].as_i64()
+        ),
+        (200, Some("said"), Some(2))
+    );
+    let (_, list) = call(&client, "GET", new, Value::Null).await;
+    assert_eq!(
+        (
+            list["kind"].as_str(),
+            list["items"][0]["apiVersion"].as_str()
+        ),
+        (Some("EventList"), Some("events.k8s.io/v1"))
+    );
+    server.shutdown().await;
+}
