@@ -99,10 +99,15 @@ fn relevant<K: Serialize>(object: &K) -> Value {
 /// Whether everything that is wanted is there.
 fn holds(wanted: &Value, live: &Value) -> bool {
     match (wanted, live) {
-        (Value::Object(wanted), Value::Object(live)) => wanted.iter().all(|(field, wanted)| {
-            live.get(field)
-                .map_or_else(|| is_empty(wanted), |live| holds(wanted, live))
-        }),
+        (Value::Object(wanted), Value::Object(live)) => {
+            wanted
+                .iter()
+                .all(|(field, wanted)| match (field.as_str(), live.get(field)) {
+                    (_, None) => is_empty(wanted),
+                    ("requests" | "limits", Some(live)) => same_quantities(wanted, live),
+                    (_, Some(live)) => holds(wanted, live),
+                })
+        }
         (Value::Array(wanted), Value::Array(live)) => holds_list(wanted, live),
         (wanted, live) => wanted == live,
     }
@@ -129,6 +134,63 @@ fn holds_list(wanted: &[Value], live: &[Value]) -> bool {
                     .all(|(wanted, live)| holds(wanted, live))
         }
     }
+}
+
+/// The API server writes quantities in its own way: 1000m comes back as 1.
+fn same_quantities(wanted: &Value, live: &Value) -> bool {
+    let (Value::Object(wanted), Value::Object(live)) = (wanted, live) else {
+        return holds(wanted, live);
+    };
+    wanted.iter().all(|(resource, wanted)| {
+        let live = live.get(resource);
+        let value = |quantity: Option<&Value>| quantity.and_then(Value::as_str).and_then(nanos);
+        live == Some(wanted) || (value(live).is_some() && value(live) == value(Some(wanted)))
+    })
+}
+
+/// A quantity in billionths, the smallest unit there is
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>).
+fn nanos(quantity: &str) -> Option<i128> {
+    const NANOS: i128 = 1_000_000_000;
+    let end = quantity
+        .find(|character: char| {
+            !(character.is_ascii_digit() || matches!(character, '.' | '+' | '-'))
+        })
+        .unwrap_or(quantity.len());
+    let (number, suffix) = quantity.split_at(end);
+    let decimal = |exponent: u32| {
+        10i128
+            .checked_pow(exponent)
+            .and_then(|power| power.checked_mul(NANOS))
+    };
+    let binary = |exponent: u32| {
+        1024i128
+            .checked_pow(exponent)
+            .and_then(|power| power.checked_mul(NANOS))
+    };
+    let unit = match suffix {
+        "" => NANOS,
+        "n" => 1,
+        "u" => 1_000,
+        "m" => 1_000_000,
+        "k" => decimal(3)?,
+        "M" => decimal(6)?,
+        "G" => decimal(9)?,
+        "T" => decimal(12)?,
+        "P" => decimal(15)?,
+        "E" => decimal(18)?,
+        "Ki" => binary(1)?,
+        "Mi" => binary(2)?,
+        "Gi" => binary(3)?,
+        "Ti" => binary(4)?,
+        "Pi" => binary(5)?,
+        "Ei" => binary(6)?,
+        exponent => decimal(exponent.strip_prefix(['e', 'E'])?.parse().ok()?)?,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    digits.checked_mul(unit).map(|value| value / scale)
 }
 
 /// The API server leaves out empty objects and lists.
@@ -173,6 +235,27 @@ mod tests {
         ] {
             assert!(!holds(&wanted, &live), "{live}");
         }
+    }
+
+    #[test]
+    fn quantities_are_compared_by_their_value() {
+        for (one, other) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("2e3", "2k"),
+        ] {
+            let wanted = json!({"resources": {"requests": {"cpu": one}}});
+            let live = json!({"resources": {"requests": {"cpu": other}}});
+            assert!(holds(&wanted, &live), "{one} {other}");
+        }
+        for (one, other) in [("1", "2"), ("1M", "1Mi"), ("x", "y"), ("1", "")] {
+            let wanted = json!({"limits": {"cpu": one}});
+            assert!(!holds(&wanted, &json!({"limits": {"cpu": other}})));
+        }
+        let huge = json!({"limits": {"cpu": "9999999999999999999999999999999999999999"}});
+        assert!(holds(&huge, &huge));
     }
 
     #[test]

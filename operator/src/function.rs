@@ -37,8 +37,9 @@ use crate::{
 /// How soon something the API server refused is tried again when nothing is seen to change.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
 
-/// How long the first status may wait for the Revision's, so that one write says both.
-const FIRST_STATUS_DELAY: Duration = Duration::from_secs(2);
+/// How long the first status may wait for the Revision's, so that one write says both. Long enough
+/// for a thousand Functions that come at once.
+const FIRST_STATUS_DELAY: Duration = Duration::from_secs(30);
 
 /// Why a Function could not be reconciled.
 #[derive(Debug, thiserror::Error)]

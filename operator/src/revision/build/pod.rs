@@ -141,6 +141,8 @@ fn source_volume(config_map: &str) -> Volume {
         name: names::SOURCE_VOLUME.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
             name: config_map.to_owned(),
+            // So that a script among the files can be the handler.
+            default_mode: Some(0o555),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()

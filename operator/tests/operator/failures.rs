@@ -1,0 +1,263 @@
+//! Everything that can keep a function from working is told in its conditions, and cleared.
+
+use fermata_crds::conditions;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, events::v1::Event};
+use serde_json::json;
+
+use crate::world::{World, container, waiting};
+
+async fn on_trial() -> World {
+    let world = World::start().await;
+    world.apply("hello", "{ image: example.com/a:1 }").await;
+    world.replicas("hello-00001", 1, 0).await;
+    world
+}
+
+async fn mended(world: World) {
+    world
+        .deployment_status(
+            "hello-00001",
+            json!({"replicas": 1, "readyReplicas": 1, "conditions": []}),
+        )
+        .await;
+    world.ready("hello").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had() {
+    let world = on_trial().await;
+    world
+        .pod("hello-00001", waiting("ErrImagePull", "manifest unknown"))
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "ImagePullFailed"))
+        .await;
+    assert_eq!(message, "hello-00001: ErrImagePull: manifest unknown");
+    world
+        .condition("hello", conditions::ACTIVE, ("False", "ImagePullFailed"))
+        .await;
+
+    // The back-off in between changes nothing, and is not written.
+    let before = world.writes().len();
+    world
+        .pod(
+            "hello-00001",
+            waiting("ImagePullBackOff", "Back-off pulling image"),
+        )
+        .await;
+    world.settled().await;
+    let about: Vec<_> = world.writes()[before..]
+        .iter()
+        .filter(|line| line.contains("hello"))
+        .cloned()
+        .collect();
+    assert!(about.is_empty(), "{about:#?}");
+
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_made() {
+    let world = on_trial().await;
+    let status = waiting("CreateContainerConfigError", "secret \"key\" not found");
+    world.pod("hello-00001", status).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "ContainerFailed"))
+        .await;
+    assert!(message.contains("secret \"key\" not found"), "{message}");
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn a_crash_with_the_last_line_of_its_log() {
+    let world = on_trial().await;
+    let ended = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
+    let back_off = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    // The pod is made first, so that its log can be where the API server looks for it.
+    world.pod("hello-00001", json!({"phase": "Pending"})).await;
+    let pod = world
+        .until::<Pod>("hello-00001-pod", "there", |_| true)
+        .await;
+    let uid = pod.metadata.uid.unwrap();
+    let directory = world
+        .logs
+        .join(format!("default_hello-00001-pod_{uid}/function"));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let line = |text: &str| format!("2026-01-01T00:00:00.000000000Z stderr F {text}\n");
+    let log = [
+        line("Traceback (most recent call last):"),
+        line("NameError: name 'x' is not defined"),
+    ];
+    std::fs::write(directory.join("0.log"), log.concat()).expect("a log");
+
+    world
+        .pod("hello-00001", container(back_off, ended, 1))
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "CrashLoop"))
+        .await;
+    assert_eq!(
+        message,
+        "hello-00001: the function ends with exit code 3; the last line of its log: NameError: name 'x' is not defined"
+    );
+    let _ = std::fs::remove_dir_all(&world.logs);
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up() {
+    let world = on_trial().await;
+    let sentence = "pods \"hello-00001-abc\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1";
+    let conditions_ = json!([{"type": "ReplicaFailure", "status": "True",
+        "reason": "FailedCreate", "message": sentence}]);
+    world
+        .deployment_status(
+            "hello-00001",
+            json!({"replicas": 0, "conditions": conditions_}),
+        )
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "QuotaExceeded"))
+        .await;
+    assert!(message.contains(sentence), "{message}");
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn no_node_with_room() {
+    let world = on_trial().await;
+    let sentence = "0/3 nodes are available: 3 Insufficient memory.";
+    let status = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
+        "status": "False", "reason": "Unschedulable", "message": sentence}]});
+    world.pod("hello-00001", status).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "Unschedulable"))
+        .await;
+    assert!(message.contains(sentence), "{message}");
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn replicas_that_never_become_ready() {
+    let world = on_trial().await;
+    let conditions_ = json!([{"type": "Progressing", "status": "False",
+        "reason": "ProgressDeadlineExceeded", "message": "has timed out progressing."}]);
+    world
+        .deployment_status(
+            "hello-00001",
+            json!({"replicas": 1, "conditions": conditions_}),
+        )
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "NotReadyInTime"))
+        .await;
+    assert!(
+        message.contains("does the function listen on $PORT"),
+        "{message}"
+    );
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn a_spec_that_the_crd_cannot_check() {
+    let world = World::start().await;
+    world
+        .apply(
+            "hello",
+            "{ image: a, timeouts: { request: 1s, firstByte: 2s }, scale: { initial: 0 } }",
+        )
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "InvalidSpec"))
+        .await;
+    assert!(message.contains("timeouts.firstByte"), "{message}");
+    world
+        .apply("hello", "{ image: a, scale: { initial: 0 } }")
+        .await;
+    world.ready("hello").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_failure_while_serving_is_told_and_cleared() {
+    let world = on_trial().await;
+    world.replicas("hello-00001", 1, 1).await;
+    world.ready("hello").await;
+    world.scale("hello-00001", 0).await;
+    world.replicas("hello-00001", 0, 0).await;
+    world
+        .condition("hello", conditions::ACTIVE, ("False", "AtZero"))
+        .await;
+    world.scale("hello-00001", 1).await;
+    world
+        .pod("hello-00001", waiting("ErrImagePull", "gone"))
+        .await;
+    world
+        .condition("hello", conditions::READY, ("False", "ImagePullFailed"))
+        .await;
+    world.serves("hello", "hello-00001").await;
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn a_deployment_the_cluster_refuses() {
+    let world = World::start().await;
+    // Valid for the operator, not for the API server.
+    let spec = "{ image: example.com/a:1, podTemplate: { spec: { dnsPolicy: Sometimes } } }";
+    world.apply("hello", spec).await;
+    let api = world.api::<Deployment>();
+    let refused = world.condition("hello", conditions::READY, ("False", "Refused"));
+    tokio::select! {
+        message = refused => assert!(message.contains("dnsPolicy"), "{message}"),
+        // An API server that does not check this field takes it as it is.
+        _ = world.until::<Deployment>("hello-00001", "there", |_| true) => {
+            assert!(api.get_opt("hello-00001").await.expect("an answer").is_some());
+        }
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn each_change_is_one_event() {
+    let world = on_trial().await;
+    world
+        .pod("hello-00001", waiting("ErrImagePull", "manifest unknown"))
+        .await;
+    world
+        .condition("hello", conditions::READY, ("False", "ImagePullFailed"))
+        .await;
+    world.delete::<Pod>("hello-00001-pod").await;
+    world.replicas("hello-00001", 1, 1).await;
+    world.ready("hello").await;
+    world.settled().await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let mut reasons: Vec<String> = Vec::new();
+    while reasons.len() < 3 && tokio::time::Instant::now() < deadline {
+        let events = world
+            .api::<Event>()
+            .list(&Default::default())
+            .await
+            .expect("events");
+        reasons = events
+            .into_iter()
+            .filter(|event| {
+                let about = event.regarding.as_ref();
+                about.and_then(|about| about.name.as_deref()) == Some("hello")
+            })
+            .filter_map(|event| event.reason)
+            .collect();
+        reasons.sort();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        reasons,
+        ["ImagePullFailed", "RevisionCreated", "RevisionReady"]
+    );
+    world.end().await;
+}

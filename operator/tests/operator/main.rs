@@ -1,0 +1,14 @@
+//! The operator against the API server of the embedded cluster. There are no controllers and no
+//! pods: the tests play the Deployment controller, the node and the gateway.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod conflicts;
+mod create;
+mod drift;
+mod failures;
+mod leader;
+mod many;
+mod robust;
+mod roll;
+mod source;
+mod world;

@@ -1,0 +1,118 @@
+//! Functions that are source code.
+
+use fermata_crds::{Revision, conditions};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::world::{World, revisions};
+
+const INLINE: &str = "
+source: { runtime: python, files: { main.py: 'def handle(r): return 1' } }
+scale: { initial: 0 }
+";
+
+const MAPPED: &str = "
+source: { runtime: python, configMap: { name: code } }
+scale: { initial: 0 }
+";
+
+#[tokio::test]
+async fn source_goes_into_a_config_map_that_never_changes() {
+    let world = World::start().await;
+    world.create_runtime().await;
+    world.apply("hello", INLINE).await;
+    world.ready("hello").await;
+    let config_map = world
+        .until::<ConfigMap>("hello-00001", "there", |_| true)
+        .await;
+    assert_eq!(config_map.immutable, Some(true));
+    assert_eq!(
+        config_map.data.unwrap()["main.py"],
+        "def handle(r): return 1"
+    );
+    let deployment = world
+        .until::<Deployment>("hello-00001", "there", |_| true)
+        .await;
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    assert_eq!(
+        pod.containers[0].image.as_deref(),
+        Some("example.com/python:1")
+    );
+    assert!(world.writes().len() <= 6, "{:#?}", world.writes());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_runtime_is_told_until_it_is_there() {
+    let world = World::start().await;
+    world.apply("hello", INLINE).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "RuntimeNotFound"))
+        .await;
+    assert!(message.contains("no Runtime named python"), "{message}");
+    assert!(revisions(&world, "hello").await.is_empty());
+    world.create_runtime().await;
+    world.ready("hello").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_or_empty_config_map_is_told_until_it_is_mended() {
+    let world = World::start().await;
+    world.create_runtime().await;
+    world.apply("hello", MAPPED).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "SourceNotFound"))
+        .await;
+    assert!(message.contains("no ConfigMap named code"), "{message}");
+    world
+        .create::<ConfigMap>(json!({"metadata": {"name": "code"}}))
+        .await;
+    world
+        .condition("hello", conditions::READY, ("False", "InvalidSource"))
+        .await;
+    change_code(&world, json!({"binaryData": {"main.py": "/w=="}})).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "InvalidSource"))
+        .await;
+    assert!(message.contains("code"), "{message}");
+    change_code(
+        &world,
+        json!({"binaryData": null, "data": {"main.py": "a"}}),
+    )
+    .await;
+    world.ready("hello").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_changed_config_map_makes_a_revision_and_a_changed_back_one_finds_it() {
+    let world = World::start().await;
+    world.create_runtime().await;
+    world
+        .create::<ConfigMap>(json!({"metadata": {"name": "code"}, "data": {"main.py": "a"}}))
+        .await;
+    world.apply("hello", MAPPED).await;
+    world.serves("hello", "hello-00001").await;
+    change_code(&world, json!({"data": {"main.py": "b"}})).await;
+    world.serves("hello", "hello-00002").await;
+    let revision = world
+        .until::<Revision>("hello-00002", "there", |_| true)
+        .await;
+    let source = revision.spec.template.source.unwrap();
+    assert_eq!(source.config_map, None);
+    assert_eq!(source.files.unwrap()["main.py"], "b");
+    change_code(&world, json!({"data": {"main.py": "a"}})).await;
+    world.serves("hello", "hello-00001").await;
+    assert_eq!(revisions(&world, "hello").await.len(), 2);
+    world.end().await;
+}
+
+async fn change_code(world: &World, patch: serde_json::Value) {
+    let patched = world
+        .api::<ConfigMap>()
+        .patch("code", &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+    patched.expect("a changed ConfigMap");
+}
