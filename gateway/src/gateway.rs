@@ -192,11 +192,20 @@ impl Gateway {
         });
         let header_timeout = Duration::from(options.header_timeout);
         let server = Server::new(gate, header_timeout, ends.stop.clone());
-        let accepting = tokio::spawn(server.run(
+        let serving = server.run(
             self.data.socket,
             owners.connections.clone(),
             options.max_connections,
-        ));
+        );
+        let stop = ends.stop.clone();
+        let accepting = tokio::spawn(async move {
+            // Until the functions are known, connections wait to be accepted: nobody is told that a
+            // function does not exist because the gateway has just begun.
+            tokio::select! {
+                () = health.synced() => serving.await,
+                () = stop.cancelled() => {}
+            }
+        });
         tracing::info!(data = %self.data.address, admin = %self.admin.address, "gateway listens");
 
         let ended = tokio::select! {

@@ -19,6 +19,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -37,6 +38,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub struct Health {
     listed: [AtomicBool; 4],
+    listed_one: Notify,
     errors: AtomicU64,
     invalid: AtomicU64,
 }
@@ -71,6 +73,22 @@ impl Health {
         self.listed
             .iter()
             .all(|listed| listed.load(Ordering::Acquire))
+    }
+
+    /// Waits until each watch has seen a whole list.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn synced(&self) {
+        loop {
+            // Listens before it looks, so that no list is missed.
+            let listed = self.listed_one.notified();
+            if self.is_synced() {
+                return;
+            }
+            listed.await;
+        }
     }
 
     /// How often a watch failed and was begun again.
@@ -240,6 +258,7 @@ fn step<K: Resource<DynamicType = ()>>(
             }
             // Published before: the routes belong to what "synced" means.
             health.listed[kind as usize].store(true, Ordering::Release);
+            health.listed_one.notify_waiters();
         }
         watcher::Event::Apply(guard) => apply_valid(world, health, kind, guard, apply),
         watcher::Event::Delete(guard) => delete(world, &Key::of(&guard)),

@@ -1,8 +1,9 @@
 //! Which function a request reaches, and what the function sees of it.
 
 use bytes::Bytes;
+use fermata_gateway::AccessLog;
 use http::Request;
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use serde_json::json;
 
 use crate::support::{FunctionSpec, Harness, echo, get, request, until};
@@ -125,4 +126,66 @@ async fn a_bad_object_stops_nobody_and_a_deleted_one_leaves() {
             .await
             .contains("function=\"hello\"")
     );
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_request_is_a_line_in_the_access_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let harness = Harness::with_options(&[FunctionSpec::warm("f", echo())], |options| {
+        options.access_log = AccessLog::Json;
+    })
+    .await;
+    let asked = Request::post("/a?secret=1").header("host", "f.default.localhost");
+    let asked = asked
+        .header("x-request-id", "id-7")
+        .body(Full::<Bytes>::from("four"));
+    assert_eq!(request(harness.data, asked.unwrap()).await.status, 200);
+    assert_eq!(harness.get("nobody", "/").await.status, 404);
+    let lines = || {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines
+            .filter(|line: &serde_json::Value| line["target"] == "fermata::access")
+            .map(|line| line["fields"].clone())
+            .collect::<Vec<_>>()
+    };
+    until("both are logged", async || lines().len() == 2).await;
+    let lines = lines();
+    for (field, value) in [
+        ("method", json!("POST")),
+        ("host", json!("f.default.localhost")),
+        ("path", json!("/a")),
+        ("status", json!(200)),
+        ("reason", json!("")),
+        ("received_bytes", json!(4)),
+        ("sent_bytes", json!(4)),
+        ("namespace", json!("default")),
+        ("function", json!("f")),
+        ("revision", json!("f-00001")),
+        ("request_id", json!("id-7")),
+    ] {
+        assert_eq!(lines[0][field], value, "{field}");
+    }
+    assert_eq!(lines[1]["reason"], "NoSuchFunction");
 }

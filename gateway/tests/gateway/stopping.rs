@@ -1,6 +1,6 @@
 //! A gateway that stops cuts nothing short.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use tokio::{net::TcpStream, sync::Semaphore};
 
 use crate::support::{
-    Behaviour, Connection, FunctionSpec, Harness, full, get, respond_with, text, until,
+    Behaviour, Connection, FunctionSpec, Harness, echo, full, get, respond_with, text, until,
 };
 
 fn held(gate: &Arc<Semaphore>) -> Behaviour {
@@ -99,6 +99,34 @@ async fn what_runs_beyond_the_drain_timeout_is_cut() {
     let (response, ()) = tokio::join!(running, stop);
     assert!(response.is_err());
     harness.gateway.take().unwrap().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_begins_denies_no_function() {
+    let harness = Harness::with(&[FunctionSpec::warm("f", echo())]).await;
+    harness.cluster.api.set_down(true);
+    let options = fermata_gateway::Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        ..fermata_gateway::Options::default()
+    };
+    let client = harness.cluster.api.client();
+    let gateway = fermata_gateway::Gateway::bind(client, options)
+        .await
+        .unwrap();
+    let (data, admin) = (gateway.data_address(), gateway.admin_address());
+    let running = tokio::spawn(gateway.run(harness.shutdown.clone()));
+    let mended = async {
+        until("it lives and is not ready", async || {
+            get(admin, "admin", "/readyz").await.status == 503
+        })
+        .await;
+        harness.cluster.api.set_down(false);
+    };
+    let (answer, ()) = tokio::join!(get(data, "f.default.localhost", "/"), mended);
+    assert_eq!(answer.status, 200);
+    harness.shutdown.cancel();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -40,8 +40,6 @@ pub struct Link {
     timer: Pin<Box<Sleep>>,
     /// When its last exchange ended.
     pub(super) idle_since: Micros,
-    /// Whether it has carried an exchange before.
-    pub(super) reused: bool,
 }
 
 // === impl Link ===
@@ -59,7 +57,6 @@ impl Link {
             finished: false,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             idle_since: 0,
-            reused: false,
         }))
     }
 
@@ -127,7 +124,6 @@ impl std::fmt::Debug for Link {
         formatter
             .debug_struct("Link")
             .field("finished", &self.finished)
-            .field("reused", &self.reused)
             .finish_non_exhaustive()
     }
 }

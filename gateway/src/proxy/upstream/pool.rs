@@ -113,7 +113,6 @@ impl Pool {
             && link.is_reusable()
         {
             link.idle_since = clock::now();
-            link.reused = true;
             self.push(link);
         }
     }
