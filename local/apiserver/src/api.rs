@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Mutator, discovery,
-    handlers::{delete, logs, patch, read, review, scale, watch, write},
+    handlers::{create, delete, logs, patch, read, review, scale, update, watch},
     openapi,
     request::{Form, Query, Target},
     resource::registry::Registry,
@@ -139,19 +139,19 @@ impl Api {
             (None, "GET", false) => read::list(self, &call),
             (None, "GET", true) if call.query.flag("watch")? => watch::watch(self, &call),
             (None, "GET", true) => read::get(self, &call),
-            (None, "POST", false) => write::create(self, &call).await,
-            (None, "PUT", true) => write::replace(self, &call).await,
+            (None, "POST", false) => create::create(self, &call).await,
+            (None, "PUT", true) => update::replace(self, &call).await,
             (None, "PATCH", true) => patch::patch(self, &call).await,
             (None, "DELETE", true) => delete::delete(self, &call).await,
             (None, "DELETE", false) => delete::collection(self, &call).await,
             (None, ..) => Err(Failure::method_not_allowed()),
             (Some("status"), method, _) if has.status => match method {
                 "GET" => read::get(self, &call),
-                "PUT" => write::replace(self, &call).await,
+                "PUT" => update::replace(self, &call).await,
                 "PATCH" => patch::patch(self, &call).await,
                 _ => Err(Failure::method_not_allowed()),
             },
-            (Some("finalize"), "PUT", _) if has.finalize => write::replace(self, &call).await,
+            (Some("finalize"), "PUT", _) if has.finalize => update::replace(self, &call).await,
             (Some("scale"), method, _) if has.scale.is_some() => match method {
                 "GET" => scale::get(self, &call),
                 "PUT" | "PATCH" => scale::write(self, &call).await,

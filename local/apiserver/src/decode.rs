@@ -27,7 +27,7 @@ pub(crate) struct Decoded {
 }
 
 /// How deep values may be nested.
-const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Reads JSON, YAML or protobuf.
 pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure> {
@@ -98,6 +98,11 @@ impl Decoded {
             mut value,
             duplicates,
         } = self;
+        if too_deep(&value, MAX_DEPTH) {
+            return Err(Failure::bad_request(format!(
+                "values may be nested at most {MAX_DEPTH} deep"
+            )));
+        }
         identify(resource, &mut value)?;
         let at = resource.schema.at_root();
         let mut odd: Vec<String> = duplicates
@@ -136,6 +141,15 @@ impl Decoded {
             Vec::new()
         };
         Ok((value, warnings))
+    }
+}
+
+fn too_deep(value: &Value, left: usize) -> bool {
+    match value {
+        _ if left == 0 => true,
+        Value::Array(items) => items.iter().any(|item| too_deep(item, left - 1)),
+        Value::Object(fields) => fields.values().any(|field| too_deep(field, left - 1)),
+        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One handler per verb.
 
 pub(crate) mod commit;
+pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod disruption;
 pub(crate) mod logs;
@@ -8,5 +9,5 @@ pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod review;
 pub(crate) mod scale;
+pub(crate) mod update;
 pub(crate) mod watch;
-pub(crate) mod write;

@@ -6,13 +6,28 @@ pub(crate) use self::strategic::strategic;
 
 use serde_json::Value;
 
-use crate::status::Failure;
+use crate::{decode, status::Failure};
 
 /// The most operations in one JSON patch, as in Kubernetes.
 const MAX_OPERATIONS: usize = 10_000;
 
+/// The most copies and moves in one JSON patch. Each can double the object, or its depth.
+const MAX_COPIES: usize = 8;
+
+/// What copies may make of an object, in bytes.
+const MAX_SIZE: usize = 3 * 1024 * 1024;
+
 /// RFC 6902.
 pub(crate) fn json_patch(target: &Value, patch: Value) -> Result<Value, Failure> {
+    let copies = patch.as_array().is_some_and(|operations| {
+        let copies = |one: &&Value| matches!(one["op"].as_str(), Some("copy" | "move"));
+        operations.iter().filter(copies).count() > MAX_COPIES
+    });
+    if copies {
+        return Err(Failure::bad_request(format!(
+            "a JSON patch may copy and move at most {MAX_COPIES} times"
+        )));
+    }
     let patch: json_patch::Patch = serde_json::from_value(patch)
         .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
     if patch.0.len() > MAX_OPERATIONS {
@@ -25,14 +40,28 @@ pub(crate) fn json_patch(target: &Value, patch: Value) -> Result<Value, Failure>
             ),
         ));
     }
+    let deep = |path: &str| path.matches('/').count() > decode::MAX_DEPTH;
+    if patch.0.iter().any(|one| deep(one.path().as_str())) {
+        return Err(Failure::bad_request(format!(
+            "a path of a JSON patch may be at most {} steps long",
+            decode::MAX_DEPTH
+        )));
+    }
     let mut patched = target.clone();
-    json_patch::patch(&mut patched, &patch.0).map_err(|error| {
-        Failure::new(
-            422,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {error}"),
-        )
-    })?;
+    for operation in &patch.0 {
+        json_patch::patch(&mut patched, std::slice::from_ref(operation)).map_err(|error| {
+            Failure::new(
+                422,
+                "Invalid",
+                format!("the server rejected our request due to an error in our request: {error}"),
+            )
+        })?;
+        if matches!(operation, json_patch::PatchOperation::Copy(_))
+            && patched.to_string().len() > MAX_SIZE
+        {
+            return Err(Failure::too_large(MAX_SIZE));
+        }
+    }
     Ok(patched)
 }
 
@@ -44,4 +73,32 @@ pub(crate) fn merge_patch(target: &Value, patch: &Value) -> Result<Value, Failur
     let mut patched = target.clone();
     json_patch::merge(&mut patched, patch);
     Ok(patched)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_json_patch_cannot_make_an_object_grow_without_end() {
+        let copy = json!({"op": "copy", "from": "", "path": "/a"});
+        let target = json!({"x": "x".repeat(1024 * 1024)});
+        let failure = json_patch(&target, json!([copy, copy, copy])).expect_err("refused");
+        assert_eq!(failure.code, 413);
+        let failure = json_patch(&json!({}), vec![copy; 9].into()).expect_err("refused");
+        assert_eq!(failure.code, 400);
+        let path = "/a".repeat(200);
+        let add = json!([{"op": "add", "path": path, "value": 1}]);
+        assert_eq!(json_patch(&json!({}), add).expect_err("refused").code, 400);
+        let test = json!({"op": "test", "path": "/x", "value": 1});
+        let many = vec![test; MAX_OPERATIONS + 1].into();
+        assert_eq!(
+            json_patch(&json!({"x": 1}), many)
+                .expect_err("refused")
+                .code,
+            413
+        );
+    }
 }

@@ -190,11 +190,6 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The place at the end of a path of fields.
-    pub(crate) fn path(self, path: &[&str]) -> At<'a> {
-        path.iter().fold(self, |at, name| at.child(name))
-    }
-
     pub(crate) fn item(self) -> At<'a> {
         match self.node.and_then(|node| node.items.as_ref()) {
             Some(link) => self.link(link),

@@ -245,11 +245,12 @@ impl FieldSelector {
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.requirements.iter().all(|(field, wanted, equal)| {
             let value = field.split('.').fold(object, |value, name| &value[name]);
-            let holds = match value {
-                Value::Null => wanted.is_empty(),
-                Value::String(text) => text == wanted,
-                other => other.to_string() == *wanted,
+            let text = match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
             };
+            let holds = text == *wanted;
             holds == *equal
         })
     }

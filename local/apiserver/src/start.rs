@@ -286,6 +286,7 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         self.api.shutdown.cancel();
+        self.api.store.abandon();
     }
 }
 

@@ -9,13 +9,14 @@
 //! * Revisions grow by every change and are never used twice, not even after a crash.
 
 mod disk;
+mod error;
 mod history;
 mod memory;
 mod writer;
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -28,8 +29,10 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
+pub use self::error::OpenError;
 use self::{disk::Disk, writer::Entry};
 pub(crate) use self::{
+    error::{CommitError, WriteFailed},
     history::{Change, Event},
     memory::{Listing, State},
 };
@@ -71,59 +74,6 @@ pub(crate) enum Put {
     Store(Value),
     /// Removed; the value is the last state that watches see.
     Remove(Value),
-}
-
-/// Why a write did not happen.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CommitError<G> {
-    /// The object is not as the writer expected it.
-    #[error("the object has changed")]
-    Stale,
-    /// The caller's own condition did not hold.
-    #[error("a condition of the write does not hold")]
-    Refused(G),
-    #[error("too many writes wait for the disk")]
-    Busy,
-    #[error(transparent)]
-    Failed(WriteFailed),
-}
-
-/// A write that the disk did not take.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("cannot write to {}: {what}; free some space or mend the disk, then try again", path.display())]
-pub(crate) struct WriteFailed {
-    path: PathBuf,
-    what: String,
-    /// The disk is full, as opposed to broken.
-    pub(crate) full: bool,
-}
-
-/// Why a store could not be opened. Nothing is changed or deleted in any of these cases.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another process has the file open.
-    #[error("the store {} is in use by another process; stop it, or choose another data directory", path.display())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is damaged or is no store.
-    #[error("the store {} cannot be read: {what}; restore it from a copy, or move it away to begin with an empty one", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The file cannot be opened or written.
-    #[error("cannot open the store {}; check that its directory exists and is writable, and that the disk has space", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
 }
 
 /// The handle; cheap to clone.
@@ -204,6 +154,11 @@ impl Store {
         }
     }
 
+    /// Like [`Self::close`], without waiting.
+    pub(crate) fn abandon(&self) {
+        lock(&self.shared.wake).take();
+    }
+
     pub(crate) fn get(&self, resource: &str, key: &Key) -> Option<Arc<Object>> {
         self.shared.lock().get(resource, key).cloned()
     }
@@ -258,7 +213,7 @@ impl Store {
         guard: impl FnOnce(&State) -> Result<(), G>,
     ) -> Result<Arc<Object>, CommitError<G>> {
         if self.shared.refusing.load(Ordering::Relaxed) {
-            self.probe().await.map_err(CommitError::Failed)?;
+            self.probe().await?;
         }
         let (object, durable) = self.commit(resource, key, expect, put, guard)?;
         if let Some(durable) = durable {
@@ -272,11 +227,20 @@ impl Store {
 
     /// Asks the disk whether it takes writes again, before anybody is shown a change that would
     /// have to be taken back.
-    async fn probe(&self) -> Result<(), WriteFailed> {
+    async fn probe<G>(&self) -> Result<(), CommitError<G>> {
         let (done, durable) = oneshot::channel();
-        self.shared.lock().pending.push(Entry::Probe { done });
-        self.shared.wake()?;
-        durable.await.unwrap_or_else(|_| Err(WriteFailed::closed()))
+        {
+            let mut state = self.shared.lock();
+            if state.pending.len() >= MAX_PENDING {
+                return Err(CommitError::Busy);
+            }
+            state.pending.push(Entry::Probe { done });
+        }
+        self.shared.wake().map_err(CommitError::Failed)?;
+        let answer = durable.await;
+        answer
+            .unwrap_or_else(|_| Err(WriteFailed::closed()))
+            .map_err(CommitError::Failed)
     }
 
     #[allow(clippy::type_complexity)]
@@ -304,6 +268,9 @@ impl Store {
         guard(&state).map_err(CommitError::Refused)?;
         if state.pending.len() >= MAX_PENDING {
             return Err(CommitError::Busy);
+        }
+        if self.shared.durable && lock(&self.shared.wake).is_none() {
+            return Err(CommitError::Failed(WriteFailed::closed()));
         }
         state.revision += 1;
         let (value, stored) = match put {
@@ -425,57 +392,6 @@ impl Object {
             json: Bytes::copy_from_slice(json),
             revision,
         })
-    }
-}
-
-// === impl WriteFailed ===
-
-impl WriteFailed {
-    fn new(path: &Path, error: &redb::Error) -> Self {
-        let full = matches!(error, redb::Error::Io(io) if matches!(
-            io.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
-        ));
-        Self {
-            path: path.to_owned(),
-            what: error.to_string(),
-            full,
-        }
-    }
-
-    fn closed() -> Self {
-        Self {
-            path: PathBuf::from("the store"),
-            what: "it is closed".to_owned(),
-            full: false,
-        }
-    }
-}
-
-// === impl OpenError ===
-
-impl OpenError {
-    fn from_database(path: &Path, error: redb::DatabaseError) -> Self {
-        let path = path.to_owned();
-        match error {
-            redb::DatabaseError::DatabaseAlreadyOpen
-            | redb::DatabaseError::LockProtocolMismatch => Self::Locked { path },
-            redb::DatabaseError::Storage(redb::StorageError::Io(error))
-                if !matches!(
-                    error.kind(),
-                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-                ) =>
-            {
-                Self::Io {
-                    path,
-                    source: error,
-                }
-            }
-            other => Self::Corrupt {
-                path,
-                what: other.to_string(),
-            },
-        }
     }
 }
 

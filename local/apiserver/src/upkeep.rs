@@ -126,18 +126,14 @@ async fn events(api: &Api) {
         let mut all: Vec<(u64, Key, Option<Timestamp>)> = api.store.view(|state| {
             state
                 .scan("events", None)
-                .map(|(key, event)| {
-                    let created = event.value["metadata"]["creationTimestamp"].as_str();
-                    let created = created.and_then(|time| time.parse().ok());
-                    (event.revision, key.clone(), created)
-                })
+                .map(|(key, event)| (event.revision, key.clone(), last_seen(&event.value)))
                 .collect()
         });
         all.sort_by_key(|(revision, ..)| *revision);
         let surplus = all.len().saturating_sub(MAX_EVENTS);
         let now = Timestamp::now();
-        for (index, (revision, key, created)) in all.into_iter().enumerate() {
-            let old = created.is_none_or(|created| now.duration_since(created) > EVENT_LIFETIME);
+        for (index, (revision, key, seen)) in all.into_iter().enumerate() {
+            let old = seen.is_none_or(|seen| now.duration_since(seen) > EVENT_LIFETIME);
             if index >= surplus && !old {
                 continue;
             }
@@ -157,6 +153,19 @@ async fn events(api: &Api) {
             }
         }
     }
+}
+
+/// When an event was last told of.
+fn last_seen(event: &Value) -> Option<Timestamp> {
+    let times = [
+        &event["metadata"]["creationTimestamp"],
+        &event["lastTimestamp"],
+        &event["series"]["lastObservedTime"],
+    ];
+    let times = times
+        .into_iter()
+        .filter_map(|time| time.as_str()?.parse().ok());
+    times.max()
 }
 
 /// Keeps the status of quotas up to what the pods use.

@@ -119,7 +119,7 @@ fn a_field_of_another_manager_is_a_conflict_unless_it_is_the_same_or_forced() {
 fn several_conflicts_are_listed_by_manager() {
     let live = apply(&json!({}), "one", false, config(Some(1), json!([]))).unwrap();
     let live = update(&live, "hpa", "scale", |live| {
-        live["spec"]["replicas"] = json!(5)
+        live["spec"]["replicas"] = json!(5);
     });
     let live = apply(
         &live,
@@ -206,7 +206,7 @@ fn an_update_takes_what_it_changes_and_loses_what_it_removes() {
     )
     .unwrap();
     let scaled = update(&one, "gateway", "scale", |live| {
-        live["spec"]["replicas"] = json!(4)
+        live["spec"]["replicas"] = json!(4);
     });
     assert_eq!(
         fields(&scaled, "gateway"),
@@ -256,11 +256,11 @@ fn an_update_without_a_change_owns_nothing() {
 fn status_belongs_to_the_status_subresource() {
     let live = json!({"metadata": {"name": "x", "uid": "1"}, "spec": {}, "status": {}});
     let main = update(&live, "one", "", |live| {
-        live["status"]["replicas"] = json!(1)
+        live["status"]["replicas"] = json!(1);
     });
     assert_eq!(main["metadata"].get("managedFields"), None);
     let status = update(&live, "one", "status", |live| {
-        live["status"]["replicas"] = json!(1)
+        live["status"]["replicas"] = json!(1);
     });
     assert_eq!(
         fields(&status, "one"),
@@ -285,7 +285,7 @@ fn the_first_apply_meets_what_was_there_before() {
 fn ownership_can_be_reset() {
     let one = apply(&json!({}), "one", false, config(Some(1), json!([]))).unwrap();
     let reset = update(&one, "two", "", |live| {
-        live["metadata"]["managedFields"] = json!([{}])
+        live["metadata"]["managedFields"] = json!([{}]);
     });
     assert_eq!(reset["metadata"].get("managedFields"), None);
 }

@@ -232,7 +232,7 @@ async fn delete_object(
         }
         let (put, gone) = match decide(resource, &current.value, options) {
             None => return Ok(Outcome::Marked(current)),
-            Some(marked) if super::write::is_over(&marked) => (Put::Remove(marked), true),
+            Some(marked) if super::update::is_over(&marked) => (Put::Remove(marked), true),
             Some(marked) => (Put::Store(marked), false),
         };
         let outcome = |object| {
@@ -282,7 +282,7 @@ fn decide(resource: &Resource, object: &Value, options: &Options) -> Option<Valu
     if resource.is("", "namespaces") {
         marked["status"]["phase"] = "Terminating".into();
     }
-    (marked != *object || super::write::is_over(&marked)).then_some(marked)
+    (marked != *object || super::update::is_over(&marked)).then_some(marked)
 }
 
 /// How long an object has until it must be gone. Only pods have time: when they run somewhere and

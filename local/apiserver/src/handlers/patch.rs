@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{
     commit::{self, Options},
-    write::{Change, Written, create_object, place, update},
+    create::{Written, create_object, place},
+    update::{Change, update},
 };
 use crate::{
     api::{Api, Call},

@@ -9,7 +9,7 @@ use super::{
     commit::{self, Options},
     patch::{self, APPLY, JSON},
     read,
-    write::{Change, update},
+    update::{Change, update},
 };
 use crate::{
     api::{Api, Call},

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{default, inner, items, meta, text};
 use crate::{
     clock,
-    resource::{Hooks, custom::published},
+    resource::{Hooks, builtin, custom::published},
     schema::{cel::Rules, compile::compile},
     status::FieldError,
 };
@@ -78,6 +78,13 @@ fn validate(definition: &Value, old: Option<&Value>, errors: &mut Vec<FieldError
             "spec.group",
             &json!(group),
             "should be a domain with at least one dot",
+        ));
+    }
+    if builtin::groups().any(|one| one == group) {
+        errors.push(FieldError::invalid(
+            "spec.group",
+            &json!(group),
+            "is a group of built-in kinds; choose a group of your own",
         ));
     }
     super::container::one_of(spec, "scope", "spec", &["Cluster", "Namespaced"], errors);

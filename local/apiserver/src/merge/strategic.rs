@@ -218,7 +218,11 @@ mod tests {
 
     fn patched(target: Value, patch: Value) -> Value {
         let schema = builtins().schema("io.k8s.api.apps.v1.Deployment");
-        let at = schema.at_root().path(&["spec", "template", "spec"]);
+        let at = schema
+            .at_root()
+            .child("spec")
+            .child("template")
+            .child("spec");
         strategic(at, &target, &patch).expect("patched")
     }
 
@@ -304,7 +308,11 @@ mod tests {
     #[test]
     fn patches_that_make_no_sense_are_refused() {
         let schema = builtins().schema("io.k8s.api.apps.v1.Deployment");
-        let at = schema.at_root().path(&["spec", "template", "spec"]);
+        let at = schema
+            .at_root()
+            .child("spec")
+            .child("template")
+            .child("spec");
         for patch in [
             json!([]),
             json!({"$patch": "explode"}),

@@ -168,6 +168,11 @@ const ROWS: &[Row] = &[
     },
 ];
 
+/// The groups of the built-in kinds.
+pub(crate) fn groups() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.group)
+}
+
 /// Every built-in resource. All are served in version `v1`.
 pub(crate) fn resources() -> Vec<Resource> {
     ROWS.iter().map(build).collect()

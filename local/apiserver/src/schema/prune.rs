@@ -48,7 +48,7 @@ fn walk(at: At<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
 
 fn drops_null(at: At<'_>) -> bool {
     at.node
-        .is_some_and(|node| !node.nullable && !(node.preserve_unknown && node.type_ == Type::Any))
+        .is_some_and(|node| !(node.nullable || node.preserve_unknown && node.type_ == Type::Any))
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Key, Object};
 
 /// How many events of one resource are kept.
-const MAX_EVENTS: usize = 8192;
+const MAX_EVENTS: usize = 4096;
 
 /// How many bytes of serialised objects the events of one resource may hold on to.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

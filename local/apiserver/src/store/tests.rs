@@ -252,6 +252,31 @@ async fn a_damaged_file_is_named_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_cut_short_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    let store = Store::open(&path).unwrap();
+    for n in 0..50 {
+        create(&store, &format!("t{n}"), n).await;
+    }
+    store.close().await;
+    let whole = std::fs::read(&path).unwrap();
+    for length in [100, 4096, whole.len() / 2, whole.len() - 4096] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert!(
+            matches!(error, OpenError::Corrupt { .. }),
+            "{length}: {error}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap().len(), length);
+    }
+    std::fs::write(&path, &whole).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(values(&store, None).len(), 50);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_writes_takes_them_back_and_goes_on_reading() {
     let medium = Medium::default();
     let store = open_medium(&medium);

@@ -331,9 +331,9 @@ async fn a_reader_that_falls_behind_is_told_so_and_disturbs_nobody() {
     assert_eq!(slow.event().await.0, "ADDED");
     let mut quick = Lines::open(&client, &format!("{CONFIG_MAPS}?watch=1")).await;
     assert_eq!(quick.event().await.0, "ADDED");
-    // More than the history holds: 32 MiB.
+    // More than the history holds: 16 MiB.
     let big = "x".repeat(1_000_000);
-    for n in 0..40 {
+    for n in 0..20 {
         let patch = json!({"data": {"big": big, "n": n.to_string()}});
         let (code, _) = call(&client, "PATCH", &format!("{CONFIG_MAPS}/big"), patch).await;
         assert_eq!(code, 200);

@@ -14,5 +14,6 @@ mod kubectl;
 mod lists;
 mod logs;
 mod objects;
+mod scale;
 mod support;
 mod writes;
