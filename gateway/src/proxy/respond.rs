@@ -8,7 +8,7 @@ use crate::proxy::{
     access::Record,
     body::ResponseBody,
     failure::Failure,
-    ids::REQUEST_ID,
+    ids::{self, REQUEST_ID},
     timing::{SERVER_TIMING, Timing},
 };
 
@@ -86,15 +86,7 @@ fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<Respon
 
 fn problem(failure: &Failure, asker: &Asker) -> Response<ResponseBody> {
     let status = failure.status();
-    let problem = Problem {
-        status: status.as_u16(),
-        title: status.canonical_reason().unwrap_or("Error"),
-        detail: &failure.detail(),
-        reason: failure.reason(),
-        request_id: asker.id.to_str().unwrap_or_default(),
-    };
-    // Strings and a number always serialize.
-    let text = serde_json::to_vec(&problem).unwrap_or_default();
+    let text = problem_text(failure, &asker.id);
     let length = text.len();
     let body = if asker.head_only {
         ResponseBody::empty()
@@ -108,6 +100,37 @@ fn problem(failure: &Failure, asker: &Asker) -> Response<ResponseBody> {
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
+}
+
+fn problem_text(failure: &Failure, id: &HeaderValue) -> Vec<u8> {
+    let status = failure.status();
+    let problem = Problem {
+        status: status.as_u16(),
+        title: status.canonical_reason().unwrap_or("Error"),
+        detail: &failure.detail(),
+        reason: failure.reason(),
+        request_id: id.to_str().unwrap_or_default(),
+    };
+    // Strings and a number always serialize.
+    serde_json::to_vec(&problem).unwrap_or_default()
+}
+
+/// A whole HTTP/1.1 response to what never became a request, as it goes over the wire.
+#[must_use]
+pub fn refusal_text(failure: &Failure) -> Vec<u8> {
+    let id = ids::identify(&mut HeaderMap::new());
+    let body = problem_text(failure, &id);
+    let mut text = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n\
+         content-length: {}\r\n{REASON}: {}\r\n{REQUEST_ID}: {}\r\n\r\n",
+        failure.status(),
+        body.len(),
+        failure.reason(),
+        id.to_str().unwrap_or_default(),
+    )
+    .into_bytes();
+    text.extend_from_slice(&body);
+    text
 }
 
 /// A response of trailers only, which is how gRPC tells a failure without a message.

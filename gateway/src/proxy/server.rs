@@ -1,6 +1,14 @@
 //! The data listener: accepts connections, finds out what they speak, and serves them.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+mod refusal;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use http::Request;
 use hyper::{
@@ -20,6 +28,8 @@ use crate::proxy::{
     service::{self, Gate},
     upstream::connect::tune,
 };
+
+use refusal::Explaining;
 
 /// The pause after a connection could not be accepted, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -144,11 +154,14 @@ impl Server {
 
     async fn serve_h1(&self, stream: TcpStream, address: SocketAddr) {
         let (gate, client) = (self.gate.clone(), Arc::new(Client::new(address)));
+        let limit = gate.limits.header_bytes;
+        let (stream, taken) = Explaining::new(TokioIo::new(stream), limit);
         let service = service_fn(move |request: Request<Incoming>| {
+            taken.store(true, Ordering::Relaxed);
             let (gate, client) = (gate.clone(), client.clone());
             async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
         });
-        let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        let connection = self.http1.serve_connection(stream, service);
         let mut connection = std::pin::pin!(connection.with_upgrades());
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

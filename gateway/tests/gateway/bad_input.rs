@@ -52,6 +52,11 @@ async fn malformed_requests_are_refused_and_closed() {
         client.send(bad).await;
         let answer = client.read_to_end().await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bad:?}: {answer:?}");
+        assert!(
+            answer.contains("x-fermata-reason: BadRequest"),
+            "{answer:?}"
+        );
+        assert!(answer.ends_with('}'), "{answer:?}");
     }
     assert_eq!(harness.get("f", "/").await.status, 200);
 }
