@@ -69,7 +69,11 @@ pub(crate) fn status(
 
 fn revision_ready(applied: &Applied, invalid: Option<&Invalid>, serving: Option<&str>) -> Outcome {
     let fallback = |message: String| match serving {
-        Some(serving) if applied.current.as_deref() != Some(serving) || invalid.is_some() => {
+        Some(serving)
+            if applied.current.as_deref() != Some(serving)
+                || applied.revision_refused.is_some()
+                || invalid.is_some() =>
+        {
             format!(
                 "{}; {serving} keeps the traffic",
                 message.trim_end_matches('.')

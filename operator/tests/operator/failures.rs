@@ -1,7 +1,7 @@
 //! Everything that can keep a function from working is told in its conditions, and cleared.
 
 use fermata_crds::conditions;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, events::v1::Event};
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use serde_json::json;
 
 use crate::world::{World, container, waiting};
@@ -206,20 +206,63 @@ async fn a_failure_while_serving_is_told_and_cleared() {
 }
 
 #[tokio::test]
-async fn a_deployment_the_cluster_refuses() {
+async fn children_the_cluster_refuses() {
     let world = World::start().await;
-    // Valid for the operator, not for the API server.
-    let spec = "{ image: example.com/a:1, podTemplate: { spec: { dnsPolicy: Sometimes } } }";
-    world.apply("hello", spec).await;
-    let api = world.api::<Deployment>();
-    let refused = world.condition("hello", conditions::READY, ("False", "Refused"));
-    tokio::select! {
-        message = refused => assert!(message.contains("dnsPolicy"), "{message}"),
-        // An API server that does not check this field takes it as it is.
-        _ = world.until::<Deployment>("hello-00001", "there", |_| true) => {
-            assert!(api.get_opt("hello-00001").await.expect("an answer").is_some());
-        }
+    let sentence = "exceeded quota: q, requested: count/deployments.apps=1";
+    world.refuse("/deployments/", 403, "Forbidden", sentence);
+    world
+        .apply("hello", "{ image: a, scale: { initial: 0 } }")
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "QuotaExceeded"))
+        .await;
+    assert!(message.contains(sentence), "{message}");
+    world.allow();
+    // Anything that happens to the Revision has it tried again.
+    let label = kube::api::Patch::Merge(json!({"metadata": {"labels": {"again": "now"}}}));
+    let api = world.api::<fermata_crds::Revision>();
+    let patched = api.patch("hello-00001", &Default::default(), &label).await;
+    patched.expect("a label");
+    world.ready("hello").await;
+
+    world.refuse(
+        "/revisions/",
+        422,
+        "Invalid",
+        "spec.template.image: not from here",
+    );
+    world
+        .apply("hello", "{ image: b, scale: { initial: 0 } }")
+        .await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "Refused"))
+        .await;
+    assert!(
+        message.contains("not from here; hello-00001 keeps the traffic"),
+        "{message}"
+    );
+    world.serves("hello", "hello-00001").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_fails_for_a_while() {
+    let world = World::start().await;
+    world.refuse(
+        "/default/",
+        500,
+        "InternalError",
+        "etcdserver: request timed out",
+    );
+    world
+        .apply("hello", "{ image: a, scale: { initial: 0 } }")
+        .await;
+    while world.writes().len() < 3 {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    world.allow();
+    world.ready("hello").await;
     world.end().await;
 }
 

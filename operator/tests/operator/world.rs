@@ -37,6 +37,16 @@ pub(crate) struct World {
     pub(crate) client: Client,
     operators: Vec<Running>,
     sent: Arc<Mutex<Vec<String>>>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+/// What changes the cluster refuses to the operators, and how.
+#[derive(Clone)]
+struct Refusal {
+    path: &'static str,
+    code: u16,
+    reason: &'static str,
+    message: &'static str,
 }
 
 struct Running {
@@ -81,6 +91,7 @@ impl World {
             logs,
             operators: Vec::new(),
             sent: Arc::default(),
+            refusal: Arc::default(),
         }
     }
 
@@ -101,13 +112,22 @@ impl World {
     /// A client whose changes are taken down.
     fn counting_client(&self) -> Client {
         let (inner, sent) = (self.client.clone(), self.sent.clone());
+        let refusal = self.refusal.clone();
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let inner = inner.clone();
+            let mut refused = None;
             if !matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
                 let line = format!("{} {}", request.method(), request.uri().path());
+                let refusal = refusal.lock().unwrap().clone();
+                refused = refusal.filter(|refusal| line.contains(refusal.path));
                 sent.lock().unwrap().push(line);
             }
-            async move { inner.send(request).await }
+            async move {
+                match refused {
+                    Some(refusal) => Ok(refusal.response()),
+                    None => inner.send(request).await,
+                }
+            }
         });
         Client::new(service, "default")
     }
@@ -119,6 +139,27 @@ impl World {
             .iter()
             .filter(|line| !line.contains("/events") && !line.contains("/leases"));
         counted.cloned().collect()
+    }
+
+    /// From now on changes under this path are refused to the operators.
+    pub(crate) fn refuse(
+        &self,
+        path: &'static str,
+        code: u16,
+        reason: &'static str,
+        message: &'static str,
+    ) {
+        *self.refusal.lock().unwrap() = Some(Refusal {
+            path,
+            code,
+            reason,
+            message,
+        });
+    }
+
+    /// Nothing is refused any more.
+    pub(crate) fn allow(&self) {
+        *self.refusal.lock().unwrap() = None;
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -337,6 +378,21 @@ impl World {
             self.stop_operator().await;
         }
         self.server.shutdown().await;
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn response(&self) -> http::Response<Body> {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+            "code": self.code, "reason": self.reason, "message": self.message});
+        let response = http::Response::builder()
+            .status(self.code)
+            .header("content-type", "application/json");
+        response
+            .body(Body::from(status.to_string().into_bytes()))
+            .unwrap()
     }
 }
 
