@@ -53,6 +53,10 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
+        // The shim has said why. The cluster shows the last line of a log, which should be that.
+        Err(Error::Worker(StartError::Ended { how, told: true })) if how.by_itself() => {
+            ExitCode::FAILURE
+        }
         Err(error) => {
             log::error(&error);
             ExitCode::FAILURE
@@ -127,6 +131,7 @@ async fn start(runtime: Runtime, settings: &Settings) -> Result<Started, Error> 
             // through them takes longer than everything else. -B: the source is read-only.
             arguments: ["-S", "-B", "-c", PYTHON_SHIM].map(OsString::from).into(),
             hint: "install Python 3.10 or later, or name it in FERMATA_PYTHON",
+            tells: true,
         },
         Runtime::Node => Launch {
             program: settings.node.clone(),
@@ -134,11 +139,13 @@ async fn start(runtime: Runtime, settings: &Settings) -> Result<Started, Error> 
                 .map(OsString::from)
                 .into(),
             hint: "install Node.js 20 or later, or name it in FERMATA_NODE",
+            tells: true,
         },
         Runtime::Worker { mut program } => Launch {
             program: program.remove(0),
             arguments: program,
             hint: "give a program that speaks the worker protocol",
+            tells: false,
         },
     };
     let (worker, process) = Worker::start(launch, settings).await?;

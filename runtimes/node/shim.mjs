@@ -276,8 +276,9 @@ let handler;
 try {
   handler = await load(process.env.FERMATA_HANDLER || "main.handle");
 } catch (error) {
-  console.error("fermata: the handler cannot be loaded");
   console.error(error);
+  // The last line is what the cluster shows.
+  console.error(`fermata: the handler cannot be loaded: ${error}`);
   process.exit(1);
 }
 serve(handler);

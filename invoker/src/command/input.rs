@@ -21,7 +21,8 @@ pub(crate) enum Fault {
 /// A body that is being written to a program. Dropping it stops that.
 pub(crate) struct Input {
     _task: AbortOnDropHandle<()>,
-    fault: oneshot::Receiver<Fault>,
+    /// None once the whole body is known to be in order.
+    fault: Option<oneshot::Receiver<Fault>>,
 }
 
 /// Writes the body to the program as it comes. A program that reads no more is left in peace.
@@ -34,7 +35,7 @@ pub(crate) fn feed(body: Incoming, stdin: ChildStdin, most: usize) -> Input {
     });
     Input {
         _task: AbortOnDropHandle::new(task),
-        fault,
+        fault: Some(fault),
     }
 }
 
@@ -65,9 +66,13 @@ async fn copy(mut body: Incoming, mut stdin: ChildStdin, most: usize) -> Result<
 impl Input {
     /// Waits for something to be wrong with the body; for ever if nothing is. Cancel safe.
     pub(crate) async fn fault(&mut self) -> Fault {
-        match (&mut self.fault).await {
-            Ok(fault) => fault,
-            Err(_) => std::future::pending().await,
+        if let Some(receiver) = &mut self.fault {
+            let fault = receiver.await;
+            self.fault = None;
+            if let Ok(fault) = fault {
+                return fault;
+            }
         }
+        std::future::pending().await
     }
 }

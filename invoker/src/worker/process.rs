@@ -39,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<OsString>,
     /// What to do when the program is not there.
     pub(crate) hint: &'static str,
+    /// The program is known to say why it ends before its handler is loaded.
+    pub(crate) tells: bool,
 }
 
 /// A worker's process.
@@ -70,9 +72,14 @@ pub(crate) enum StartError {
     /// There is no link to it.
     #[error("cannot make a link to the worker")]
     Link(#[source] std::io::Error),
-    /// It ended before its handler was loaded; it has said why.
-    #[error("the handler was not loaded: the worker {0}")]
-    Ended(Ended),
+    /// It ended before its handler was loaded.
+    #[error("the handler was not loaded: the worker {how}")]
+    Ended {
+        /// How it ended.
+        how: Ended,
+        /// It is known to have said why, unless it was killed.
+        told: bool,
+    },
 }
 
 /// Starts a worker and waits until it is ready. Dropping the future kills it.
@@ -88,7 +95,7 @@ pub(super) async fn start(launch: Launch) -> Result<(Process, Arc<Calls>), Start
         .kill_on_drop(true)
         .spawn()
         .map_err(|source| StartError::Program {
-            program: launch.program,
+            program: launch.program.clone(),
             hint: launch.hint,
             source,
         })?;
@@ -109,7 +116,10 @@ pub(super) async fn start(launch: Launch) -> Result<(Process, Arc<Calls>), Start
     if loaded {
         Ok((process, calls))
     } else {
-        Err(StartError::Ended(process.end().await))
+        Err(StartError::Ended {
+            how: process.end().await,
+            told: launch.tells,
+        })
     }
 }
 
@@ -193,6 +203,13 @@ impl Process {
 }
 
 // === impl Ended ===
+
+impl Ended {
+    /// Whether the process chose to end, and was not killed.
+    pub(crate) fn by_itself(self) -> bool {
+        self.0.is_some_and(|status| status.code().is_some())
+    }
+}
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_and_a_bad_head_is_the_handlers_fault() {
-        let whole = FromWorker::read(RESPONSE, Bytes::from_static(b"\0\0\0\x09201\0a\0b\0x"));
+        let whole = FromWorker::read(RESPONSE, Bytes::from_static(b"\0\0\0\x0a201\0a\0b\0x"));
         assert_eq!(whole, Err(ProtocolError::Short(RESPONSE)));
         let whole = FromWorker::read(RESPONSE, Bytes::from_static(b"\0\0\0\x07201\0a\0bxyz"));
         let Ok(FromWorker::Response(Ok(head), body)) = whole else {

@@ -1,0 +1,199 @@
+//! JavaScript handlers.
+
+use futures::future::join_all;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use serde_json::json;
+
+use crate::function::{Function, Setup, client, rest};
+
+fn node(source: &str) -> Function {
+    Setup::new("node").file("main.mjs", source).start()
+}
+
+#[tokio::test]
+async fn a_handler_sees_all_of_the_request() {
+    let function = node(
+        "
+export function handle(request) {
+  return {
+    method: request.method, path: request.path, raw: request.queryString,
+    b: request.query.get('b'), all: request.query.getAll('a'), header: request.headers['x-thing'],
+    text: request.text(), size: request.body.length,
+  };
+}
+",
+    );
+    let request = http::Request::post(function.url("/p%20q?a=1&a=2&b=%C3%A4"))
+        .header("x-thing", "one")
+        .header("x-thing", "two");
+    let answer = function.send(request, "hällo").await;
+    assert_eq!((answer.status, answer.kind()), (200, "application/json"));
+    assert_eq!(
+        answer.json(),
+        json!({"method": "POST", "path": "/p%20q", "raw": "a=1&a=2&b=%C3%A4", "b": "ä",
+            "all": ["1", "2"], "header": "one, two", "text": "hällo", "size": 6})
+    );
+}
+
+#[tokio::test]
+async fn every_kind_of_answer_becomes_a_response() {
+    let function = node(
+        "
+export async function handle(request) {
+  switch (request.path) {
+    case '/text': return 'tëxt';
+    case '/bytes': return Buffer.from([0, 255]);
+    case '/object': return { a: [1, null, true] };
+    case '/number': return 42;
+    case '/none': return;
+    case '/response': return new Response('made', { status: 201, headers: { 'x-a': 'b' } });
+    case '/empty': return new Response(null, { status: 304 });
+    case '/thrown': throw new fermata.HttpError(404, 'no such thing');
+    case '/json': return request.json();
+    case '/fail': throw new Error('secret detail');
+    case '/symbol': return Symbol('x');
+  }
+}
+",
+    );
+    for (path, status, kind, body) in [
+        ("text", 200, "text/plain; charset=utf-8", "tëxt"),
+        ("object", 200, "application/json", "{\"a\":[1,null,true]}"),
+        ("number", 200, "application/json", "42"),
+        ("none", 204, "", ""),
+        ("response", 201, "text/plain;charset=UTF-8", "made"),
+        ("empty", 304, "", ""),
+    ] {
+        let answer = function.get(&format!("/{path}")).await;
+        assert_eq!(
+            (answer.status, answer.kind(), answer.text()),
+            (status, kind, body),
+            "{path}"
+        );
+    }
+    assert_eq!(&function.get("/bytes").await.body[..], &[0, 255]);
+    let answer = function.get("/thrown").await;
+    assert_eq!(
+        (answer.status, answer.kind()),
+        (404, "application/problem+json")
+    );
+    assert_eq!(answer.json()["detail"], "no such thing");
+    assert_eq!(function.post("/json", "{").await.status, 400);
+    let answer = function.get("/fail").await;
+    assert_eq!(answer.status, 500);
+    assert!(!answer.text().contains("secret"));
+    function.logged("Error: secret detail").await;
+    assert_eq!(function.get("/symbol").await.status, 500);
+    function.logged("cannot return a symbol").await;
+}
+
+#[tokio::test]
+async fn a_hundred_calls_run_at_once() {
+    let function = node(
+        "
+let arrived = 0, open;
+const gate = new Promise((resolve) => (open = resolve));
+export async function handle(request) {
+  if (++arrived === 100) open();
+  await gate;
+  return request.query.get('n');
+}
+",
+    );
+    let calls = (0..100).map(|n| {
+        let function = &function;
+        async move { (n, function.get(&format!("/?n={n}")).await) }
+    });
+    for (n, answer) in join_all(calls).await {
+        assert_eq!(answer.text(), n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn iterators_and_streams_are_streamed_as_they_go() {
+    let function = node(
+        "
+let open;
+const gate = new Promise((resolve) => (open = resolve));
+export function handle(request) {
+  if (request.path === '/go') { open(); return; }
+  if (request.path === '/web') {
+    return new Response(new ReadableStream({ start(c) { c.enqueue(new TextEncoder().encode('web')); c.close(); } }));
+  }
+  if (request.path === '/broken') {
+    return (async function* () { yield 'some'; throw new Error('in the middle'); })();
+  }
+  return (async function* () { yield 'first'; await gate; yield Buffer.from(' second'); })();
+}
+",
+    );
+    let request = http::Request::get(function.url("/")).body(Full::<Bytes>::default());
+    let response = client()
+        .request(request.unwrap())
+        .await
+        .expect("a response");
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "first");
+    assert_eq!(function.get("/go").await.status, 204);
+    assert_eq!(body.collect().await.unwrap().to_bytes(), " second");
+    assert_eq!(function.get("/web").await.text(), "web");
+    let text = rest(function.raw(b"GET /broken HTTP/1.1\r\nhost: x\r\n\r\n"));
+    assert!(!text.ends_with("0\r\n\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_large_answer_waits_for_its_reader_and_holds_up_nobody() {
+    let function = node(
+        "export const handle = (r) => (r.path === '/large' ? Buffer.alloc(20_000_000, 'x') : 'small');",
+    );
+    let slow = function.raw(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    for _ in 0..20 {
+        assert_eq!(function.get("/").await.text(), "small");
+    }
+    let large = tokio::task::spawn_blocking(move || rest(slow))
+        .await
+        .unwrap();
+    assert!(large.len() > 20_000_000);
+}
+
+#[tokio::test]
+async fn all_kinds_of_modules_are_loaded() {
+    for (file, source) in [
+        ("main.mjs", "export const handle = () => 'hi';"),
+        ("main.cjs", "exports.handle = () => 'hi';"),
+        ("main.js", "module.exports = { handle: () => 'hi' };"),
+        ("main.mjs", "export default { handle: async () => 'hi' };"),
+    ] {
+        let function = Setup::new("node").file(file, source).start();
+        assert_eq!(function.get("/").await.text(), "hi", "{file} {source}");
+    }
+}
+
+#[test]
+fn what_cannot_be_loaded_says_why_and_ends() {
+    for (handler, source, expected) in [
+        ("main.handle", "export function handle( {", "SyntaxError"),
+        (
+            "main.handle",
+            "import 'nothing-of-this-name';",
+            "nothing-of-this-name",
+        ),
+        ("main.other", "export const handle = 1;", "exports no other"),
+        (
+            "main.handle",
+            "export const handle = 1;",
+            "is a number and cannot be called",
+        ),
+        ("app.handle", "", "there is no app.mjs"),
+        ("handle", "", "MODULE.FUNCTION"),
+    ] {
+        let (status, text) = Setup::new("node")
+            .file("main.mjs", source)
+            .handler(handler)
+            .fail();
+        assert_eq!(status.code(), Some(1), "{text}");
+        assert!(text.contains(expected), "{expected:?} is not in {text}");
+    }
+}
