@@ -15,9 +15,12 @@ use self::platform::Platform;
 use crate::{manifest, output};
 
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    args_override_self = true,
+    after_help = "Examples:
   fermata up -f hello/        run the functions in hello/, and follow their changes
-  fermata up --ephemeral      an empty platform that forgets everything when it ends")]
+  fermata up --ephemeral      an empty platform that forgets everything when it ends"
+)]
 pub(crate) struct Options {
     /// Manifest files or directories to apply, now and whenever they change. A function whose
     /// source names no files takes the files beside its manifest.

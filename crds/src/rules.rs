@@ -96,12 +96,12 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     rule("timeouts.start", DURATION, DURATION_MESSAGE),
     rule(
         "timeouts.request",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('24h')",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || duration(self) <= duration('24h')",
         "timeouts.request must be at most 24h",
     ),
     rule(
         "timeouts.start",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('24h')",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || duration(self) <= duration('24h')",
         "timeouts.start must be at most 24h",
     ),
     rule(
@@ -174,12 +174,12 @@ pub(crate) const SCALE: &[Rule] = &[
     rule("downDelay", DURATION_OR_ZERO, DURATION_MESSAGE),
     rule(
         "window",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || (duration(self) >= duration('6s') && duration(self) <= duration('1h'))",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || (duration(self) >= duration('6s') && duration(self) <= duration('1h'))",
         "scale.window must be between 6s and 1h",
     ),
     rule(
         "downDelay",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self) <= duration('1h')",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || duration(self) <= duration('1h')",
         "scale.downDelay must be at most 1h",
     ),
     rule(
@@ -215,7 +215,7 @@ pub(crate) const SCALE: &[Rule] = &[
     rule("schedules[].duration", DURATION, DURATION_MESSAGE),
     rule(
         "schedules[].duration",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || (duration(self) >= duration('1m') && duration(self) <= duration('168h'))",
+        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || (duration(self) >= duration('1m') && duration(self) <= duration('168h'))",
         "a schedule's duration must be between 1m and 168h",
     ),
 ];
@@ -285,6 +285,6 @@ pub(crate) const RUNTIME: &[Rule] = &[
 ];
 
 const DURATION: &str =
-    "self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s')";
-const DURATION_OR_ZERO: &str = "self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')";
+    "self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')";
+const DURATION_OR_ZERO: &str = "self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$')";
 const DURATION_MESSAGE: &str = "must be a duration such as 300ms, 30s, 5m or 1h30m";

@@ -53,12 +53,13 @@ async fn what_init_writes_runs_unchanged_and_rolls_when_it_is_edited() {
             }
         })
         .await;
-        let printed = up.printed();
-        assert!(
-            printed.contains("/function/greeter")
-                && printed.contains("revision greeter-00002 is ready"),
-            "{printed}"
-        );
+        eventually("the change is told", async || {
+            let printed = up.printed();
+            let told = printed.contains("/function/greeter")
+                && printed.contains("revision greeter-00002 is ready");
+            if told { Ok(()) } else { Err(printed) }
+        })
+        .await;
         assert!(
             run(Path::new("/nonexistent"), &["list"])
                 .1

@@ -41,7 +41,7 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
     match options.output {
         Format::Json | Format::Yaml => output::structured(options.output, &functions)?,
         Format::Name => functions.iter().for_each(|function| {
-            output::line(&format!("function.fermata.dev/{}", function.name_any()))
+            output::line(&format!("function.fermata.dev/{}", function.name_any()));
         }),
         Format::Table | Format::Wide if functions.items.is_empty() => {
             output::note(&match options.all_namespaces {

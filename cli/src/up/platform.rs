@@ -69,7 +69,13 @@ impl Platform {
                 .collect(),
         })
         .await
-        .with_context(|| format!("cannot start the cluster (--api {}, --data {})", options.api, options.data.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot start the cluster (--api {}, --data {})",
+                options.api,
+                options.data.display()
+            )
+        })?;
         let kubeconfig = options.data.join("kubeconfig");
         write_private(&kubeconfig, &cluster.kubeconfig())?;
         let client = cluster.client();
@@ -86,7 +92,12 @@ impl Platform {
             },
         )
         .await
-        .with_context(|| format!("cannot start the gateway (--listen {}, --admin {})", options.listen, options.admin))?;
+        .with_context(|| {
+            format!(
+                "cannot start the gateway (--listen {}, --admin {})",
+                options.listen, options.admin
+            )
+        })?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let operator = Operator::new(
             client,
