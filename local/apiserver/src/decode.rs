@@ -43,9 +43,7 @@ pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure
     // JSON is YAML too, and clients often send it as such; its reader tells of doubled fields.
     let json = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if yaml && !json {
-        // Only `true` and `false`: names such as `y` and `on` stay text.
-        let yaml_options = serde_saphyr::options! { strict_booleans: true };
-        let value = serde_saphyr::from_slice_with_options(body, yaml_options)
+        let value = serde_saphyr::from_slice(body)
             .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
         return Ok(Decoded {
             value,

@@ -10,6 +10,18 @@
 //! * An answered write is on disk (unless the server is ephemeral), and survives a kill.
 //! * Only who holds the credentials of [`ApiServer::kubeconfig`] gets in.
 //!
+//! # Differences from a real API server
+//!
+//! * There is one user, who may do everything; there is no RBAC and there are no tokens.
+//! * Bodies may be JSON, YAML or protobuf; answers are JSON.
+//! * A Service gets no virtual address; it is headless unless it says otherwise.
+//! * Quotas bound what pods ask for and how many there are, not the number of other objects.
+//! * Disruption budgets are weighed when a pod is evicted; their status is not kept.
+//! * Rules of custom resources have no cost limit; a transition rule inside a list compares items
+//!   by their position.
+//! * There is no `exec`, `attach`, `port-forward` or `proxy`, no admission webhook and no conversion
+//!   webhook.
+//!
 //! # Example
 //!
 //! ```no_run

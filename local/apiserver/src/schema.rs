@@ -228,3 +228,15 @@ pub(crate) fn join(base: &str, name: &str) -> String {
         format!("{base}.{name}")
     }
 }
+
+/// The value at a path such as `spec.env[0].name`; null where there is none.
+pub(crate) fn value_at<'a>(value: &'a Value, path: &str) -> &'a Value {
+    path.split(['.', '['])
+        .filter(|step| !step.is_empty())
+        .fold(value, |value, step| {
+            match step.strip_suffix(']').map(str::parse::<usize>) {
+                Some(Ok(index)) => &value[index],
+                _ => &value[step],
+            }
+        })
+}

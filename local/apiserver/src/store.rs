@@ -40,9 +40,6 @@ pub(crate) use self::{
 /// Changes that may wait for the disk; beyond, writes are refused.
 const MAX_PENDING: usize = 8192;
 
-/// The first revision of a store that has no file.
-const FIRST_REVISION: u64 = 1;
-
 /// Where an object stands among those of its resource. Cluster-scoped objects have no namespace.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Key {
@@ -101,7 +98,7 @@ struct Writer {
 impl Store {
     /// A store that is gone when the process is.
     pub(crate) fn ephemeral() -> Self {
-        Self::new(State::new(FIRST_REVISION), None)
+        Self::new(State::new(first_revision()), None)
     }
 
     /// Opens the store in `path`, making it if it is absent.
@@ -320,6 +317,13 @@ impl Shared {
             None => Err(WriteFailed::closed()),
         }
     }
+}
+
+/// Where the revisions of a new store begin: the milliseconds since 1970. A client that knew an
+/// earlier store of the same address then finds its versions too old, not still to come.
+fn first_revision() -> u64 {
+    let now = jiff::Timestamp::now().as_millisecond();
+    u64::try_from(now).unwrap_or(1)
 }
 
 /// The state stays whole even if a holder of the lock panicked: every change is one call.

@@ -85,8 +85,8 @@ fn finalizers(object: &Value) -> impl Iterator<Item = &Value> {
 async fn finalize(api: &Api, key: &Key, definition: &Object) -> Result<bool, Failure> {
     let registry = api.registry.load_full();
     let resource = registry
-        .stored()
-        .find(|resource| *resource.storage == *key.name);
+        .all()
+        .find(|one| one.custom.is_some() && *one.storage == *key.name);
     if let Some(resource) = resource
         && delete::delete_all(api, resource).await? > 0
     {

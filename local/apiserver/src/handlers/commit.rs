@@ -16,8 +16,8 @@ use crate::{
     kinds::{self, meta},
     random,
     resource::{Resource, custom, registry::Registry},
-    schema::{default, validate},
-    status::{Failure, FieldError},
+    schema::{default, validate, value_at},
+    status::{Failure, FieldError, FieldErrorKind},
     store::{CommitError, Expect, Key, Object, Put, State, WriteFailed},
 };
 
@@ -141,7 +141,9 @@ pub(crate) fn admit(
     match &resource.custom {
         Some(custom) => {
             errors.append(&mut validate::validate(at, object));
+            tolerate(object, old, &mut errors);
             custom.rules.check(object, old, &mut errors);
+            tolerate(object, old, &mut errors);
         }
         None => {
             // What is required of a status is left to those who write it, as in Go's structs.
@@ -166,6 +168,21 @@ pub(crate) fn admit(
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     Err(resource.invalid(name, &errors))
+}
+
+/// What was wrong before and is not touched is no reason to refuse an update: rules may have become
+/// stricter since (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-ratcheting>).
+fn tolerate(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let Some(old) = old else { return };
+    errors.retain(|error| {
+        let path = match error.kind {
+            // What is required is so by the parent.
+            FieldErrorKind::Required => error.field.rsplit_once('.').map_or("", |(path, _)| path),
+            _ => &error.field,
+        };
+        let value = value_at(object, path);
+        value.is_null() || value != value_at(old, path)
+    });
 }
 
 /// Records who owns what after an update. Without an old object, against the skeleton of a new one.

@@ -80,22 +80,18 @@ pub(crate) fn watch(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failu
     }
     // Subscribed before the first look, so that nothing falls between.
     let changed = api.store.subscribe(&resource.storage);
-    let whole = send_initial.unwrap_or(wanted == 0);
-    let (cursor, initial) = if whole {
+    let now = api.store.revision();
+    if wanted > now {
+        return Err(Failure::too_large_version(wanted, now));
+    }
+    let (cursor, initial) = if send_initial.unwrap_or(wanted == 0) {
         let listing = api
             .store
             .list(&resource.storage, filter.namespace.as_deref(), None)
             .map_err(|_| Failure::internal("a list of now cannot be too old"))?;
-        if wanted > listing.revision {
-            return Err(Failure::too_large_version(wanted, listing.revision));
-        }
         (listing.revision, listing.items.into())
     } else {
-        let cursor = if wanted == 0 {
-            api.store.revision()
-        } else {
-            wanted
-        };
+        let cursor = if wanted == 0 { now } else { wanted };
         (cursor, VecDeque::new())
     };
     let now = Instant::now();
@@ -130,7 +126,7 @@ impl Watch {
             return None;
         }
         let mut lines = BytesMut::new();
-        if !self.initial.is_empty() {
+        while !self.initial.is_empty() {
             for _ in 0..BATCH {
                 let Some((key, object)) = self.initial.pop_front() else {
                     break;
@@ -141,10 +137,6 @@ impl Watch {
             }
             if !lines.is_empty() {
                 return Some(lines.freeze());
-            }
-            if !self.initial.is_empty() {
-                // Nothing of this batch passed; an empty chunk would end nothing and say nothing.
-                return Box::pin(self.next()).await;
             }
         }
         if self.announce {
@@ -173,8 +165,7 @@ impl Watch {
                 return Some(lines.freeze());
             };
             let full = events.len() == BATCH;
-            // A position that is still to come is waited for, not gone back from.
-            self.cursor = self.cursor.max(known);
+            self.cursor = known;
             for event in &events {
                 self.event(&mut lines, event);
             }

@@ -74,12 +74,6 @@ impl Registry {
         }
         groups
     }
-
-    /// One resource of each storage, in whichever version is stored.
-    pub(crate) fn stored(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.all()
-            .filter(|resource| resource.api_version() == resource.stored_version)
-    }
 }
 
 /// Orders versions as Kubernetes does: stable before beta before alpha, then the higher number.

@@ -5,7 +5,7 @@ use kube::core::cel::{
 };
 use serde_json::{Value, json};
 
-use super::validate::name_of;
+use super::{validate::name_of, value_at};
 use crate::status::{FieldError, FieldErrorKind};
 
 /// The compiled rules of one version of a custom resource.
@@ -45,7 +45,7 @@ impl Rules {
         broken.sort_by(|one, other| one.field_path.cmp(&other.field_path));
         for error in broken {
             let field = error.field_path.trim_start_matches('.').to_owned();
-            let kind = json!(name_of(at(value, &field)));
+            let kind = json!(name_of(value_at(value, &field)));
             errors.push(match (error.kind, error.reason.as_deref()) {
                 (ErrorKind::ValidationFailure, Some("FieldValueForbidden")) => {
                     FieldError::forbidden(field, error.message)
@@ -71,18 +71,6 @@ fn blocks(kind: FieldErrorKind) -> bool {
             | FieldErrorKind::TooMany
             | FieldErrorKind::TypeInvalid
     )
-}
-
-/// The value at a path such as `spec.env[0].name`; null where there is none.
-fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    path.split(['.', '['])
-        .filter(|step| !step.is_empty())
-        .fold(value, |value, step| {
-            match step.strip_suffix(']').map(str::parse::<usize>) {
-                Some(Ok(index)) => &value[index],
-                _ => &value[step],
-            }
-        })
 }
 
 fn defects(schema: &CompiledSchema, found: &mut Vec<String>) {

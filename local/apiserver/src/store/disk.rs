@@ -7,7 +7,7 @@ use redb::{
     TableDefinition,
 };
 
-use super::{Key, Object, OpenError, WriteFailed, writer::Entry};
+use super::{Key, Object, OpenError, WriteFailed, first_revision, writer::Entry};
 
 /// `resource NUL namespace NUL name` to the object as JSON.
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
@@ -141,7 +141,8 @@ fn load(database: &Database) -> Result<Loaded, LoadError> {
         }
         let revision = meta.get("revision")?.map_or(0, |revision| revision.value());
         meta.insert("format", FORMAT)?;
-        meta.insert("revision", revision + RESTART_GAP)?;
+        let revision = first_revision().max(revision + RESTART_GAP);
+        meta.insert("revision", revision)?;
         transaction.open_table(OBJECTS)?;
     }
     transaction.commit()?;
@@ -150,7 +151,7 @@ fn load(database: &Database) -> Result<Loaded, LoadError> {
     let revision = transaction
         .open_table(META)?
         .get("revision")?
-        .map_or(RESTART_GAP, |revision| revision.value());
+        .map_or_else(first_revision, |revision| revision.value());
     let mut objects = Vec::new();
     for entry in transaction.open_table(OBJECTS)?.iter()? {
         let (key, value) = entry?;

@@ -220,3 +220,18 @@ async fn a_port_is_free_again_after_the_end() {
     .await;
     again.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_server_that_is_only_dropped_lets_go_of_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let durable = Options {
+        data_dir: Some(dir.path().to_owned()),
+        ..options()
+    };
+    drop(ApiServer::start(durable.clone()).await.unwrap());
+    let again = eventually("the store to be free", async || {
+        ApiServer::start(durable.clone()).await.ok()
+    })
+    .await;
+    again.shutdown().await;
+}

@@ -245,6 +245,52 @@ async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_tr
 }
 
 #[tokio::test]
+async fn rules_that_became_stricter_leave_untouched_values_alone() {
+    let (server, client) = server().await;
+    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    let new = json!({"metadata": {"name": "t"}, "spec": {"fixed": "a", "replicas": 1}});
+    assert_eq!(call(&client, "POST", things, new).await.0, 201);
+    let mut stricter = thing_schema();
+    let spec = &mut stricter["properties"]["spec"];
+    spec["properties"]["fixed"]["minLength"] = json!(5);
+    spec["properties"]["replicas"]["x-kubernetes-validations"] =
+        json!([{"rule": "self > 3", "message": "replicas must be more than 3"}]);
+    let (_, mut stored) = call(
+        &client,
+        "GET",
+        &format!("{DEFINITIONS}/things.example.com"),
+        Value::Null,
+    )
+    .await;
+    stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = stricter;
+    let path = format!("{DEFINITIONS}/things.example.com");
+    assert_eq!(call(&client, "PUT", &path, stored).await.0, 200);
+
+    let thing = format!("{things}/t");
+    let status = json!({"status": {"replicas": 1}});
+    let (code, body) = call(&client, "PATCH", &format!("{thing}/status"), status).await;
+    assert_eq!(code, 200, "{body}");
+    let (code, body) = call(&client, "PATCH", &thing, json!({"spec": {"replicas": 2}})).await;
+    assert_eq!(code, 422);
+    let message = body["message"].as_str().unwrap();
+    assert!(
+        message.contains("replicas must be more than 3"),
+        "{message}"
+    );
+    assert!(!message.contains("chars long"), "{message}");
+    let (code, _) = call(&client, "PATCH", &thing, json!({"spec": {"replicas": 4}})).await;
+    assert_eq!(code, 200);
+    let new = json!({"metadata": {"name": "u"}, "spec": {"fixed": "a", "replicas": 4}});
+    assert_eq!(
+        call(&client, "POST", things, new).await.0,
+        422,
+        "a new object keeps all rules"
+    );
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_definition_that_makes_no_sense_is_refused() {
     let (server, client) = server().await;
     let refused = async |change: fn(&mut Value)| {

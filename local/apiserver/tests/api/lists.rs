@@ -114,7 +114,8 @@ async fn pages_show_one_moment_whatever_happens_between_them() {
     for (query, code) in [
         ("continue=nonsense", 400),
         ("limit=x", 400),
-        ("resourceVersion=99999999", 504),
+        ("resourceVersion=99999999999999999", 504),
+        ("watch=1&resourceVersion=99999999999999999", 504),
         ("resourceVersion=1&resourceVersionMatch=Sometimes", 400),
         ("resourceVersionMatch=Exact", 400),
         ("labelSelector=a%20b", 400),

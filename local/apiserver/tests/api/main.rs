@@ -9,6 +9,7 @@
 mod connections;
 mod custom;
 mod deletion;
+mod discovery;
 mod durability;
 mod kubectl;
 mod lists;

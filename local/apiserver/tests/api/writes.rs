@@ -84,7 +84,7 @@ async fn bodies_that_are_none_are_refused() {
     );
     let big = json!({"metadata": {"name": "x"}, "data": {"a": "x".repeat(2 * 1024 * 1024)}});
     assert_eq!(call(&client, "POST", CONFIG_MAPS, big).await.0, 422);
-    let yaml = "metadata: {name: y}\ndata: {a: \"1\"}\n";
+    let yaml = "metadata: {name: z}\ndata: {a: \"1\"}\n";
     let request = Request::post(CONFIG_MAPS)
         .header("content-type", "application/yaml")
         .body(yaml.as_bytes().to_vec())

@@ -1,0 +1,153 @@
+//! What a client can find out: groups, kinds, OpenAPI, metadata alone.
+
+use futures::{StreamExt as _, pin_mut};
+use http::Request;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Discovery,
+    api::PostParams,
+    core::PartialObjectMeta,
+    discovery::Scope,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, call, send, server};
+
+#[tokio::test]
+async fn both_forms_of_discovery_tell_the_same() {
+    let (server, client) = server().await;
+    let old = Discovery::new(client.clone()).run().await.unwrap();
+    let new = Discovery::new(client.clone())
+        .run_aggregated()
+        .await
+        .unwrap();
+    for discovery in [old, new] {
+        let group = discovery.get("fermata.dev").unwrap();
+        let (function, capabilities) = group.recommended_kind("Function").unwrap();
+        assert_eq!(
+            (function.plural.as_str(), function.version.as_str()),
+            ("functions", "v1alpha1")
+        );
+        assert_eq!(capabilities.scope, Scope::Namespaced);
+        assert!(
+            capabilities
+                .subresources
+                .iter()
+                .any(|(one, _)| one.plural == "status")
+        );
+        let apps = discovery.get("apps").unwrap();
+        let (_, capabilities) = apps.recommended_kind("Deployment").unwrap();
+        assert!(
+            capabilities
+                .subresources
+                .iter()
+                .any(|(one, _)| one.plural == "scale")
+        );
+        assert!(discovery.get("").unwrap().recommended_kind("Pod").is_some());
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn metadata_can_be_watched_alone() {
+    let (server, client) = server().await;
+    let api: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let create = async |name: &str| {
+        let new = serde_json::from_value(json!({"metadata": {"name": name}, "data": {"a": "b"}}))
+            .unwrap();
+        api.create(&PostParams::default(), &new).await.unwrap();
+    };
+    create("one").await;
+    for config in [
+        watcher::Config::default(),
+        watcher::Config::default().streaming_lists(),
+    ] {
+        let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::default_namespaced(client.clone());
+        let events = watcher(metadata, config).applied_objects();
+        pin_mut!(events);
+        let next = tokio::time::timeout(PATIENCE, events.next());
+        let one = next.await.unwrap().unwrap().unwrap();
+        assert_eq!(one.metadata.name.as_deref(), Some("one"));
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_reference_of_every_document_leads_somewhere() {
+    let (server, client) = server().await;
+    let (_, index) = call(&client, "GET", "/openapi/v3", Value::Null).await;
+    let paths = index["paths"].as_object().unwrap();
+    assert!(paths.contains_key("apis/fermata.dev/v1alpha1"));
+    for (path, entry) in paths {
+        let url = entry["serverRelativeURL"].as_str().unwrap();
+        let (code, document) = call(&client, "GET", url, Value::Null).await;
+        assert_eq!(code, 200, "{url}");
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(schemas.contains_key(name), "{path}: {name}");
+        }
+        for operations in document["paths"].as_object().unwrap().values() {
+            let parameters = operations["patch"]["parameters"].as_array();
+            let has =
+                |name: &str| parameters.is_none_or(|all| all.iter().any(|one| one["name"] == name));
+            assert!(has("fieldValidation") && has("dryRun"), "{path}");
+        }
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_definition_shows_in_discovery_with_its_objects_and_goes_with_it() {
+    let (server, client) = server().await;
+    let served = async || call(&client, "GET", "/apis/fermata.dev/v1alpha1", Value::Null).await;
+    let (_, list) = served().await;
+    let names = list["resources"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "functions",
+            "functions/status",
+            "revisions",
+            "revisions/status",
+            "runtimes"
+        ]
+    );
+    let definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/runtimes.fermata.dev";
+    call(&client, "DELETE", definition, Value::Null).await;
+    crate::support::eventually("runtimes to go", async || {
+        (!served().await.1.to_string().contains("runtimes")).then_some(())
+    })
+    .await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn reviews_answer_and_what_cannot_be_given_is_refused() {
+    let (server, client) = server().await;
+    let review = json!({"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let (code, body) = call(&client, "POST", path, review).await;
+    assert_eq!(
+        (code, body["status"]["allowed"].as_bool()),
+        (201, Some(true))
+    );
+    assert_eq!(call(&client, "GET", path, Value::Null).await.0, 405);
+    let (_, body) = call(
+        &client,
+        "POST",
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        json!({}),
+    )
+    .await;
+    assert_eq!(body["status"]["userInfo"]["username"], "fermata-admin");
+    let request = Request::get("/api/v1/pods")
+        .header("accept", "image/png")
+        .body(Vec::new())
+        .unwrap();
+    assert_eq!(send(&client, request).await.status(), 406);
+    server.shutdown().await;
+}
