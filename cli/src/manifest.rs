@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, bail};
@@ -134,6 +135,36 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
+/// Names, times and sizes of files.
+pub(crate) type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
+
+/// What tells whether files have changed: their names, times and sizes, those of the code beside
+/// manifests included. Files that cannot be looked at are left out.
+pub(crate) fn stamp(paths: &[PathBuf]) -> Stamp {
+    let mut stamps = Vec::new();
+    for path in paths {
+        let dir = if path.is_dir() {
+            path.as_path()
+        } else {
+            folder(path)
+        };
+        for file in entries(dir).unwrap_or_default() {
+            if let Ok(metadata) = file.metadata() {
+                stamps.push((file, metadata.modified().ok(), metadata.len()));
+            }
+        }
+    }
+    stamps.sort();
+    stamps
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 fn rank(object: &DynamicObject) -> u8 {
     match object.types.as_ref().map(|types| types.kind.as_str()) {
         Some("Namespace") => 0,
@@ -245,10 +276,7 @@ fn complete(path: &Path, object: &mut Value) -> anyhow::Result<()> {
     if source.contains_key("files") || source.contains_key("configMap") {
         return Ok(());
     }
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let dir = folder(path);
     let files = source_files(dir)?;
     if files.is_empty() {
         bail!(

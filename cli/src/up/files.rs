@@ -7,64 +7,97 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Stamp},
     output,
 };
 
-/// How often the files are looked at. Reading them is cheap, and needs no help from the system that
+/// How often the files are looked at. A look costs little, and needs no help from the system that
 /// not every file system gives.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Applies the manifests, then those that have changed, until the shutdown. What goes wrong is told
-/// and tried again when the files change.
+/// once; a manifest that was refused is tried again with every look, since what it needs may come.
+/// `seen` is from before `first` was read, so that no change is missed.
 pub(super) async fn follow(
     client: Client,
     paths: Vec<PathBuf>,
+    mut seen: Stamp,
     first: Vec<Manifest>,
     stop: CancellationToken,
 ) {
-    let mut applied: Vec<Manifest> = Vec::new();
-    let mut complaint = String::new();
-    let mut wanted = Ok(first);
+    let mut follower = Follower {
+        client,
+        wanted: first,
+        applied: Vec::new(),
+        complaints: Vec::new(),
+    };
     loop {
-        match wanted {
-            Ok(manifests) => {
-                if !complaint.is_empty() {
-                    complaint.clear();
-                }
-                for manifest in &manifests {
-                    if !applied.contains(manifest) {
-                        apply(&client, manifest).await;
-                    }
-                }
-                for gone in applied
-                    .iter()
-                    .filter(|old| !manifests.iter().any(|new| new.title() == old.title()))
-                {
-                    output::note(&format!(
-                        "{} is no longer in the files; it stays until it is deleted",
-                        gone.title()
-                    ));
-                }
-                applied = manifests;
-            }
-            Err(error) => {
-                let text = format!("{error:#}");
-                if text != complaint {
-                    output::note(&text);
-                    complaint = text;
-                }
-            }
-        }
+        follower.apply().await;
         if paths.is_empty() || stop.run_until_cancelled(time::sleep(LOOK)).await.is_none() {
             return;
         }
-        wanted = manifest::read(&paths);
+        let now = manifest::stamp(&paths);
+        if now != seen {
+            seen = now;
+            follower.read(&paths);
+        }
     }
 }
 
-async fn apply(client: &Client, manifest: &Manifest) {
-    if let Err(error) = manifest.apply(client, "default").await {
-        output::note(&format!("{error:#}"));
+/// What the files say and what has become of it.
+struct Follower {
+    client: Client,
+    wanted: Vec<Manifest>,
+    applied: Vec<Manifest>,
+    /// What was told about the files as they are, so that it is told once.
+    complaints: Vec<String>,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    fn read(&mut self, paths: &[PathBuf]) {
+        self.complaints.clear();
+        match manifest::read(paths) {
+            Ok(manifests) => self.wanted = manifests,
+            Err(error) => self.complain(format!("{error:#}")),
+        }
+        let gone: Vec<Manifest> = self
+            .applied
+            .extract_if(.., |old| {
+                !self.wanted.iter().any(|new| new.title() == old.title())
+            })
+            .collect();
+        for manifest in gone {
+            output::note(&format!(
+                "{} is no longer in the files; it stays until it is deleted",
+                manifest.title()
+            ));
+        }
+    }
+
+    async fn apply(&mut self) {
+        if self.applied == self.wanted {
+            return;
+        }
+        let mut applied = Vec::with_capacity(self.wanted.len());
+        for manifest in self.wanted.clone() {
+            if self.applied.contains(&manifest) {
+                applied.push(manifest);
+                continue;
+            }
+            match manifest.apply(&self.client, "default").await {
+                Ok(_) => applied.push(manifest),
+                Err(error) => self.complain(format!("{error:#}")),
+            }
+        }
+        self.applied = applied;
+    }
+
+    fn complain(&mut self, sentence: String) {
+        if !self.complaints.contains(&sentence) {
+            output::note(&sentence);
+            self.complaints.push(sentence);
+        }
     }
 }
