@@ -37,6 +37,7 @@ Environment:
   HOST                 address to listen on (0.0.0.0)
   FERMATA_CONCURRENCY  most calls at once; further ones wait (python, node: 1000; command: 64)
   FERMATA_MAX_BODY     most bytes of a request's body, else 413 (16777216)
-  FERMATA_THREADS      python: most threads for handlers that are not async (32)
+  FERMATA_THREADS      python: most threads for handlers that are not async
+                       (FERMATA_CONCURRENCY, at most 256; 32 without)
   FERMATA_PYTHON       the Python to run (python3)
   FERMATA_NODE         the Node.js to run (node)";

@@ -20,7 +20,7 @@ use self::{
     input::Fault,
     output::{First, Output},
 };
-use crate::{body::Body, failure::Failure, log, settings::Settings};
+use crate::{body::Body, failure::Failure, log, request, settings::Settings};
 
 /// Processes at once when the function sets no limit.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -90,9 +90,12 @@ impl CommandLine {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<Body>, Failure> {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let declared = body.size_hint().lower();
         if declared > self.max_body as u64 {
+            if !request::waits(&parts) {
+                request::drain(&mut body).await;
+            }
             return Err(Failure::BodyTooLarge(self.max_body));
         }
         // The semaphore is never closed.

@@ -12,6 +12,7 @@ mod body;
 mod command;
 mod failure;
 mod log;
+mod orphans;
 mod request;
 mod run;
 mod server;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use http::{header, request::Parts};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -18,6 +19,11 @@ pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// Bodies of the largest size that may be held at once.
 const LARGEST_AT_ONCE: usize = 16;
+
+/// How much of a refused body is read all the same, and for how long. A client that is still
+/// sending when the connection is closed may never see the answer.
+const DRAIN_BYTES: usize = 64 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 const KIB: usize = 1024;
 
@@ -45,7 +51,7 @@ impl Reader {
     }
 
     /// Reads all of a body. Dropping the future gives its room back.
-    pub(crate) async fn read(&self, mut body: Incoming) -> Result<Whole, Failure> {
+    pub(crate) async fn read(&self, parts: &Parts, mut body: Incoming) -> Result<Whole, Failure> {
         if body.is_end_stream() {
             return Ok(Whole {
                 bytes: Bytes::new(),
@@ -55,6 +61,9 @@ impl Reader {
         let declared = body.size_hint().exact();
         let declared = declared.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
         if declared.is_some_and(|size| size > self.most) {
+            if !waits(parts) {
+                drain(&mut body).await;
+            }
             return Err(Failure::BodyTooLarge(self.most));
         }
         let most = declared.unwrap_or(self.most);
@@ -75,6 +84,7 @@ impl Reader {
                 continue;
             };
             if first.len() + rest.len() + data.len() > self.most {
+                drain(&mut body).await;
                 return Err(Failure::BodyTooLarge(self.most));
             }
             if first.is_empty() && rest.is_empty() {
@@ -100,4 +110,26 @@ impl Reader {
         // The semaphore is never closed.
         self.room.clone().acquire_many_owned(wanted).await.ok()
     }
+}
+
+/// Reads what is left of a body that is refused, within bounds.
+pub(crate) async fn drain(body: &mut Incoming) {
+    let reading = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(size) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    };
+    // Whether it came to an end makes no difference.
+    let _ = timeout(DRAIN_TIME, reading).await;
+}
+
+/// Whether the client waits to be asked for the body (RFC 9110, section 10.1.1). Reading the body
+/// asks for it; a body that is refused anyway should not be sent first.
+pub(crate) fn waits(parts: &Parts) -> bool {
+    parts.headers.contains_key(header::EXPECT)
 }

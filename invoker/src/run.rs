@@ -8,13 +8,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     arguments::{Arguments, Runtime},
     command::{CommandError, CommandLine},
-    log,
+    log, orphans,
     server::{self, Handler, Reserved},
     settings::{Settings, SettingsError},
     worker::{Ended, Launch, StartError, Worker},
 };
 
-const PYTHON_SHIM: &str = include_str!("../../runtimes/python/shim.py");
+/// In this order; see `runtimes/python/api.py`.
+const PYTHON_SHIM: &str = concat!(
+    include_str!("../../runtimes/python/api.py"),
+    include_str!("../../runtimes/python/link.py"),
+    include_str!("../../runtimes/python/answer.py"),
+    include_str!("../../runtimes/python/shim.py"),
+);
 const NODE_SHIM: &str = include_str!("../../runtimes/node/shim.mjs");
 
 /// How long answers about a worker that is gone may take to be sent.
@@ -70,7 +76,12 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(arguments, settings));
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = serve(arguments, settings) => result,
+            () = orphans::reap() => Ok(()),
+        }
+    });
     runtime.shutdown_background();
     result
 }

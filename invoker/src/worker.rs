@@ -58,7 +58,7 @@ impl Worker {
     /// Has the handler answer. Dropping the future, or the response's body, cancels the call.
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         let (parts, body) = request.into_parts();
-        let body = self.reader.read(body).await?;
+        let body = self.reader.read(&parts, body).await?;
         // The semaphore is never closed.
         let place = self.places.clone().acquire_owned().await.ok();
         let mut headers = parts.headers;

@@ -1,161 +1,4 @@
-# Runs one Python handler for fermata-invoker; see runtimes/README.md for the protocol.
-#
-# Time from start to ready is what a caller waits for, so that this imports as little as it can:
-# no asyncio, json or threading unless the handler needs them, and the site packages only when an
-# import is not found without them.
-import sys
-import os
-import _signal
-import _thread
-from _queue import SimpleQueue
-
-CALL, CANCEL, CREDIT = 1, 2, 3
-READY, RESPONSE, HEAD, DATA, END, ERROR = 16, 17, 18, 19, 20, 21
-CHUNK = 65536
-WINDOW = 262144
-
-fermata = type(sys)("fermata", "What a handler gets and may return.")
-
-
-class Headers:
-    """Header fields of a request; names are matched without regard to case."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, fields):
-        self._fields = fields
-
-    def __getitem__(self, name):
-        values = self.get_all(name)
-        if not values:
-            raise KeyError(name)
-        return ", ".join(values)
-
-    def get(self, name, default=None):
-        values = self.get_all(name)
-        return ", ".join(values) if values else default
-
-    def get_all(self, name):
-        name = name.lower()
-        return [value for field, value in self._fields if field == name]
-
-    def __contains__(self, name):
-        name = name.lower()
-        return any(field == name for field, _ in self._fields)
-
-    def __iter__(self):
-        return iter(dict.fromkeys(field for field, _ in self._fields))
-
-    def __len__(self):
-        return len({field for field, _ in self._fields})
-
-    def keys(self):
-        return list(self)
-
-    def items(self):
-        return list(self._fields)
-
-    def __repr__(self):
-        return f"Headers({self._fields!r})"
-
-
-class Request:
-    """A request: method, path, query, headers and body."""
-
-    __slots__ = ("method", "path", "query_string", "headers", "body", "_query")
-
-    def __init__(self, method, path, query_string, headers, body):
-        self.method = method
-        self.path = path
-        self.query_string = query_string
-        self.headers = headers
-        self.body = body
-        self._query = None
-
-    @property
-    def query(self):
-        """The query's parameters; of one that is given more than once, the first."""
-        if self._query is None:
-            from urllib.parse import parse_qsl
-
-            self._query = {}
-            for name, value in parse_qsl(self.query_string, keep_blank_values=True):
-                self._query.setdefault(name, value)
-        return self._query
-
-    def query_all(self, name):
-        """All values of a parameter."""
-        from urllib.parse import parse_qsl
-
-        pairs = parse_qsl(self.query_string, keep_blank_values=True)
-        return [value for given, value in pairs if given == name]
-
-    def text(self):
-        """The body as text, in the charset it is declared in, else UTF-8."""
-        charset = "utf-8"
-        for part in self.headers.get("content-type", "").split(";")[1:]:
-            name, _, value = part.strip().partition("=")
-            if name.lower() == "charset":
-                charset = value.strip('"')
-        try:
-            return self.body.decode(charset)
-        except (UnicodeDecodeError, LookupError) as error:
-            raise HTTPError(400, f"the body is not text in {charset}") from error
-
-    def json(self):
-        """The body as JSON; 400 for the caller if it is none."""
-        from json import loads
-
-        try:
-            return loads(self.body)
-        except ValueError as error:
-            raise HTTPError(400, f"the body is not JSON: {error}") from error
-
-    def __repr__(self):
-        return f"<Request {self.method} {self.path}>"
-
-
-class Response:
-    """An answer with a status and header fields of its own."""
-
-    __slots__ = ("body", "status", "headers")
-
-    def __init__(self, body=None, status=None, headers=None):
-        self.body = body
-        self.status = status
-        self.headers = headers
-
-
-class HTTPError(Exception):
-    """Raise it to answer with an error; the detail is for the caller."""
-
-    def __init__(self, status, detail=""):
-        super().__init__(status, detail)
-        self.status = status
-        self.detail = detail
-
-
-for _exported in (Headers, Request, Response, HTTPError):
-    _exported.__module__ = "fermata"
-    setattr(fermata, _exported.__name__, _exported)
-sys.modules["fermata"] = fermata
-
-
-class Call:
-    """A call under way. Credit says how many more bytes of its body may be sent."""
-
-    __slots__ = ("id", "credit", "cancelled", "blocked", "task")
-
-    def __init__(self, id):
-        self.id = id
-        self.credit = WINDOW
-        self.cancelled = False
-        self.blocked = None
-        self.task = None
-
-
-class Gone(BaseException):
-    """The caller has gone."""
+# Calls, and the program itself.
 
 
 class Late:
@@ -174,50 +17,6 @@ class Late:
             if spec is not None:
                 return spec
         return None
-
-
-calls = {}
-calls_lock = _thread.allocate_lock()
-write_lock = _thread.allocate_lock()
-link = -1
-loop = None
-loop_lock = _thread.allocate_lock()
-
-
-def send(*frames):
-    data = b"".join(
-        len(payload).to_bytes(4, "big") + bytes((kind,)) + id.to_bytes(4, "big") + payload
-        for kind, id, payload in frames
-    )
-    with write_lock:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(link, view) :]
-
-
-def head(status, headers):
-    parts = [str(status)]
-    for name, value in headers:
-        parts += (name, str(value))
-    return "\0".join(parts).encode("latin-1")
-
-
-def frames():
-    """The frames the invoker sends, until it is gone."""
-    buffer = bytearray()
-    while True:
-        while len(buffer) >= 9:
-            length = int.from_bytes(buffer[:4], "big")
-            if len(buffer) < 9 + length:
-                break
-            kind, id = buffer[4], int.from_bytes(buffer[5:9], "big")
-            payload = bytes(memoryview(buffer)[9 : 9 + length])
-            del buffer[: 9 + length]
-            yield kind, id, payload
-        data = os.read(link, 262144)
-        if not data:
-            return
-        buffer += data
 
 
 def serve(start):
@@ -252,182 +51,6 @@ def flush():
             stream.flush()
         except Exception:
             pass
-
-
-def read(payload):
-    size = int.from_bytes(payload[:4], "big")
-    method, path, query, *rest = payload[4 : 4 + size].decode("latin-1").split("\0")
-    fields = list(zip(rest[::2], rest[1::2]))
-    return Request(method, path, query, Headers(fields), payload[4 + size :])
-
-
-def take(call, wanted):
-    """Takes credit for up to that many bytes; 0 if there is none."""
-    with calls_lock:
-        if call.cancelled:
-            raise Gone
-        granted = min(wanted, call.credit)
-        call.credit -= granted
-        return granted
-
-
-def block(call, wake):
-    """Has wake called at the next credit; False if there is credit already."""
-    with calls_lock:
-        if call.credit > 0 or call.cancelled:
-            return False
-        call.blocked = wake
-        return True
-
-
-def pump(call, data):
-    view = memoryview(data)
-    while view:
-        granted = take(call, min(len(view), CHUNK))
-        if granted:
-            send((DATA, call.id, bytes(view[:granted])))
-            view = view[granted:]
-        else:
-            gate = _thread.allocate_lock()
-            gate.acquire()
-            if block(call, gate.release):
-                gate.acquire()
-
-
-async def pump_async(call, data):
-    view = memoryview(data)
-    while view:
-        granted = take(call, min(len(view), CHUNK))
-        if granted:
-            send((DATA, call.id, bytes(view[:granted])))
-            view = view[granted:]
-        else:
-            future = loop.create_future()
-
-            def wake(future=future):
-                loop.call_soon_threadsafe(lambda: future.done() or future.set_result(None))
-
-            if block(call, wake):
-                await future
-
-
-def unpack(result):
-    """Status, header fields and body of what a handler returned."""
-    status, headers, body = None, None, result
-    if isinstance(body, Response):
-        status, headers, body = body.status, body.headers, body.body
-    elif isinstance(body, tuple):
-        if not 2 <= len(body) <= 3:
-            raise TypeError("a tuple must be (body, status) or (body, status, headers)")
-        status, headers, body = body[1], body[2] if len(body) == 3 else None, body[0]
-    if status is not None and (
-        isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599
-    ):
-        raise ValueError(f"{status!r} is not a status between 200 and 599")
-    if headers is None:
-        headers = []
-    else:
-        headers = list(headers.items() if hasattr(headers, "items") else headers)
-        for name, value in headers:
-            if not isinstance(name, str):
-                raise TypeError(f"the name of a header field must be text, not {name!r}")
-    return status, headers, body
-
-
-def encode(body):
-    """Bytes and content type of a body that is whole; no bytes for one that is a stream."""
-    if body is None:
-        return b"", None
-    if isinstance(body, str):
-        return body.encode(), "text/plain; charset=utf-8"
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body), "application/octet-stream"
-    if isinstance(body, (dict, list, bool, int, float)):
-        from json import dumps
-
-        return dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
-    if hasattr(body, "__next__") or hasattr(body, "__anext__"):
-        return None, None
-    raise TypeError(
-        f"a handler cannot return {type(body).__name__}; it returns text, bytes, a dict, a list, "
-        "a number, None, a (body, status, headers) tuple, a Response or a generator"
-    )
-
-
-def typed(headers, content_type):
-    if content_type and not any(name.lower() == "content-type" for name, _ in headers):
-        headers.append(("content-type", content_type))
-    return headers
-
-
-def whole(call, status, headers, data, content_type):
-    """The frames of a whole answer, if it is small enough to go at once."""
-    if status is None:
-        status = 200 if content_type else 204
-    first = head(status, typed(headers, content_type))
-    if len(data) <= CHUNK:
-        send((RESPONSE, call.id, len(first).to_bytes(4, "big") + first + data))
-        return True
-    send((HEAD, call.id, first))
-    return False
-
-
-def piece(item):
-    if isinstance(item, str):
-        return item.encode()
-    if isinstance(item, (bytes, bytearray, memoryview)):
-        return bytes(item)
-    raise TypeError(f"a generator must give text or bytes, not {type(item).__name__}")
-
-
-def stream_head(call, status, headers, first):
-    kind = "text/plain; charset=utf-8" if isinstance(first, str) else "application/octet-stream"
-    send((HEAD, call.id, head(status or 200, typed(headers, kind))))
-
-
-def answer(call, result):
-    """Sends what a handler returned, from a thread."""
-    status, headers, body = unpack(result)
-    data, content_type = encode(body)
-    if data is not None:
-        if not whole(call, status, headers, data, content_type):
-            pump(call, data)
-            send((END, call.id, b""))
-        return
-    try:
-        # An error before the first piece can still be told as a status.
-        first = next(body, "")
-        stream_head(call, status, headers, first)
-        pump(call, piece(first))
-        for item in body:
-            pump(call, piece(item))
-        send((END, call.id, b""))
-    finally:
-        getattr(body, "close", lambda: None)()
-
-
-async def answer_async(call, result):
-    """Sends what a handler returned, from the event loop."""
-    status, headers, body = unpack(result)
-    data, content_type = encode(body)
-    if data is not None:
-        if not whole(call, status, headers, data, content_type):
-            await pump_async(call, data)
-            send((END, call.id, b""))
-        return
-    if not hasattr(body, "__anext__"):
-        await loop.run_in_executor(None, answer, call, Response(body, status, headers))
-        return
-    try:
-        first = await anext(body, "")
-        stream_head(call, status, headers, first)
-        await pump_async(call, piece(first))
-        async for item in body:
-            await pump_async(call, piece(item))
-        send((END, call.id, b""))
-    finally:
-        if hasattr(body, "aclose"):
-            await body.aclose()
 
 
 def failed(call, request, error):
@@ -535,7 +158,14 @@ class Pool:
             if self.calls <= self.threads or self.threads == self.most:
                 return
             self.threads += 1
-        _thread.start_new_thread(self.work, ())
+        try:
+            _thread.start_new_thread(self.work, ())
+        except RuntimeError:
+            # No more threads are to be had; the call waits for one of those there are.
+            with self.lock:
+                self.threads -= 1
+                if self.threads == 0:
+                    raise
 
     def work(self):
         while True:
@@ -607,6 +237,15 @@ def is_async(handler):
     return code is not None and bool(code.co_flags & 0x280)
 
 
+def threads():
+    """As many as calls may run at once, within reason."""
+    given = os.environ.get("FERMATA_THREADS")
+    if given:
+        return int(given)
+    limit = int(os.environ.get("FERMATA_CONCURRENCY") or 0)
+    return min(limit, 256) if limit > 0 else 32
+
+
 def main():
     global link
     # The link came as standard input, which handlers find empty.
@@ -637,7 +276,7 @@ def main():
         if is_async(handler):
             serve_async(handler)
         else:
-            pool = Pool(int(os.environ.get("FERMATA_THREADS") or 32), handler)
+            pool = Pool(threads(), handler)
             send((READY, 0, b""))
             serve(pool.submit)
     except OSError:

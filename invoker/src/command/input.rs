@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use tokio::{io::AsyncWriteExt as _, process::ChildStdin, sync::oneshot, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::request::BODY_IDLE;
+use crate::request::{BODY_IDLE, drain};
 
 /// What is wrong with a request's body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +53,7 @@ async fn copy(mut body: Incoming, mut stdin: ChildStdin, most: usize) -> Result<
         };
         size += data.len();
         if size > most {
+            drain(&mut body).await;
             return Err(Fault::TooLarge);
         }
         if stdin.write_all(&data).await.is_err() {

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::CommandError;
+use crate::orphans::Awaited;
 
 /// A process group. Dropping it kills what is left of it.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ pub(crate) fn start(
         .stdout(Stdio::piped())
         .process_group(0)
         .spawn()?;
+    let awaited = Awaited::new(child.id());
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
     let group = pid.and_then(Pid::from_raw);
     let missing = || std::io::Error::other("the process has no pipes");
@@ -81,7 +83,9 @@ pub(crate) fn start(
     let (sender, status) = oneshot::channel();
     // Ends with the process, which the group's end kills.
     tokio::spawn(async move {
-        if let Ok(status) = child.wait().await {
+        let status = child.wait().await;
+        drop(awaited);
+        if let Ok(status) = status {
             // What the program leaves behind would hold its output open.
             kill(group);
             let _ = sender.send(status);

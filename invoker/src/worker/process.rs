@@ -25,7 +25,7 @@ use super::{
     calls::Calls,
     protocol::{FRAME_HEADER, FromWorker, ProtocolError, ToWorker, read_header},
 };
-use crate::log;
+use crate::{log, orphans::Awaited};
 
 /// How long a worker without calls may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +49,7 @@ pub(crate) struct Process {
     /// Writes to the link, and ends with it.
     writer: JoinHandle<()>,
     reader: JoinHandle<()>,
+    _awaited: Awaited,
 }
 
 /// How a worker's process ended.
@@ -99,6 +100,7 @@ pub(super) async fn start(launch: Launch) -> Result<(Process, Arc<Calls>), Start
             hint: launch.hint,
             source,
         })?;
+    let awaited = Awaited::new(child.id());
     let (calls, queue) = Calls::new();
     let (read, write) = link.into_split();
     let (ready, is_ready) = oneshot::channel();
@@ -112,6 +114,7 @@ pub(super) async fn start(launch: Launch) -> Result<(Process, Arc<Calls>), Start
         child,
         writer,
         reader,
+        _awaited: awaited,
     };
     if loaded {
         Ok((process, calls))

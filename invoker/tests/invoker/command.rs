@@ -122,6 +122,16 @@ async fn what_a_program_leaves_behind_does_not_hold_the_answer_up() {
 }
 
 #[tokio::test]
+async fn what_a_program_leaves_behind_does_not_fill_the_process_table() {
+    let function = command("sh -c 'setsid sleep 0.1 & echo done'");
+    for _ in 0..5 {
+        assert_eq!(function.get("/").await.text(), "done\n");
+    }
+    eventually("all waited for", || function.children().is_empty()).await;
+    assert_eq!(function.get("/").await.text(), "done\n");
+}
+
+#[tokio::test]
 async fn a_program_need_not_read_its_input() {
     let function = command("echo done");
     let answer = function.post("/", vec![b'x'; 1_000_000]).await;

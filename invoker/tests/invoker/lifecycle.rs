@@ -120,6 +120,22 @@ async fn requests_that_are_no_http_are_refused_and_stop_nobody() {
     drop(silent);
 }
 
+#[tokio::test]
+async fn a_client_that_asks_first_is_not_made_to_send_a_body_that_is_refused() {
+    for setup in [
+        Setup::new("python").file("main.py", "def handle(r): return 'hi'"),
+        Setup::new("command").handler("cat"),
+    ] {
+        let function = setup.variable("FERMATA_MAX_BODY", "10").start();
+        let stream = function.raw(
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\nexpect: 100-continue\r\n\r\n",
+        );
+        let text = tokio::task::spawn_blocking(move || crate::function::rest(stream)).await;
+        let text = text.unwrap();
+        assert!(text.starts_with("HTTP/1.1 413"), "{text}");
+    }
+}
+
 #[test]
 fn a_port_in_use_or_a_bad_setting_is_told_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

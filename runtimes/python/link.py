@@ -1,0 +1,126 @@
+# The link to the invoker: frames, and credit for what may be sent.
+
+CALL, CANCEL, CREDIT = 1, 2, 3
+READY, RESPONSE, HEAD, DATA, END, ERROR = 16, 17, 18, 19, 20, 21
+CHUNK = 65536
+WINDOW = 262144
+
+
+class Call:
+    """A call under way. Credit says how many more bytes of its body may be sent."""
+
+    __slots__ = ("id", "credit", "cancelled", "blocked", "task")
+
+    def __init__(self, id):
+        self.id = id
+        self.credit = WINDOW
+        self.cancelled = False
+        self.blocked = None
+        self.task = None
+
+
+class Gone(BaseException):
+    """The caller has gone."""
+
+
+calls = {}
+calls_lock = _thread.allocate_lock()
+write_lock = _thread.allocate_lock()
+link = -1
+loop = None
+loop_lock = _thread.allocate_lock()
+
+
+def send(*frames):
+    data = b"".join(
+        len(payload).to_bytes(4, "big") + bytes((kind,)) + id.to_bytes(4, "big") + payload
+        for kind, id, payload in frames
+    )
+    with write_lock:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(link, view) :]
+
+
+def head(status, headers):
+    parts = [str(status)]
+    for name, value in headers:
+        parts += (name, str(value))
+    return "\0".join(parts).encode("latin-1")
+
+
+def frames():
+    """The frames the invoker sends, until it is gone."""
+    buffer = bytearray()
+    while True:
+        while len(buffer) >= 9:
+            length = int.from_bytes(buffer[:4], "big")
+            if len(buffer) < 9 + length:
+                break
+            kind, id = buffer[4], int.from_bytes(buffer[5:9], "big")
+            payload = bytes(memoryview(buffer)[9 : 9 + length])
+            del buffer[: 9 + length]
+            yield kind, id, payload
+        data = os.read(link, 262144)
+        if not data:
+            return
+        buffer += data
+
+
+def read(payload):
+    size = int.from_bytes(payload[:4], "big")
+    method, path, query, *rest = payload[4 : 4 + size].decode("latin-1").split("\0")
+    fields = list(zip(rest[::2], rest[1::2]))
+    return Request(method, path, query, Headers(fields), payload[4 + size :])
+
+
+def take(call, wanted):
+    """Takes credit for up to that many bytes; 0 if there is none."""
+    with calls_lock:
+        if call.cancelled:
+            raise Gone
+        granted = min(wanted, call.credit)
+        call.credit -= granted
+        return granted
+
+
+def block(call, wake):
+    """Has wake called at the next credit; False if there is credit already."""
+    with calls_lock:
+        if call.credit > 0 or call.cancelled:
+            return False
+        call.blocked = wake
+        return True
+
+
+def pump(call, data):
+    view = memoryview(data)
+    while view:
+        granted = take(call, min(len(view), CHUNK))
+        if granted:
+            send((DATA, call.id, bytes(view[:granted])))
+            view = view[granted:]
+        else:
+            gate = _thread.allocate_lock()
+            gate.acquire()
+            if block(call, gate.release):
+                gate.acquire()
+
+
+async def pump_async(call, data):
+    view = memoryview(data)
+    while view:
+        granted = take(call, min(len(view), CHUNK))
+        if granted:
+            send((DATA, call.id, bytes(view[:granted])))
+            view = view[granted:]
+        else:
+            future = loop.create_future()
+
+            def wake(future=future):
+                loop.call_soon_threadsafe(lambda: future.done() or future.set_result(None))
+
+            if block(call, wake):
+                await future
+
+
