@@ -183,7 +183,8 @@ pub(crate) async fn evict(api: &Api, call: &Call) -> Result<Response<Body>, Fail
     Ok(response::value(201, &status))
 }
 
-/// Deletes every object of a resource, as their definition goes. Returns how many stay for now.
+/// Deletes every object of a resource, as their definition goes. Returns how many stay until their
+/// finalizers are gone.
 pub(crate) async fn delete_all(api: &Api, resource: &Resource) -> Result<usize, Failure> {
     let listing = api
         .store

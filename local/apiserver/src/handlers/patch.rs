@@ -121,6 +121,10 @@ async fn apply(api: &Api, call: &Call, options: &Options) -> Result<Written, Fai
             })
             .await
         } else if part.is_empty() {
+            if config["metadata"]["resourceVersion"].is_string() {
+                // It was there when the client looked.
+                return Err(resource.modified(name));
+            }
             if config["metadata"]["uid"].is_string() {
                 return Err(resource.conflict(
                     name,

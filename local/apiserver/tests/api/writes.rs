@@ -290,6 +290,15 @@ async fn the_scale_of_a_deployment_belongs_to_who_wrote_it_last() {
     let (code, body) = apply(&client, &path, "fermata-operator", true, stale).await;
     assert_eq!((code, body["reason"].as_str()), (409, Some("Conflict")));
 
+    let mut gone = deployment("gone");
+    gone["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
+    let path_gone = format!("{DEPLOYMENTS}/gone");
+    let (code, _) = apply(&client, &path_gone, "fermata-operator", true, gone).await;
+    assert_eq!(
+        code, 409,
+        "what is gone is not made again from an old look at it"
+    );
+
     let mut wanted = scaled;
     wanted["spec"]["replicas"] = json!(4);
     let (code, _) = call(&client, "PUT", &format!("{path}/scale"), wanted.clone()).await;
