@@ -1,0 +1,149 @@
+{{/*
+Base of the names of all objects: the release's name if it has the chart's in it, else both. Cut so
+that the longest suffix, "-operator-metrics", still fits into a DNS label.
+*/}}
+{{- define "fermata.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
+{{- end }}
+
+{{/*
+Labels that select a component's pods. Takes (dict "root" $ "component" NAME). The name is no
+value: the command line finds the gateway's pods by it.
+*/}}
+{{- define "fermata.selectorLabels" -}}
+app.kubernetes.io/name: fermata
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/*
+Labels of every object. Takes (dict "root" $), for an object of one component "component", and
+"extra" labels. The chart's own go before those, and those before commonLabels.
+*/}}
+{{- define "fermata.labels" -}}
+{{- $labels := dict
+  "app.kubernetes.io/name" "fermata"
+  "app.kubernetes.io/instance" .root.Release.Name
+  "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "app.kubernetes.io/part-of" "fermata"
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_")
+-}}
+{{- with .component }}{{ $_ := set $labels "app.kubernetes.io/component" . }}{{ end -}}
+{{- merge $labels (default dict .extra) .root.Values.commonLabels | toYaml -}}
+{{- end }}
+
+{{/*
+Labels of a component's pods. Without the chart's version, so that a new chart restarts nothing by
+that alone. Takes (dict "root" $ "component" NAME).
+*/}}
+{{- define "fermata.podLabels" -}}
+{{- $values := index .root.Values .component -}}
+{{- $labels := include "fermata.labels" (merge (dict "extra" $values.podLabels) .) | fromYaml -}}
+{{- omit $labels "helm.sh/chart" | toYaml -}}
+{{- end }}
+
+{{/* Reference to an image. Takes (dict "root" $ "image" MAP); a digest goes before a tag. */}}
+{{- define "fermata.image" -}}
+{{- $registry := default .root.Values.imageRegistry .image.registry -}}
+{{- $repository := ternary (printf "%s/%s" $registry .image.repository) .image.repository (ne $registry "") -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Name of a component's ServiceAccount. Takes (dict "root" $ "component" NAME). */}}
+{{- define "fermata.serviceAccountName" -}}
+{{- $account := (index .root.Values .component).serviceAccount -}}
+{{- $made := printf "%s-%s" (include "fermata.fullname" .root) .component -}}
+{{- default (ternary $made "default" $account.create) $account.name -}}
+{{- end }}
+
+{{/* DNS name of the gateway's Service. */}}
+{{- define "fermata.gatewayHost" -}}
+{{- printf "%s-gateway.%s.svc.%s" (include "fermata.fullname" .) .Release.Namespace .Values.clusterDomain -}}
+{{- end }}
+
+{{/* What both components' pods have in common. Takes (dict "root" $ "component" NAME). */}}
+{{- define "fermata.podSpec" -}}
+{{- $values := index .root.Values .component -}}
+serviceAccountName: {{ include "fermata.serviceAccountName" . }}
+automountServiceAccountToken: true
+# Variables for every Service of the namespace would only grow the environment.
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if $values.topologySpreadConstraints }}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (include "fermata.selectorLabels" . | fromYaml)) }}
+topologySpreadConstraints:
+  {{- range $values.topologySpreadConstraints }}
+  - {{- merge (deepCopy .) $selector | toYaml | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- with $values.extraVolumes }}
+volumes:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What both components' containers have in common. Takes (dict "root" $ "component" NAME). */}}
+{{- define "fermata.container" -}}
+{{- $values := index .root.Values .component -}}
+image: {{ include "fermata.image" (dict "root" .root "image" $values.image) | quote }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: admin
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+# Ready means that everything has been listed once.
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: admin
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 2
+{{- with $values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.extraVolumeMounts }}
+volumeMounts:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
