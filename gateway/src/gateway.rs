@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use fermata_lease::{Claim, Elector};
 use kube::Client;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,7 +27,7 @@ use crate::{
         service::{Gate, Limits},
     },
     random,
-    scale::{leader::Leader, peers::Peers, scaler::Scaler, stats::Counter},
+    scale::{peers::Peers, scaler::Scaler, stats::Counter},
     state::{
         router::Router,
         table::Table,
@@ -34,6 +35,9 @@ use crate::{
         world::World,
     },
 };
+
+/// Name of the Lease by which gateways agree on the one that scales.
+const LEASE: &str = "fermata-gateway";
 
 /// How long those who were sent away at the end get to read why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -233,7 +237,7 @@ impl Gateway {
     }
 
     /// What this gateway has to do with others.
-    fn others(&self, parts: &mut Parts, ends: &Ends) -> (Leader, Peers) {
+    fn others(&self, parts: &mut Parts, ends: &Ends) -> (Claim, Peers) {
         let options = &self.options;
         let identity = options.identity.clone();
         let identity = identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()));
@@ -250,16 +254,22 @@ impl Gateway {
             parts.begin("watch of the other gateways", watch);
         }
         if !options.leader_elect {
-            return (Leader::always(), peers);
+            return (Claim::always(), peers);
         }
-        let (leader, election) = Leader::elected(
+        let (mut elector, claim) = Elector::new(
             self.client.clone(),
             &options.lease_namespace,
+            LEASE,
             identity,
-            ends.background.clone(),
         );
-        parts.begin("leader election", election);
-        (leader, peers)
+        let stop = ends.background.clone();
+        parts.begin("leader election", async move {
+            // A gateway that has lost goes on serving requests, and stands again.
+            while let Err(lost) = elector.run(&stop).await {
+                tracing::warn!(error = &lost as &dyn std::error::Error, "another may scale");
+            }
+        });
+        (claim, peers)
     }
 }
 

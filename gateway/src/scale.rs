@@ -4,7 +4,6 @@
 pub mod decide;
 pub mod drain;
 pub mod history;
-pub mod leader;
 pub mod patch;
 pub mod peers;
 pub mod scaler;

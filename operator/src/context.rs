@@ -6,7 +6,7 @@ use kube::Client;
 
 use crate::{
     cluster::Cluster, drift::Accepted, events::Announcer, function::Sources, metrics::Metrics,
-    options::Options, revision::Logs, writes::Writes,
+    options::Options, writes::Writes,
 };
 
 /// Shared by the controllers and the watches.
@@ -18,6 +18,5 @@ pub(crate) struct Context {
     pub(crate) announcer: Announcer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Sources,
-    pub(crate) logs: Logs,
     pub(crate) accepted: Accepted,
 }

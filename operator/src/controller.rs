@@ -65,7 +65,7 @@ impl Reconciled {
     /// All is well until something changes.
     pub(crate) fn done() -> Self {
         Self {
-            outcome: Outcome::ok,
+            outcome: Outcome::Ok,
             action: Action::await_change(),
         }
     }
@@ -141,7 +141,7 @@ where
     let result = reconcile(object, context.clone()).await;
     let outcome = match &result {
         Ok(reconciled) => reconciled.outcome,
-        Err(_) => Outcome::error,
+        Err(_) => Outcome::Error,
     };
     context.metrics.reconciled(name, outcome, started);
     let reconciled = result.map_err(Attempt::Failed)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fermata_lease::Claim;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::{leader::Claim, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// How many events may wait to be written; further ones are counted and dropped.
 const CAPACITY: usize = 1024;

@@ -84,9 +84,9 @@ pub(crate) async fn reconcile(
     let delayed = write_status(&seen, &applied, invalid.as_ref(), context).await?;
     Ok(Reconciled {
         outcome: if invalid.is_some() || retry.is_some() {
-            Outcome::rejected
+            Outcome::Rejected
         } else {
-            Outcome::ok
+            Outcome::Ok
         },
         action: [retry, delayed]
             .into_iter()

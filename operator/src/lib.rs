@@ -24,7 +24,6 @@ mod events;
 mod fixtures;
 mod function;
 mod key;
-mod leader;
 mod metrics;
 mod observed;
 mod operator;

@@ -1,12 +1,13 @@
 //! What the operator counts, for Prometheus.
 
 use std::{
+    fmt,
     sync::atomic::AtomicU64,
     time::{Duration, Instant},
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
@@ -17,25 +18,23 @@ use prometheus_client::{
 };
 
 /// Which controller a reconcile belongs to.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-#[allow(non_camel_case_types, reason = "the label's value is the name")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Controller {
     /// Functions.
-    function,
+    Function,
     /// Revisions.
-    revision,
+    Revision,
 }
 
 /// How a reconcile ended.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-#[allow(non_camel_case_types, reason = "the label's value is the name")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Outcome {
     /// The object is as it should be.
-    ok,
+    Ok,
     /// The object's own specification is at fault, which its conditions say.
-    rejected,
+    Rejected,
     /// The API server was at fault; it is tried again.
-    error,
+    Error,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -64,6 +63,31 @@ pub(crate) struct Metrics {
     watch_errors: Family<ByKind, Counter>,
     events_dropped: Counter,
     leader: Gauge<f64, AtomicU64>,
+}
+
+// === impl Controller ===
+
+impl EncodeLabelValue for Controller {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Function => "function",
+            Self::Revision => "revision",
+        };
+        name.encode(encoder)
+    }
+}
+
+// === impl Outcome ===
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Ok => "ok",
+            Self::Rejected => "rejected",
+            Self::Error => "error",
+        };
+        name.encode(encoder)
+    }
 }
 
 // === impl Metrics ===
@@ -167,7 +191,7 @@ mod tests {
     #[test]
     fn the_text_has_the_documented_names() {
         let metrics = Metrics::new();
-        metrics.reconciled(Controller::function, Outcome::ok, Instant::now());
+        metrics.reconciled(Controller::Function, Outcome::Ok, Instant::now());
         metrics.wrote("Revision");
         metrics.leads(true);
         let text = metrics.text();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, Runtime, names};
+use fermata_lease::{Claim, Elector, Lost};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
@@ -31,15 +32,16 @@ use crate::{
     events, function,
     function::Sources,
     key::Key,
-    leader::{Claim, Elector, LeadershipLost},
     metrics::{Controller, Metrics},
     observed,
     options::{Admin, Options},
     revision,
-    revision::Logs,
     watch::{self, Told},
     writes::Writes,
 };
+
+/// Name of the Lease by which replicas agree on the one that works.
+const LEASE: &str = "fermata-operator";
 
 /// The operator: watches Functions and makes of them what the cluster runs.
 ///
@@ -75,7 +77,7 @@ enum Ended {
     Watch,
     Admin,
     Events,
-    Lease(Result<(), LeadershipLost>),
+    Lease(Result<(), Lost>),
 }
 
 // === impl Operator ===
@@ -153,9 +155,10 @@ impl Operator {
         if !self.options.leader_elect {
             return Claim::always();
         }
-        let (elector, claim) = Elector::new(
+        let (mut elector, claim) = Elector::new(
             self.client.clone(),
             &self.options.lease_namespace,
+            LEASE,
             self.options.identity(),
         );
         let stop = stop.clone();
@@ -189,7 +192,6 @@ impl Operator {
             announcer,
             metrics: metrics.clone(),
             sources: Sources::default(),
-            logs: Logs::default(),
             accepted: Accepted::default(),
         })
     }
@@ -225,7 +227,7 @@ async fn supervise(
 
 async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
     let functions = Work {
-        name: Controller::function,
+        name: Controller::Function,
         store: context.cluster.functions.store(),
         queue: context.cluster.function_queue.clone(),
         context: context.clone(),
@@ -234,7 +236,7 @@ async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
         },
     };
     let revisions = Work {
-        name: Controller::revision,
+        name: Controller::Revision,
         store: context.cluster.revisions.store(),
         queue: context.cluster.revision_queue.clone(),
         context,
@@ -293,9 +295,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
         without_managers,
         |context, change| {
             if let (None, Some(gone)) = (&change.new, &change.old) {
-                let key = Key::of(&**gone);
-                context.logs.forget(&key);
-                context.accepted.forget(&key);
+                context.accepted.forget(&Key::of(&**gone));
             }
             context.cluster.revision_changed(change, Origin::Watch);
         }

@@ -68,7 +68,7 @@ pub struct Options {
     pub cluster_domain: String,
 
     /// Functions, and Revisions, that are reconciled at once.
-    #[arg(long, env = "FERMATA_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
+    #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
 }
 

@@ -8,7 +8,6 @@ mod apply;
 pub(crate) mod build;
 mod dereference;
 mod diagnose;
-mod logs;
 pub(crate) mod start;
 mod status;
 
@@ -18,8 +17,6 @@ use fermata_crds::{Revision, RevisionStatus, conditions};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-
-pub(crate) use logs::Logs;
 
 use self::{
     apply::{Applied, ApplyError},
@@ -31,7 +28,6 @@ use crate::{
     cluster::Origin,
     context::Context,
     controller::{Failure, Reconciled},
-    key::Key,
     metrics::Outcome,
     writes::WriteError,
 };
@@ -82,14 +78,14 @@ pub(crate) async fn reconcile(
     let applied = apply::apply(desired, &seen, context)
         .await
         .map_err(Error::Apply)?;
-    let trouble = trouble(&seen, &applied, context).await;
+    let trouble = trouble(&seen, &applied);
     let delayed = write_status(&seen, &applied, trouble.as_ref(), context).await?;
     let retry = applied.failure.as_ref().map(|_| REFUSED_RETRY);
     Ok(Reconciled {
         outcome: if applied.failure.is_some() {
-            Outcome::rejected
+            Outcome::Rejected
         } else {
-            Outcome::ok
+            Outcome::Ok
         },
         action: [retry, delayed]
             .into_iter()
@@ -111,24 +107,15 @@ fn may_have_children(seen: &Seen) -> bool {
 }
 
 /// What the cluster says against the Revision's replicas.
-async fn trouble(seen: &Seen, applied: &Applied, context: &Context) -> Option<Trouble> {
+fn trouble(seen: &Seen, applied: &Applied) -> Option<Trouble> {
     let deployment = applied.deployment.as_deref()?;
     if deployment.wanted == 0 {
         return None;
     }
-    let crashed = diagnose::crashed(&seen.pods);
-    let log = match &crashed {
-        // What the container says itself goes before its log.
-        Some(crashed) if crashed.crash.message.is_none() => {
-            let key = Key::of(&*seen.revision);
-            context.logs.last_line(&key, crashed, &context.client).await
-        }
-        _ => None,
-    };
     let status = seen.revision.status.as_ref();
     let previous =
         status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
-    diagnose::diagnose(deployment, &seen.pods, log.as_deref(), previous)
+    diagnose::diagnose(deployment, &seen.pods, previous)
 }
 
 /// Writes the status if it says something new. Returns when to look again if it may wait.

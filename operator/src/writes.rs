@@ -4,6 +4,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use fermata_crds::names::OPERATOR_FIELD_MANAGER;
+use fermata_lease::Claim;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -13,7 +14,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::{leader::Claim, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// Changes objects with server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/>) under the operator's

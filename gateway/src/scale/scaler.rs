@@ -6,6 +6,7 @@ mod watchlist;
 
 use std::{sync::Arc, time::Duration};
 
+use fermata_lease::Claim;
 use kube::Client;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -14,7 +15,6 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    leader::Leader,
     peers::{Answers, Peers},
     stats::{Counter, Report},
 };
@@ -45,7 +45,7 @@ pub struct Scaler {
     /// The others' numbers.
     pub peers: Peers,
     /// Whether this gateway acts.
-    pub leader: Leader,
+    pub leader: Claim,
     /// Counts decisions.
     pub metrics: Arc<Metrics>,
     /// Something waits.
@@ -78,7 +78,7 @@ impl Scaler {
                 () = self.hurry.notified() => {}
                 () = stop.cancelled() => return,
             }
-            let leads = self.leader.leads();
+            let leads = self.leader.is_current();
             self.metrics.set_leads(leads);
             if !leads || !self.health.is_synced() {
                 // What a leader remembers is of no use after a break.

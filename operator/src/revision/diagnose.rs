@@ -12,6 +12,9 @@ use crate::{
     reasons,
 };
 
+/// How many characters of a container's last line are told.
+const LONGEST_LINE: usize = 512;
+
 /// Something that keeps a Revision from working.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Failure {
@@ -21,25 +24,17 @@ pub(crate) struct Failure {
     pub(crate) capacity: bool,
 }
 
-/// A container that crashed, whose log may say why.
-pub(crate) struct Crashed<'a> {
-    pub(crate) pod: &'a ObservedPod,
-    pub(crate) crash: &'a Crash,
-}
-
 /// What keeps the Revision from working, if anything is known to.
 ///
-/// `log` is the last line of the log of the container that [`crashed`] names. `previous` is the
-/// condition as it was: Kubernetes tells the cause of a failed pull only now and then, and "back
-/// off" in between.
+/// `previous` is the condition as it was: Kubernetes tells the cause of a failed pull only now and
+/// then, and "back off" in between.
 pub(crate) fn diagnose(
     deployment: &ObservedDeployment,
     pods: &[Arc<ObservedPod>],
-    log: Option<&str>,
     previous: Option<&Condition>,
 ) -> Option<Failure> {
     if let Some(trouble) = worst(pods) {
-        return Some(pod_failure(trouble, log, previous));
+        return Some(pod_failure(trouble, previous));
     }
     if let Some(message) = &deployment.replica_failure {
         let reason = if message.contains("exceeded quota") {
@@ -60,17 +55,6 @@ pub(crate) fn diagnose(
         ),
         capacity: false,
     })
-}
-
-/// The container whose log is worth reading.
-pub(crate) fn crashed(pods: &[Arc<ObservedPod>]) -> Option<Crashed<'_>> {
-    pods.iter()
-        .find_map(|pod| match (worst(pods), &pod.trouble) {
-            (Some(Trouble::Crash(worst)), Some(Trouble::Crash(crash))) if worst == crash => {
-                Some(Crashed { pod, crash })
-            }
-            _ => None,
-        })
 }
 
 /// The trouble that is told: what the function itself does first, what others do to it last. A pod
@@ -94,7 +78,7 @@ fn worst(pods: &[Arc<ObservedPod>]) -> Option<&Trouble> {
         })
 }
 
-fn pod_failure(trouble: &Trouble, log: Option<&str>, previous: Option<&Condition>) -> Failure {
+fn pod_failure(trouble: &Trouble, previous: Option<&Condition>) -> Failure {
     let (reason, message) = match trouble {
         Trouble::Image { reason, message } => {
             let told = previous.filter(|previous| {
@@ -115,7 +99,7 @@ fn pod_failure(trouble: &Trouble, log: Option<&str>, previous: Option<&Condition
             }
             (reasons::CONTAINER_FAILED, message)
         }
-        Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash_message(crash, log)),
+        Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash_message(crash)),
         Trouble::Unschedulable { message } => (reasons::UNSCHEDULABLE, message.clone()),
         Trouble::Failed { reason, message } => (reasons::POD_FAILED, worded(reason, message)),
     };
@@ -133,7 +117,7 @@ fn worded(reason: &str, message: &str) -> String {
     }
 }
 
-fn crash_message(crash: &Crash, log: Option<&str>) -> String {
+fn crash_message(crash: &Crash) -> String {
     let who = if crash.container == fermata_crds::names::CONTAINER {
         "the function".to_owned()
     } else {
@@ -145,12 +129,12 @@ fn crash_message(crash: &Crash, log: Option<&str>) -> String {
         .map(|reason| format!(" ({reason})"))
         .unwrap_or_default();
     let mut message = format!("{who} ends with exit code {}{why}", crash.exit_code);
-    if let Some(own) = &crash.message {
-        message.push_str("; it says: ");
-        message.push_str(own.trim());
-    } else if let Some(line) = log {
-        message.push_str("; the last line of its log: ");
-        message.push_str(line);
+    // The pod asks for the end of its log as termination message; its last line is the one that
+    // matters.
+    let said = crash.message.as_deref().unwrap_or_default();
+    if let Some(line) = said.lines().rev().find(|line| !line.trim().is_empty()) {
+        message.push_str("; its last words: ");
+        message.extend(line.trim().chars().take(LONGEST_LINE));
     }
     message
 }
@@ -177,30 +161,30 @@ mod tests {
         Arc::new(pod::observe(serde_json::from_value(pod).expect("a Pod")))
     }
 
-    fn crashing(exit_code: i32, reason: &str) -> Arc<ObservedPod> {
+    fn crashing(exit_code: i32, reason: &str, message: &str) -> Arc<ObservedPod> {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []},
             "status": {"containerStatuses": [{"name": "function", "image": "", "imageID": "",
                 "ready": false, "restartCount": 3,
                 "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"exitCode": exit_code, "reason": reason}}}]}});
+                "lastState": {"terminated": {"exitCode": exit_code, "reason": reason, "message": message}}}]}});
         Arc::new(pod::observe(serde_json::from_value(pod).expect("a Pod")))
     }
 
-    fn failure(conditions: Value, pods: &[Arc<ObservedPod>], log: Option<&str>) -> Failure {
-        diagnose(&deployment(conditions), pods, log, None).expect("a failure")
+    fn failure(conditions: Value, pods: &[Arc<ObservedPod>]) -> Failure {
+        diagnose(&deployment(conditions), pods, None).expect("a failure")
     }
 
     #[test]
     fn nothing_is_wrong_with_replicas_that_are_starting() {
         let pods = [waiting("ContainerCreating", "")];
-        assert_eq!(diagnose(&deployment(json!([])), &pods, None, None), None);
+        assert_eq!(diagnose(&deployment(json!([])), &pods, None), None);
     }
 
     #[test]
     fn a_used_up_quota_is_told_in_the_clusters_words() {
         let sentence = "pods \"x\" is forbidden: exceeded quota: small, requested: pods=1";
         let conditions = json!([{"type": "ReplicaFailure", "status": "True", "message": sentence}]);
-        let failure = failure(conditions, &[], None);
+        let failure = failure(conditions, &[]);
         assert_eq!(failure.reason, reasons::QUOTA_EXCEEDED);
         assert_eq!(failure.message, sentence);
         assert!(failure.capacity);
@@ -208,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_failed_pull_outlasts_the_back_off() {
-        let first = failure(json!([]), &[waiting("ErrImagePull", "no such image")], None);
+        let first = failure(json!([]), &[waiting("ErrImagePull", "no such image")]);
         assert_eq!(first.message, "ErrImagePull: no such image");
         let condition = Condition {
             reason: first.reason.to_owned(),
@@ -218,23 +202,20 @@ mod tests {
             .expect("a condition")
         };
         let pods = [waiting("ImagePullBackOff", "Back-off pulling image")];
-        let later = diagnose(&deployment(json!([])), &pods, None, Some(&condition));
+        let later = diagnose(&deployment(json!([])), &pods, Some(&condition));
         assert_eq!(later, Some(first));
     }
 
     #[test]
     fn a_crash_is_told_with_its_exit_code_and_last_line() {
-        let failure_ = failure(
-            json!([]),
-            &[crashing(1, "Error")],
-            Some("No module named x"),
-        );
-        assert_eq!(failure_.reason, reasons::CRASH_LOOP);
+        let log = "Traceback (most recent call last):\nNo module named x\n\n";
+        let raised = failure(json!([]), &[crashing(1, "Error", log)]);
+        assert_eq!(raised.reason, reasons::CRASH_LOOP);
         assert_eq!(
-            failure_.message,
-            "the function ends with exit code 1; the last line of its log: No module named x"
+            raised.message,
+            "the function ends with exit code 1; its last words: No module named x"
         );
-        let killed = failure(json!([]), &[crashing(137, "OOMKilled")], None);
+        let killed = failure(json!([]), &[crashing(137, "OOMKilled", "")]);
         assert!(killed.message.contains("137 (OOMKilled)"));
     }
 
@@ -242,7 +223,7 @@ mod tests {
     fn an_image_that_wants_to_be_root_gets_a_way_out() {
         let sentence = "container has runAsNonRoot and image will run as root";
         let pods = [waiting("CreateContainerConfigError", sentence)];
-        let failure = failure(json!([]), &pods, None);
+        let failure = failure(json!([]), &pods);
         assert!(failure.message.contains(sentence) && failure.message.contains("baseline"));
     }
 }

@@ -2,6 +2,7 @@
 //! pods: the tests play the Deployment controller, the node and the gateway.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod conflicts;
 mod create;
 mod drift;

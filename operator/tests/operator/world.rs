@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Debug,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -33,7 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A cluster that an operator works on.
 pub(crate) struct World {
     server: ApiServer,
-    pub(crate) logs: PathBuf,
     pub(crate) client: Client,
     operators: Vec<Running>,
     sent: Arc<Mutex<Vec<String>>>,
@@ -73,14 +71,8 @@ impl World {
     pub(crate) async fn with_kinds(
         crds: Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>,
     ) -> Self {
-        let logs = std::env::temp_dir().join(format!(
-            "fermata-operator-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        ));
         let options = fermata_apiserver::Options {
             listen: ([127, 0, 0, 1], 0).into(),
-            logs_dir: logs.clone(),
             crds,
             ..Default::default()
         };
@@ -88,7 +80,6 @@ impl World {
         Self {
             client: server.client("default"),
             server,
-            logs,
             operators: Vec::new(),
             sent: Arc::default(),
             refusal: Arc::default(),
@@ -107,6 +98,13 @@ impl World {
         let running = self.operators.remove(0);
         running.stop.cancel();
         running.task.await.expect("no panic").expect("a clean end");
+    }
+
+    /// Waits for the operator that was started first to end by itself.
+    pub(crate) async fn end_of_operator(&mut self) -> Result<(), fermata_operator::Error> {
+        let running = self.operators.remove(0);
+        let ended = tokio::time::timeout(PATIENCE, running.task).await;
+        ended.expect("an end").expect("no panic")
     }
 
     /// A client whose changes are taken down.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use fermata_crds::names::{DELETION_COST_ANNOTATION, DRAINING_ANNOTATION, GATEWAY_FIELD_MANAGER};
+use fermata_lease::Claim;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -19,7 +20,6 @@ use crate::{
     admin::metrics::{Decision, Metrics},
     scale::{
         drain::Action,
-        leader::Leader,
         patch::{self, set_replicas},
     },
     state::{deployment::DeploymentState, key::Key},
@@ -34,7 +34,7 @@ const PATCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Decisions and the means to carry them out.
 pub(super) struct Act {
     pub(super) client: Client,
-    pub(super) leader: Leader,
+    pub(super) leader: Claim,
     pub(super) metrics: Arc<Metrics>,
     pub(super) plan: Plan,
 }
@@ -58,7 +58,7 @@ impl Act {
         let key = &self.plan.key;
         for action in &self.plan.actions {
             // A gateway that has lost the lease since the decision leaves it to the next one.
-            if !self.leader.leads() {
+            if !self.leader.is_current() {
                 break;
             }
             let done = match action {

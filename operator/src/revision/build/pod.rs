@@ -111,6 +111,8 @@ fn container(revision: &Revision) -> Container {
         resources: template.resources.clone(),
         security_context: security::container(template),
         startup_probe: template.startup_probe.clone(),
+        // So that a crash is told with its last words, to everybody who sees the pod's status.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         working_dir: if source {
             Some(names::SOURCE_PATH.to_owned())

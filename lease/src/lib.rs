@@ -1,9 +1,13 @@
-//! Which replica does the work.
+//! Which of several replicas does the work: leader election by a Lease.
 //!
 //! The way of client-go: whoever holds the Lease renews it; a Lease that has not changed for its
 //! duration, by the watcher's own clock, may be taken over; the API server's optimistic locking
 //! lets one of several win (<https://pkg.go.dev/k8s.io/client-go/tools/leaderelection>). The
 //! clocks of the replicas need not agree.
+//!
+//! A [`Claim`] has an end: a replica that cannot renew stops relying on it before another can take
+//! over. Ask it at each write.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::time::Duration;
 
@@ -20,24 +24,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::writes;
-
-/// Name of the Lease.
-pub(crate) const LEASE: &str = "fermata-operator";
-
 /// How long a Lease is good without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
 
+/// How long one call of the API may take.
+const CALL: Duration = Duration::from_secs(5);
+
 /// How long the holder relies on a renewal. What is left of the duration is for writes that were
 /// begun at the last moment.
-const RELIANCE: Duration = DURATION.saturating_sub(writes::TIMEOUT);
+const RELIANCE: Duration = DURATION.saturating_sub(CALL);
 
 /// How often the Lease is looked at and renewed.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Says whether this replica leads at this moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Claim {
+pub struct Claim {
     until: watch::Receiver<Validity>,
 }
 
@@ -49,8 +51,9 @@ enum Validity {
 }
 
 /// Acquires and renews the Lease.
-pub(crate) struct Elector {
+pub struct Elector {
     api: Api<Lease>,
+    name: &'static str,
     identity: String,
     until: watch::Sender<Validity>,
     observed: Option<Observation>,
@@ -75,20 +78,22 @@ enum Step {
 
 /// The Lease is lost.
 #[derive(Debug, thiserror::Error)]
-#[error("the Lease {LEASE} could not be renewed in time; another replica may lead now")]
-pub(crate) struct LeadershipLost;
+#[error("the Lease {0} could not be renewed in time; another replica may lead now")]
+pub struct Lost(&'static str);
 
 // === impl Claim ===
 
 impl Claim {
-    /// The claim of an operator that runs alone.
-    pub(crate) fn always() -> Self {
+    /// The claim of a replica that runs alone.
+    #[must_use]
+    pub fn always() -> Self {
         let (_, until) = watch::channel(Validity::Always);
         Self { until }
     }
 
     /// Whether this replica leads. The answer is about now: ask again at each write.
-    pub(crate) fn is_current(&self) -> bool {
+    #[must_use]
+    pub fn is_current(&self) -> bool {
         match *self.until.borrow() {
             Validity::Never => false,
             Validity::Until(until) => Instant::now() < until,
@@ -97,7 +102,7 @@ impl Claim {
     }
 
     /// Waits until this replica leads. Cancel safe.
-    pub(crate) async fn held(&mut self) {
+    pub async fn held(&mut self) {
         // An elector that is gone will never lead.
         if self
             .until
@@ -113,10 +118,19 @@ impl Claim {
 // === impl Elector ===
 
 impl Elector {
-    pub(crate) fn new(client: Client, namespace: &str, identity: String) -> (Self, Claim) {
+    /// A candidate for the Lease `name` in a namespace, and the claim that tells whether it leads.
+    /// `identity` is the candidate's name in the Lease; no other may have it.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &'static str,
+        identity: String,
+    ) -> (Self, Claim) {
         let (until, receiver) = watch::channel(Validity::Never);
         let elector = Self {
             api: Api::namespaced(client, namespace),
+            name,
             identity,
             until,
             observed: None,
@@ -128,21 +142,21 @@ impl Elector {
     ///
     /// # Errors
     ///
-    /// [`LeadershipLost`] when a Lease that was held is not renewed in time. The caller has to end
-    /// all work.
-    pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), LeadershipLost> {
+    /// [`Lost`] when a Lease that was held is not renewed in time. The caller has to end all work
+    /// that needs it, and may stand again.
+    pub async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
         loop {
-            let attempt = timeout(writes::TIMEOUT, self.attempt());
+            let attempt = timeout(CALL, self.attempt());
             match shutdown.run_until_cancelled(attempt).await {
                 Some(Ok(Ok(()))) => {}
                 Some(Ok(Err(error))) => {
                     warn!(
-                        lease = LEASE,
+                        lease = self.name,
                         error = &error as &dyn std::error::Error,
                         "cannot look after the Lease"
                     );
                 }
-                Some(Err(_)) => warn!(lease = LEASE, "no answer about the Lease"),
+                Some(Err(_)) => warn!(lease = self.name, "no answer about the Lease"),
                 None => break,
             }
             let validity = *self.until.borrow();
@@ -158,7 +172,10 @@ impl Elector {
             };
             match shutdown.run_until_cancelled(wait).await {
                 Some(true) => {}
-                Some(false) => return Err(LeadershipLost),
+                Some(false) => {
+                    self.until.send_replace(Validity::Never);
+                    return Err(Lost(self.name));
+                }
                 None => break,
             }
         }
@@ -169,9 +186,9 @@ impl Elector {
     /// Looks at the Lease once, and takes or renews it if that is due.
     async fn attempt(&mut self) -> Result<(), kube::Error> {
         let started = Instant::now();
-        let Some(lease) = self.api.get_opt(LEASE).await? else {
+        let Some(lease) = self.api.get_opt(self.name).await? else {
             let mut lease = Lease::default();
-            lease.metadata.name = Some(LEASE.to_owned());
+            lease.metadata.name = Some(self.name.to_owned());
             lease.spec = Some(self.spec(None));
             return match self.api.create(&PostParams::default(), &lease).await {
                 Ok(_) => {
@@ -195,7 +212,7 @@ impl Elector {
         wanted.spec = Some(self.spec(wanted.spec.as_ref()));
         match self
             .api
-            .replace(LEASE, &PostParams::default(), &wanted)
+            .replace(self.name, &PostParams::default(), &wanted)
             .await
         {
             Ok(_) => {
@@ -203,7 +220,7 @@ impl Elector {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_conflict() => {
-                debug!(lease = LEASE, "another replica was faster");
+                debug!(lease = self.name, "another replica was faster");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -236,7 +253,7 @@ impl Elector {
     /// The reliance counts from before the request, since nobody knows when the answer was made.
     fn hold(&self, started: Instant) {
         if !self.leads() {
-            info!(lease = LEASE, identity = %self.identity, "this replica leads");
+            info!(lease = self.name, identity = %self.identity, "this replica leads");
         }
         self.until.send_replace(Validity::Until(started + RELIANCE));
     }
@@ -269,7 +286,7 @@ impl Elector {
         }
         self.until.send_replace(Validity::Until(Instant::now()));
         let give_back = async {
-            let mut lease = self.api.get(LEASE).await?;
+            let mut lease = self.api.get(self.name).await?;
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_ref() != Some(&self.identity) {
                 return Ok(());
@@ -283,16 +300,16 @@ impl Elector {
                 .await
                 .map(|_| ())
         };
-        match timeout(writes::TIMEOUT, give_back).await {
-            Ok(Ok(())) => debug!(lease = LEASE, "gave the Lease back"),
+        match timeout(CALL, give_back).await {
+            Ok(Ok(())) => debug!(lease = self.name, "gave the Lease back"),
             Ok(Err(error)) => {
                 warn!(
-                    lease = LEASE,
+                    lease = self.name,
                     error = &error as &dyn std::error::Error,
                     "cannot give the Lease back"
                 );
             }
-            Err(_) => warn!(lease = LEASE, "no answer when giving the Lease back"),
+            Err(_) => warn!(lease = self.name, "no answer when giving the Lease back"),
         }
     }
 }
