@@ -104,7 +104,7 @@ affinity:
 {{- $selector := dict "labelSelector" (dict "matchLabels" (include "fermata.selectorLabels" . | fromYaml)) }}
 topologySpreadConstraints:
   {{- range $values.topologySpreadConstraints }}
-  - {{- merge (deepCopy .) $selector | toYaml | nindent 4 }}
+  - {{- ternary . (merge (deepCopy .) $selector) (hasKey . "labelSelector") | toYaml | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- with $values.extraVolumes }}
