@@ -258,7 +258,7 @@ async fn each_clock_has_its_reason() {
         .test_function(
             "slow",
             &["serve"],
-            json!({"timeouts": {"request": "1s", "firstByte": "300ms"}}),
+            json!({"timeouts": {"request": "3s", "firstByte": "1s"}}),
         )
         .await;
     space.ready("slow").await;
@@ -268,7 +268,7 @@ async fn each_clock_has_its_reason() {
         (StatusCode::GATEWAY_TIMEOUT, "FirstByteTimeout")
     );
     // The head is there in time, the rest is not: the answer breaks off.
-    let request = http::Request::get(format!("{}/stream/50/100", space.path("slow")))
+    let request = http::Request::get(format!("{}/stream/100/100", space.path("slow")))
         .body(http_body_util::Full::default())
         .unwrap();
     assert!(space.gateway().try_send(request).await.is_err());

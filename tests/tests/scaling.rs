@@ -36,7 +36,7 @@ async fn a_full_queue_refuses_with_a_reason_and_a_time_to_try_again() {
     let spec = json!({"concurrency": 1, "scale": {"max": 1, "queue": 2}});
     space.test_function("narrow", &["serve"], spec).await;
     space.ready("narrow").await;
-    let calls = (0..8).map(|_| space.fetch("narrow", "/sleep/700"));
+    let calls = (0..8).map(|_| space.fetch("narrow", "/sleep/2500"));
     let answers = join_all(calls).await;
     let (good, full): (Vec<_>, Vec<_>) = answers
         .iter()
@@ -129,7 +129,7 @@ async fn answers_stream_as_they_come() {
     space.test_function("stream", &["serve"], json!({})).await;
     space.ready("stream").await;
     let started = std::time::Instant::now();
-    let request = http::Request::get(format!("{}/stream/3/300", space.path("stream")))
+    let request = http::Request::get(format!("{}/stream/3/1000", space.path("stream")))
         .header("host", "x")
         .body(http_body_util::Empty::<bytes::Bytes>::new())
         .unwrap();
@@ -150,7 +150,7 @@ async fn answers_stream_as_they_come() {
         .unwrap();
     assert_eq!(first, "line 0\n");
     assert!(
-        started.elapsed() < Duration::from_millis(850),
+        started.elapsed() < Duration::from_millis(2800),
         "the first line waited for the last"
     );
 }

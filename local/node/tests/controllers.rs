@@ -5,7 +5,6 @@
 #[path = "support/cluster.rs"]
 mod cluster;
 
-
 use fermata_node::Controllers;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
