@@ -211,7 +211,9 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Manifest>> {
         }
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
     };
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+    // YAML 1.2: a namespace called n is no boolean.
+    let strict = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(&text, strict)
         .with_context(|| format!("{} is not valid YAML", path.display()))?;
     let mut manifests = Vec::new();
     for document in documents.into_iter().filter(|document| !document.is_null()) {

@@ -24,7 +24,9 @@ pub(super) fn news(old: Option<&Function>, new: &Function) -> Vec<String> {
             "revision {revision} is ready and gets the requests"
         ));
     }
-    if now.last_cold_start != before.last_cold_start
+    // Before it has been ready, a first start is no waking.
+    if before.latest_ready_revision.is_some()
+        && now.last_cold_start != before.last_cold_start
         && let Some(start) = &now.last_cold_start
     {
         news.push(format!(

@@ -43,7 +43,9 @@ pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure
     // JSON is YAML too, and clients often send it as such; its reader tells of doubled fields.
     let json = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if yaml && !json {
-        let value = serde_saphyr::from_slice(body)
+        // YAML 1.2: an object called n is no boolean.
+        let strict = serde_saphyr::options! { strict_booleans: true };
+        let value = serde_saphyr::from_slice_with_options(body, strict)
             .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
         return Ok(Decoded {
             value,

@@ -22,6 +22,12 @@ use super::{
     status, volumes,
 };
 
+/// The first pause between the tries of a readiness probe right after the start.
+const EAGER: Duration = Duration::from_millis(20);
+
+/// The longest of these pauses, which double.
+const LEAST_EAGER: Duration = Duration::from_millis(200);
+
 /// Whether and by when a container has to end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
@@ -320,12 +326,17 @@ impl Runner {
                 return std::future::pending().await;
             };
             time::sleep(Timing::of(readiness).initial_delay).await;
+            let mut succeeded = self.soon(readiness, plan).await;
             loop {
-                if self.until(readiness, plan, "Readiness", true).await.is_ok() {
+                if !succeeded {
+                    succeeded = self.until(readiness, plan, "Readiness", true).await.is_ok();
+                }
+                if succeeded {
                     self.ready(true);
                     // Ends when the probe has failed often enough.
                     let _ = self.until(readiness, plan, "Readiness", false).await;
                     self.ready(false);
+                    succeeded = false;
                 }
             }
         };
@@ -348,6 +359,25 @@ impl Runner {
     fn ready(&self, ready: bool) {
         self.board
             .update(self.name(), |report| report.ready = ready);
+    }
+
+    /// Tries a readiness probe often for the length of its first period: a container that has just
+    /// started is seldom ready at the first try, and somebody waits for it.
+    async fn soon(&self, probe: &Probe, plan: &Plan) -> bool {
+        let timing = Timing::of(probe);
+        if timing.success_threshold > 1 {
+            return false;
+        }
+        let until = Instant::now() + timing.period;
+        let mut pause = EAGER;
+        while Instant::now() < until {
+            if probe::check(probe, &self.container, plan).await.is_ok() {
+                return true;
+            }
+            time::sleep(pause).await;
+            pause = (pause * 2).min(LEAST_EAGER);
+        }
+        false
     }
 
     /// Tries a probe in its period. Ends with `Ok` after enough successes in a row, if `succeed`
