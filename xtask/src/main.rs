@@ -3,6 +3,7 @@
 mod bench;
 mod generate;
 mod kubectl;
+mod node;
 mod reference;
 mod shell;
 mod test;

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::Args;
 
-use crate::{generate, kubectl, shell};
+use crate::{generate, kubectl, node, shell};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -22,6 +22,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         bail!("the tests need python3 on PATH (Debian: apt-get install python3)");
     }
     let kubectl = kubectl::find()?;
+    let with_node = node::ensure();
     if !options.no_checks {
         generate::run(&generate::Options::check())?;
         shell::run("format", shell::cargo().args(["fmt", "--all", "--check"]))?;
@@ -47,6 +48,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .env("KUBECTL", &kubectl);
     if let Some(filter) = &options.filter {
         test.arg(filter);
+    }
+    if !with_node {
+        test.args(["--", "--skip", "node::"]);
     }
     shell::run("tests", &mut test)
 }
