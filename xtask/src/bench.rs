@@ -20,6 +20,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             "--package",
             "fermata",
             "--package",
+            "fermata-gateway",
+            "--package",
             "fermata-tests",
             "--bins",
         ]),
