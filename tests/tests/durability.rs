@@ -20,6 +20,8 @@ async fn a_kill_at_any_moment_loses_nothing_and_the_functions_come_back() {
     space.test_function("hello", &["serve"], json!({})).await;
     space.ready("hello").await;
     let old = space.fetch("hello", "/pid").await.ok().text();
+    let process = std::path::Path::new("/proc").join(&old);
+    assert!(process.exists(), "{old} is no running process");
 
     // Writes go on while it is killed; those that were answered have to be there afterwards.
     let (done, mut killed) = tokio::sync::oneshot::channel::<()>();
@@ -51,9 +53,8 @@ async fn a_kill_at_any_moment_loses_nothing_and_the_functions_come_back() {
     drop(done);
     let acknowledged = writer.await.unwrap();
     assert!(acknowledged > 0);
-    let alive = std::path::Path::new("/proc").join(&old).exists();
     eventually("the pods have died with it", async || {
-        if alive && std::path::Path::new("/proc").join(&old).exists() {
+        if process.exists() {
             Err(old.clone())
         } else {
             Ok(())

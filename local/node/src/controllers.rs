@@ -12,7 +12,7 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Why a controller gave up on an object for now. The object is tried again with back-off.
+/// Why a reconcile of an object failed. The object is tried again after a pause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API refused a read or a write.
