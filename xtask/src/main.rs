@@ -1,6 +1,7 @@
 //! Developer tasks. `cargo xtask help` lists them.
 
 mod bench;
+mod debian;
 mod generate;
 mod kubectl;
 mod node;
