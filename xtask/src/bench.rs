@@ -23,6 +23,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             "fermata-gateway",
             "--package",
             "fermata-tests",
+            "--package",
+            "fermata-test-function",
             "--bins",
         ]),
     )?;

@@ -4,17 +4,23 @@
 //! `fermata-test-function [MODE]`, where MODE is one of
 //! - `serve` (default): see [`serve`] for its paths;
 //! - `slow-start MS`: serves after so many milliseconds;
-//! - `never-listens`, `crashes`, `crashes-after-start`, `forks-away`, `ignores-sigterm`, `garbage`.
+//! - `never-listens`, `crashes`, `crashes-after-start`, `forks-away`, `ignores-sigterm`, `garbage`;
+//! - `exists PATH`: a probe; succeeds if there is such a file.
+//!
+//! It uses no other program, for there is none in its image.
 
+mod listen;
 mod serve;
 
-use std::{env, process::Command, thread, time::Duration};
+use std::{env, future, path::Path, process::Command, thread, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+
+use crate::listen::Listening;
 
 #[allow(
     clippy::zombie_processes,
@@ -31,50 +37,41 @@ async fn main() {
             std::process::exit(3);
         }
         "crashes-after-start" => {
-            let _listener = listen().await;
+            let _listening = Listening::start().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
             eprintln!("out of luck");
             std::process::exit(4);
         }
         "forks-away" => {
-            Command::new("sleep")
-                .arg("3600")
+            let itself = env::current_exe().expect("a program has a path");
+            Command::new(itself)
+                .arg("never-listens")
                 .spawn()
-                .expect("sleep is there");
+                .expect("a program can start itself");
         }
         "ignores-sigterm" => {
             // The handler takes the signal and does nothing with it.
             let mut ignored = signal(SignalKind::terminate()).expect("a signal can be handled");
             tokio::spawn(async move { while ignored.recv().await.is_some() {} });
-            serve::serve(listen().await, std::future::pending()).await;
+            serve::serve(Listening::start().await, future::pending()).await;
         }
-        "garbage" => garbage(listen().await).await,
+        "garbage" => garbage(Listening::start().await.listener).await,
         "slow-start" => {
             let milliseconds = arguments[1].parse().expect("a number of milliseconds");
             thread::sleep(Duration::from_millis(milliseconds));
             serve_until_terminated().await;
         }
+        "exists" => std::process::exit(i32::from(!Path::new(&arguments[1]).exists())),
         _ => serve_until_terminated().await,
     }
 }
 
 async fn serve_until_terminated() {
     let mut terminate = signal(SignalKind::terminate()).expect("a signal can be handled");
-    serve::serve(listen().await, async move {
+    serve::serve(Listening::start().await, async move {
         terminate.recv().await;
     })
     .await;
-}
-
-async fn listen() -> TcpListener {
-    let host = env::var("HOST").unwrap_or_else(|_| "0.0.0.0".into());
-    let port: u16 = env::var("PORT")
-        .expect("PORT is set")
-        .parse()
-        .expect("PORT is a port");
-    TcpListener::bind((host, port))
-        .await
-        .expect("the port is free")
 }
 
 async fn garbage(listener: TcpListener) {
