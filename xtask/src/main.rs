@@ -1,10 +1,12 @@
 //! Developer tasks. `cargo xtask help` lists them.
 
 mod bench;
+mod cluster;
 mod debian;
 mod generate;
-mod kubectl;
+mod image;
 mod node;
+mod platform;
 mod reference;
 mod shell;
 mod test;
@@ -25,6 +27,10 @@ enum Task {
     Gen(generate::Options),
     /// Check and test everything, setting up what the tests need.
     Test(test::Options),
+    /// Run a real Kubernetes of one node on this machine, for tests.
+    Cluster(cluster::Options),
+    /// Build the images of operator, gateway and runtimes as OCI archives.
+    Image(image::Options),
     /// Measure, and print a table.
     Bench(bench::Options),
 }
@@ -33,6 +39,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Gen(options) => generate::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Cluster(options) => cluster::run(&options),
+        Task::Image(options) => image::run(&options),
         Task::Bench(options) => bench::run(&options),
     }
 }

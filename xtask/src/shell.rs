@@ -49,3 +49,21 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }
+
+/// Runs a command that must succeed, showing what it prints only if it does not.
+pub(crate) fn quiet(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed ({}): {}{}",
+            program.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}

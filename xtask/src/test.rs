@@ -1,11 +1,14 @@
 //! `cargo xtask test`.
 
+mod embedded;
+mod real;
+
 use std::process::Command;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::{generate, kubectl, node, shell};
+use crate::{cluster, generate, node, shell};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -15,42 +18,93 @@ pub(crate) struct Options {
     /// Leave out the checks of format, lints and generated files.
     #[arg(long)]
     no_checks: bool,
+
+    /// One lane alone.
+    #[arg(long)]
+    only: Option<Lane>,
+
+    /// Fail where a real Kubernetes cannot run, instead of testing on the embedded cluster alone.
+    #[arg(long)]
+    require_cluster: bool,
 }
 
+/// Where tests run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Lane {
+    /// Everything that needs no cluster, and the suites on the embedded one.
+    Embedded,
+    /// The suites on a real Kubernetes of this machine.
+    Real,
+}
+
+/// What the lanes have in common.
+struct Setting<'a> {
+    filter: Option<&'a str>,
+    /// Whether Node.js is there.
+    with_node: bool,
+}
+
+#[allow(clippy::print_stderr, reason = "it is for people")]
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if shell::output(Command::new("python3").arg("--version")).is_none() {
         bail!("the tests need python3 on PATH (Debian: apt-get install python3)");
     }
-    let kubectl = kubectl::find()?;
-    let with_node = node::ensure();
+    let setting = Setting {
+        filter: options.filter.as_deref(),
+        with_node: node::ensure(),
+    };
     if !options.no_checks {
-        generate::run(&generate::Options::check())?;
-        shell::run("format", shell::cargo().args(["fmt", "--all", "--check"]))?;
-        shell::run(
-            "lints",
-            shell::cargo().args([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "--deny",
-                "warnings",
-            ]),
-        )?;
+        check()?;
     }
     // The suites start these programs; a test alone would not build those of other packages.
     shell::run(
         "build",
         shell::cargo().args(["test", "--workspace", "--no-run"]),
     )?;
-    let mut test = shell::cargo();
-    test.args(["test", "--workspace", "--no-fail-fast"])
-        .env("KUBECTL", &kubectl);
-    if let Some(filter) = &options.filter {
-        test.arg(filter);
+    if options.only != Some(Lane::Real) {
+        embedded::run(&setting)?;
     }
-    if !with_node {
-        test.args(["--", "--skip", "node::"]);
+    if options.only == Some(Lane::Embedded) {
+        return Ok(());
     }
-    shell::run("tests", &mut test)
+    match cluster::missing() {
+        None => real::run(&setting),
+        Some(missing) if options.require_cluster || options.only == Some(Lane::Real) => {
+            bail!("a real Kubernetes cannot run here: {missing}")
+        }
+        Some(missing) => {
+            eprintln!("\nTested on the embedded cluster alone: {missing}.");
+            Ok(())
+        }
+    }
+}
+
+fn check() -> anyhow::Result<()> {
+    generate::run(&generate::Options::check())?;
+    shell::run("format", shell::cargo().args(["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets"];
+    // Suites that run by themselves only are no part of all targets.
+    let suites = real::SUITES.iter().flat_map(|suite| ["--test", suite]);
+    shell::run(
+        "lints",
+        shell::cargo()
+            .args(lints)
+            .args(suites)
+            .args(["--", "--deny", "warnings"]),
+    )
+}
+
+// === impl Setting ===
+
+impl Setting<'_> {
+    /// Adds what chooses tests: the filter and the number of threads.
+    fn choose(&self, test: &mut Command, threads: Option<usize>) {
+        test.args(self.filter).arg("--");
+        if !self.with_node {
+            test.args(["--skip", "node::"]);
+        }
+        if let Some(threads) = threads {
+            test.arg(format!("--test-threads={threads}"));
+        }
+    }
 }

@@ -1,0 +1,103 @@
+//! Fermata on a real Kubernetes of this machine: the cluster, the images and the chart.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Context as _;
+
+use crate::{cluster::Cluster, image, shell};
+
+/// The namespace and the name of the release.
+pub(crate) const NAMESPACE: &str = "fermata-system";
+const RELEASE: &str = "fermata";
+
+/// What runs in the cluster besides the operator and the gateway.
+const IMAGES: [&str; 6] = [
+    "operator",
+    "gateway",
+    "runtime-python",
+    "runtime-node",
+    "runtime-command",
+    "test-function",
+];
+
+/// An installed Fermata.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    cluster: Cluster,
+}
+
+// === impl Platform ===
+
+impl Platform {
+    /// Builds the images, starts the cluster and loads them. Nothing is installed yet.
+    pub(crate) fn prepare() -> anyhow::Result<Self> {
+        let images = image::build(&IMAGES)?;
+        let cluster = Cluster::up()?;
+        let archives: Vec<PathBuf> = images.into_iter().map(|image| image.archive).collect();
+        cluster.load(&archives)?;
+        Ok(Self { cluster })
+    }
+
+    /// Installs the chart as it is in the repository, and waits until everything is ready.
+    pub(crate) fn install(&self) -> anyhow::Result<()> {
+        // Its pods, and all that helpers may start there, have to be restricted.
+        let namespace = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+        });
+        let file = shell::root().join("target/cluster/namespace.json");
+        std::fs::write(&file, namespace.to_string()).context("cannot write the namespace")?;
+        let mut apply = self.command("kubectl");
+        shell::quiet(
+            apply
+                .args(["apply", "--server-side", "--filename"])
+                .arg(&file),
+        )?;
+        let mut helm = self.command("helm");
+        helm.args(["upgrade", "--install", RELEASE])
+            .arg(shell::root().join("charts/fermata"))
+            .arg("--values")
+            .arg(shell::root().join("tests/cluster/values.yaml"))
+            .args(["--namespace", NAMESPACE, "--wait", "--timeout=3m"]);
+        shell::run("install the chart", &mut helm)
+    }
+
+    /// The address of the gateway's Service, which this machine reaches as pods do.
+    pub(crate) fn gateway(&self) -> anyhow::Result<String> {
+        let mut kubectl = self.command("kubectl");
+        kubectl.args([
+            "--namespace",
+            NAMESPACE,
+            "get",
+            "service",
+            "fermata-gateway",
+        ]);
+        kubectl.arg("--output=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}");
+        shell::output(&mut kubectl).context("the gateway's Service has no address")
+    }
+
+    /// The cluster.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// A command of one of the cluster's programs, against this cluster.
+    fn command(&self, program: &str) -> Command {
+        let mut command = self.cluster.tools().command(program);
+        command.env("KUBECONFIG", self.cluster.kubeconfig());
+        command
+    }
+
+    /// Tells a suite or a benchmark about this platform, by its environment.
+    pub(crate) fn describe_to(&self, command: &mut Command) -> anyhow::Result<()> {
+        let tools = self.cluster.tools();
+        let own = std::env::current_exe().context("this program cannot find itself")?;
+        command
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("FERMATA_TEST_GATEWAY", self.gateway()?)
+            .env("FERMATA_TEST_CLUSTER", own)
+            .env("KUBECTL", tools.program("kubectl"))
+            .env("HELM", tools.program("helm"));
+        Ok(())
+    }
+}
