@@ -80,6 +80,16 @@ impl Gateway {
         .await
     }
 
+    /// GET of a path whose answer may take longer than usual.
+    pub async fn get_within(&self, path: &str, within: Duration) -> Answer {
+        let request = Request::get(path)
+            .body(Full::default())
+            .expect("the path is valid");
+        self.try_send_within(request, within)
+            .await
+            .unwrap_or_else(|error| panic!("the call failed: {error}"))
+    }
+
     /// POST of a text to a path.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         let body = Full::from(Bytes::from(body.to_owned()));
@@ -116,7 +126,15 @@ impl Gateway {
     /// # Errors
     ///
     /// When there is no whole answer.
-    pub async fn try_send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, String> {
+    pub async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+        self.try_send_within(request, LONGEST).await
+    }
+
+    async fn try_send_within(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Answer, String> {
         request
             .headers_mut()
             .entry(header::HOST)
@@ -146,8 +164,8 @@ impl Gateway {
                 body,
             })
         };
-        timeout(LONGEST, exchange)
+        timeout(within, exchange)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {LONGEST:?}")))
+            .unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
     }
 }

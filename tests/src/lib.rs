@@ -2,17 +2,25 @@
 //! become true.
 //!
 //! A suite runs against `fermata up`, which it starts itself, or against any cluster with Fermata
-//! installed: `FERMATA_TEST_KUBECONFIG` names the kubeconfig and `FERMATA_TEST_GATEWAY` the address
-//! of the gateway.
+//! installed, if both are set: `KUBECONFIG`, and `FERMATA_TEST_GATEWAY`, the address of its gateway.
+//! The suites in `cluster_tests` need the cluster of `cargo xtask cluster`: they stop parts of it.
 
 mod client;
+mod cluster;
+mod load;
 mod namespace;
 mod platform;
+mod sockets;
 mod tools;
+mod up;
 mod wait;
 
 pub use client::{Answer, Gateway};
+pub use cluster::{Cluster, Container, SYSTEM};
+pub use load::{Failure, Load, Report};
 pub use namespace::Space;
-pub use platform::{Platform, Up, fermata, fermata_bin};
+pub use platform::Platform;
+pub use sockets::Sockets;
 pub use tools::{examples, kubectl, program, repository};
+pub use up::{Up, fermata, fermata_bin};
 pub use wait::{DEADLINE, eventually};

@@ -1,0 +1,268 @@
+//! The chart, with the real helm on a real cluster: lint, install, use, upgrade, uninstall.
+
+use std::{path::PathBuf, time::Duration};
+
+use fermata_tests::{Cluster, Load, SYSTEM, eventually, repository};
+use serde_json::{Value, json};
+
+const RELEASE: &str = "fermata";
+/// How long a call may take while what answers it is replaced.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn chart() -> String {
+    repository().join("charts/fermata").display().to_string()
+}
+
+fn values(name: &str) -> String {
+    let file: PathBuf = repository().join("tests/cluster").join(name);
+    file.display().to_string()
+}
+
+/// Installs or upgrades as the lane does, with further arguments.
+fn upgrade(cluster: &Cluster, more: &[&str]) -> String {
+    let (chart, values) = (chart(), values("values.yaml"));
+    let mut arguments = vec!["upgrade", "--install", RELEASE, &chart, "--values", &values];
+    arguments.extend(["--namespace", SYSTEM, "--wait", "--timeout=3m"]);
+    arguments.extend(more);
+    cluster.helm(&arguments)
+}
+
+#[tokio::test]
+async fn lint_and_template_take_every_value() {
+    let cluster = Cluster::new().await;
+    let (chart, all) = (chart(), values("all-values.yaml"));
+    for values in [&[][..], &["--values", &all]] {
+        let linted = cluster.helm(&[&["lint", "--strict", &chart], values].concat());
+        assert!(linted.contains("0 chart(s) failed"), "{linted}");
+        let rendered = cluster.helm(&[&["template", RELEASE, &chart], values].concat());
+        assert!(rendered.contains("kind: Deployment"), "{rendered}");
+    }
+    for (wrong, word) in [
+        ("gateway.replica=3", "replica"),
+        ("gateway.replicas=many", "gateway/replicas"),
+        ("gateway.service.type=Loadbalancer", "gateway/service/type"),
+        (
+            "operator.image.pullPolicy=Sometimes",
+            "operator/image/pullPolicy",
+        ),
+        ("urlScheme=ftp", "urlScheme"),
+    ] {
+        let refused = cluster
+            .try_helm(&["template", RELEASE, &chart, "--set", wrong])
+            .expect_err(wrong);
+        assert!(refused.contains(word), "{wrong}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_every_value_renders_is_taken_by_the_cluster() {
+    let cluster = Cluster::new().await;
+    let (chart, all) = (chart(), values("all-values.yaml"));
+    let rendered = cluster.helm(&["template", "all", &chart, "--values", &all]);
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).expect("helm renders YAML");
+    // The kinds that others bring: the Prometheus operator and the Gateway API.
+    let foreign = ["PodMonitor", "ServiceMonitor", "HTTPRoute"];
+    let mut taken = 0;
+    for object in objects.iter().filter(|object| object.is_object()) {
+        let kind = object["kind"].as_str().expect("an object has a kind");
+        if foreign.contains(&kind) {
+            continue;
+        }
+        let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+        std::fs::write(file.path(), object.to_string()).unwrap();
+        let path = file.path().to_str().unwrap();
+        let mut arguments = vec!["apply", "--server-side", "--force-conflicts"];
+        arguments.extend(["--dry-run=server", "--validate=strict", "--filename", path]);
+        arguments.push("--warnings-as-errors");
+        let namespace = cluster.space.name.clone();
+        if object["metadata"].get("namespace").is_none() {
+            arguments.extend(["--namespace", &namespace]);
+        }
+        let answer = cluster.try_kubectl(&arguments);
+        assert!(answer.is_ok(), "{answer:?}\n{object:#}");
+        taken += 1;
+    }
+    assert!(taken > 20, "only {taken} objects were rendered");
+}
+
+#[tokio::test]
+async fn the_notes_can_be_followed() {
+    let cluster = Cluster::new().await;
+    let notes = cluster.helm(&["get", "notes", RELEASE, "--namespace", SYSTEM]);
+    let wait = notes
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("kubectl "))
+        .expect("the notes begin with a kubectl line");
+    cluster.kubectl(&wait.split(' ').collect::<Vec<_>>());
+
+    let manifest = notes
+        .split("<<'END'\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\nEND").next())
+        .expect("the notes have a manifest");
+    let mut function: Value = serde_saphyr::from_str(manifest).expect("it is YAML");
+    function["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("namespace");
+    cluster.space.apply(&function).await;
+    cluster.space.ready("hello").await;
+    let answer = cluster.space.call("hello", "you").await.ok();
+    assert_eq!(answer.text(), "Hello, you!\n");
+}
+
+#[tokio::test]
+async fn pods_call_functions_by_their_names() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let source = |code: &str| json!({"source": {"runtime": "python", "files": {"main.py": code}}});
+    space
+        .function(
+            "hello",
+            source("def handle(request):\n    return 'Hello'\n"),
+        )
+        .await;
+    let caller = "import urllib.request\n\ndef handle(request):\n    \
+        return urllib.request.urlopen(request.text()).read()\n";
+    space.function("caller", source(caller)).await;
+    space.ready("hello").await;
+    space.ready("caller").await;
+    let name = &space.name;
+    for host in [
+        format!("hello.{name}"),
+        format!("hello.{name}.svc"),
+        format!("hello.{name}.svc.cluster.local"),
+    ] {
+        let answer = space.call("caller", &format!("http://{host}/")).await.ok();
+        assert_eq!(answer.text(), "Hello", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_finds_the_gateway() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    space.test_function("echo", &["serve"], json!({})).await;
+    space.ready("echo").await;
+    let invoke = ["invoke", "echo", "-d", "hi", "-n", &space.name];
+    let output = fermata_tests::fermata(&space.platform.kubeconfig, &invoke);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"hi");
+}
+
+#[tokio::test]
+async fn pods_of_the_chart_are_restricted_and_spread() {
+    let cluster = Cluster::new().await;
+    // The namespace lets no other pods in; the label is what the lane set.
+    let label = "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}";
+    let level = cluster.kubectl(&["get", "namespace", SYSTEM, "-o", label]);
+    assert_eq!(level, "restricted");
+    cluster.settled().await;
+    let budget = cluster.kubectl(&["-n", SYSTEM, "get", "poddisruptionbudget", "-o", "json"]);
+    let budget: Value = serde_json::from_str(&budget).unwrap();
+    assert_eq!(budget["items"][0]["status"]["currentHealthy"], 2);
+    assert_eq!(budget["items"][0]["status"]["disruptionsAllowed"], 1);
+}
+
+#[tokio::test]
+async fn network_policies_choose_the_pods_they_are_about() {
+    let cluster = Cluster::new().await;
+    let chosen = |policy: &str| {
+        let policy = cluster.kubectl(&["-n", SYSTEM, "get", "networkpolicy", policy, "-o", "json"]);
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let labels = policy["spec"]["podSelector"]["matchLabels"].clone();
+        let selector: Vec<String> = labels
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
+            .collect();
+        let pods = cluster.kubectl(&[
+            "-n",
+            SYSTEM,
+            "get",
+            "pods",
+            "-o",
+            "name",
+            "-l",
+            &selector.join(","),
+        ]);
+        let mut pods: Vec<String> = pods.lines().map(str::to_owned).collect();
+        pods.sort();
+        pods
+    };
+    cluster.settled().await;
+    for component in ["operator", "gateway"] {
+        let replicas = cluster.replicas(component).await;
+        let mut names: Vec<String> = replicas
+            .into_iter()
+            .map(|replica| format!("pod/{}", replica.pod))
+            .collect();
+        names.sort();
+        assert_eq!(chosen(&format!("fermata-{component}")), names);
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_of_every_pod_fails_no_request() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let spec = json!({"scale": {"min": 1}});
+    space.test_function("steady", &["serve"], spec).await;
+    space.ready("steady").await;
+    cluster.settled().await;
+    let before = cluster.replicas("gateway").await;
+    let path = space.path("steady");
+    let gateway = space.platform.gateway;
+    let load = Load::start(gateway, &path, 250, PATIENCE);
+    // A name that no earlier run has used.
+    let restart = |component: &str| format!("{component}.podAnnotations.upgraded={}", space.name);
+    let (operator, gateways) = (restart("operator"), restart("gateway"));
+    upgrade(&cluster, &["--set", &operator, "--set", &gateways]);
+    cluster.settled().await;
+    let report = load.stop().await;
+    report.all_good(500);
+    let after = cluster.replicas("gateway").await;
+    assert!(
+        after.iter().all(|gateway| !before.contains(gateway)),
+        "a gateway was not replaced"
+    );
+}
+
+#[tokio::test]
+async fn uninstall_leaves_definitions_and_functions_alone() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let spec = json!({"scale": {"min": 1}});
+    space.test_function("stays", &["serve"], spec).await;
+    space.ready("stays").await;
+    let before = cluster.function_containers("stays").await;
+    cluster.helm(&["uninstall", RELEASE, "--namespace", SYSTEM, "--wait"]);
+    eventually("operator and gateway are gone", async || {
+        let left = cluster.kubectl(&["-n", SYSTEM, "get", "pods", "-o", "name"]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    for definition in ["functions", "revisions", "runtimes"] {
+        cluster.kubectl(&["get", "crd", &format!("{definition}.fermata.dev")]);
+    }
+    assert!(
+        !cluster
+            .kubectl(&["get", "runtimes", "-o", "name"])
+            .is_empty()
+    );
+    let left = cluster.kubectl(&["-n", &space.name, "get", "fn,rev,deploy", "-o", "name"]);
+    assert_eq!(left.lines().count(), 3, "{left}");
+    assert_eq!(cluster.function_containers("stays").await, before);
+
+    upgrade(&cluster, &[]);
+    // The Service, and with it the address, is a new one.
+    let mut gateway = space.gateway();
+    let service = ["-n", SYSTEM, "get", "service", "fermata-gateway"];
+    let address = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
+    let address = cluster.kubectl(&[&service[..], &["-o", address]].concat());
+    gateway.address = address.parse().unwrap();
+    let answer = gateway.post(&space.path("stays"), "still here").await.ok();
+    assert_eq!(answer.text(), "still here");
+    assert_eq!(cluster.function_containers("stays").await, before);
+}
