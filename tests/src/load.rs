@@ -143,20 +143,27 @@ impl Caller {
         self.report
     }
 
+    /// The connection, unless its end was announced with the last answer.
+    async fn kept(&mut self) -> Option<SendRequest<Empty<Bytes>>> {
+        let mut kept = self.connection.take()?;
+        kept.ready().await.is_ok().then_some(kept)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, String> {
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|error| format!("connect: {error}"))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| format!("handshake: {error}"))?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
     async fn call(&mut self) -> Result<(), String> {
-        let mut connection = match self.connection.take() {
-            // After an answer with `Connection: close` there is none.
-            Some(mut kept) if kept.ready().await.is_ok() => kept,
-            _ => {
-                let stream = TcpStream::connect(self.address)
-                    .await
-                    .map_err(|error| format!("connect: {error}"))?;
-                let (sender, connection) = handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(|error| format!("handshake: {error}"))?;
-                tokio::spawn(connection);
-                sender
-            }
+        let mut connection = match self.kept().await {
+            Some(kept) => kept,
+            None => self.connect().await?,
         };
         let request = Request::get(&self.path)
             .header(header::HOST, "gateway.example")

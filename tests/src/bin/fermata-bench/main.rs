@@ -1,9 +1,10 @@
-//! Measures Fermata on the embedded cluster, and prints a table. `cargo xtask bench` builds and runs
-//! it.
+//! Measures Fermata on the embedded cluster, or on a real one, and prints a table. `cargo xtask
+//! bench` builds and runs it.
 
 mod cold;
 mod idle;
 mod load;
+mod node;
 mod process;
 mod warm;
 
@@ -13,11 +14,13 @@ use fermata_tests::{Space, Up};
 
 const HELP: &str =
     "usage: fermata-bench [cold] [warm] [idle] [--rounds N] [--seconds N] [--functions N]
+       fermata-bench node [--rounds N]
 
-Without a name, everything is measured.
+Without a name, everything is measured on the embedded cluster.
   cold   time from a request to a function at zero until its answer
   warm   requests per second and CPU time per request, through the gateway and without it
-  idle   time until many functions are ready, and the memory that they take at rest";
+  idle   time until many functions are ready, and the memory that they take at rest
+  node   cold starts on the real cluster that cargo xtask bench --cluster sets up";
 
 /// What to measure, and how much of it.
 struct Plan {
@@ -30,6 +33,11 @@ struct Plan {
 #[tokio::main]
 async fn main() {
     let plan = Plan::from_arguments();
+    if plan.what == ["node"] {
+        println!("| what | result |\n|---|---|");
+        node::measure(&Space::new().await, plan.rounds).await;
+        return;
+    }
     let dir = tempfile::tempdir().expect("a temporary directory");
     let up = Up::start(dir.path(), ["--ephemeral"]);
     let space = Space::on(up.platform().clone()).await;
@@ -63,7 +71,7 @@ impl Plan {
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "cold" | "warm" | "idle" => plan.what.push(argument),
+                "cold" | "warm" | "idle" | "node" => plan.what.push(argument),
                 "--rounds" => {
                     plan.rounds = usize::try_from(number(arguments.next())).expect("it is small");
                 }

@@ -1,0 +1,122 @@
+//! Cold starts on a real node: when the pod's port accepts, and when the caller has the answer.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fermata_tests::{Space, eventually};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::{milliseconds, percentile, row};
+
+/// How long one call may take. A hundred pods do not start at once on two cores.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// One call of a cold function.
+struct Start {
+    /// From the call until the instance listened.
+    accepts: Duration,
+    /// From the call until the answer was there.
+    answer: Duration,
+}
+
+pub(crate) async fn measure(space: &Space, rounds: usize) {
+    for (title, functions, callers) in [
+        ("1 function", 1, 1),
+        ("1 function, 10 callers", 1, 10),
+        ("10 functions at once", 10, 1),
+        ("100 functions at once", 100, 1),
+    ] {
+        let names: Vec<String> = (0..functions).map(|n| format!("cold-{n}")).collect();
+        for name in &names {
+            let scale = json!({"initial": 0, "max": 1, "idleAfter": "1s", "window": "6s"});
+            let spec = json!({"scale": scale, "timeouts": {"start": "170s"}});
+            space.test_function(name, &["serve"], spec).await;
+        }
+        for name in &names {
+            space.ready(name).await;
+        }
+        let mut starts = Vec::new();
+        // One more than is counted: the first of all finds no file in memory.
+        for round in 0..=rounds {
+            nothing_runs(space).await;
+            let calls = names
+                .iter()
+                .flat_map(|name| (0..callers).map(move |_| name));
+            let round_starts = join_all(calls.map(|name| call(space, name))).await;
+            if round > 0 {
+                starts.extend(round_starts);
+            }
+        }
+        print(&format!("{title}, {rounds} rounds"), &starts);
+    }
+}
+
+fn print(title: &str, starts: &[Start]) {
+    let describe = |of: &dyn Fn(&Start) -> Duration| {
+        let mut times: Vec<Duration> = starts.iter().map(of).collect();
+        times.sort();
+        let [half, most, all] = [50, 95, 100].map(|percent| percentile(&times, percent));
+        format!(
+            "p50 {}, p95 {}, max {}",
+            milliseconds(half),
+            milliseconds(most),
+            milliseconds(all)
+        )
+    };
+    row(
+        &format!("{title}: the port accepts"),
+        &describe(&|start| start.accepts),
+    );
+    row(
+        &format!("{title}: the caller has the answer"),
+        &describe(&|start| start.answer),
+    );
+    row(
+        &format!("{title}: the difference"),
+        &describe(&|start| start.answer.saturating_sub(start.accepts)),
+    );
+}
+
+/// Calls a function at zero. It answers with the time at which it began to listen, by the clock of
+/// this same machine.
+async fn call(space: &Space, name: &str) -> Start {
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("it is after 1970")
+    };
+    let before = now();
+    let path = format!("{}/listening", space.path(name));
+    let answer = space.gateway().get_within(&path, PATIENCE).await.ok();
+    let after = now();
+    let listening: f64 = answer.text().trim().parse().expect("a time");
+    let listening = Duration::from_secs_f64(listening / 1000.0);
+    Start {
+        accepts: listening.saturating_sub(before),
+        answer: after - before,
+    }
+}
+
+/// Waits until every pod is gone.
+async fn nothing_runs(space: &Space) {
+    let all = ListParams::default();
+    let wait = async || {
+        let pods = space.api::<Pod>().list(&all).await;
+        match pods.expect("pods can be listed").items.len() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    };
+    // A hundred pods take longer to go than one condition may.
+    for _ in 0..3 {
+        if tokio::time::timeout(Duration::from_secs(50), eventually("no pod is left", wait))
+            .await
+            .is_ok()
+        {
+            return;
+        }
+    }
+    eventually("no pod is left", wait).await;
+}
