@@ -55,12 +55,18 @@ impl Platform {
 
     /// A client of its cluster, bound to the current runtime.
     pub async fn client(&self) -> Client {
+        self.client_as(None).await
+    }
+
+    /// A client that may do what a user of this name may.
+    pub async fn client_as(&self, user: Option<&str>) -> Client {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let kubeconfig =
             Kubeconfig::read_from(&self.kubeconfig).expect("the kubeconfig is readable");
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .expect("the kubeconfig is valid");
+        config.auth_info.impersonate = user.map(str::to_owned);
         Client::try_from(config).expect("the kubeconfig is usable")
     }
 
