@@ -40,7 +40,7 @@ use crate::listen::Listening;
 #[derive(Clone)]
 struct Server {
     since: Duration,
-    /// Closes when the server is to end.
+    /// Changes when the server is to end.
     ending: watch::Receiver<()>,
 }
 
@@ -75,8 +75,10 @@ pub(crate) async fn serve(listening: Listening, until: impl Future<Output = ()>)
         });
     }
     drop(server);
-    drop(end);
+    end.send_replace(());
     graceful.shutdown().await;
+    // Whoever still talks has a receiver.
+    end.closed().await;
 }
 
 async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

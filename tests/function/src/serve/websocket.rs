@@ -1,10 +1,12 @@
 //! A WebSocket that sends back what it gets.
 
+use std::time::Duration;
+
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -53,6 +55,9 @@ async fn talk(connection: Upgraded, mut ending: watch::Receiver<()>) {
             _ = ending.changed() => {
                 let away = CloseFrame { code: CloseCode::Away, reason: "the server ends".into() };
                 let _ = socket.close(Some(away)).await;
+                // A connection that is dropped with unread data resets, and the client would miss it.
+                let answer = async { while let Some(Ok(_)) = socket.next().await {} };
+                let _ = timeout(Duration::from_secs(1), answer).await;
                 return;
             }
         };
