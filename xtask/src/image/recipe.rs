@@ -110,15 +110,20 @@ impl Recipe {
     /// What the image says of itself.
     pub(super) fn annotations(&self, name: &str, version: &str) -> BTreeMap<String, String> {
         let version = self.tag.as_deref().unwrap_or(version);
-        [
-            ("title", format!("fermata-{name}").as_str()),
+        let title = format!("fermata-{name}");
+        let mut annotations = vec![
+            ("title", title.as_str()),
             ("description", &self.description),
             ("version", version),
-            ("licenses", "Apache-2.0"),
-        ]
-        .into_iter()
-        .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
-        .collect()
+        ];
+        if self.base.is_none() {
+            // Debian's packages have licences of their own.
+            annotations.push(("licenses", env!("CARGO_PKG_LICENSE")));
+        }
+        annotations
+            .into_iter()
+            .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
+            .collect()
     }
 }
 
