@@ -103,7 +103,7 @@ async fn join(client: OnUpgrade, link: h1::Link, idle: Option<Duration>) -> io::
         .await
         .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
         .map_err(io::Error::other)?;
-    let (function, ahead) = link.into_stream();
+    let (function, ahead) = link.into_stream().ok_or(io::ErrorKind::NotConnected)?;
     let last_read = Arc::new(AtomicU64::new(clock::now()));
     let mut client = Watched {
         inner: TokioIo::new(client),

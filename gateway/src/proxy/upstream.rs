@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod h1;
 pub mod h2;
+mod idle;
 pub mod pool;
 
 use http::{Request, Response};

@@ -15,13 +15,16 @@ use hyper::{
     body::Incoming,
     client::conn::http1::{self, Connection, SendRequest},
 };
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     time::{Instant, Sleep},
 };
 
-use super::{SendError, unsent_or_broken};
+use super::{
+    SendError,
+    idle::{Look, Watched},
+    unsent_or_broken,
+};
 use crate::{
     clock::Micros,
     proxy::{body::RequestBody, deadlines::Deadlines},
@@ -33,13 +36,21 @@ const BUFFER: usize = 64 * 1024;
 /// A connection and all that belongs to it.
 pub struct Link {
     sender: SendRequest<RequestBody>,
-    connection: Connection<TokioIo<TcpStream>, RequestBody>,
-    /// Whether the connection has said that it is finished.
-    finished: bool,
+    driven: Driven,
+    look: Look,
     /// One timer for all exchanges: moving it on is cheaper than making one.
     timer: Pin<Box<Sleep>>,
     /// When its last exchange ended.
     pub(super) idle_since: Micros,
+}
+
+/// What moves the bytes.
+enum Driven {
+    Running(Connection<Watched, RequestBody>),
+    /// It has said that it is finished; after an upgrade its stream is still of use.
+    Finished(Connection<Watched, RequestBody>),
+    /// It was finished and is closed.
+    Closed,
 }
 
 // === impl Link ===
@@ -47,14 +58,15 @@ pub struct Link {
 impl Link {
     /// Speaks HTTP/1.1 over the stream.
     pub(super) async fn over(stream: TcpStream) -> hyper::Result<Box<Self>> {
+        let (stream, look) = Watched::new(stream);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await?;
         Ok(Box::new(Self {
             sender,
-            connection,
-            finished: false,
+            driven: Driven::Running(connection),
+            look,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             idle_since: 0,
         }))
@@ -67,11 +79,17 @@ impl Link {
     ) -> Result<Response<Incoming>, SendError> {
         deadlines.arm(self.timer.as_mut());
         let mut response = pin!(self.sender.try_send_request(request));
-        let (connection, finished) = (&mut self.connection, &mut self.finished);
-        let timer = &mut self.timer;
+        let (driven, timer) = (&mut self.driven, &mut self.timer);
         poll_fn(|context| {
-            drive(connection, finished, context);
+            driven.drive(context);
             if let Poll::Ready(outcome) = response.as_mut().poll(context) {
+                return Poll::Ready(outcome.map_err(unsent_or_broken));
+            }
+            // A connection that the function has ended while it was idle finishes without having
+            // looked at the request, and gives it back only when it is dropped.
+            if driven.close_finished()
+                && let Poll::Ready(outcome) = response.as_mut().poll(context)
+            {
                 return Poll::Ready(outcome.map_err(unsent_or_broken));
             }
             let expired = deadlines.poll(timer.as_mut(), context);
@@ -82,7 +100,13 @@ impl Link {
 
     /// Moves bytes. To be called whenever the body of the response is polled.
     pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
-        drive(&mut self.connection, &mut self.finished, context);
+        self.driven.drive(context);
+        self.driven.close_finished();
+    }
+
+    /// Lets the next exchange look first whether the function has ended the connection.
+    pub(super) fn look_first(&self) {
+        self.look.first();
     }
 
     /// The timer, for the body.
@@ -92,38 +116,55 @@ impl Link {
 
     /// Whether the connection can carry another exchange. To be asked after the end of a response.
     pub(super) fn is_reusable(&mut self) -> bool {
-        if self.finished {
-            return false;
-        }
         // The end of the exchange may only be noticed by driving on; nobody has to be woken for it.
         let mut context = Context::from_waker(std::task::Waker::noop());
         self.drive(&mut context);
-        !self.finished && matches!(self.sender.poll_ready(&mut context), Poll::Ready(Ok(())))
+        matches!(self.driven, Driven::Running(_))
+            && matches!(self.sender.poll_ready(&mut context), Poll::Ready(Ok(())))
     }
 
-    /// The bare stream after a `101 Switching Protocols`, with the bytes that were read beyond it.
-    pub(crate) fn into_stream(self) -> (TcpStream, Bytes) {
-        let parts = self.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+    /// The bare stream after a `101 Switching Protocols`, with the bytes that were read beyond it;
+    /// `None` if the connection is closed.
+    pub(crate) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+        match self.driven {
+            Driven::Running(connection) | Driven::Finished(connection) => {
+                let parts = connection.into_parts();
+                Some((parts.io.into_inner(), parts.read_buf))
+            }
+            Driven::Closed => None,
+        }
     }
 }
 
-/// Errors are not handled here: they come out of the response or its body as well.
-fn drive(
-    connection: &mut Connection<TokioIo<TcpStream>, RequestBody>,
-    finished: &mut bool,
-    context: &mut Context<'_>,
-) {
-    if !*finished {
-        *finished = Pin::new(connection).poll(context).is_ready();
+// === impl Driven ===
+
+impl Driven {
+    /// Errors are not handled here: they come out of the response or its body as well.
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if let Self::Running(connection) = self
+            && Pin::new(connection).poll(context).is_ready()
+            && let Self::Running(connection) = std::mem::replace(self, Self::Closed)
+        {
+            *self = Self::Finished(connection);
+        }
+    }
+
+    /// Drops the connection if it is finished; says whether it was.
+    fn close_finished(&mut self) -> bool {
+        let finished = matches!(self, Self::Finished(_));
+        if finished {
+            *self = Self::Closed;
+        }
+        finished
     }
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let running = matches!(self.driven, Driven::Running(_));
         formatter
             .debug_struct("Link")
-            .field("finished", &self.finished)
+            .field("running", &running)
             .finish_non_exhaustive()
     }
 }
