@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     options::Options,
     proxy::{
-        server::Server,
+        server::{self, Server},
         service::{Gate, Limits},
     },
     random,
@@ -59,8 +59,8 @@ struct Listener {
 /// The ends of the gateway's life, in the order they come.
 #[derive(Clone, Debug, Default)]
 struct Ends {
-    /// No new connections; those that are there end after their running requests.
-    stop: CancellationToken,
+    /// Clients are asked to go elsewhere, and then connections end.
+    serving: server::Ends,
     /// Waiting requests are sent away.
     dismiss: CancellationToken,
     /// Everything is cut.
@@ -113,8 +113,9 @@ impl Gateway {
     }
 
     /// Serves until `shutdown`, and then until the running requests are over or the drain timeout
-    /// is: first `/readyz` fails, after the shutdown delay no more connections are taken, and
-    /// running requests, tunnels included, go on to their end.
+    /// is: first `/readyz` fails and answers ask their clients to connect anew; after the shutdown
+    /// delay no more connections are taken, idle ones are closed, and running requests, tunnels
+    /// included, go on to their end.
     ///
     /// # Errors
     ///
@@ -191,17 +192,18 @@ impl Gateway {
             metrics,
             limits: Limits::of(options),
             tunnels: owners.tunnels.clone(),
+            leaving: AtomicBool::new(false),
             dismiss: ends.dismiss.clone(),
             abort: ends.abort.clone(),
         });
         let header_timeout = Duration::from(options.header_timeout);
-        let server = Server::new(gate, header_timeout, ends.stop.clone());
+        let server = Server::new(gate.clone(), header_timeout, ends.serving.clone());
         let serving = server.run(
             self.data.socket,
             owners.connections.clone(),
             options.max_connections,
         );
-        let stop = ends.stop.clone();
+        let stop = ends.serving.stop.clone();
         let accepting = tokio::spawn(async move {
             // Until the functions are known, connections wait to be accepted: nobody is told that a
             // function does not exist because the gateway has just begun.
@@ -221,6 +223,8 @@ impl Gateway {
             Some(name) => Err(Error::TaskEnded(name)),
         };
         admin.stopping.store(true, Ordering::Relaxed);
+        gate.leaving.store(true, Ordering::Relaxed);
+        ends.serving.leave.cancel();
         if outcome.is_ok() {
             tokio::time::sleep(self.options.shutdown_delay.into()).await;
         }
@@ -308,7 +312,7 @@ impl Parts {
 
 /// Lets running requests finish, then sends waiting ones away, then cuts what is left.
 async fn drain(ends: &Ends, owners: &Owners, timeout: Duration) {
-    ends.stop.cancel();
+    ends.serving.stop.cancel();
     let finished = async {
         owners.connections.close();
         owners.connections.wait().await;

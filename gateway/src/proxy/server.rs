@@ -19,7 +19,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -36,6 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two looks at a connection that has sent less than it takes to tell what it speaks.
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a connection that came at the last moment may take to begin its first request.
+const LATE_REQUEST: Duration = Duration::from_millis(500);
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -62,8 +65,17 @@ pub struct Server {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     header_timeout: Duration,
-    /// Ends listening, and every connection after its running requests.
-    stop: CancellationToken,
+    ends: Ends,
+}
+
+/// The ends of serving, in the order they come.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// Clients are asked to go elsewhere; what they send meanwhile is served. HTTP/2 connections end
+    /// after their running requests, HTTP/1 ones after their next answer, which the gate marks.
+    pub leave: CancellationToken,
+    /// No new connections; those that are there end after their running requests.
+    pub stop: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,7 +89,7 @@ enum Protocol {
 impl Server {
     /// A server with these bounds.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, header_timeout: Duration, stop: CancellationToken) -> Self {
+    pub fn new(gate: Arc<Gate>, header_timeout: Duration, ends: Ends) -> Self {
         let header_bytes = gate.limits.header_bytes;
         let mut http1 = http1::Builder::new();
         // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
@@ -99,7 +111,7 @@ impl Server {
             http1,
             http2,
             header_timeout,
-            stop,
+            ends,
         }
     }
 
@@ -110,23 +122,37 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.ends.stop.cancelled() => break,
                 accepted = accept(&listener, &places) => accepted,
             };
             match accepted {
-                Ok((stream, address, place)) => {
-                    let server = self.clone();
-                    connections.spawn(async move {
-                        server.serve(stream, address).await;
-                        drop(place);
-                    });
-                }
+                Ok((stream, address, place)) => self.begin(stream, address, place, &connections),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections; trying again");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+        // Who has connected by now would lose a request with the listener.
+        for (stream, address) in queued(listener) {
+            if let Ok(place) = places.clone().try_acquire_owned() {
+                self.begin(stream, address, place, &connections);
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+        connections: &TaskTracker,
+    ) {
+        let server = self.clone();
+        connections.spawn(async move {
+            server.serve(stream, address).await;
+            drop(place);
+        });
     }
 
     async fn serve(self, stream: TcpStream, address: SocketAddr) {
@@ -135,9 +161,13 @@ impl Server {
             if tune(&stream).is_err() {
                 return;
             }
+            let too_late = async {
+                self.ends.stop.cancelled().await;
+                tokio::time::sleep(LATE_REQUEST).await;
+            };
             let protocol = tokio::select! {
                 protocol = tokio::time::timeout(self.header_timeout, sniff(&stream)) => protocol,
-                () = self.stop.cancelled() => return,
+                () = too_late => return,
             };
             match protocol {
                 Ok(Ok(Protocol::Http1)) => self.serve_h1(stream, address).await,
@@ -164,8 +194,10 @@ impl Server {
         let connection = self.http1.serve_connection(stream, service);
         let mut connection = std::pin::pin!(connection.with_upgrades());
         let ended = tokio::select! {
+            biased;
+            // First, so that a request that is there already is seen before the end.
             ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
+            () = self.ends.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -175,15 +207,32 @@ impl Server {
 
     async fn serve_h2(&self, stream: TcpStream, address: SocketAddr) {
         let (gate, client) = (self.gate.clone(), Arc::new(Client::new(address)));
+        // Who connects only now may make one request before being sent away.
+        let late = self.ends.leave.is_cancelled();
+        let late = late.then(|| Arc::new(Notify::new()));
+        let asked = late.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            if let Some(asked) = &asked {
+                asked.notify_one();
+            }
             let (gate, client) = (gate.clone(), client.clone());
             async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
         });
         let connection = self.http2.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
+        let leave = async {
+            self.ends.leave.cancelled().await;
+            if let Some(asked) = &late {
+                tokio::select! {
+                    () = asked.notified() => {}
+                    () = self.ends.stop.cancelled() => {}
+                }
+            }
+        };
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
+            () = leave => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -201,7 +250,7 @@ impl std::fmt::Debug for Server {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // The semaphore is never closed.
     let place = places
         .clone()
@@ -210,6 +259,20 @@ async fn accept(
         .map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     Ok((stream, address, place))
+}
+
+/// The connections that wait to be accepted; no more can come.
+fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // Asked directly: the runtime may not have heard of them yet.
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    let accept = || {
+        let (stream, address) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        Ok::<_, io::Error>((TcpStream::from_std(stream)?, address))
+    };
+    std::iter::from_fn(|| accept().ok()).collect()
 }
 
 /// Looks at the first bytes without taking them.

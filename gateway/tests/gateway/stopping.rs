@@ -5,10 +5,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::Semaphore};
 
 use crate::support::{
-    Behaviour, Connection, FunctionSpec, Harness, echo, full, get, respond_with, text, until,
+    Behaviour, Connection, FunctionSpec, Harness, RawClient, echo, full, get, respond_with, text,
+    until,
 };
 
 fn held(gate: &Arc<Semaphore>) -> Behaviour {
@@ -55,6 +58,119 @@ async fn running_requests_finish_and_new_connections_are_refused() {
     assert_eq!(response.headers()["connection"], "close");
     assert_eq!(text(response).await, "whole");
     harness.gateway.take().unwrap().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn under_load_on_kept_connections_a_stop_loses_no_request() {
+    let mut harness = Harness::with_options(&[FunctionSpec::warm("f", echo())], |options| {
+        options.shutdown_delay = Duration::from_millis(300).into();
+    })
+    .await;
+    let (data, begun) = (harness.data, Arc::new(Semaphore::new(0)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(load(data, begun.clone())))
+        .collect();
+    begun.acquire_many(8).await.unwrap().forget();
+    harness.shutdown.cancel();
+    for client in clients {
+        let renewals = client.await.unwrap();
+        assert!(renewals > 0, "no answer asked to connect anew");
+    }
+    harness.gateway.take().unwrap().await.unwrap().unwrap();
+}
+
+/// Sends requests one after another until no connection can be had, on one connection as long as the
+/// answers allow. Says how often they did not.
+async fn load(gateway: SocketAddr, begun: Arc<Semaphore>) -> u32 {
+    let mut renewals = 0;
+    while let Some(mut connection) = Connection::try_open(gateway).await {
+        loop {
+            let asked = Request::get("/").header("host", "f.default.localhost");
+            let asked = asked.body(Empty::<Bytes>::new()).unwrap();
+            let response = connection.send(asked).await.expect("an answer");
+            assert_eq!(response.status(), 200);
+            let last = response.headers().get("connection").is_some();
+            text(response).await;
+            if last {
+                break;
+            }
+            begun.add_permits(1);
+        }
+        renewals += 1;
+    }
+    renewals
+}
+
+#[tokio::test]
+async fn an_idle_connection_lasts_until_the_end_of_the_delay() {
+    let mut harness = Harness::with_options(&[FunctionSpec::warm("f", echo())], |options| {
+        options.shutdown_delay = Duration::from_millis(1500).into();
+    })
+    .await;
+    let request = "GET / HTTP/1.1\r\nhost: f.default.localhost\r\ncontent-length: 2\r\n\r\nhi";
+    let (mut used, mut idle) = (
+        RawClient::open(harness.data).await,
+        RawClient::open(harness.data).await,
+    );
+    for client in [&mut used, &mut idle] {
+        client.send(request).await;
+        let answer = client.read_until("\r\n\r\nhi").await;
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    harness.shutdown.cancel();
+    until("readiness fails", async || {
+        get(harness.admin, "admin", "/readyz").await.status == 503
+    })
+    .await;
+    used.send(request).await;
+    let answer = used.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(
+        TcpStream::connect(harness.data).await.is_ok(),
+        "the delay is not over"
+    );
+    assert_eq!(idle.read_to_end().await, "");
+    harness.gateway.take().unwrap().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_of_http2_is_sent_away_at_the_beginning_of_the_delay() {
+    let mut harness = Harness::with_options(&[FunctionSpec::warm("f", echo())], |options| {
+        options.shutdown_delay = Duration::from_millis(1500).into();
+    })
+    .await;
+    let asked = || {
+        let request = Request::get("http://f.default.localhost/");
+        request.body(Empty::<Bytes>::new()).unwrap()
+    };
+    let (mut early, ended) = http2(harness.data).await;
+    assert_eq!(early.send_request(asked()).await.unwrap().status(), 200);
+    harness.shutdown.cancel();
+    ended.await.unwrap();
+    // Who comes only now is served once, and sent away.
+    let (mut late, ended) = http2(harness.data).await;
+    assert_eq!(late.send_request(asked()).await.unwrap().status(), 200);
+    ended.await.unwrap();
+    assert!(
+        TcpStream::connect(harness.data).await.is_ok(),
+        "the delay is not over"
+    );
+    harness.gateway.take().unwrap().await.unwrap().unwrap();
+}
+
+/// A connection of HTTP/2, and its end.
+async fn http2(
+    address: SocketAddr,
+) -> (
+    http2::SendRequest<Empty<Bytes>>,
+    tokio::task::JoinHandle<()>,
+) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let client = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = client.await.unwrap();
+    let ended = tokio::spawn(async move { connection.await.unwrap() });
+    (sender, ended)
 }
 
 #[tokio::test]

@@ -54,10 +54,15 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::try_open(address).await.expect("a connection")
+    }
+
+    /// `None` if it is refused.
+    pub(crate) async fn try_open(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
-        Self(sender)
+        Some(Self(sender))
     }
 
     /// Sends a request and returns the response as soon as its head is there.
