@@ -260,19 +260,14 @@ impl Gateway {
         if !options.leader_elect {
             return (Claim::always(), peers);
         }
-        let (mut elector, claim) = Elector::new(
+        let (elector, claim) = Elector::new(
             self.client.clone(),
             &options.lease_namespace,
             LEASE,
             identity,
         );
         let stop = ends.background.clone();
-        parts.begin("leader election", async move {
-            // A gateway that has lost goes on serving requests, and stands again.
-            while let Err(lost) = elector.run(&stop).await {
-                tracing::warn!(error = &lost as &dyn std::error::Error, "another may scale");
-            }
-        });
+        parts.begin("leader election", async move { elector.run(&stop).await });
         (claim, peers)
     }
 }

@@ -76,11 +76,6 @@ enum Step {
     Wait,
 }
 
-/// The Lease is lost.
-#[derive(Debug, thiserror::Error)]
-#[error("the Lease {0} could not be renewed in time; another replica may lead now")]
-pub struct Lost(&'static str);
-
 // === impl Claim ===
 
 impl Claim {
@@ -113,6 +108,20 @@ impl Claim {
             std::future::pending::<()>().await;
         }
     }
+
+    /// Waits until this replica has lost what it held. The end shows in [`Claim::is_current`] at
+    /// once, and here within some seconds. Cancel safe.
+    pub async fn lost(&mut self) {
+        // Without an elector there is nothing to lose.
+        if self
+            .until
+            .wait_for(|until| *until == Validity::Never)
+            .await
+            .is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 // === impl Elector ===
@@ -138,13 +147,9 @@ impl Elector {
         (elector, Claim { until: receiver })
     }
 
-    /// Stands for election until the shutdown, and gives the Lease back then.
-    ///
-    /// # Errors
-    ///
-    /// [`Lost`] when a Lease that was held is not renewed in time. The caller has to end all work
-    /// that needs it, and may stand again.
-    pub async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
+    /// Stands for election until the shutdown, and gives the Lease back then. A replica that loses
+    /// the Lease, to another or because it could not be renewed in time, stands again.
+    pub async fn run(mut self, shutdown: &CancellationToken) {
         loop {
             let attempt = timeout(CALL, self.attempt());
             match shutdown.run_until_cancelled(attempt).await {
@@ -173,14 +178,17 @@ impl Elector {
             match shutdown.run_until_cancelled(wait).await {
                 Some(true) => {}
                 Some(false) => {
+                    warn!(
+                        lease = self.name,
+                        identity = %self.identity,
+                        "this replica leads no more: the Lease could not be renewed in time, or another took it; standing again"
+                    );
                     self.until.send_replace(Validity::Never);
-                    return Err(Lost(self.name));
                 }
                 None => break,
             }
         }
         self.release().await;
-        Ok(())
     }
 
     /// Looks at the Lease once, and takes or renews it if that is due.
@@ -363,5 +371,14 @@ mod tests {
         assert!(claim.is_current());
         tokio::time::advance(RELIANCE).await;
         assert!(!claim.is_current());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_runs_alone_loses_nothing() {
+        let mut claim = Claim::always();
+        claim.held().await;
+        let lost = timeout(Duration::from_secs(3600), claim.lost());
+        assert!(lost.await.is_err());
+        assert!(claim.is_current());
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, Runtime, names};
-use fermata_lease::{Claim, Elector, Lost};
+use fermata_lease::{Claim, Elector};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
@@ -63,9 +63,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// Another replica may lead now. Start the operator again.
-    #[error("the operator no longer leads and stops; start it again")]
-    LeadershipLost(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A part ended that should not.
     #[error("a part of the operator broke down: {0}")]
     Broken(&'static str),
@@ -77,7 +74,7 @@ enum Ended {
     Watch,
     Admin,
     Events,
-    Lease(Result<(), Lost>),
+    Lease,
 }
 
 // === impl Operator ===
@@ -93,12 +90,12 @@ impl Operator {
     /// Runs until the shutdown, and then until the reconciles that are running are finished.
     ///
     /// Waits for the CustomResourceDefinitions if they are not installed yet, for the API server
-    /// if it cannot be reached, and with leader election for the Lease.
+    /// if it cannot be reached, and with leader election for the Lease. When the Lease is lost nothing
+    /// is written any more, until this replica has it again.
     ///
     /// # Errors
     ///
-    /// When the admin address cannot be used, and when the Lease is lost: then nothing is written
-    /// any more, and the process should be started again.
+    /// When the admin address cannot be used.
     ///
     /// # Cancel safety
     ///
@@ -124,23 +121,20 @@ impl Operator {
                 Ended::Admin
             });
         }
-        let mut claim = self.claim(&mut tasks, &stop);
+        let claim = self.claim(&mut tasks, &stop);
         let context = self.context(&claim, &metrics, &mut tasks, &stop);
         spawn_watches(&context, &mut tasks, &stop);
 
         let work = {
             let (context, stop) = (context.clone(), stop.clone());
             async move {
-                let started = async {
+                let listed = async {
                     context.cluster.ready().await;
                     ready.store(true, Ordering::Relaxed);
                     info!("everything is listed");
-                    claim.held().await;
-                    context.metrics.leads(true);
                 };
-                if stop.run_until_cancelled(started).await.is_some() {
-                    context.cluster.reconcile_all();
-                    run_controllers(context, stop).await;
+                if stop.run_until_cancelled(listed).await.is_some() {
+                    lead(&context, claim, &stop).await;
                 }
                 Ended::Controllers
             }
@@ -155,14 +149,17 @@ impl Operator {
         if !self.options.leader_elect {
             return Claim::always();
         }
-        let (mut elector, claim) = Elector::new(
+        let (elector, claim) = Elector::new(
             self.client.clone(),
             &self.options.lease_namespace,
             LEASE,
             self.options.identity(),
         );
         let stop = stop.clone();
-        tasks.spawn(async move { Ended::Lease(elector.run(&stop).await) });
+        tasks.spawn(async move {
+            elector.run(&stop).await;
+            Ended::Lease
+        });
         claim
     }
 
@@ -207,13 +204,12 @@ async fn supervise(
     while let Some(joined) = tasks.join_next().await {
         let asked = shutdown.is_cancelled() || stop.is_cancelled();
         let error = match joined {
-            Ok(Ended::Lease(Err(lost))) => Some(Error::LeadershipLost(Box::new(lost))),
             Ok(_) if asked => None,
             Ok(Ended::Controllers) => Some(Error::Broken("the controllers")),
             Ok(Ended::Watch) => Some(Error::Broken("a watch")),
             Ok(Ended::Admin) => Some(Error::Broken("the admin server")),
             Ok(Ended::Events) => Some(Error::Broken("the events")),
-            Ok(Ended::Lease(Ok(()))) => Some(Error::Broken("the election")),
+            Ok(Ended::Lease) => Some(Error::Broken("the election")),
             Err(error) if error.is_panic() => Some(Error::Broken("a task, by a panic")),
             Err(_) => None,
         };
@@ -223,6 +219,28 @@ async fn supervise(
         stop.cancel();
     }
     result
+}
+
+/// Runs the controllers whenever this replica leads, until the stop.
+async fn lead(context: &Arc<Context>, mut claim: Claim, stop: &CancellationToken) {
+    while stop.run_until_cancelled(claim.held()).await.is_some() {
+        context.metrics.leads(true);
+        let term = stop.child_token();
+        // Another may have changed everything since this replica led last.
+        context.cluster.reconcile_all();
+        let controllers = run_controllers(context.clone(), term.clone());
+        let lost = async {
+            claim.lost().await;
+            context.metrics.leads(false);
+            term.cancel();
+            // What is running is finished, and refused its writes.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = controllers => {}
+            () = lost => {}
+        }
+    }
 }
 
 async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {

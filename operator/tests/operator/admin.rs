@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
-fn options() -> (Options, SocketAddr) {
+/// Options with a free port for the admin server, and its address.
+pub(crate) fn options() -> (Options, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let options = Options {
@@ -38,7 +39,8 @@ async fn ask(address: SocketAddr, request: &str) -> Option<(u16, String)> {
     Some((status, answer))
 }
 
-async fn until(address: SocketAddr, request: &str, status: u16) -> String {
+/// Waits for an answer with this status.
+pub(crate) async fn until(address: SocketAddr, request: &str, status: u16) -> String {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let answer = ask(address, request).await;
@@ -46,6 +48,15 @@ async fn until(address: SocketAddr, request: &str, status: u16) -> String {
             return text.clone();
         }
         assert!(tokio::time::Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for a good answer with this text in it.
+pub(crate) async fn until_says(address: SocketAddr, request: &str, text: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !until(address, request, 200).await.contains(text) {
+        assert!(tokio::time::Instant::now() < deadline, "{text}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

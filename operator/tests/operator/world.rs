@@ -100,13 +100,6 @@ impl World {
         running.task.await.expect("no panic").expect("a clean end");
     }
 
-    /// Waits for the operator that was started first to end by itself.
-    pub(crate) async fn end_of_operator(&mut self) -> Result<(), fermata_operator::Error> {
-        let running = self.operators.remove(0);
-        let ended = tokio::time::timeout(PATIENCE, running.task).await;
-        ended.expect("an end").expect("no panic")
-    }
-
     /// A client whose changes are taken down.
     fn counting_client(&self) -> Client {
         let (inner, sent) = (self.client.clone(), self.sent.clone());
