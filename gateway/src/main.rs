@@ -29,9 +29,14 @@ async fn main() -> anyhow::Result<()> {
     {
         anyhow::bail!("another TLS provider is installed");
     }
-    let client = kube::Client::try_default()
+    let mut config = kube::Config::infer()
         .await
         .context("cannot find the cluster; give a kubeconfig in KUBECONFIG")?;
+    // The client itself would try again after up to minutes what an overloaded API server, or one that
+    // has just begun, refuses. Who calls it knows better when: watches and writes have waits of their own.
+    config.default_retry = false;
+    let client =
+        kube::Client::try_from(config).context("the cluster\'s configuration is of no use")?;
     let shutdown = CancellationToken::new();
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,

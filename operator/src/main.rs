@@ -36,9 +36,14 @@ async fn main() -> anyhow::Result<()> {
     }
     // Fails only if a provider is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let client = kube::Client::try_default()
+    let mut config = kube::Config::infer()
         .await
         .context("no way to a cluster; is there a kubeconfig, or does this run in a pod?")?;
+    // The client itself would try again after up to minutes what an overloaded API server, or one that
+    // has just begun, refuses. Who calls it knows better when: watches and writes have waits of their own.
+    config.default_retry = false;
+    let client =
+        kube::Client::try_from(config).context("the cluster\'s configuration is of no use")?;
     let shutdown = CancellationToken::new();
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,

@@ -1,10 +1,12 @@
 //! Watches that feed the caches.
 //!
-//! A watch never ends: it is started again with growing waits when it breaks, also when the kind
+//! A watch never ends: it is started again within five seconds when it breaks, also when the kind
 //! itself does not exist yet. An object that does not parse is counted, logged and left alone; it
 //! never stops the others.
 
-use std::{fmt::Debug, time::Duration};
+mod waits;
+
+use std::fmt::Debug;
 
 use futures::{Stream, StreamExt as _};
 use kube::{
@@ -12,7 +14,6 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
-        utils::Backoff,
         watcher::{self, Event},
     },
 };
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use crate::{key::Key, metrics::Metrics, writes::Kind};
+use waits::Waits;
 
 /// What a watch tells.
 pub(crate) enum Told<K> {
@@ -67,7 +69,7 @@ async fn drive<E>(
     metrics: &Metrics,
     sink: impl Fn(E),
 ) {
-    let mut events = std::pin::pin!(events.backoff(Growing::default()));
+    let mut events = std::pin::pin!(events.backoff(Waits::default()));
     let mut broken = false;
     while let Some(event) = events.next().await {
         match event {
@@ -150,40 +152,4 @@ where
         }
     };
     Some(Told::Event(event))
-}
-
-/// Waits that double from a fifth of a second to ten seconds.
-#[derive(Default)]
-struct Growing {
-    failures: u32,
-}
-
-impl Iterator for Growing {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = Duration::from_millis(200) * 2u32.saturating_pow(self.failures.min(6));
-        self.failures = self.failures.saturating_add(1);
-        Some(wait.min(Duration::from_secs(10)))
-    }
-}
-
-impl Backoff for Growing {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_a_bound_and_start_anew() {
-        let mut waits = Growing::default();
-        let first: Vec<u128> = (&mut waits).take(8).map(|wait| wait.as_millis()).collect();
-        assert_eq!(first, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        waits.reset();
-        assert_eq!(waits.next(), Some(Duration::from_millis(200)));
-    }
 }

@@ -22,7 +22,7 @@ use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::stats::Report;
-use crate::sync::lock;
+use crate::{state::watch::waits::Waits, sync::lock};
 
 /// How long one gateway may take to report.
 const ASK_TIMEOUT: Duration = Duration::from_millis(800);
@@ -84,7 +84,7 @@ impl Peers {
     ) {
         let pods: Api<Pod> = Api::namespaced(client, &namespace);
         let config = watcher::Config::default().labels(&selector);
-        let events = watcher(pods, config).default_backoff();
+        let events = watcher(pods, config).backoff(Waits::default());
         let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
         let mut listed = Vec::new();
         while let Some(event) = events.next().await {

@@ -1,5 +1,7 @@
 //! Watches the four kinds and feeds them to the [`World`].
 
+pub(crate) mod waits;
+
 use std::{
     collections::HashSet,
     fmt::Debug,
@@ -26,6 +28,7 @@ use crate::{
     activate::probe,
     state::{key::Key, world::World},
 };
+use waits::Waits;
 
 /// At most this many events are taken in before the routes are published.
 const BATCH: usize = 1024;
@@ -104,7 +107,7 @@ impl Health {
     }
 }
 
-/// Watches until told to stop. Failed watches are begun again after a pause of 0.8 to 30 seconds;
+/// Watches until told to stop. Failed watches are begun again after a pause of at most five seconds;
 /// what was known stays in force meanwhile.
 pub async fn run(
     client: Client,
@@ -166,7 +169,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config)
-        .default_backoff()
+        .backoff(Waits::default())
         .map(move |event| match event {
             Ok(event) => wrap(event),
             Err(error) => Event::Failed(kind, Box::new(error)),
