@@ -27,9 +27,31 @@ pub enum Error {
     /// The API server did not answer in time.
     #[error("no answer from the API server within {CALL_TIMEOUT:?}")]
     Timeout,
-    /// The API server refused, or cannot be reached.
-    #[error("cannot write the scale; the gateway needs the verb patch on deployments/scale")]
-    Api(#[source] Box<kube::Error>),
+    /// The gateway has no right to, or a policy forbids it.
+    #[error(
+        "the API server forbids to write the scale; the gateway needs the verbs get and patch on \
+         deployments/scale, and no policy against it"
+    )]
+    Forbidden(#[source] Box<kube::Error>),
+    /// The API server refused.
+    #[error("the API server refuses to write the scale")]
+    Refused(#[source] Box<kube::Error>),
+    /// The API server gave no answer.
+    #[error("cannot reach the API server to write the scale")]
+    Unreachable(#[source] Box<kube::Error>),
+}
+
+// === impl Error ===
+
+impl Error {
+    fn of(error: kube::Error) -> Self {
+        match code(&error) {
+            Some(404) => Self::Missing,
+            Some(403) => Self::Forbidden(Box::new(error)),
+            Some(_) => Self::Refused(Box::new(error)),
+            None => Self::Unreachable(Box::new(error)),
+        }
+    }
 }
 
 /// Sets the replicas of a Deployment that is as it was seen.
@@ -59,7 +81,7 @@ pub async fn set_replicas(
     let patch = Patch::Merge(&patch);
     let write = deployments.patch_scale(&key.name, &params, &patch);
     match bounded(write).await {
-        Err(Error::Api(error)) if code(&error) == Some(409) => {
+        Err(Error::Refused(error)) if code(&error) == Some(409) => {
             let scale = bounded(deployments.get_scale(&key.name)).await?;
             let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
             Err(Error::Conflict(DeploymentState {
@@ -78,8 +100,7 @@ pub async fn set_replicas(
 async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if code(&error) == Some(404) => Err(Error::Missing),
-        Ok(Err(error)) => Err(Error::Api(Box::new(error))),
+        Ok(Err(error)) => Err(Error::of(error)),
         Err(_elapsed) => Err(Error::Timeout),
     }
 }
@@ -88,5 +109,34 @@ fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answer(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            code,
+            ..Status::default()
+        }))
+    }
+
+    #[test]
+    fn only_who_lacks_a_right_is_told_of_rights() {
+        let away = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let messages = [
+            answer(403),
+            answer(500),
+            kube::Error::Service(Box::new(away)),
+        ];
+        let [forbidden, refused, away] = messages.map(|error| Error::of(error).to_string());
+        assert!(forbidden.contains("verbs get and patch"), "{forbidden}");
+        assert!(!refused.contains("verbs"), "{refused}");
+        assert_eq!(away, "cannot reach the API server to write the scale");
+        assert!(matches!(Error::of(answer(404)), Error::Missing));
     }
 }

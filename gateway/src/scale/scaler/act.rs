@@ -43,7 +43,9 @@ pub(super) struct Act {
 enum Error {
     #[error("cannot write the scale")]
     Scale(#[from] patch::Error),
-    #[error("cannot mark the pod; the gateway needs the verb patch on pods")]
+    #[error("the API server forbids to mark the pod; the gateway needs the verb patch on pods")]
+    Forbidden(#[source] Box<kube::Error>),
+    #[error("cannot mark the pod")]
     Mark(#[source] Box<kube::Error>),
     #[error("no answer from the API server within {PATCH_TIMEOUT:?}")]
     Timeout,
@@ -129,8 +131,13 @@ impl Act {
             Ok(Ok(_)) => Ok(()),
             // It has gone by itself.
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+            Ok(Err(error)) if is_forbidden(&error) => Err(Error::Forbidden(Box::new(error))),
             Ok(Err(error)) => Err(Error::Mark(Box::new(error))),
             Err(_elapsed) => Err(Error::Timeout),
         }
     }
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
