@@ -1,6 +1,8 @@
 //! The CustomResourceDefinitions as installed: the schemas of the Rust types, with the rules and
 //! limits that Rust types cannot say.
 
+mod numbers;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
 };
@@ -138,6 +140,7 @@ fn with_schema(crd: &mut CustomResourceDefinition, change: impl Fn(&mut JSONSche
             .and_then(|schema| schema.open_api_v3_schema.as_mut())
         {
             change(root);
+            numbers::bound_integers(root);
         }
     }
 }

@@ -135,6 +135,10 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         ),
         (with(json!({"scale": {"min": "one"}})), "min"),
         (
+            with(json!({"concurrency": 5_000_000_000_u64})),
+            "should be less than or equal to",
+        ),
+        (
             with(json!({"imagePullPolicy": "Sometimes"})),
             "Always, IfNotPresent or Never",
         ),

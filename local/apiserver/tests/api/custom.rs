@@ -54,6 +54,18 @@ async fn the_rules_of_a_function_are_kept_with_their_sentences() {
             "spec.port: Invalid value: \"integer\": port must be between 1 and 65535",
         ),
         (
+            json!({"image": "x", "port": 70000}),
+            "spec.port: Invalid value: \"integer\": port must be between 1 and 65535",
+        ),
+        (
+            json!({"image": "x", "concurrency": 5_000_000_000_u64}),
+            "spec.concurrency: Invalid value: \"integer\": concurrency must be between 0 (no limit) and 1000",
+        ),
+        (
+            json!({"image": "x", "concurrency": 5_000_000_000_u64}),
+            "spec.concurrency in body should be less than or equal to 4",
+        ),
+        (
             json!({"image": "x", "scale": {"max": 1, "min": 2}}),
             "spec.scale: Invalid value: \"object\": scale.max must be at least scale.min",
         ),
