@@ -20,6 +20,8 @@ use tokio::{
 
 use crate::{args::Target, cluster, output};
 
+/// What to do where the gateway cannot be found.
+const HINT: &str = "name the gateway with --gateway";
 /// The labels that the Helm chart gives to the gateway's pods.
 const GATEWAY_PODS: &str = "app.kubernetes.io/name=fermata,app.kubernetes.io/component=gateway";
 
@@ -68,6 +70,10 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<Exi
     }
 }
 
+/// A connection to a gateway, whichever way it takes.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
 async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
     let cluster = cluster::connect(target).await?;
     let name = &options.name;
@@ -83,23 +89,20 @@ async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
     // The in-cluster name leads to functions of either visibility.
     let host = format!("{name}.{}.svc.cluster.local", cluster.namespace);
     let request = request(options, &host)?;
-    let gateway = options
-        .gateway
-        .clone()
-        .or_else(|| on_this_machine(&function));
-    let response = match gateway {
-        Some(gateway) => {
-            let address = (
-                gateway.host().unwrap_or("127.0.0.1"),
-                gateway.port_u16().unwrap_or(80),
-            );
-            let stream = TcpStream::connect(address).await.with_context(|| {
-                format!("the gateway at {}:{} does not answer", address.0, address.1)
-            })?;
-            exchange(stream, request).await?
-        }
-        None => exchange(forward(&cluster.client).await?, request).await?,
+    let stream: Box<dyn Connection> = match &options.gateway {
+        Some(gateway) => Box::new(connect(gateway).await?),
+        None => match (
+            gateway_pod(&cluster.client).await,
+            on_this_machine(&function),
+        ) {
+            (Ok(Some(pod)), _) => Box::new(forward(&cluster.client, &pod).await?),
+            // No pod: the gateway is a part of `fermata up`.
+            (_, Some(gateway)) => Box::new(connect(&gateway).await?),
+            (Ok(None), None) => bail!("no pod of the gateway is ready; {HINT}"),
+            (Err(error), None) => return Err(error),
+        },
     };
+    let response = exchange(stream, request).await?;
     print(response, options.include).await
 }
 
@@ -177,34 +180,39 @@ fn on_this_machine(function: &Function) -> Option<Uri> {
     })?
 }
 
-/// A connection to one of the gateway's pods, through the API server.
-async fn forward(
-    client: &Client,
-) -> anyhow::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
-    let hint = "name the gateway with --gateway";
+async fn connect(gateway: &Uri) -> anyhow::Result<TcpStream> {
+    let host = gateway.host().unwrap_or("127.0.0.1");
+    let port = gateway.port_u16().unwrap_or(80);
+    TcpStream::connect((host, port))
+        .await
+        .with_context(|| format!("the gateway at {host}:{port} does not answer"))
+}
+
+/// One of the gateway's pods that is ready.
+async fn gateway_pod(client: &Client) -> anyhow::Result<Option<Pod>> {
     let pods = Api::<Pod>::all(client.clone())
         .list(&ListParams::default().labels(GATEWAY_PODS))
         .await
-        .with_context(|| format!("cannot look for the gateway's pods; {hint}"))?;
-    let ready = |pod: &&Pod| {
-        let conditions = pod
-            .status
-            .iter()
-            .flat_map(|status| status.conditions.iter().flatten());
-        conditions
-            .into_iter()
+        .with_context(|| format!("cannot look for the gateway's pods; {HINT}"))?;
+    let ready = |pod: &Pod| {
+        let status = pod.status.iter();
+        status
+            .flat_map(|status| status.conditions.iter().flatten())
             .any(|condition| condition.type_ == "Ready" && condition.status == "True")
     };
-    let pod = pods
-        .items
-        .iter()
-        .find(ready)
-        .with_context(|| format!("no pod of the gateway is ready; {hint}"))?;
+    Ok(pods.items.into_iter().find(ready))
+}
+
+/// A connection to a pod of the gateway, through the API server.
+async fn forward(
+    client: &Client,
+    pod: &Pod,
+) -> anyhow::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
     let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let mut forwarder = api
         .portforward(&pod.name_any(), &[GATEWAY_PORT])
         .await
-        .with_context(|| format!("cannot reach the gateway through the cluster; {hint}"))?;
+        .with_context(|| format!("cannot reach the gateway through the cluster; {HINT}"))?;
     forwarder
         .take_stream(GATEWAY_PORT)
         .context("the cluster gave no connection to the gateway")

@@ -190,6 +190,11 @@ impl Module {
             set("gitMajor", major),
             set("gitMinor", minor),
             set("gitTreeState", "clean"),
+            // What helm takes charts to be for, where it has no cluster to ask.
+            format!(" -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor={major}"),
+            format!(" -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={minor}"),
+            format!(" -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor={major}"),
+            format!(" -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={minor}"),
         ];
         let mut go = Command::new("go");
         go.current_dir(&self.folder)
