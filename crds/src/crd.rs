@@ -264,4 +264,25 @@ mod tests {
             assert!(at(&mut root, &path).is_some(), "no schema at {path}");
         }
     }
+
+    /// The chart's policy for the gateway compares a Function's status field by field; a field that it
+    /// does not name would be the gateway's to change.
+    #[test]
+    fn the_admission_policy_names_every_field_of_a_status_that_is_not_the_gateways() {
+        let path = "../charts/fermata/templates/gateway/scale-guard.yaml";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let policy = std::fs::read_to_string(path).expect("the policy");
+        let mut crd = function();
+        let schema = crd.spec.versions[0].schema.take();
+        let mut root = schema.and_then(|schema| schema.open_api_v3_schema);
+        let status = at(root.as_mut().expect("a schema"), "status").expect("a status");
+        for field in status.properties.clone().expect("fields").keys() {
+            let compared = format!("object.?status.?{field} == oldObject.?status.?{field}");
+            assert_eq!(
+                policy.contains(&compared),
+                field != "lastColdStart",
+                "{field}"
+            );
+        }
+    }
 }
