@@ -1,8 +1,8 @@
 //! The chart, with the real helm on a real cluster: lint, install, use, upgrade, uninstall.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use fermata_tests::{Cluster, Load, SYSTEM, eventually, repository};
+use fermata_tests::{Cluster, Container, Load, SYSTEM, eventually, repository};
 use serde_json::{Value, json};
 
 const RELEASE: &str = "fermata";
@@ -164,43 +164,72 @@ async fn pods_of_the_chart_are_restricted_and_spread() {
     assert_eq!(budget["items"][0]["status"]["disruptionsAllowed"], 1);
 }
 
+/// The names of the objects that a label selector of a NetworkPolicy chooses.
+fn chosen(cluster: &Cluster, kind: &str, namespace: &str, selector: &Value) -> BTreeSet<String> {
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut terms: Vec<String> = labels
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
+        .collect();
+    for expression in selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        assert_eq!(expression["operator"], "Exists");
+        terms.push(expression["key"].as_str().unwrap().to_owned());
+    }
+    assert!(!terms.is_empty(), "{selector} chooses everything");
+    let selector = terms.join(",");
+    let printed = cluster.kubectl(&["-n", namespace, "get", kind, "-o", "name", "-l", &selector]);
+    let names = printed.lines().filter_map(|line| line.split('/').nth(1));
+    names.map(str::to_owned).collect()
+}
+
+fn pods(containers: Vec<Container>) -> BTreeSet<String> {
+    containers
+        .into_iter()
+        .map(|container| container.pod)
+        .collect()
+}
+
 #[tokio::test]
 async fn network_policies_choose_the_pods_they_are_about() {
     let cluster = Cluster::new().await;
-    let chosen = |policy: &str| {
-        let policy = cluster.kubectl(&["-n", SYSTEM, "get", "networkpolicy", policy, "-o", "json"]);
-        let policy: Value = serde_json::from_str(&policy).unwrap();
-        let labels = policy["spec"]["podSelector"]["matchLabels"].clone();
-        let selector: Vec<String> = labels
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
-            .collect();
-        let pods = cluster.kubectl(&[
-            "-n",
-            SYSTEM,
-            "get",
-            "pods",
-            "-o",
-            "name",
-            "-l",
-            &selector.join(","),
-        ]);
-        let mut pods: Vec<String> = pods.lines().map(str::to_owned).collect();
-        pods.sort();
-        pods
-    };
+    let space = &cluster.space;
     cluster.settled().await;
     for component in ["operator", "gateway"] {
-        let replicas = cluster.replicas(component).await;
-        let mut names: Vec<String> = replicas
-            .into_iter()
-            .map(|replica| format!("pod/{}", replica.pod))
-            .collect();
-        names.sort();
-        assert_eq!(chosen(&format!("fermata-{component}")), names);
+        let policy = format!("fermata-{component}");
+        let policy =
+            cluster.kubectl(&["-n", SYSTEM, "get", "networkpolicy", &policy, "-o", "json"]);
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let replicas = pods(cluster.replicas(component).await);
+        let selector = &policy["spec"]["podSelector"];
+        assert_eq!(chosen(&cluster, "pods", SYSTEM, selector), replicas);
     }
+
+    // That of functions: to their pods, from the gateway's.
+    let spec = json!({"scale": {"min": 1}});
+    space.test_function("guarded", &["serve"], spec).await;
+    space.ready("guarded").await;
+    let namespaces = format!("networkPolicy.functionNamespaces={{{}}}", space.name);
+    let template = "templates/gateway/functions-networkpolicy.yaml";
+    let chart = chart();
+    let mut arguments = vec!["template", RELEASE, &chart, "--namespace", SYSTEM];
+    arguments.extend(["--show-only", template, "--set", &namespaces]);
+    let policy: Value = serde_saphyr::from_str(&cluster.helm(&arguments)).unwrap();
+    space.apply(&policy).await;
+    let guarded = chosen(
+        &cluster,
+        "pods",
+        &space.name,
+        &policy["spec"]["podSelector"],
+    );
+    assert_eq!(guarded, pods(cluster.function_containers("guarded").await));
+    let from = &policy["spec"]["ingress"][0]["from"][0];
+    let system = chosen(&cluster, "namespaces", SYSTEM, &from["namespaceSelector"]);
+    assert_eq!(system, BTreeSet::from([SYSTEM.to_owned()]));
+    let gateways = chosen(&cluster, "pods", SYSTEM, &from["podSelector"]);
+    assert_eq!(gateways, pods(cluster.replicas("gateway").await));
 }
 
 #[tokio::test]

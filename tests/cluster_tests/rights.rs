@@ -216,7 +216,7 @@ async fn the_gateway_writes_the_last_cold_start_and_nothing_else_of_a_status() {
     ] {
         let refused = patch(status.clone()).await.expect_err(&status.to_string());
         assert!(
-            refused.contains("fermata-gateway-status"),
+            refused.contains("fermata-gateway-functions"),
             "{status}: {refused}"
         );
     }
