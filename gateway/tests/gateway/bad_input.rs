@@ -318,29 +318,6 @@ async fn an_answer_that_takes_too_long_is_cut_and_not_ended() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_function_closed_costs_no_request() {
-    // One request per connection, without saying so.
-    let once = Behaviour::raw(|mut stream| {
-        async move {
-            let mut buffer = [0; 4096];
-            if matches!(stream.read(&mut buffer).await, Ok(1..)) {
-                let _ = stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                    .await;
-            }
-        }
-        .boxed()
-    });
-    let harness = Harness::with(&[FunctionSpec::warm("f", once)]).await;
-    for number in 0..50 {
-        let answer = harness.get("f", "/").await;
-        assert_eq!(answer.status, 200, "{number}: {answer:?}");
-        // The end of the connection has to reach the gateway before the next request does.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-#[tokio::test]
 async fn an_instance_that_is_replaced_costs_no_request() {
     let harness = Harness::with(&[FunctionSpec::warm("f", echo())]).await;
     assert_eq!(harness.get("f", "/").await.status, 200);

@@ -124,12 +124,12 @@ async fn a_first_revision_serves_as_soon_as_it_listens() {
             .is_err()
     })
     .await;
-    let answer = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        harness.cluster.add_revision(&function, "f-00001", false);
-    };
-    let (answer, ()) = tokio::join!(harness.get("f", "/"), answer);
-    assert_eq!(answer.status, 200);
+    // Nothing tells of a request that waits for the first Revision but that it has no answer.
+    let mut answer = std::pin::pin!(harness.get("f", "/"));
+    let early = tokio::time::timeout(Duration::from_millis(50), answer.as_mut()).await;
+    assert!(early.is_err(), "{early:?}");
+    harness.cluster.add_revision(&function, "f-00001", false);
+    assert_eq!(answer.await.status, 200);
 }
 
 #[tokio::test]
