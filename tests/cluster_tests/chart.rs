@@ -38,8 +38,8 @@ async fn lint_and_template_take_every_value() {
         assert!(rendered.contains("kind: Deployment"), "{rendered}");
     }
     for (wrong, word) in [
-        ("gateway.replica=3", "replica"),
-        ("gateway.replicas=many", "gateway/replicas"),
+        ("gateway.replicas=3", "replicas"),
+        ("gateway.replicaCount=many", "gateway/replicaCount"),
         ("gateway.service.type=Loadbalancer", "gateway/service/type"),
         (
             "operator.image.pullPolicy=Sometimes",
