@@ -1,23 +1,48 @@
 //! Custom resources: schemas, defaults, rules, subresources, and the life of a definition.
 
 use http::Request;
+use kube::Client;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, apply, call, eventually, send, server, typed};
+use crate::{
+    cluster::{Cluster, cluster, serves},
+    requests::{PATIENCE, apply, call, eventually, send, typed},
+};
 
-const FUNCTIONS: &str = "/apis/fermata.dev/v1alpha1/namespaces/default/functions";
+const FUNCTIONS: &str = "/apis/fermata.dev/v1alpha1/namespaces/~/functions";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 fn function(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": name}, "spec": spec})
 }
 
-fn definition(schema: Value) -> Value {
+/// The path of a definition of Things that is the test's own.
+fn path_of(cluster: &Cluster) -> String {
+    format!("{DEFINITIONS}/things.{}", cluster.group())
+}
+
+/// The path of the Things in a version.
+fn things(cluster: &Cluster, version: &str) -> String {
+    format!("/apis/{}/{version}/namespaces/~/things", cluster.group())
+}
+
+/// Defines Things, and waits until they can be used.
+async fn define(cluster: &Cluster, client: &Client) -> Value {
+    let new = definition(cluster, thing_schema());
+    let (code, body) = call(client, "POST", DEFINITIONS, new).await;
+    assert_eq!(code, 201, "{body}");
+    serves(client, &cluster.group(), "v1beta1", "things").await;
+    let (_, body) = call(client, "GET", &path_of(cluster), Value::Null).await;
+    body
+}
+
+fn definition(cluster: &Cluster, schema: Value) -> Value {
+    let group = cluster.group();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "things.example.com"},
+        "metadata": {"name": format!("things.{group}")},
         "spec": {
-            "group": "example.com", "scope": "Namespaced",
+            "group": group, "scope": "Namespaced",
             "names": {"plural": "things", "kind": "Thing", "shortNames": ["th"]},
             "versions": [
                 {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
@@ -43,7 +68,7 @@ fn thing_schema() -> Value {
 
 #[tokio::test]
 async fn the_rules_of_a_function_are_kept_with_their_sentences() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     for (spec, sentence) in [
         (
             json!({}),
@@ -96,12 +121,11 @@ async fn the_rules_of_a_function_are_kept_with_their_sentences() {
     let (code, body) = call(&client, "POST", FUNCTIONS, good).await;
     assert_eq!(code, 201, "{body}");
     assert_eq!(body["metadata"]["generation"], 1);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn unknown_fields_are_refused_warned_of_or_dropped() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let odd = function(
         "x",
         json!({"image": "x", "immage": "y", "scale": {"mni": 1}}),
@@ -137,12 +161,11 @@ async fn unknown_fields_are_refused_warned_of_or_dropped() {
         ]
     );
     assert_eq!(response.body()["spec"], json!({"image": "x", "scale": {}}));
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn spec_and_status_are_written_apart() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let path = format!("{FUNCTIONS}/x");
     let mut new = function("x", json!({"image": "x"}));
     new["status"] = json!({"url": "http://no"});
@@ -182,14 +205,13 @@ async fn spec_and_status_are_written_apart() {
     assert_eq!(body["status"]["lastColdStart"]["duration"], "12ms");
     assert_eq!(body["status"]["replicas"], 1);
     assert_eq!(body["status"]["url"], "http://x");
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_transition_rules() {
-    let (server, client) = server().await;
-    let (code, body) = call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
-    assert_eq!(code, 201, "{body}");
+    let (cluster, client) = cluster().await;
+    let body = define(&cluster, &client).await;
+    let group = cluster.group();
     let conditions = body["status"]["conditions"].as_array().unwrap();
     assert!(
         conditions
@@ -198,7 +220,7 @@ async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_tr
     );
     assert_eq!(body["status"]["storedVersions"], json!(["v1"]));
 
-    let things = "/apis/example.com/v1/namespaces/default/things";
+    let things = &things(&cluster, "v1");
     let new = json!({"kind": "Thing", "metadata": {"name": "t"}, "spec": {"fixed": "a"}});
     let (code, body) = call(&client, "POST", things, new).await;
     assert_eq!(code, 201, "{body}");
@@ -225,23 +247,23 @@ async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_tr
     let (_, body) = call(
         &client,
         "GET",
-        "/apis/example.com/v1beta1/namespaces/default/things/t",
+        &format!("{}/t", self::things(&cluster, "v1beta1")),
         Value::Null,
     )
     .await;
-    assert_eq!(body["apiVersion"], "example.com/v1beta1");
+    assert_eq!(body["apiVersion"], format!("{group}/v1beta1"));
     let (_, body) = call(
         &client,
         "GET",
-        "/apis/example.com/v1beta1/things",
+        &format!("/apis/{group}/v1beta1/things"),
         Value::Null,
     )
     .await;
     assert_eq!(
         (body["kind"].as_str(), body["apiVersion"].as_str()),
-        (Some("ThingList"), Some("example.com/v1beta1"))
+        (Some("ThingList"), Some(&*format!("{group}/v1beta1")))
     );
-    assert_eq!(body["items"][0]["apiVersion"], "example.com/v1beta1");
+    assert_eq!(body["items"][0]["apiVersion"], format!("{group}/v1beta1"));
 
     let scale = format!("{things}/t/scale");
     let (_, body) = call(&client, "GET", &scale, Value::Null).await;
@@ -253,14 +275,13 @@ async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_tr
     assert_eq!((code, body["spec"]["replicas"].as_i64()), (200, Some(7)));
     let (code, _) = call(&client, "PATCH", &scale, json!({"spec": {"replicas": -1}})).await;
     assert_eq!(code, 422);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn rules_that_became_stricter_leave_untouched_values_alone() {
-    let (server, client) = server().await;
-    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
-    let things = "/apis/example.com/v1/namespaces/default/things";
+    let (cluster, client) = cluster().await;
+    define(&cluster, &client).await;
+    let things = &things(&cluster, "v1");
     let new = json!({"metadata": {"name": "t"}, "spec": {"fixed": "a", "replicas": 1}});
     assert_eq!(call(&client, "POST", things, new).await.0, 201);
     let mut stricter = thing_schema();
@@ -268,15 +289,9 @@ async fn rules_that_became_stricter_leave_untouched_values_alone() {
     spec["properties"]["fixed"]["minLength"] = json!(5);
     spec["properties"]["replicas"]["x-kubernetes-validations"] =
         json!([{"rule": "self > 3", "message": "replicas must be more than 3"}]);
-    let (_, mut stored) = call(
-        &client,
-        "GET",
-        &format!("{DEFINITIONS}/things.example.com"),
-        Value::Null,
-    )
-    .await;
+    let (_, mut stored) = call(&client, "GET", &path_of(&cluster), Value::Null).await;
     stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = stricter;
-    let path = format!("{DEFINITIONS}/things.example.com");
+    let path = path_of(&cluster);
     assert_eq!(call(&client, "PUT", &path, stored).await.0, 200);
 
     let thing = format!("{things}/t");
@@ -299,21 +314,20 @@ async fn rules_that_became_stricter_leave_untouched_values_alone() {
         422,
         "a new object keeps all rules"
     );
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_definition_that_makes_no_sense_is_refused() {
-    let (server, client) = server().await;
+    let (cluster, client) = cluster().await;
     let refused = async |change: fn(&mut Value)| {
-        let mut bad = definition(thing_schema());
+        let mut bad = definition(&cluster, thing_schema());
         change(&mut bad);
         let (code, body) = call(&client, "POST", DEFINITIONS, bad).await;
         assert_eq!(code, 422, "{body}");
         body["message"].as_str().unwrap().to_owned()
     };
     assert!(
-        refused(|d| d["metadata"]["name"] = json!("x.example.com"))
+        refused(|d| d["metadata"]["name"] = json!("x.other.example.com"))
             .await
             .contains("must be spec.names.plural")
     );
@@ -340,14 +354,13 @@ async fn a_definition_that_makes_no_sense_is_refused() {
         .await
         .contains("failed to compile")
     );
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_definition_goes_after_its_objects_and_takes_them_with_it() {
-    let (server, client) = server().await;
-    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
-    let things = "/apis/example.com/v1/namespaces/default/things";
+    let (cluster, client) = cluster().await;
+    define(&cluster, &client).await;
+    let things = &things(&cluster, "v1");
     for name in ["free", "held"] {
         let finalizers = if name == "held" {
             json!(["example.com/hold"])
@@ -357,7 +370,7 @@ async fn a_definition_goes_after_its_objects_and_takes_them_with_it() {
         let new = json!({"metadata": {"name": name, "finalizers": finalizers}});
         assert_eq!(call(&client, "POST", things, new).await.0, 201);
     }
-    let path = format!("{DEFINITIONS}/things.example.com");
+    let path = path_of(&cluster);
     let (code, body) = call(&client, "DELETE", &path, Value::Null).await;
     assert_eq!(code, 200);
     assert!(!body["metadata"]["deletionTimestamp"].is_null());
@@ -395,36 +408,28 @@ async fn a_definition_goes_after_its_objects_and_takes_them_with_it() {
     .await;
     assert_eq!(call(&client, "GET", things, Value::Null).await.0, 404);
     // And it can come back, empty.
-    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
+    define(&cluster, &client).await;
     let (_, body) = call(&client, "GET", things, Value::Null).await;
     assert_eq!(body["items"], json!([]));
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn watches_of_a_definition_that_changes_end_so_that_clients_start_anew() {
-    let (server, client) = server().await;
-    call(&client, "POST", DEFINITIONS, definition(thing_schema())).await;
-    let request = Request::get("/apis/example.com/v1/things?watch=1")
+    let (cluster, client) = cluster().await;
+    define(&cluster, &client).await;
+    let request = Request::get(format!("/apis/{}/v1/things?watch=1", cluster.group()))
         .body(kube::client::Body::empty())
         .unwrap();
     let watch = client.send(request).await.unwrap();
     let change = json!({"spec": {"names": {"shortNames": ["thi"]}}});
-    call(
-        &client,
-        "PATCH",
-        &format!("{DEFINITIONS}/things.example.com"),
-        change,
-    )
-    .await;
+    call(&client, "PATCH", &path_of(&cluster), change).await;
     let end = tokio::time::timeout(PATIENCE, watch.into_body().collect_bytes());
     assert!(end.await.expect("the watch to end").unwrap().is_empty());
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn strategic_merge_is_for_built_in_kinds() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     call(
         &client,
         "POST",
@@ -450,5 +455,4 @@ async fn strategic_merge_is_for_built_in_kinds() {
         code, 422,
         "an update of a custom resource says what it updates"
     );
-    server.shutdown().await;
 }

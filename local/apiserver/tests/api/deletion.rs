@@ -2,15 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{call, server, typed};
+use crate::{
+    cluster::cluster,
+    requests::{call, eventually, typed},
+};
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/~/pods";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/~/configmaps";
 
+/// A pod that no scheduler takes, or one on a node that is not there.
 fn pod(name: &str, node: Option<&str>) -> Value {
     let mut pod = json!({
         "metadata": {"name": name, "labels": {"app": "a"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
+        "spec": {"schedulerName": "nobody", "containers": [{"name": "c", "image": "i"}]},
     });
     if let Some(node) = node {
         pod["spec"]["nodeName"] = json!(node);
@@ -20,9 +24,9 @@ fn pod(name: &str, node: Option<&str>) -> Value {
 
 #[tokio::test]
 async fn a_running_pod_gets_its_grace_and_goes_when_the_node_says_so() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let path = format!("{PODS}/p");
-    call(&client, "POST", PODS, pod("p", Some("node"))).await;
+    call(&client, "POST", PODS, pod("p", Some("elsewhere"))).await;
     let (code, marked) = call(&client, "DELETE", &path, Value::Null).await;
     assert_eq!(code, 200);
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
@@ -43,14 +47,13 @@ async fn a_running_pod_gets_its_grace_and_goes_when_the_node_says_so() {
     let (code, _) = call(&client, "DELETE", &path, json!({"gracePeriodSeconds": 0})).await;
     assert_eq!(code, 200);
     assert_eq!(call(&client, "GET", &path, Value::Null).await.0, 404);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_pod_that_runs_nowhere_or_is_finished_goes_at_once() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     call(&client, "POST", PODS, pod("unbound", None)).await;
-    call(&client, "POST", PODS, pod("done", Some("node"))).await;
+    call(&client, "POST", PODS, pod("done", Some("elsewhere"))).await;
     call(
         &client,
         "PATCH",
@@ -67,12 +70,11 @@ async fn a_pod_that_runs_nowhere_or_is_finished_goes_at_once() {
             "{name}"
         );
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_finalizer_holds_an_object_and_no_new_one_can_be_added() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let path = format!("{CONFIG_MAPS}/x");
     let new = json!({"metadata": {"name": "x", "finalizers": ["example.com/hold"]}});
     call(&client, "POST", CONFIG_MAPS, new).await;
@@ -90,56 +92,70 @@ async fn a_finalizer_holds_an_object_and_no_new_one_can_be_added() {
     .await;
     assert_eq!(code, 200);
     assert_eq!(call(&client, "GET", &path, Value::Null).await.0, 404);
-    server.shutdown().await;
 }
 
 #[tokio::test]
-async fn propagation_is_told_to_the_garbage_collector() {
-    let (server, client) = server().await;
+async fn what_an_object_owns_goes_with_it_or_before_it_or_stays() {
+    let (_cluster, client) = cluster().await;
     for (policy, finalizers) in [
-        ("Foreground", json!(["foregroundDeletion"])),
-        ("Orphan", json!(["orphan"])),
+        (
+            "Foreground",
+            json!(["example.com/hold", "foregroundDeletion"]),
+        ),
+        ("Orphan", json!(["example.com/hold", "orphan"])),
+        ("Background", json!(["example.com/hold"])),
     ] {
-        let path = format!("{CONFIG_MAPS}/x");
-        call(
-            &client,
-            "POST",
-            CONFIG_MAPS,
-            json!({"metadata": {"name": "x"}}),
-        )
+        let name = policy.to_lowercase();
+        let held = json!({"metadata": {"name": name, "finalizers": ["example.com/hold"]}});
+        let (code, owner) = call(&client, "POST", CONFIG_MAPS, held).await;
+        assert_eq!(code, 201, "{owner}");
+        let owned = json!({"metadata": {"name": format!("{name}-child"), "ownerReferences": [{
+            "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner["metadata"]["uid"],
+            "blockOwnerDeletion": true,
+        }]}});
+        let (code, body) = call(&client, "POST", CONFIG_MAPS, owned).await;
+        assert_eq!(code, 201, "{body}");
+        let path = format!("{CONFIG_MAPS}/{name}");
+        let how = json!({"propagationPolicy": policy});
+        let (code, marked) = call(&client, "DELETE", &path, how).await;
+        assert_eq!(code, 200, "{marked}");
+        let mut found: Vec<Value> = marked["metadata"]["finalizers"].as_array().unwrap().clone();
+        found.sort_by_key(ToString::to_string);
+        assert_eq!(json!(found), finalizers, "{policy}");
+        let release = json!([{"op": "test", "path": "/metadata/finalizers", "value": ["example.com/hold"]},
+            {"op": "remove", "path": "/metadata/finalizers"}]);
+        // The garbage collector takes its own finalizer away when its work is done.
+        eventually("the owner to go", async || {
+            let kind = "application/json-patch+json";
+            let (code, _) = typed(&client, "PATCH", &path, kind, release.clone()).await;
+            (code == 200 || code == 404).then_some(())
+        })
         .await;
-        let (_, marked) = call(
-            &client,
-            "DELETE",
-            &path,
-            json!({"propagationPolicy": policy}),
-        )
+        eventually("the owner to be gone", async || {
+            (call(&client, "GET", &path, Value::Null).await.0 == 404).then_some(())
+        })
         .await;
-        assert_eq!(marked["metadata"]["finalizers"], finalizers, "{policy}");
-        // Background takes the other policies back.
-        call(
-            &client,
-            "DELETE",
-            &path,
-            json!({"propagationPolicy": "Background"}),
-        )
+        eventually("the child to be let go or to go", async || {
+            let (code, child) = call(&client, "GET", &format!("{path}-child"), Value::Null).await;
+            let orphaned = code == 200 && child["metadata"].get("ownerReferences").is_none();
+            (if policy == "Orphan" {
+                orphaned
+            } else {
+                code == 404
+            })
+            .then_some(())
+        })
         .await;
-        assert_eq!(call(&client, "GET", &path, Value::Null).await.0, 404);
     }
-    let (code, _) = call(
-        &client,
-        "DELETE",
-        &format!("{CONFIG_MAPS}/x"),
-        json!({"propagationPolicy": "Sideways"}),
-    )
-    .await;
-    assert_eq!(code, 400);
-    server.shutdown().await;
+    let how = json!({"propagationPolicy": "Sideways"});
+    let path = format!("{CONFIG_MAPS}/orphan-child");
+    let (code, body) = call(&client, "DELETE", &path, how).await;
+    assert_eq!(code, 422, "{body}");
 }
 
 #[tokio::test]
 async fn preconditions_and_dry_runs_delete_nothing() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let path = format!("{CONFIG_MAPS}/x");
     let (_, made) = call(
         &client,
@@ -168,12 +184,11 @@ async fn preconditions_and_dry_runs_delete_nothing() {
     let (code, body) = call(&client, "DELETE", &path, json!({"preconditions": right})).await;
     assert_eq!((code, body["status"].as_str()), (200, Some("Success")));
     assert_eq!(body["details"]["uid"], made["metadata"]["uid"]);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_collection_is_deleted_by_selector() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     for (name, app) in [("a", "one"), ("b", "one"), ("c", "two")] {
         let new = json!({"metadata": {"name": name, "labels": {"app": app}}});
         call(&client, "POST", CONFIG_MAPS, new).await;
@@ -194,65 +209,78 @@ async fn a_collection_is_deleted_by_selector() {
             .0,
         405
     );
-    server.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_namespace_waits_for_its_controller_and_takes_nothing_new() {
-    let (server, client) = server().await;
-    let path = "/api/v1/namespaces/team";
+async fn a_namespace_that_ends_takes_nothing_new_and_goes_after_what_is_in_it() {
+    let (_cluster, client) = cluster().await;
+    let namespaces = "/api/v1/namespaces";
     let (_, made) = call(
         &client,
         "POST",
-        "/api/v1/namespaces",
-        json!({"metadata": {"name": "team"}}),
+        namespaces,
+        json!({"metadata": {"generateName": "team-"}}),
     )
     .await;
+    let name = made["metadata"]["name"].as_str().unwrap();
     assert_eq!(made["spec"]["finalizers"], json!(["kubernetes"]));
     assert_eq!(made["status"]["phase"], "Active");
     assert_eq!(
         made["metadata"]["labels"]["kubernetes.io/metadata.name"],
-        "team"
+        name
     );
-    let (_, marked) = call(&client, "DELETE", path, Value::Null).await;
+    let path = format!("{namespaces}/{name}");
+    let inside = format!("{path}/configmaps");
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    assert_eq!(call(&client, "POST", &inside, held).await.0, 201);
+
+    let (_, marked) = call(&client, "DELETE", &path, Value::Null).await;
     assert_eq!(marked["status"]["phase"], "Terminating");
-    let inside = "/api/v1/namespaces/team/configmaps";
-    let (code, body) = call(&client, "POST", inside, json!({"metadata": {"name": "x"}})).await;
+    let (code, body) = call(&client, "POST", &inside, json!({"metadata": {"name": "x"}})).await;
     assert_eq!((code, body["reason"].as_str()), (403, Some("Forbidden")));
     assert_eq!(
         body["details"]["causes"][0]["reason"],
         "NamespaceTerminating"
     );
-    let mut done = marked;
-    done["spec"]["finalizers"] = json!([]);
-    let (code, _) = call(&client, "PUT", &format!("{path}/finalize"), done).await;
+    assert_eq!(
+        body["message"],
+        format!(
+            "configmaps \"x\" is forbidden: unable to create new content in namespace {name} because it is being terminated"
+        )
+    );
+    let free = json!({"metadata": {"finalizers": null}});
+    let (code, _) = call(&client, "PATCH", &format!("{inside}/held"), free).await;
     assert_eq!(code, 200);
-    assert_eq!(call(&client, "GET", path, Value::Null).await.0, 404);
-    let (code, body) = call(&client, "POST", inside, json!({"metadata": {"name": "x"}})).await;
+    eventually("the namespace to go", async || {
+        (call(&client, "GET", &path, Value::Null).await.0 == 404).then_some(())
+    })
+    .await;
+    let (code, body) = call(&client, "POST", &inside, json!({"metadata": {"name": "x"}})).await;
     assert_eq!(
         (code, body["message"].as_str()),
-        (404, Some("namespaces \"team\" not found"))
+        (404, Some(&*format!("namespaces {name:?} not found")))
     );
-    assert_eq!(
-        call(&client, "DELETE", "/api/v1/namespaces/default", Value::Null)
-            .await
-            .0,
-        403
-    );
-    server.shutdown().await;
+    let (code, body) = call(&client, "DELETE", "/api/v1/namespaces/default", Value::Null).await;
+    assert_eq!(code, 403, "{body}");
 }
 
 #[tokio::test]
 async fn an_eviction_respects_the_disruption_budget() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     for name in ["one", "two"] {
-        call(&client, "POST", PODS, pod(name, Some("node"))).await;
-        let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-        call(&client, "PATCH", &format!("{PODS}/{name}/status"), ready).await;
+        call(&client, "POST", PODS, pod(name, Some("elsewhere"))).await;
+        let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+        let (code, body) = call(&client, "PATCH", &format!("{PODS}/{name}/status"), ready).await;
+        assert_eq!(code, 200, "{body}");
     }
     let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}});
-    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budgets = "/apis/policy/v1/namespaces/~/poddisruptionbudgets";
     assert_eq!(call(&client, "POST", budgets, budget).await.0, 201);
+    eventually("the budget to say how it stands", async || {
+        let (_, budget) = call(&client, "GET", &format!("{budgets}/b"), Value::Null).await;
+        (budget["status"]["disruptionsAllowed"] == 1).then_some(())
+    })
+    .await;
     let evict = async |name: &str| {
         let body =
             json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
@@ -265,14 +293,18 @@ async fn an_eviction_respects_the_disruption_budget() {
         )
         .await
     };
-    assert_eq!(evict("one").await.0, 201);
+    let (code, body) = evict("one").await;
+    assert_eq!((code, body["status"].as_str()), (201, Some("Success")));
     let (code, body) = evict("two").await;
     assert_eq!(
         (code, body["reason"].as_str()),
         (429, Some("TooManyRequests"))
     );
+    assert_eq!(
+        body["message"],
+        "Cannot evict pod as it would violate the pod's disruption budget."
+    );
     assert_eq!(body["details"]["causes"][0]["reason"], "DisruptionBudget");
     let (_, two) = call(&client, "GET", &format!("{PODS}/two"), Value::Null).await;
     assert!(two["metadata"].get("deletionTimestamp").is_none());
-    server.shutdown().await;
 }

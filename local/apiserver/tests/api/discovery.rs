@@ -2,7 +2,7 @@
 
 use futures::{StreamExt as _, pin_mut};
 use http::Request;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Discovery,
     api::PostParams,
@@ -12,11 +12,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, call, send, server};
+use crate::{
+    cluster::{cluster, serves},
+    requests::{PATIENCE, call, eventually, send},
+};
 
 #[tokio::test]
 async fn both_forms_of_discovery_tell_the_same() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let old = Discovery::new(client.clone()).run().await.unwrap();
     let new = Discovery::new(client.clone())
         .run_aggregated()
@@ -46,16 +49,16 @@ async fn both_forms_of_discovery_tell_the_same() {
         );
         assert!(discovery.get("").unwrap().recommended_kind("Pod").is_some());
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn metadata_can_be_watched_alone() {
-    let (server, client) = server().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let (_cluster, client) = cluster().await;
+    let api: Api<Secret> = Api::default_namespaced(client.clone());
     let create = async |name: &str| {
-        let new = serde_json::from_value(json!({"metadata": {"name": name}, "data": {"a": "b"}}))
-            .unwrap();
+        let new =
+            serde_json::from_value(json!({"metadata": {"name": name}, "stringData": {"a": "b"}}))
+                .unwrap();
         api.create(&PostParams::default(), &new).await.unwrap();
     };
     create("one").await;
@@ -63,19 +66,18 @@ async fn metadata_can_be_watched_alone() {
         watcher::Config::default(),
         watcher::Config::default().streaming_lists(),
     ] {
-        let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::default_namespaced(client.clone());
+        let metadata: Api<PartialObjectMeta<Secret>> = Api::default_namespaced(client.clone());
         let events = watcher(metadata, config).applied_objects();
         pin_mut!(events);
         let next = tokio::time::timeout(PATIENCE, events.next());
         let one = next.await.unwrap().unwrap().unwrap();
         assert_eq!(one.metadata.name.as_deref(), Some("one"));
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn every_reference_of_every_document_leads_somewhere() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let (_, index) = call(&client, "GET", "/openapi/v3", Value::Null).await;
     let paths = index["paths"].as_object().unwrap();
     assert!(paths.contains_key("apis/fermata.dev/v1alpha1"));
@@ -96,14 +98,13 @@ async fn every_reference_of_every_document_leads_somewhere() {
             assert!(has("fieldValidation") && has("dryRun"), "{path}");
         }
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_definition_shows_in_discovery_with_its_objects_and_goes_with_it() {
-    let (server, client) = server().await;
-    let served = async || call(&client, "GET", "/apis/fermata.dev/v1alpha1", Value::Null).await;
-    let (_, list) = served().await;
+async fn a_definition_shows_in_discovery_and_goes_with_it() {
+    let (cluster, client) = cluster().await;
+    let path = "/apis/fermata.dev/v1alpha1";
+    let (_, list) = call(&client, "GET", path, Value::Null).await;
     let names = list["resources"].as_array().unwrap().iter();
     let names: Vec<&str> = names.map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(
@@ -116,18 +117,33 @@ async fn a_definition_shows_in_discovery_with_its_objects_and_goes_with_it() {
             "runtimes"
         ]
     );
-    let definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/runtimes.fermata.dev";
-    call(&client, "DELETE", definition, Value::Null).await;
-    crate::support::eventually("runtimes to go", async || {
-        (!served().await.1.to_string().contains("runtimes")).then_some(())
+
+    let group = cluster.group();
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("things.{group}")},
+        "spec": {
+            "group": group, "scope": "Cluster", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    });
+    let (code, body) = call(&client, "POST", definitions, definition).await;
+    assert_eq!(code, 201, "{body}");
+    serves(&client, &group, "v1", "things").await;
+    let definition = format!("{definitions}/things.{group}");
+    call(&client, "DELETE", &definition, Value::Null).await;
+    eventually("the group to go", async || {
+        let (code, _) = call(&client, "GET", &format!("/apis/{group}/v1"), Value::Null).await;
+        (code == 404).then_some(())
     })
     .await;
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn reviews_answer_and_what_cannot_be_given_is_refused() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let review = json!({"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods"}}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let (code, body) = call(&client, "POST", path, review).await;
@@ -149,5 +165,4 @@ async fn reviews_answer_and_what_cannot_be_given_is_refused() {
         .body(Vec::new())
         .unwrap();
     assert_eq!(send(&client, request).await.status(), 406);
-    server.shutdown().await;
 }

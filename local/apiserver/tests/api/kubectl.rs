@@ -1,9 +1,11 @@
 //! An unmodified kubectl, at home.
 
-use fermata_apiserver::{ApiServer, Options};
 use serde_json::{Value, json};
 
-use crate::support::{Kubectl, PATIENCE, call, eventually, options, server};
+use crate::{
+    cluster::cluster,
+    requests::{call, eventually},
+};
 
 const MANIFEST: &str = "
 apiVersion: apps/v1
@@ -33,8 +35,8 @@ spec: {image: 'x:1', scale: {min: 0, max: 3}}
 
 #[tokio::test]
 async fn what_is_served_is_found_by_name_short_name_and_category() {
-    let (server, _) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, _) = cluster().await;
+    let kubectl = cluster.kubectl();
     let version = kubectl.run(&["version", "-o", "json"]).await;
     let version: Value = serde_json::from_str(&version).unwrap();
     assert!(
@@ -71,13 +73,12 @@ async fn what_is_served_is_found_by_name_short_name_and_category() {
         fail.contains("the server doesn't have a resource type"),
         "{fail}"
     );
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn apply_diff_and_dry_run_do_what_they_say() {
-    let (server, _) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, _) = cluster().await;
+    let kubectl = cluster.kubectl();
     let file = kubectl.write("a.yaml", MANIFEST);
     let first = kubectl.run(&["apply", "-f", &file]).await;
     assert_eq!(first.matches(" created").count(), 3, "{first}");
@@ -126,13 +127,12 @@ async fn apply_diff_and_dry_run_do_what_they_say() {
 
     let deleted = kubectl.run(&["delete", "-f", &file]).await;
     assert_eq!(deleted.matches(" deleted").count(), 3, "{deleted}");
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn server_side_apply_tells_of_conflicts_and_takes_over() {
-    let (server, _) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, _) = cluster().await;
+    let kubectl = cluster.kubectl();
     let file = kubectl.write("a.yaml", MANIFEST);
     let first = kubectl.run(&["apply", "--server-side", "-f", &file]).await;
     assert_eq!(first.matches(" serverside-applied").count(), 3, "{first}");
@@ -156,13 +156,12 @@ async fn server_side_apply_tells_of_conflicts_and_takes_over() {
     kubectl.run(&["apply", "-f", &file]).await;
     kubectl.run(&["apply", "--server-side", "-f", &file]).await;
     kubectl.run(&["apply", "-f", &file]).await;
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn mistakes_are_refused_with_the_words_of_kubernetes() {
-    let (server, _) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, _) = cluster().await;
+    let kubectl = cluster.kubectl();
     for (from, to, words) in [
         (
             "image: web:1",
@@ -194,13 +193,12 @@ async fn mistakes_are_refused_with_the_words_of_kubernetes() {
         let fail = kubectl.fail(&["apply", "-f", &file]).await;
         assert!(fail.contains(words), "{to}\n{fail}");
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn single_commands_change_what_they_name() {
-    let (server, client) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, client) = cluster().await;
+    let kubectl = cluster.kubectl();
     let file = kubectl.write("a.yaml", MANIFEST);
     kubectl.run(&["create", "-f", &file]).await;
     for command in [
@@ -243,7 +241,7 @@ async fn single_commands_change_what_they_name() {
     let (_, web) = call(
         &client,
         "GET",
-        "/apis/apps/v1/namespaces/default/deployments/web",
+        "/apis/apps/v1/namespaces/~/deployments/web",
         Value::Null,
     )
     .await;
@@ -256,7 +254,7 @@ async fn single_commands_change_what_they_name() {
     let (_, hello) = call(
         &client,
         "GET",
-        "/apis/fermata.dev/v1alpha1/namespaces/default/functions/hello",
+        "/apis/fermata.dev/v1alpha1/namespaces/~/functions/hello",
         Value::Null,
     )
     .await;
@@ -276,19 +274,18 @@ async fn single_commands_change_what_they_name() {
     let (_, hello) = call(
         &client,
         "GET",
-        "/apis/fermata.dev/v1alpha1/namespaces/default/functions/hello",
+        "/apis/fermata.dev/v1alpha1/namespaces/~/functions/hello",
         Value::Null,
     )
     .await;
     assert_eq!(hello["spec"]["image"], "x:2");
     kubectl.run(&["replace", "-f", &file]).await;
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn typed_clients_that_speak_protobuf_are_understood() {
-    let (server, client) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, client) = cluster().await;
+    let kubectl = cluster.kubectl();
     for command in [
         vec!["create", "namespace", "team"],
         vec![
@@ -322,7 +319,7 @@ async fn typed_clients_that_speak_protobuf_are_understood() {
         kubectl.run(&command).await;
     }
     let get = async |path: &str| call(&client, "GET", path, Value::Null).await.1;
-    let web = get("/apis/apps/v1/namespaces/default/deployments/web").await;
+    let web = get("/apis/apps/v1/namespaces/~/deployments/web").await;
     assert_eq!(
         web["spec"]["replicas"], 0,
         "a zero behind a pointer is a zero"
@@ -332,14 +329,14 @@ async fn typed_clients_that_speak_protobuf_are_understood() {
         80
     );
     assert_eq!(
-        get("/api/v1/namespaces/default/configmaps/c").await["data"],
+        get("/api/v1/namespaces/~/configmaps/c").await["data"],
         json!({"a": "b"})
     );
     assert_eq!(
-        get("/api/v1/namespaces/default/secrets/s").await["data"],
+        get("/api/v1/namespaces/~/secrets/s").await["data"],
         json!({"a": "Yg=="})
     );
-    let budget = get("/apis/policy/v1/namespaces/default/poddisruptionbudgets/p").await;
+    let budget = get("/apis/policy/v1/namespaces/~/poddisruptionbudgets/p").await;
     assert_eq!(budget["spec"]["minAvailable"], "50%");
     kubectl.run(&["run", "one", "--image=x"]).await;
     let fail = kubectl.fail(&["run", "two", "--image=x"]).await;
@@ -353,13 +350,12 @@ async fn typed_clients_that_speak_protobuf_are_understood() {
     kubectl
         .run(&["get", "all,cm,secret,quota,sa,ing,pdb", "-o", "wide"])
         .await;
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn tables_show_the_columns_of_a_kind() {
-    let (server, client) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, client) = cluster().await;
+    let kubectl = cluster.kubectl();
     let file = kubectl.write("a.yaml", MANIFEST);
     kubectl.run(&["create", "-f", &file]).await;
     let status = json!({"status": {"url": "http://hello", "replicas": 2, "latestReadyRevision": "hello-00001", "conditions": [
@@ -369,7 +365,7 @@ async fn tables_show_the_columns_of_a_kind() {
     call(
         &client,
         "PATCH",
-        "/apis/fermata.dev/v1alpha1/namespaces/default/functions/hello/status",
+        "/apis/fermata.dev/v1alpha1/namespaces/~/functions/hello/status",
         status,
     )
     .await;
@@ -408,26 +404,19 @@ async fn tables_show_the_columns_of_a_kind() {
     );
     assert_eq!(words[1][..4], ["web", "0/2", "0", "0"]);
     kubectl.run(&["describe", "fn,deploy,svc"]).await;
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn get_watch_prints_changes_as_they_come() {
-    let (server, client) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, client) = cluster().await;
+    let kubectl = cluster.kubectl();
     let out = kubectl.path("out");
     let mut command = kubectl.command(&["get", "cm", "-w"]);
     command.stdout(std::fs::File::create(&out).unwrap());
     let mut child = command.spawn().unwrap();
     let create = async |name: &str| {
         let new = json!({"metadata": {"name": name}});
-        call(
-            &client,
-            "POST",
-            "/api/v1/namespaces/default/configmaps",
-            new,
-        )
-        .await
+        call(&client, "POST", "/api/v1/namespaces/~/configmaps", new).await
     };
     create("first").await;
     let seen = async |name: &str| {
@@ -440,13 +429,12 @@ async fn get_watch_prints_changes_as_they_come() {
     assert_eq!(text.matches("NAME").count(), 1, "{text}");
     child.kill().unwrap();
     child.wait().unwrap();
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn explain_reads_the_schemas() {
-    let (server, _) = server().await;
-    let kubectl = Kubectl::new(&server);
+    let (cluster, _) = cluster().await;
+    let kubectl = cluster.kubectl();
     let text = kubectl.run(&["explain", "fn.spec.scale"]).await;
     assert!(
         text.contains("FIELD: scale <Object>") && text.contains("max\t<integer>"),
@@ -460,56 +448,4 @@ async fn explain_reads_the_schemas() {
         "{text}"
     );
     kubectl.run(&["explain", "fn", "--recursive"]).await;
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn wait_and_logs_follow_a_pod() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::start(Options {
-        logs_dir: dir.path().to_owned(),
-        ..options()
-    })
-    .await
-    .unwrap();
-    let client = server.client("default");
-    let kubectl = Kubectl::new(&server);
-    kubectl.run(&["run", "p", "--image=x"]).await;
-    let path = "/api/v1/namespaces/default/pods/p";
-    let (_, pod) = call(&client, "GET", path, Value::Null).await;
-    let logs = dir.path().join(format!(
-        "default_p_{}/p",
-        pod["metadata"]["uid"].as_str().unwrap()
-    ));
-    std::fs::create_dir_all(&logs).unwrap();
-    std::fs::write(logs.join("0.log"), "2024-01-01T00:00:00Z stdout F said\n").unwrap();
-    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
-        "containerStatuses": [{"name": "p", "restartCount": 0, "ready": true, "image": "x", "imageID": "", "state": {"running": {}}}]}});
-    let until = ["wait", "--for=condition=Ready", "pod/p", "--timeout=20s"];
-    let status = format!("{path}/status");
-    let (_, waited) = tokio::join!(call(&client, "PATCH", &status, ready), kubectl.run(&until));
-    assert!(waited.contains("condition met"), "{waited}");
-    assert_eq!(kubectl.run(&["logs", "p"]).await, "said\n");
-    let ended = json!({"status": {"containerStatuses": [{"name": "p", "restartCount": 0, "ready": false, "image": "x", "imageID": "",
-        "state": {"terminated": {"exitCode": 0}}}]}});
-    let follow = async {
-        tokio::join!(
-            kubectl.run(&["logs", "-f", "p"]),
-            call(&client, "PATCH", &status, ended)
-        )
-    };
-    let (text, _) = tokio::time::timeout(PATIENCE, follow).await.unwrap();
-    assert_eq!(text, "said\n");
-    let table = kubectl.run(&["get", "pods"]).await;
-    assert!(
-        table
-            .lines()
-            .nth(1)
-            .unwrap()
-            .split_whitespace()
-            .take(3)
-            .eq(["p", "0/1", "ExitCode:0"]),
-        "{table}"
-    );
-    server.shutdown().await;
 }

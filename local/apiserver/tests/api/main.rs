@@ -1,4 +1,5 @@
-//! The server as its clients see it: in process, over TLS, and through kubectl.
+//! What holds for every server of the Kubernetes API. The tests start the embedded one, or go to the
+//! one that the kubeconfig file in `FERMATA_TEST_API_KUBECONFIG` names: the same tests for both.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,15 +7,19 @@
     clippy::large_futures
 )]
 
-mod connections;
+mod cluster;
 mod custom;
 mod deletion;
 mod discovery;
-mod durability;
 mod kubectl;
+#[path = "../support/lines.rs"]
+mod lines;
 mod lists;
-mod logs;
 mod objects;
-mod scale;
-mod support;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/requests.rs"]
+mod requests;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/kubectl.rs"]
+mod tool;
 mod writes;

@@ -1,7 +1,7 @@
 //! Objects through their life: create, read, change, delete, and watch it all.
 
 use futures::{StreamExt as _, TryStreamExt as _, pin_mut};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
@@ -9,31 +9,34 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::support::{PATIENCE, server};
+use crate::{cluster::cluster, requests::PATIENCE};
 
-fn config_map(name: &str, value: &str) -> ConfigMap {
+fn secret(name: &str, value: &str) -> Secret {
     serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"value": value}},
-        "data": {"key": value},
+        "stringData": {"key": value},
     }))
     .unwrap()
 }
 
 #[tokio::test]
 async fn an_object_lives_from_create_to_delete_and_watchers_see_it() {
-    let (server, client) = server().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let (cluster, client) = cluster().await;
+    let api: Api<Secret> = Api::default_namespaced(client);
     let before = api.list(&ListParams::default()).await.unwrap();
     let version = before.metadata.resource_version.unwrap();
     let created = api
-        .create(&PostParams::default(), &config_map("a", "1"))
+        .create(&PostParams::default(), &secret("a", "1"))
         .await
         .unwrap();
     assert!(created.metadata.uid.is_some());
     assert!(created.metadata.creation_timestamp.is_some());
-    assert_eq!(created.metadata.namespace.as_deref(), Some("default"));
+    assert_eq!(
+        created.metadata.namespace.as_deref(),
+        Some(&*cluster.namespace)
+    );
 
-    let patch = Patch::Merge(json!({"data": {"key": "2"}}));
+    let patch = Patch::Merge(json!({"stringData": {"key": "2"}}));
     let patched = api
         .patch("a", &PatchParams::default(), &patch)
         .await
@@ -84,14 +87,13 @@ async fn an_object_lives_from_create_to_delete_and_watchers_see_it() {
         })
         .collect();
     assert_eq!(kinds, ["added", "modified", "deleted"]);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn kube_watchers_of_both_kinds_follow_a_resource() {
-    let (server, client) = server().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
-    api.create(&PostParams::default(), &config_map("before", "1"))
+    let (_cluster, client) = cluster().await;
+    let api: Api<Secret> = Api::default_namespaced(client);
+    api.create(&PostParams::default(), &secret("before", "1"))
         .await
         .unwrap();
     for config in [
@@ -106,7 +108,7 @@ async fn kube_watchers_of_both_kinds_follow_a_resource() {
             .unwrap()
             .unwrap();
         assert_eq!(first.metadata.name.as_deref(), Some("before"));
-        api.create(&PostParams::default(), &config_map("after", "1"))
+        api.create(&PostParams::default(), &secret("after", "1"))
             .await
             .unwrap();
         let next = tokio::time::timeout(PATIENCE, events.next())
@@ -117,5 +119,4 @@ async fn kube_watchers_of_both_kinds_follow_a_resource() {
         assert_eq!(next.metadata.name.as_deref(), Some("after"));
         api.delete("after", &DeleteParams::default()).await.unwrap();
     }
-    server.shutdown().await;
 }

@@ -1,16 +1,16 @@
 //! Creation, updates and patches of built-in kinds, and what is checked on the way.
 
-use std::sync::Arc;
-
-use fermata_apiserver::{ApiServer, Options};
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{apply, call, eventually, options, send, server, typed};
+use crate::{
+    cluster::cluster,
+    requests::{apply, call, eventually, send, typed},
+};
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const PODS: &str = "/api/v1/namespaces/~/pods";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/~/configmaps";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/~/deployments";
 
 fn deployment(name: &str) -> Value {
     json!({
@@ -24,7 +24,7 @@ fn deployment(name: &str) -> Value {
 
 #[tokio::test]
 async fn names_are_given_or_generated_and_must_be_names() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let (code, made) = call(
         &client,
         "POST",
@@ -53,12 +53,11 @@ async fn names_are_given_or_generated_and_must_be_names() {
         assert_eq!(found, code, "{metadata} {body}");
         assert_eq!(body["kind"], "Status");
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn bodies_that_are_none_are_refused() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     for (content_type, body, code) in [
         ("application/json", "{", 400),
         ("application/json", "[]", 400),
@@ -97,25 +96,24 @@ async fn bodies_that_are_none_are_refused() {
         ),
         (201, Some("1"))
     );
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn paths_and_methods_that_are_none_are_refused() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     for (method, path, code) in [
         ("GET", "/api/v1/nothings", 404),
         ("GET", "/apis/nothing.example.com/v1", 404),
         ("GET", "/nothing", 404),
         ("GET", "/openapi/v3/apis/nothing/v1", 404),
-        ("POST", "/api/v1/namespaces/default/configmaps/x", 405),
+        ("POST", "/api/v1/namespaces/~/configmaps/x", 405),
         ("PUT", CONFIG_MAPS, 405),
         ("POST", "/api/v1/pods", 405),
-        ("GET", "/api/v1/namespaces/default/configmaps/x/status", 404),
-        ("GET", "/api/v1/namespaces/default/configmaps/x", 404),
+        ("GET", "/api/v1/namespaces/~/configmaps/x/status", 404),
+        ("GET", "/api/v1/namespaces/~/configmaps/x", 404),
         (
             "DELETE",
-            "/apis/apps/v1/namespaces/default/deployments/x/scale",
+            "/apis/apps/v1/namespaces/~/deployments/x/scale",
             405,
         ),
     ] {
@@ -123,12 +121,11 @@ async fn paths_and_methods_that_are_none_are_refused() {
         assert_eq!(found, code, "{method} {path}");
         assert_eq!(body["status"], "Failure", "{method} {path}");
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_dry_run_answers_and_stores_nothing() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let (code, body) = call(
         &client,
         "POST",
@@ -165,12 +162,11 @@ async fn a_dry_run_answers_and_stores_nothing() {
     assert_eq!((code, body["spec"]["replicas"].as_i64()), (200, Some(9)));
     let (_, body) = call(&client, "GET", &format!("{DEPLOYMENTS}/x"), Value::Null).await;
     assert_eq!(body["spec"]["replicas"], 1);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn all_patches_change_what_they_name() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     call(&client, "POST", DEPLOYMENTS, deployment("x")).await;
     let path = format!("{DEPLOYMENTS}/x");
     let patch = async |kind: &str, body: Value| typed(&client, "PATCH", &path, kind, body).await;
@@ -249,12 +245,11 @@ async fn all_patches_change_what_they_name() {
         let (code, answer) = patch(kind, body.clone()).await;
         assert_eq!(code, expected, "{kind} {body} {answer}");
     }
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn the_scale_of_a_deployment_belongs_to_who_wrote_it_last() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let path = format!("{DEPLOYMENTS}/x");
     let (code, made) = apply(&client, &path, "fermata-operator", true, deployment("x")).await;
     assert_eq!(code, 201, "{made}");
@@ -309,12 +304,11 @@ async fn the_scale_of_a_deployment_belongs_to_who_wrote_it_last() {
         .remove("resourceVersion");
     let (code, body) = call(&client, "PUT", &format!("{path}/scale"), wanted).await;
     assert_eq!((code, body["spec"]["replicas"].as_i64()), (200, Some(4)));
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn an_apply_that_changes_nothing_writes_nothing() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let path = format!("{DEPLOYMENTS}/x");
     let (_, first) = apply(&client, &path, "one", false, deployment("x")).await;
     let (code, second) = apply(&client, &path, "one", false, deployment("x")).await;
@@ -340,79 +334,20 @@ async fn an_apply_that_changes_nothing_writes_nothing() {
         body["message"],
         "Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"c\"].image"
     );
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn pods_are_bounded_by_quotas_and_changed_by_mutators() {
-    let server = ApiServer::start(Options {
-        mutators: vec![Arc::new(|pod: &mut Value| {
-            if pod["metadata"]["name"] == "unwanted" {
-                return Err("the node has no room for it".to_owned());
-            }
-            pod["spec"]["nodeName"] = json!("local");
-            Ok(())
-        })],
-        ..options()
-    })
-    .await
-    .unwrap();
-    let client = server.client("default");
-    let quotas = "/api/v1/namespaces/default/resourcequotas";
-    let quota =
-        json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "3", "requests.cpu": "1"}}});
-    assert_eq!(call(&client, "POST", quotas, quota).await.0, 201);
-    let pod = |name: &str, cpu: &str| {
-        json!({"metadata": {"name": name}, "spec": {"containers": [
-            {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}},
-        ]}})
-    };
-    let (code, made) = call(&client, "POST", PODS, pod("a", "600m")).await;
-    assert_eq!(
-        (code, made["spec"]["nodeName"].as_str()),
-        (201, Some("local"))
-    );
-    let (code, body) = call(&client, "POST", PODS, pod("b", "500m")).await;
-    assert_eq!((code, body["reason"].as_str()), (403, Some("Forbidden")));
-    assert_eq!(
-        body["message"],
-        "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1"
-    );
-    let (code, body) = call(&client, "POST", PODS, pod("unwanted", "1m")).await;
-    assert_eq!(
-        (code, body["message"].as_str()),
-        (
-            403,
-            Some("pods \"unwanted\" is forbidden: the node has no room for it")
-        )
-    );
-    eventually("the quota to say what is used", async || {
-        let (_, quota) = call(&client, "GET", &format!("{quotas}/q"), Value::Null).await;
-        (quota["status"]["used"] == json!({"pods": "1", "requests.cpu": "600m"})).then_some(())
-    })
-    .await;
-    // Many at once: the check and the write are one.
-    let created = futures::future::join_all((0..8).map(|n| {
-        let (client, pod) = (client.clone(), pod(&format!("m{n}"), "1m"));
-        async move { call(&client, "POST", PODS, pod).await.0 }
-    }))
-    .await;
-    assert_eq!(created.iter().filter(|code| **code == 201).count(), 2);
-    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn events_of_both_groups_are_the_same_objects() {
-    let (server, client) = server().await;
+    let (_cluster, client) = cluster().await;
     let event = json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "note": "said", "reason": "R",
         "type": "Normal", "action": "A", "reportingController": "c", "reportingInstance": "i",
         "eventTime": "2024-01-01T00:00:00.000000Z", "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
     });
-    let new = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let new = "/apis/events.k8s.io/v1/namespaces/~/events";
     let (code, made) = call(&client, "POST", new, event).await;
     assert_eq!((code, made["note"].as_str()), (201, Some("said")), "{made}");
-    let old = "/api/v1/namespaces/default/events";
+    let old = "/api/v1/namespaces/~/events";
     let (_, list) = call(
         &client,
         "GET",
@@ -444,5 +379,55 @@ async fn events_of_both_groups_are_the_same_objects() {
         ),
         (Some("EventList"), Some("events.k8s.io/v1"))
     );
-    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_quota_bounds_what_pods_ask_for() {
+    let (_cluster, client) = cluster().await;
+    let quotas = "/api/v1/namespaces/~/resourcequotas";
+    let quota =
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "3", "requests.cpu": "1"}}});
+    assert_eq!(call(&client, "POST", quotas, quota).await.0, 201);
+    let used = async |what: Value| {
+        eventually("the quota to say what is used", async || {
+            let (_, quota) = call(&client, "GET", &format!("{quotas}/q"), Value::Null).await;
+            (quota["status"]["used"] == what).then_some(())
+        })
+        .await;
+    };
+    used(json!({"pods": "0", "requests.cpu": "0"})).await;
+    let pod = |name: &str, cpu: &str| {
+        json!({"metadata": {"name": name}, "spec": {"schedulerName": "nobody", "containers": [
+            {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}},
+        ]}})
+    };
+    let (code, body) = call(&client, "POST", PODS, pod("a", "600m")).await;
+    assert_eq!(code, 201, "{body}");
+    used(json!({"pods": "1", "requests.cpu": "600m"})).await;
+    let (code, body) = call(&client, "POST", PODS, pod("b", "500m")).await;
+    assert_eq!((code, body["reason"].as_str()), (403, Some("Forbidden")));
+    assert_eq!(
+        body["message"],
+        "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1"
+    );
+    // What is bounded has to be said.
+    let (code, body) = call(
+        &client,
+        "POST",
+        PODS,
+        json!({"metadata": {"name": "c"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}),
+    )
+    .await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        body["message"],
+        "pods \"c\" is forbidden: failed quota: q: must specify requests.cpu for: c"
+    );
+    // Many at once: the check and the write are one.
+    let created = futures::future::join_all((0..8).map(|n| {
+        let (client, pod) = (client.clone(), pod(&format!("m{n}"), "1m"));
+        async move { call(&client, "POST", PODS, pod).await.0 }
+    }))
+    .await;
+    assert_eq!(created.iter().filter(|code| **code == 201).count(), 2);
 }

@@ -15,7 +15,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{PATIENCE, call, eventually, options};
+use crate::{
+    requests::{PATIENCE, call, eventually},
+    support::options,
+};
 
 /// A client that comes over TLS, as other programs do.
 pub(crate) async fn remote(kubeconfig: &str) -> Client {

@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::support::{eventually, server};
+use crate::{requests::eventually, support::server};
 
 const OBJECTS: usize = 10_000;
 

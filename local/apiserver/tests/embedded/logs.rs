@@ -11,7 +11,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, call, options};
+use crate::{
+    kubectl::Kubectl,
+    requests::{PATIENCE, call},
+    support::options,
+};
 
 struct Node {
     server: ApiServer,
@@ -216,4 +220,55 @@ async fn a_log_is_followed_until_its_run_of_the_container_ends() {
         .expect("the end")
         .unwrap();
     node.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn kubectl_waits_for_a_pod_and_follows_its_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ApiServer::start(Options {
+        logs_dir: dir.path().to_owned(),
+        ..options()
+    })
+    .await
+    .unwrap();
+    let client = server.client("default");
+    let kubectl = Kubectl::new(&server.kubeconfig(), "default");
+    kubectl.run(&["run", "p", "--image=x"]).await;
+    let path = "/api/v1/namespaces/default/pods/p";
+    let (_, pod) = call(&client, "GET", path, Value::Null).await;
+    let logs = dir.path().join(format!(
+        "default_p_{}/p",
+        pod["metadata"]["uid"].as_str().unwrap()
+    ));
+    std::fs::create_dir_all(&logs).unwrap();
+    std::fs::write(logs.join("0.log"), "2024-01-01T00:00:00Z stdout F said\n").unwrap();
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "p", "restartCount": 0, "ready": true, "image": "x", "imageID": "", "state": {"running": {}}}]}});
+    let until = ["wait", "--for=condition=Ready", "pod/p", "--timeout=20s"];
+    let status = format!("{path}/status");
+    let (_, waited) = tokio::join!(call(&client, "PATCH", &status, ready), kubectl.run(&until));
+    assert!(waited.contains("condition met"), "{waited}");
+    assert_eq!(kubectl.run(&["logs", "p"]).await, "said\n");
+    let ended = json!({"status": {"containerStatuses": [{"name": "p", "restartCount": 0, "ready": false, "image": "x", "imageID": "",
+        "state": {"terminated": {"exitCode": 0}}}]}});
+    let follow = async {
+        tokio::join!(
+            kubectl.run(&["logs", "-f", "p"]),
+            call(&client, "PATCH", &status, ended)
+        )
+    };
+    let (text, _) = tokio::time::timeout(PATIENCE, follow).await.unwrap();
+    assert_eq!(text, "said\n");
+    let table = kubectl.run(&["get", "pods"]).await;
+    assert!(
+        table
+            .lines()
+            .nth(1)
+            .unwrap()
+            .split_whitespace()
+            .take(3)
+            .eq(["p", "0/1", "ExitCode:0"]),
+        "{table}"
+    );
+    server.shutdown().await;
 }

@@ -13,10 +13,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
 
-use crate::{
-    connections::remote,
-    support::{eventually, options},
-};
+use crate::{connections::remote, requests::eventually, support::options};
 
 /// Tells the child where to keep its data; without it the child does nothing.
 const VARIABLE: &str = "FERMATA_APISERVER_TEST_DIR";
