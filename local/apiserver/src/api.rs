@@ -135,9 +135,9 @@ impl Api {
         let named = call.target.name.is_some();
         let has = &call.target.resource.subresources;
         match (subresource.as_deref(), call.method.as_str(), named) {
-            (None, "GET", false) if call.query.flag("watch")? => watch::watch(self, &call),
+            (None, "GET", false) if call.query.flag("watch") => watch::watch(self, &call),
             (None, "GET", false) => read::list(self, &call),
-            (None, "GET", true) if call.query.flag("watch")? => watch::watch(self, &call),
+            (None, "GET", true) if call.query.flag("watch") => watch::watch(self, &call),
             (None, "GET", true) => read::get(self, &call),
             (None, "POST", false) => create::create(self, &call).await,
             (None, "PUT", true) => update::replace(self, &call).await,

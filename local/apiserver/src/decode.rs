@@ -9,7 +9,7 @@ use crate::{
     protobuf,
     resource::Resource,
     schema::{self, prune, validate},
-    status::Failure,
+    status::{Failure, FieldError},
 };
 
 /// What to do with fields that nobody knows or that come twice.
@@ -120,20 +120,8 @@ impl Decoded {
                 &format!("strict decoding error: {}", odd.join(", ")),
             ));
         }
-        // Built-in kinds are decoded into typed structs; of custom ones only the metadata is.
-        let wrong = if resource.custom.is_some() {
-            validate::wrong_type(at.child("metadata"), &value["metadata"], "metadata")
-        } else {
-            validate::wrong_type(at, &value, "")
-        };
-        if let Some((path, wanted)) = wrong {
-            return Err(cannot_be_handled(
-                resource,
-                &format!(
-                    "json: cannot unmarshal value into Go struct field {}.{path} of type {wanted}",
-                    resource.kind
-                ),
-            ));
+        if let Some(why) = wrong_type(resource, &value) {
+            return Err(cannot_be_handled(resource, &why));
         }
         let warnings = if validation == Validation::Warn {
             odd
@@ -142,6 +130,28 @@ impl Decoded {
         };
         Ok((value, warnings))
     }
+}
+
+/// Why a value cannot be read as an object of the resource: some field has another type.
+pub(crate) fn wrong_type(resource: &Resource, value: &Value) -> Option<String> {
+    let at = resource.schema.at_root();
+    // Built-in kinds are decoded into typed structs; of custom ones only the metadata is.
+    let (path, wanted) = if resource.custom.is_some() {
+        validate::wrong_type(at.child("metadata"), &value["metadata"], "metadata")
+    } else {
+        validate::wrong_type(at, value, "")
+    }?;
+    let found = match schema::value_at(value, &path) {
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        _ => "number",
+    };
+    Some(format!(
+        "json: cannot unmarshal {found} into Go struct field {}.{path} of type {wanted}",
+        resource.kind
+    ))
 }
 
 fn too_deep(value: &Value, left: usize) -> bool {
@@ -177,18 +187,37 @@ fn identify(resource: &Resource, value: &mut Value) -> Result<(), Failure> {
             .and_then(Value::as_str)
             .unwrap_or_default()
         {
+            // A custom resource has no type of its own on the server: it has to say what it is.
+            "" if resource.custom.is_some() && field == "apiVersion" => {
+                return Err(other_version("", &wanted));
+            }
             "" => {
                 object.insert(field.to_owned(), wanted.into());
             }
             given if given == wanted => {}
+            given if resource.custom.is_some() && field == "kind" => {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let why = format!("must be {wanted}");
+                let error = FieldError::invalid("kind", &given.into(), why);
+                return Err(Failure::invalid(&resource.group, given, name, &[error]));
+            }
+            given if resource.custom.is_some() => return Err(other_version(given, &wanted)),
             given if field == "kind" => {
+                let version = &resource.version;
                 return Err(Failure::bad_request(format!(
-                    "the kind in the data ({given}) does not match the expected kind ({wanted})"
+                    "{given} in version {version:?} cannot be handled as a {wanted}: converting ({version}.{given}) to ({}.{wanted}): unknown conversion",
+                    if resource.group.is_empty() {
+                        "core"
+                    } else {
+                        &resource.group
+                    }
                 )));
             }
             given => {
+                let kind = &resource.kind;
                 return Err(Failure::bad_request(format!(
-                    "the API version in the data ({given}) does not match the expected API version ({wanted})"
+                    "{kind} in version {:?} cannot be handled as a {kind}: no kind {kind:?} is registered for version {given:?} in scheme \"pkg/runtime/scheme.go:111\"",
+                    given.rsplit('/').next().unwrap_or_default()
                 )));
             }
         }
@@ -200,6 +229,12 @@ fn identify(resource: &Resource, value: &mut Value) -> Result<(), Failure> {
         *metadata = Value::Object(Map::new());
     }
     Ok(())
+}
+
+fn other_version(given: &str, wanted: &str) -> Failure {
+    Failure::bad_request(format!(
+        "the API version in the data ({given}) does not match the expected API version ({wanted})"
+    ))
 }
 
 /// Reads a value and notes the fields that an object has twice; the last one counts.
@@ -295,14 +330,16 @@ impl<'de> Visitor<'de> for Checked<'_> {
 
 impl Validation {
     /// From the parameter `fieldValidation`; a request that does not say gets warnings.
-    pub(crate) fn parse(given: Option<&str>) -> Result<Self, Failure> {
+    pub(crate) fn parse(given: Option<&str>) -> Result<Self, FieldError> {
         match given {
             None | Some("Warn") => Ok(Self::Warn),
             Some("Ignore") => Ok(Self::Ignore),
             Some("Strict") => Ok(Self::Strict),
-            Some(other) => Err(Failure::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-            ))),
+            Some(other) => Err(FieldError::not_supported(
+                "fieldValidation",
+                &other.into(),
+                &["", "Ignore", "Strict", "Warn"].map(|one| format!("{one:?}")),
+            )),
         }
     }
 }

@@ -21,7 +21,10 @@ fn default(object: &mut Value, field: &str, value: impl Into<Value>) {
 }
 
 /// The items of a list field; none when it is absent.
-fn items<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (usize, &'a Value)> {
+pub(crate) fn items<'a>(
+    object: &'a Value,
+    field: &str,
+) -> impl Iterator<Item = (usize, &'a Value)> {
     object[field].as_array().into_iter().flatten().enumerate()
 }
 
@@ -39,10 +42,10 @@ fn inner<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Value> {
     object.get_mut(field).filter(|value| value.is_object())
 }
 
-fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_default()
 }
 
-fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub(crate) fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }

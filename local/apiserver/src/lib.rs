@@ -54,6 +54,7 @@ mod request;
 mod resource;
 mod response;
 mod schema;
+mod security;
 mod selector;
 mod server;
 mod start;

@@ -28,8 +28,13 @@ pub(crate) fn json_patch(target: &Value, patch: Value) -> Result<Value, Failure>
             "a JSON patch may copy and move at most {MAX_COPIES} times"
         )));
     }
-    let patch: json_patch::Patch = serde_json::from_value(patch)
-        .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
+    if !patch.is_array() {
+        return Err(Failure::bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+        ));
+    }
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch).map_err(|_| Failure::patch_rejected())?;
     if patch.0.len() > MAX_OPERATIONS {
         return Err(Failure::new(
             413,
@@ -49,13 +54,8 @@ pub(crate) fn json_patch(target: &Value, patch: Value) -> Result<Value, Failure>
     }
     let mut patched = target.clone();
     for operation in &patch.0 {
-        json_patch::patch(&mut patched, std::slice::from_ref(operation)).map_err(|error| {
-            Failure::new(
-                422,
-                "Invalid",
-                format!("the server rejected our request due to an error in our request: {error}"),
-            )
-        })?;
+        json_patch::patch(&mut patched, std::slice::from_ref(operation))
+            .map_err(|_| Failure::patch_rejected())?;
         if matches!(operation, json_patch::PatchOperation::Copy(_))
             && patched.to_string().len() > MAX_SIZE
         {
@@ -68,7 +68,9 @@ pub(crate) fn json_patch(target: &Value, patch: Value) -> Result<Value, Failure>
 /// RFC 7386.
 pub(crate) fn merge_patch(target: &Value, patch: &Value) -> Result<Value, Failure> {
     if !patch.is_object() {
-        return Err(Failure::bad_request("a merge patch must be an object"));
+        return Err(Failure::bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ));
     }
     let mut patched = target.clone();
     json_patch::merge(&mut patched, patch);

@@ -65,26 +65,27 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn flag(&self, name: &str) -> Result<bool, Failure> {
-        match self.get(name) {
-            None => Ok(false),
-            Some("true" | "1" | "True" | "TRUE" | "t" | "T") => Ok(true),
-            Some("false" | "0" | "False" | "FALSE" | "f" | "F") => Ok(false),
-            Some(other) => Err(invalid(name, other)),
-        }
+    /// Whether a parameter is there and says neither `0` nor `false`.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let given = self.all(name).next();
+        given.is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.get(name)
-            .map(|text| text.parse().map_err(|_| invalid(name, text)))
+            .map(|text| text.parse().map_err(|_| no_number(name, text)))
             .transpose()
     }
 }
 
-fn invalid(name: &str, value: &str) -> Failure {
-    Failure::bad_request(format!(
-        "the parameter {name} has the value {value:?}, which it cannot have"
-    ))
+fn no_number(name: &str, value: &str) -> Failure {
+    let why = format!("parsing {value:?}: invalid syntax");
+    if name == "resourceVersion" {
+        return Failure::unclassified(format!(
+            "resourceVersion: Invalid value: {value:?}: strconv.ParseUint: {why}"
+        ));
+    }
+    Failure::bad_request(format!("strconv.ParseInt: {why}"))
 }
 
 /// Undoes percent encoding; bytes that are no text are replaced.
@@ -124,8 +125,11 @@ impl Target {
         let (group, version, rest) = match segments.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
-            _ => return Err(Failure::no_such_path()),
+            _ => return Err(Failure::no_such_page()),
         };
+        if !registry.serves(group, version) {
+            return Err(Failure::no_such_page());
+        }
         let (namespace, rest) = match rest {
             // A namespace itself, or its subresource.
             ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => (None, rest),
@@ -213,7 +217,8 @@ mod tests {
         assert_eq!(query.get("b"), Some("x=y,z w"));
         assert_eq!(query.get("c"), None);
         assert_eq!(query.all("a").collect::<Vec<_>>(), ["1", "2"]);
-        assert!(query.flag("b").is_err());
+        assert!(query.flag("b") && query.flag("c"));
+        assert!(!query.flag("d"));
         assert_eq!(decode("100%", true), "100%");
     }
 

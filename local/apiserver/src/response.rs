@@ -56,6 +56,9 @@ pub(crate) fn stream(
 
 /// A refusal.
 pub(crate) fn failure(failure: &Failure) -> Response<Body> {
+    if *failure == Failure::no_such_page() {
+        return typed(404, "text/plain; charset=utf-8", failure.message.clone());
+    }
     let mut response = value(failure.code, &failure.to_value());
     let wait = failure
         .details

@@ -44,6 +44,17 @@ impl Failure {
         Self::new(400, "BadRequest", message)
     }
 
+    /// The options of a request are not as they have to be. `kind` is what they are called, such as
+    /// `CreateOptions`.
+    pub(crate) fn options(kind: &str, error: FieldError) -> Self {
+        Self::invalid("meta.k8s.io", kind, "", &[error])
+    }
+
+    /// An error that has no reason of its own, as a plain Go error has none.
+    pub(crate) fn unclassified(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
     pub(crate) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
@@ -74,6 +85,22 @@ impl Failure {
             404,
             "NotFound",
             "the server could not find the requested resource",
+        );
+        failure.details = Some(json!({}));
+        failure
+    }
+
+    /// Nothing at all is served under this path, not even a group of resources.
+    pub(crate) fn no_such_page() -> Self {
+        Self::new(404, "", "404 page not found\n")
+    }
+
+    /// The client asked for something that a patch cannot do.
+    pub(crate) fn patch_rejected() -> Self {
+        let mut failure = Self::new(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
         );
         failure.details = Some(json!({}));
         failure
@@ -208,8 +235,13 @@ impl Failure {
             "reason": self.reason,
             "code": self.code,
         });
-        if let (Some(map), Some(details)) = (status.as_object_mut(), &self.details) {
-            map.insert("details".to_owned(), details.clone());
+        if let Some(map) = status.as_object_mut() {
+            if let Some(details) = &self.details {
+                map.insert("details".to_owned(), details.clone());
+            }
+            if self.reason.is_empty() {
+                map.remove("reason");
+            }
         }
         status
     }

@@ -158,10 +158,10 @@ pub(crate) fn table<'a>(
             }
         })
         .collect();
-    let definitions: Vec<Value> = if header {
+    let definitions: Value = if header {
         columns.iter().map(Column::definition).collect()
     } else {
-        Vec::new()
+        Value::Null
     };
     json!({
         "kind": "Table",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header;
+use http::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,18 +42,37 @@ const MAX_MANAGER: usize = 128;
 
 impl Options {
     pub(crate) fn new(call: &Call) -> Result<Self, Failure> {
+        let kind = match call.method {
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "CreateOptions",
+        };
+        let refuse = |error| Failure::options(kind, error);
         let given = call.query.get("fieldManager");
-        if given.is_some_and(|name| name.len() > MAX_MANAGER || name.chars().any(char::is_control))
-        {
-            return Err(Failure::bad_request(format!(
-                "fieldManager must be printable text of at most {MAX_MANAGER} bytes"
-            )));
+        if let Some(name) = given {
+            if name.len() > MAX_MANAGER {
+                let error = FieldError::too_long("fieldManager", MAX_MANAGER as u64);
+                return Err(refuse(error));
+            }
+            if name.chars().any(char::is_control) {
+                let why = "should only contain printable characters";
+                return Err(refuse(FieldError::invalid(
+                    "fieldManager",
+                    &json!(name),
+                    why,
+                )));
+            }
+        }
+        let force = call.query.flag("force");
+        if force && call.method == Method::PATCH && call.content_type() != super::patch::APPLY {
+            let why = "may not be specified for non-apply patch";
+            return Err(refuse(FieldError::forbidden("force", why)));
         }
         Ok(Self {
-            dry_run: dry_run(call.query.all("dryRun"))?,
+            dry_run: dry_run(call.query.all("dryRun")).map_err(refuse)?,
             manager: given.map_or_else(|| agent(call), str::to_owned),
-            validation: Validation::parse(call.query.get("fieldValidation"))?,
-            force: call.query.flag("force")?,
+            validation: Validation::parse(call.query.get("fieldValidation")).map_err(refuse)?,
+            force,
             named: given.is_some(),
         })
     }
@@ -69,13 +88,17 @@ impl Options {
 }
 
 /// Whether a write is only to be tried.
-pub(crate) fn dry_run<'a>(mut given: impl Iterator<Item = &'a str>) -> Result<bool, Failure> {
-    given.try_fold(false, |_, value| match value {
-        "All" => Ok(true),
-        other => Err(Failure::bad_request(format!(
-            "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-        ))),
-    })
+pub(crate) fn dry_run<'a>(given: impl Iterator<Item = &'a str>) -> Result<bool, FieldError> {
+    let given: Vec<&str> = given.collect();
+    if given.iter().any(|value| *value != "All") {
+        let supported = ["\"All\"".to_owned()];
+        return Err(FieldError::not_supported(
+            "dryRun",
+            &json!(given),
+            &supported,
+        ));
+    }
+    Ok(!given.is_empty())
 }
 
 /// A client that does not name itself goes by its user agent, up to the slash.
@@ -133,6 +156,7 @@ pub(crate) fn admit(
     if resource.custom.is_some() {
         default::apply(at, object);
     }
+    leave_out_empty(&mut object["metadata"]);
     (resource.hooks.prepare)(object, old);
     mutate(object)?;
 
@@ -168,6 +192,19 @@ pub(crate) fn admit(
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     Err(resource.invalid(name, &errors))
+}
+
+/// In Go, empty lists and maps of the metadata are left out.
+fn leave_out_empty(metadata: &mut Value) {
+    let Some(metadata) = metadata.as_object_mut() else {
+        return;
+    };
+    metadata.retain(|_, value| match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Null => false,
+        _ => true,
+    });
 }
 
 /// What was wrong before and is not touched is no reason to refuse an update: rules may have become
@@ -292,7 +329,11 @@ fn not_written(error: &WriteFailed) -> Failure {
 }
 
 /// A definition that is being deleted takes no more objects.
-pub(crate) fn definition_takes(state: &State, resource: &Resource) -> Result<(), Failure> {
+pub(crate) fn definition_takes(
+    state: &State,
+    resource: &Resource,
+    name: &str,
+) -> Result<(), Failure> {
     if resource.custom.is_none() {
         return Ok(());
     }
@@ -301,9 +342,8 @@ pub(crate) fn definition_takes(state: &State, resource: &Resource) -> Result<(),
     if found.is_some_and(|found| found.value["metadata"]["deletionTimestamp"].is_null()) {
         return Ok(());
     }
-    Err(Failure::new(
-        405,
-        "MethodNotAllowed",
+    Err(resource.forbidden(
+        name,
         "create not allowed while custom resource definition is terminating",
     ))
 }

@@ -17,6 +17,7 @@ use crate::{
     request::Target,
     resource::Resource,
     response::{self, Body},
+    security,
     status::Failure,
     store::{Expect, Key, Object, Put},
 };
@@ -37,11 +38,18 @@ pub(crate) struct Written {
 // === impl Written ===
 
 impl Written {
-    pub(crate) fn response(&self, call: &Call) -> Response<Body> {
+    pub(crate) fn response(&self, api: &Api, call: &Call) -> Response<Body> {
         let code = if self.created { 201 } else { 200 };
         let body = represent(&call.target.resource, &self.object, call.form, true);
         let mut response = response::json(code, body);
         response::warn(&mut response, &self.warnings);
+        if call.target.subresource.is_none() {
+            let (resource, object) = (&call.target.resource, &self.object.value);
+            let warning = api
+                .store
+                .view(|state| security::warning(state, resource, object));
+            response::warn(&mut response, warning.as_slice());
+        }
         response
     }
 }
@@ -65,7 +73,7 @@ pub(crate) async fn create(api: &Api, call: &Call) -> Result<Response<Body>, Fai
         warnings,
         created: true,
     };
-    Ok(written.response(call))
+    Ok(written.response(api, call))
 }
 
 /// Creates an object that has been decoded, in the version of the request.
@@ -83,7 +91,7 @@ pub(crate) async fn create_object(
         .as_str()
         .is_some_and(|version| !version.is_empty())
     {
-        return Err(Failure::bad_request(
+        return Err(Failure::unclassified(
             "resourceVersion should not be set on objects to be created",
         ));
     }
@@ -116,11 +124,12 @@ pub(crate) async fn create_object(
         let key = Key::of(&stored);
         let pod = stored.clone();
         let guard = |state: &crate::store::State| {
-            commit::definition_takes(state, resource)?;
+            commit::definition_takes(state, resource, &name)?;
             commit::namespace_takes(state, resource, &key.namespace, &name)?;
             if let Some(old) = state.get(&resource.storage, &key) {
                 return Err(exists(resource, &old.value, &name));
             }
+            security::enforce(state, resource, &pod)?;
             commit::quotas_take(state, resource, &pod)
         };
         if options.dry_run {
@@ -177,10 +186,10 @@ pub(crate) fn place(target: &Target, object: &mut Value) -> Result<(), Failure> 
                 metadata.remove("namespace");
             }
         }
-        given => {
-            return Err(Failure::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({given} and {namespace})"
-            )));
+        _ => {
+            return Err(Failure::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
     }
     if let Some(name) = &target.name {

@@ -15,12 +15,16 @@ use crate::{
     clock, decode,
     resource::Resource,
     response::{self, Body},
-    status::Failure,
+    status::{Failure, FieldError},
     store::{Expect, Key, Object, Put},
 };
 
 /// How often a deletion is tried again because somebody else was quicker.
 const MAX_TRIES: usize = 8;
+
+fn refuse(error: FieldError) -> Failure {
+    Failure::options("DeleteOptions", error)
+}
 
 /// `DeleteOptions` of a request.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -68,18 +72,22 @@ impl Options {
             options.propagation_policy = Some(policy.to_owned());
         }
         if call.query.get("orphanDependents").is_some() {
-            options.orphan_dependents = Some(call.query.flag("orphanDependents")?);
+            options.orphan_dependents = Some(call.query.flag("orphanDependents"));
         }
         let given = options.dry_run.iter().flatten().map(String::as_str);
-        if commit::dry_run(given.chain(call.query.all("dryRun")))? {
+        if commit::dry_run(given.chain(call.query.all("dryRun"))).map_err(refuse)? {
             options.dry_run = Some(vec!["All".to_owned()]);
         }
         if let Some(policy) = options.propagation_policy.as_deref()
             && !matches!(policy, "Foreground" | "Background" | "Orphan")
         {
-            return Err(Failure::bad_request(format!(
-                "propagationPolicy: Unsupported value: {policy:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-            )));
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let error = FieldError::not_supported(
+                "propagationPolicy",
+                &json!(policy),
+                &supported.map(|one| format!("{one:?}")),
+            );
+            return Err(refuse(error));
         }
         Ok(options)
     }
@@ -92,14 +100,12 @@ impl Options {
         let Some(wanted) = &self.preconditions else {
             return Ok(());
         };
+        let unlike = |why| Failure::conflict(&resource.group, &resource.kind, name, why);
         let had = object.value["metadata"]["uid"].as_str().unwrap_or_default();
         if let Some(uid) = wanted.uid.as_deref().filter(|uid| *uid != had) {
-            return Err(resource.conflict(
-                name,
-                format!(
-                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {had}"
-                ),
-            ));
+            return Err(unlike(format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({had}). The object might have been deleted and then recreated"
+            )));
         }
         let had = object.revision.to_string();
         if let Some(version) = wanted
@@ -107,10 +113,9 @@ impl Options {
             .as_deref()
             .filter(|version| *version != had)
         {
-            return Err(resource.conflict(
-                name,
-                format!("Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {had}"),
-            ));
+            return Err(unlike(format!(
+                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({had}). The object might have been modified"
+            )));
         }
         Ok(())
     }
@@ -172,7 +177,7 @@ pub(crate) async fn evict(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         })?,
     };
     let given = options.dry_run.iter().flatten().map(String::as_str);
-    if commit::dry_run(given.chain(call.query.all("dryRun")))? {
+    if commit::dry_run(given.chain(call.query.all("dryRun"))).map_err(refuse)? {
         options.dry_run = Some(vec!["All".to_owned()]);
     }
     let pod = read::find(api, &call.target)?;

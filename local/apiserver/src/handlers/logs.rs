@@ -56,7 +56,7 @@ pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failur
     let pod = &object.value;
     let query = &call.query;
     let container = container(pod, query.get("container"))?;
-    let previous = query.flag("previous")?;
+    let previous = query.flag("previous");
     let restarts = run(pod, &container, previous)?;
     let since = match (query.number::<i64>("sinceSeconds")?, query.get("sinceTime")) {
         (Some(seconds), None) => {
@@ -95,8 +95,8 @@ pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failur
         file: None,
         tail: query.number("tailLines")?,
         since,
-        timestamps: query.flag("timestamps")?,
-        follow: query.flag("follow")? && !previous,
+        timestamps: query.flag("timestamps"),
+        follow: query.flag("follow") && !previous,
         left: query.number("limitBytes")?,
         rest: BytesMut::new(),
         continues: false,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{Api, Call},
     apply::managers::Operation,
-    decode::{Decoded, Validation, decode},
+    decode::{Decoded, Validation, decode, wrong_type},
     merge,
     resource::Resource,
     response::Body,
@@ -32,17 +32,25 @@ pub(crate) async fn patch(api: &Api, call: &Call) -> Result<Response<Body>, Fail
     if call.content_type() == APPLY {
         return apply(api, call, &options)
             .await
-            .map(|written| written.response(call));
+            .map(|written| written.response(api, call));
     }
     let patch = decode(&call.body, JSON)?.value;
+    let resource = &call.target.resource;
     let written = update(api, &call.target, &options, |live| {
+        let patched = patched(call, resource, live, &patch)?;
+        if resource.custom.is_none()
+            && let Some(why) = wrong_type(resource, &patched)
+        {
+            let error = FieldError::invalid("patch", &json!(patched.to_string()), why);
+            return Err(Failure::invalid("", "", "", &[error]));
+        }
         Ok(Change {
-            decoded: Decoded::new(patched(call, &call.target.resource, live, &patch)?),
+            decoded: Decoded::new(patched),
             owned: false,
         })
     })
     .await?;
-    Ok(written.response(call))
+    Ok(written.response(api, call))
 }
 
 /// An object after a patch.
@@ -58,18 +66,18 @@ pub(crate) fn patched(
         STRATEGIC if resource.custom.is_none() => {
             merge::strategic(resource.schema.at_root(), live, patch)
         }
-        other => Err(unsupported(resource, other)),
+        _ => Err(unsupported(resource)),
     }
 }
 
-fn unsupported(resource: &Resource, given: &str) -> Failure {
+fn unsupported(resource: &Resource) -> Failure {
     let mut accepted = vec![JSON, MERGE];
     if resource.custom.is_none() {
         accepted.push(STRATEGIC);
     }
     accepted.push(APPLY);
     Failure::unsupported_media_type(format!(
-        "the body of the request was in an unknown format - accepted media types include: {} (got {given})",
+        "the body of the request was in an unknown format - accepted media types include: {}",
         accepted.join(", ")
     ))
 }
@@ -86,6 +94,9 @@ pub(crate) fn config(call: &Call, options: &Options) -> Result<Decoded, Failure>
         ));
     }
     let decoded = decode(&call.body, APPLY)?;
+    if !decoded.value["kind"].is_string() || !decoded.value["apiVersion"].is_string() {
+        return Err(Failure::bad_request("invalid object type: /, Kind="));
+    }
     let managed = &decoded.value["metadata"]["managedFields"];
     if managed
         .as_array()

@@ -13,7 +13,7 @@ use crate::{
     resource::Resource,
     response::{self, Body},
     selector::{FieldSelector, LabelSelector},
-    status::Failure,
+    status::{Failure, FieldError},
     store::{Key, Object},
     table,
 };
@@ -230,11 +230,7 @@ impl Page {
                 newer(wanted, now)?;
                 None
             }
-            (Some(rule), _) => {
-                return Err(Failure::bad_request(format!(
-                    "resourceVersionMatch {rule:?} does not go with the resourceVersion that was given"
-                )));
-            }
+            (Some(rule), wanted) => return Err(mismatch(rule, wanted)),
         };
         Ok(Self {
             at,
@@ -253,6 +249,27 @@ impl Page {
             Failure::expired("The resourceVersion for the provided list is too old.")
         }
     }
+}
+
+/// Why a `resourceVersionMatch` cannot be, beside this resourceVersion.
+fn mismatch(rule: &str, wanted: Option<u64>) -> Failure {
+    let field = "resourceVersionMatch";
+    let error = match (rule, wanted) {
+        (_, None) => FieldError::forbidden(
+            field,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        ("Exact", _) => FieldError::forbidden(
+            field,
+            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        _ => FieldError::not_supported(
+            field,
+            &json!(rule),
+            &["Exact", "NotOlderThan", ""].map(|one| format!("{one:?}")),
+        ),
+    };
+    Failure::options("ListOptions", error)
 }
 
 /// A resourceVersion that is still to come cannot be read.

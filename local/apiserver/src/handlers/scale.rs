@@ -71,10 +71,17 @@ pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         if version.as_str().is_some_and(|version| !version.is_empty()) {
             changed["metadata"]["resourceVersion"] = version.clone();
         }
-        put(&mut changed, paths, replicas(call, &new)?);
+        let count = replicas(call, &new)?;
+        put(&mut changed, paths, count);
+        // A Scale has no field for zero, so that nobody owns it; and what nobody owned before is not
+        // tracked until somebody applies it.
+        let owned = count == 0 || !is_owned(live, paths);
+        if count == 0 {
+            disown(&mut changed, paths);
+        }
         Ok(Change {
             decoded: Decoded::new(changed),
-            owned: false,
+            owned,
         })
     })
     .await?;
@@ -119,6 +126,43 @@ fn put(object: &mut Value, paths: &ScalePaths, replicas: i64) {
     *place = replicas.into();
 }
 
+/// The path of the number of replicas in a set of owned fields.
+fn pointer(paths: &ScalePaths) -> String {
+    let names = paths.spec_replicas.iter();
+    names.map(|name| format!("/f:{name}")).collect()
+}
+
+/// Whether some manager owns the number of replicas.
+fn is_owned(object: &Value, paths: &ScalePaths) -> bool {
+    let pointer = pointer(paths);
+    let entries = object["metadata"]["managedFields"].as_array();
+    let mut entries = entries.into_iter().flatten();
+    entries.any(|entry| entry["fieldsV1"].pointer(&pointer).is_some())
+}
+
+/// Takes the number of replicas from all who own it.
+fn disown(object: &mut Value, paths: &ScalePaths) {
+    let pointer = pointer(paths);
+    let Some(entries) = object["metadata"]["managedFields"].as_array_mut() else {
+        return;
+    };
+    for entry in entries.iter_mut() {
+        let mut place = pointer.as_str();
+        // The field, and every struct that holds nothing else.
+        while let Some((above, name)) = place.rsplit_once('/') {
+            let held = entry["fieldsV1"].pointer_mut(above);
+            let Some(held) = held.and_then(Value::as_object_mut) else {
+                break;
+            };
+            if held.get(name).is_some_and(|field| *field == json!({})) {
+                held.remove(name);
+            }
+            place = above;
+        }
+    }
+    entries.retain(|entry| entry["fieldsV1"] != json!({}));
+}
+
 fn scale(resource: &Resource, paths: &ScalePaths, object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut scale = json!({
@@ -135,7 +179,8 @@ fn scale(resource: &Resource, paths: &ScalePaths, object: &Value) -> Value {
         "status": {"replicas": at_path(object, &paths.status_replicas).as_i64().unwrap_or(0)},
     });
     let replicas = at_path(object, &paths.spec_replicas);
-    if replicas.is_number() {
+    // In Go the field is left out when it is zero.
+    if replicas.as_i64().is_some_and(|replicas| replicas != 0) {
         scale["spec"]["replicas"] = replicas.clone();
     }
     let selector = match &paths.selector {

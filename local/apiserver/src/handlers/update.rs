@@ -50,7 +50,7 @@ pub(crate) async fn replace(api: &Api, call: &Call) -> Result<Response<Body>, Fa
         })
     })
     .await?;
-    Ok(written.response(call))
+    Ok(written.response(api, call))
 }
 
 /// Changes an object, again if somebody else was quicker. `change` makes the new state from the one
@@ -194,10 +194,8 @@ fn keep(resource: &Resource, live: &Value, result: &mut Value, name: &str) -> Re
         new["uid"].as_str().unwrap_or_default(),
     );
     if !given.is_empty() && given != had {
-        return Err(resource.conflict(
-            name,
-            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {had}"),
-        ));
+        let error = FieldError::invalid("metadata.uid", &json!(given), "field is immutable");
+        return Err(resource.invalid(name, &[error]));
     }
     for field in [
         "uid",
@@ -244,10 +242,19 @@ fn keep(resource: &Resource, live: &Value, result: &mut Value, name: &str) -> Re
 /// What a change of moves the generation on: all but the metadata, and the status if it stands apart.
 fn counts(resource: &Resource, object: &Value) -> Value {
     let mut object = object.clone();
+    // A Deployment's controller has to look at its annotations again too.
+    let annotations = if resource.is("apps", "deployments") {
+        object["metadata"]["annotations"].take()
+    } else {
+        Value::Null
+    };
     if let Some(fields) = object.as_object_mut() {
         fields.remove("metadata");
         if resource.subresources.status {
             fields.remove("status");
+        }
+        if !annotations.is_null() {
+            fields.insert("annotations".to_owned(), annotations);
         }
     }
     object

@@ -17,7 +17,7 @@ use crate::{
     request::Form,
     resource::Resource,
     response::{self, Body},
-    status::Failure,
+    status::{Failure, FieldError},
     store::{Change, Event, Key, Object},
 };
 
@@ -64,19 +64,23 @@ pub(crate) fn watch(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failu
         .filter(|seconds| *seconds > 0)
         .map_or(DEFAULT_TIMEOUT, Duration::from_secs)
         .min(MAX_TIMEOUT);
-    let bookmarks = call.query.flag("allowWatchBookmarks")?;
+    let bookmarks = call.query.flag("allowWatchBookmarks");
     let wanted = call.query.number::<u64>("resourceVersion")?.unwrap_or(0);
     let send_initial = match call.query.get("sendInitialEvents") {
         None => None,
-        Some(_) => Some(call.query.flag("sendInitialEvents")?),
+        Some(_) => Some(call.query.flag("sendInitialEvents")),
     };
     let rule = call.query.get("resourceVersionMatch");
     if send_initial.is_some() != (rule == Some("NotOlderThan"))
         || rule.is_some_and(|rule| rule != "NotOlderThan")
     {
-        return Err(Failure::bad_request(
-            "sendInitialEvents and resourceVersionMatch=NotOlderThan go together in a watch",
-        ));
+        let why = if send_initial.is_some() {
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        } else {
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        };
+        let error = FieldError::forbidden("resourceVersionMatch", why);
+        return Err(Failure::options("ListOptions", error));
     }
     // Subscribed before the first look, so that nothing falls between.
     let changed = api.store.subscribe(&resource.storage);

@@ -6,7 +6,10 @@ use super::{default, inner, items, meta, text};
 use crate::{
     clock,
     resource::{Hooks, builtin, custom::published},
-    schema::{cel::Rules, compile::compile},
+    schema::{
+        cel::Rules,
+        compile::{CompileError, compile},
+    },
     status::FieldError,
 };
 
@@ -135,6 +138,10 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
             "must have exactly one version marked as storage version",
         ));
     }
+    // Versions that share a schema have its errors reported once.
+    let mut schemas = items(spec, "versions").map(|(_, version)| &version["schema"]);
+    let first = schemas.next();
+    let same = schemas.all(|schema| Some(schema) == first);
     for (index, version) in items(spec, "versions") {
         let path = format!("spec.versions[{index}]");
         if let Some(why) = meta::label(text(version, "name")) {
@@ -144,10 +151,15 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
                 why,
             ));
         }
-        let path = format!("{path}.schema.openAPIV3Schema");
+        let path = if same {
+            "spec.validation.openAPIV3Schema".to_owned()
+        } else {
+            format!("{path}.schema.openAPIV3Schema")
+        };
         let schema = &version["schema"]["openAPIV3Schema"];
         if !schema.is_object() {
-            errors.push(FieldError::required(path, "schemas are required"));
+            let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+            errors.push(FieldError::required(path, ""));
             continue;
         }
         if text(schema, "type") != "object" {
@@ -158,13 +170,24 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
             ));
         }
         if let Err(error) = compile(&published(spec, version)) {
-            errors.push(FieldError::invalid(&path, &json!(""), error.to_string()));
+            errors.push(match error {
+                CompileError::Pattern {
+                    path: below,
+                    pattern,
+                    what,
+                } => FieldError::invalid(
+                    format!("{path}{below}.pattern"),
+                    &json!(pattern),
+                    format!("must be a valid regular expression, but isn't: error parsing regexp: {what}"),
+                ),
+                error => FieldError::invalid(&path, &json!(""), error.to_string()),
+            });
         }
         for defect in Rules::compile(schema).defects() {
             errors.push(FieldError::invalid(
-                format!("{path}.x-kubernetes-validations"),
+                format!("{path}.x-kubernetes-validations[0].rule"),
                 &json!(""),
-                defect,
+                format!("compilation failed: {defect}"),
             ));
         }
     }

@@ -128,10 +128,15 @@ pub(crate) fn validate(resource: &Resource, object: &Value, errors: &mut Vec<Fie
     for (index, finalizer) in items(metadata, "finalizers") {
         let name = finalizer.as_str().unwrap_or_default();
         if let Some(why) = qualified(name) {
+            errors.push(FieldError::invalid("metadata.finalizers", finalizer, why));
+        }
+        let standard = ["kubernetes", "orphan", "foregroundDeletion"];
+        let defined = resource.custom.is_some() || resource.group == "apiextensions.k8s.io";
+        if !defined && !name.contains('/') && !standard.contains(&name) {
             errors.push(FieldError::invalid(
                 format!("metadata.finalizers[{index}]"),
                 finalizer,
-                why,
+                "name is neither a standard finalizer name nor is it fully qualified",
             ));
         }
     }
@@ -140,13 +145,17 @@ pub(crate) fn validate(resource: &Resource, object: &Value, errors: &mut Vec<Fie
 
 fn owners(metadata: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, owner) in items(metadata, "ownerReferences") {
+    for (_, owner) in items(metadata, "ownerReferences") {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, field).is_empty() {
                 errors.push(FieldError::invalid(
-                    format!("metadata.ownerReferences[{index}].{field}"),
-                    &owner[field],
-                    "must not be empty",
+                    format!("metadata.ownerReferences.{field}"),
+                    &json!(""),
+                    if field == "apiVersion" {
+                        "version must not be empty"
+                    } else {
+                        "must not be empty"
+                    },
                 ));
             }
         }

@@ -3,12 +3,9 @@
 use serde_json::{Value, json};
 
 use super::default;
-use crate::resource::Hooks;
+use crate::{resource::Hooks, security, status::FieldError};
 
-pub(crate) const HOOKS: Hooks = Hooks {
-    prepare,
-    ..Hooks::NONE
-};
+pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
 
 /// Namespaces that are there from the start.
 pub(crate) const INITIAL: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -24,4 +21,8 @@ fn prepare(namespace: &mut Value, old: Option<&Value>) {
     if let Some(labels) = namespace["metadata"]["labels"].as_object_mut() {
         labels.insert("kubernetes.io/metadata.name".to_owned(), name);
     }
+}
+
+fn validate(namespace: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
+    security::validate(namespace, errors);
 }

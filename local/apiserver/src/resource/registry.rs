@@ -29,6 +29,12 @@ impl Registry {
         self.resources.get(&key)
     }
 
+    /// Whether a version of a group has any resource.
+    pub(crate) fn serves(&self, group: &str, version: &str) -> bool {
+        let mut keys = self.resources.keys();
+        keys.any(|(one, other, _)| one == group && other == version)
+    }
+
     pub(crate) fn insert(&mut self, resource: Arc<Resource>) {
         let key = (
             resource.group.clone(),

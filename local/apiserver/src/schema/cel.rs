@@ -35,7 +35,7 @@ impl Rules {
     /// Runs the rules, unless `errors` already holds some that make the value unfit for them.
     pub(crate) fn check(&self, value: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
         if errors.iter().any(|error| blocks(error.kind)) {
-            errors.push(FieldError::invalid("<nil>", &json!("null"), NOT_CHECKED));
+            errors.push(FieldError::invalid("<nil>", &Value::Null, NOT_CHECKED));
             return;
         }
         let Err(broken) = validate_compiled(&self.compiled, value, old) else {
@@ -56,7 +56,10 @@ impl Rules {
                 (ErrorKind::ValidationFailure, Some("FieldValueDuplicate")) => {
                     FieldError::duplicate(field, &kind)
                 }
-                _ => FieldError::invalid(field, &kind, error.message),
+                _ => match value_at(value, &field) {
+                    Value::Object(_) | Value::Array(_) => FieldError::unfit(field, error.message),
+                    scalar => FieldError::invalid(field, scalar, error.message),
+                },
             });
         }
     }
@@ -108,10 +111,7 @@ mod tests {
         let mut errors = Vec::new();
         rules().check(&json!({"spec": {"a": 2, "b": 1}}), None, &mut errors);
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            errors,
-            [r#"spec: Invalid value: "object": a must be at most b"#]
-        );
+        assert_eq!(errors, ["spec: Invalid value: a must be at most b"]);
     }
 
     #[test]

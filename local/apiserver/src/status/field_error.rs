@@ -59,6 +59,12 @@ impl FieldError {
         )
     }
 
+    /// A value that breaks a rule, and is too large to be repeated.
+    pub(crate) fn unfit(field: impl Into<String>, detail: impl AsRef<str>) -> Self {
+        let body = with_detail("Invalid value", detail.as_ref());
+        Self::build(FieldErrorKind::Invalid, field, body)
+    }
+
     pub(crate) fn type_invalid(
         field: impl Into<String>,
         value: &Value,

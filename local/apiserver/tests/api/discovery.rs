@@ -85,7 +85,10 @@ async fn every_reference_of_every_document_leads_somewhere() {
         let url = entry["serverRelativeURL"].as_str().unwrap();
         let (code, document) = call(&client, "GET", url, Value::Null).await;
         assert_eq!(code, 200, "{url}");
-        let schemas = document["components"]["schemas"].as_object().unwrap();
+        // Documents of paths without resources have none.
+        let none = serde_json::Map::new();
+        let schemas = document["components"]["schemas"].as_object();
+        let schemas = schemas.unwrap_or(&none);
         let text = document.to_string();
         for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
             let name = reference.split('"').next().unwrap();
@@ -106,7 +109,8 @@ async fn a_definition_shows_in_discovery_and_goes_with_it() {
     let path = "/apis/fermata.dev/v1alpha1";
     let (_, list) = call(&client, "GET", path, Value::Null).await;
     let names = list["resources"].as_array().unwrap().iter();
-    let names: Vec<&str> = names.map(|one| one["name"].as_str().unwrap()).collect();
+    let mut names: Vec<&str> = names.map(|one| one["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
     assert_eq!(
         names,
         [
@@ -159,7 +163,15 @@ async fn reviews_answer_and_what_cannot_be_given_is_refused() {
         json!({}),
     )
     .await;
-    assert_eq!(body["status"]["userInfo"]["username"], "fermata-admin");
+    let user = &body["status"]["userInfo"];
+    assert!(
+        user["username"]
+            .as_str()
+            .is_some_and(|name| !name.is_empty()),
+        "{body}"
+    );
+    let groups = user["groups"].as_array().unwrap();
+    assert!(groups.contains(&json!("system:authenticated")), "{body}");
     let request = Request::get("/api/v1/pods")
         .header("accept", "image/png")
         .body(Vec::new())

@@ -19,6 +19,7 @@ mod objects;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/requests.rs"]
 mod requests;
+mod security;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/kubectl.rs"]
 mod tool;

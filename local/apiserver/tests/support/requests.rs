@@ -23,9 +23,13 @@ pub(crate) async fn send(client: &Client, request: Request<Vec<u8>>) -> Response
     let path = placed(client, &parts.uri.to_string());
     parts.uri = path.parse().expect("path");
     let request = Request::from_parts(parts, kube::client::Body::from(body));
-    let response = client.send(request).await.expect("response");
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect_bytes().await.expect("body");
+    let whole = async {
+        let response = client.send(request).await.expect("response");
+        let (parts, body) = response.into_parts();
+        (parts, body.collect_bytes().await.expect("body"))
+    };
+    let answer = tokio::time::timeout(PATIENCE, whole).await;
+    let (parts, bytes) = answer.unwrap_or_else(|_| panic!("no answer, or one without end: {path}"));
     let value = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     Response::from_parts(parts, value)

@@ -1,0 +1,197 @@
+//! Pod Security Admission: what the labels of a namespace let its pods do
+//! (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).
+
+mod baseline;
+mod containers;
+mod restricted;
+
+use serde_json::Value;
+
+use crate::{
+    resource::Resource,
+    status::{Failure, FieldError},
+    store::{Key, State},
+};
+
+/// The prefix of the labels.
+const PREFIX: &str = "pod-security.kubernetes.io/";
+
+/// A Pod Security Standard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Level {
+    Privileged,
+    Baseline,
+    Restricted,
+}
+
+/// A standard as a namespace asks for it.
+struct Policy {
+    level: Level,
+    /// `latest` or `v1.x`. Named in messages only: the checks are always those of the latest version.
+    version: String,
+}
+
+/// One check that a pod fails.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    reason: String,
+    detail: String,
+}
+
+// === impl Level ===
+
+impl Level {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "privileged" => Some(Self::Privileged),
+            "baseline" => Some(Self::Baseline),
+            "restricted" => Some(Self::Restricted),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// What a namespace asks for in a mode (`enforce` or `warn`).
+    fn of(namespace: &Value, mode: &str) -> Option<Self> {
+        let labels = &namespace["metadata"]["labels"];
+        let label = |name: &str| labels[format!("{PREFIX}{name}")].as_str();
+        Some(Self {
+            level: Level::parse(label(mode)?)?,
+            version: label(&format!("{mode}-version"))
+                .unwrap_or("latest")
+                .to_owned(),
+        })
+    }
+
+    /// How a pod breaks the standard, in one sentence.
+    fn broken_by(&self, metadata: &Value, spec: &Value) -> Option<String> {
+        let violations = violations(self.level, metadata, spec);
+        if violations.is_empty() {
+            return None;
+        }
+        let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        Some(format!(
+            "PodSecurity \"{}:{}\": {}",
+            self.level.name(),
+            self.version,
+            all.join(", ")
+        ))
+    }
+}
+
+// === impl Violation ===
+
+impl Violation {
+    fn new(reason: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)?;
+        if self.detail.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", self.detail)
+    }
+}
+
+fn violations(level: Level, metadata: &Value, spec: &Value) -> Vec<Violation> {
+    match level {
+        Level::Privileged => Vec::new(),
+        Level::Baseline => baseline::check(metadata, spec, false),
+        Level::Restricted => {
+            let mut all = baseline::check(metadata, spec, true);
+            all.extend(restricted::check(spec));
+            all
+        }
+    }
+}
+
+/// Refuses a new pod that breaks the standard that its namespace enforces.
+pub(crate) fn enforce(state: &State, resource: &Resource, pod: &Value) -> Result<(), Failure> {
+    if !resource.is("", "pods") {
+        return Ok(());
+    }
+    let Some(policy) = policy(state, pod, "enforce") else {
+        return Ok(());
+    };
+    match policy.broken_by(&pod["metadata"], &pod["spec"]) {
+        None => Ok(()),
+        Some(how) => {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            Err(resource.forbidden(name, format!("violates {how}")))
+        }
+    }
+}
+
+/// What to warn of when a pod, or an object with a template of pods, is written.
+pub(crate) fn warning(state: &State, resource: &Resource, object: &Value) -> Option<String> {
+    let (metadata, spec) = if resource.is("", "pods") {
+        (&object["metadata"], &object["spec"])
+    } else if resource.is("apps", "deployments") || resource.is("apps", "replicasets") {
+        let template = &object["spec"]["template"];
+        (&template["metadata"], &template["spec"])
+    } else {
+        return None;
+    };
+    let warn = policy(state, object, "warn").or_else(|| policy(state, object, "enforce"))?;
+    Some(format!("would violate {}", warn.broken_by(metadata, spec)?))
+}
+
+fn policy(state: &State, object: &Value, mode: &str) -> Option<Policy> {
+    let namespace = object["metadata"]["namespace"].as_str()?;
+    let namespace = state.get("namespaces", &Key::new("", namespace))?;
+    Policy::of(&namespace.value, mode)
+}
+
+/// Rules for the labels of a namespace.
+pub(crate) fn validate(namespace: &Value, errors: &mut Vec<FieldError>) {
+    let labels = &namespace["metadata"]["labels"];
+    for mode in ["enforce", "audit", "warn"] {
+        let label = format!("{PREFIX}{mode}");
+        let level = &labels[&label];
+        if level
+            .as_str()
+            .is_some_and(|name| Level::parse(name).is_none())
+        {
+            errors.push(FieldError::invalid(
+                format!("metadata.labels[{label}]"),
+                level,
+                "must be one of privileged, baseline, restricted",
+            ));
+        }
+        let label = format!("{label}-version");
+        let version = &labels[&label];
+        if version.as_str().is_some_and(|version| !is_version(version)) {
+            errors.push(FieldError::invalid(
+                format!("metadata.labels[{label}]"),
+                version,
+                "must be \"latest\" or \"v1.x\"",
+            ));
+        }
+    }
+}
+
+fn is_version(text: &str) -> bool {
+    let minor = text.strip_prefix("v1.");
+    text == "latest"
+        || minor.is_some_and(|minor| {
+            !minor.is_empty() && minor.chars().all(|digit| digit.is_ascii_digit())
+        })
+}
