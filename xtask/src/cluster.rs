@@ -144,6 +144,11 @@ impl Cluster {
             .try_for_each(|archive| images::load(&self.layout, &self.tools, archive.as_ref()))
     }
 
+    /// Gives an image of its node a further name.
+    pub(crate) fn tag(&self, image: &str, name: &str) -> anyhow::Result<()> {
+        images::tag(&self.layout, &self.tools, image, name)
+    }
+
     /// Starts a component, if it does not run, and waits until it serves.
     fn start(&self, component: Component) -> anyhow::Result<()> {
         let name = component.name();

@@ -33,8 +33,12 @@ impl Platform {
     pub(crate) fn prepare() -> anyhow::Result<Self> {
         let images = image::build(&IMAGES)?;
         let cluster = Cluster::up()?;
-        let archives: Vec<PathBuf> = images.into_iter().map(|image| image.archive).collect();
+        let archives: Vec<PathBuf> = images.iter().map(|image| image.archive.clone()).collect();
         cluster.load(&archives)?;
+        // There is no registry to pull from: what the examples name is something that has it too.
+        let python = images.iter().find(|image| image.name == "runtime-python");
+        let python = python.context("the runtime python was not built")?;
+        cluster.tag(&python.reference, "docker.io/library/python:3.13-slim")?;
         Ok(Self { cluster })
     }
 
@@ -60,6 +64,32 @@ impl Platform {
             .arg(shell::root().join("tests/cluster/values.yaml"))
             .args(["--namespace", NAMESPACE, "--wait", "--timeout=3m"]);
         shell::run("install the chart", &mut helm)
+    }
+
+    /// Ends the operators of an earlier run, if there are any. The next installation brings them back.
+    pub(crate) fn without_operators(&self) -> anyhow::Result<()> {
+        let operators = [
+            "deployment",
+            "--selector=app.kubernetes.io/component=operator",
+        ];
+        let mut scale = self.command("kubectl");
+        scale.args(["--namespace", NAMESPACE, "scale", "--replicas=0"]);
+        let mut find = self.command("kubectl");
+        find.args(["--namespace", NAMESPACE, "get", "--output=name"]);
+        if shell::output(find.args(operators)).is_none_or(|found| found.is_empty()) {
+            return Ok(());
+        }
+        shell::quiet(scale.args(operators))?;
+        let mut wait = self.command("kubectl");
+        wait.args([
+            "--namespace",
+            NAMESPACE,
+            "wait",
+            "--for=delete",
+            "--timeout=60s",
+            "pod",
+        ]);
+        shell::quiet(wait.arg(operators[1]))
     }
 
     /// The address of the gateway's Service, which this machine reaches as pods do.

@@ -189,6 +189,8 @@ fn api_server(command: &mut Command, layout: &Layout) {
     );
     flag(command, "service-cluster-ip-range", SERVICE_NETWORK);
     flag(command, "authorization-mode", "Node,RBAC");
+    // As everywhere; Pod Security decides who may.
+    flag(command, "allow-privileged", true);
     flag(command, "enable-admission-plugins", "NodeRestriction");
 }
 

@@ -24,6 +24,12 @@ pub(super) fn load(layout: &Layout, tools: &Tools, archive: &Path) -> anyhow::Re
     shell::quiet(import.arg(archive))
 }
 
+/// Gives an image a further name.
+pub(super) fn tag(layout: &Layout, tools: &Tools, image: &str, name: &str) -> anyhow::Result<()> {
+    let arguments = ["images", "tag", "--force", image, name];
+    shell::quiet(&mut ctr(layout, tools, &arguments))
+}
+
 /// A command of containerd's own client, in Kubernetes' namespace.
 pub(super) fn ctr(layout: &Layout, tools: &Tools, arguments: &[&str]) -> Command {
     let mut command = tools.command("ctr");

@@ -32,9 +32,10 @@ pub(super) fn run(setting: &Setting<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests of the embedded API server, on the real one. There is no operator yet which would put
-/// right what they do to its objects.
+/// The tests of the embedded API server, on the real one, without an operator which would put right
+/// what they do to its objects.
 fn api(setting: &Setting<'_>, platform: &Platform) -> anyhow::Result<()> {
+    platform.without_operators()?;
     let mut test = shell::cargo();
     test.args(["test", "--workspace", "--no-fail-fast", "--test=api"])
         .env(
