@@ -132,17 +132,17 @@ async fn apply(api: &Api, call: &Call, options: &Options) -> Result<Written, Fai
             })
             .await
         } else if part.is_empty() {
-            if config["metadata"]["resourceVersion"].is_string() {
-                // It was there when the client looked.
-                return Err(resource.modified(name));
-            }
             if config["metadata"]["uid"].is_string() {
                 return Err(resource.conflict(
                     name,
                     "uid mismatch: the provided object specified a uid, and no existing object was found",
                 ));
             }
-            let object = writer.apply(&json!({}), &config, options.force)?;
+            let mut object = writer.apply(&json!({}), &config, options.force)?;
+            // An apply makes what is gone, whatever version of it the client has seen.
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.remove("resourceVersion");
+            }
             create_object(api, target, &inner, object, |_| Ok(()))
                 .await
                 .map(|object| Written {

@@ -135,7 +135,7 @@ async fn define(client: &Client) {
     serves(client, "fermata.dev", "v1alpha1", "runtimes").await;
 }
 
-/// Waits until a defined resource is in discovery and in the OpenAPI documents.
+/// Waits until a defined resource is in discovery and in the OpenAPI documents, and can be listed.
 pub(crate) async fn serves(client: &Client, group: &str, version: &str, plural: &str) {
     eventually("the definition to be served", async || {
         let path = format!("/apis/{group}/{version}");
@@ -143,7 +143,9 @@ pub(crate) async fn serves(client: &Client, group: &str, version: &str, plural: 
         let (_, index) = call(client, "GET", "/openapi/v3", Value::Null).await;
         let documented = index["paths"].get(format!("apis/{group}/{version}"));
         let mut served = list["resources"].as_array().into_iter().flatten();
-        (documented.is_some() && served.any(|one| one["name"] == plural)).then_some(())
+        let (listed, _) = call(client, "GET", &format!("{path}/{plural}"), Value::Null).await;
+        let known = documented.is_some() && served.any(|one| one["name"] == plural);
+        (known && listed == 200).then_some(())
     })
     .await;
 }

@@ -20,7 +20,11 @@ use crate::{
 #[tokio::test]
 async fn both_forms_of_discovery_tell_the_same() {
     let (_cluster, client) = cluster().await;
-    let old = Discovery::new(client.clone()).run().await.unwrap();
+    // One group after the other is asked for; one that another test defined may go meanwhile.
+    let old = eventually("a walk through all groups", async || {
+        Discovery::new(client.clone()).run().await.ok()
+    })
+    .await;
     let new = Discovery::new(client.clone())
         .run_aggregated()
         .await
@@ -81,7 +85,11 @@ async fn every_reference_of_every_document_leads_somewhere() {
     let (_, index) = call(&client, "GET", "/openapi/v3", Value::Null).await;
     let paths = index["paths"].as_object().unwrap();
     assert!(paths.contains_key("apis/fermata.dev/v1alpha1"));
-    for (path, entry) in paths {
+    // What other tests define comes and goes.
+    let lasting = paths
+        .iter()
+        .filter(|(path, _)| !path.contains(".example.com"));
+    for (path, entry) in lasting {
         let url = entry["serverRelativeURL"].as_str().unwrap();
         let (code, document) = call(&client, "GET", url, Value::Null).await;
         assert_eq!(code, 200, "{url}");

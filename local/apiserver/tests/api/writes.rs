@@ -294,8 +294,8 @@ async fn the_scale_of_a_deployment_belongs_to_who_wrote_it_last() {
     let path_gone = format!("{DEPLOYMENTS}/gone");
     let (code, _) = apply(&client, &path_gone, "fermata-operator", true, gone).await;
     assert_eq!(
-        code, 409,
-        "what is gone is not made again from an old look at it"
+        code, 201,
+        "an apply makes what is gone, whatever version it has seen"
     );
 
     let mut wanted = scaled;
