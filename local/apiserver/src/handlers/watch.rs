@@ -66,10 +66,8 @@ pub(crate) fn watch(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failu
         .min(MAX_TIMEOUT);
     let bookmarks = call.query.flag("allowWatchBookmarks");
     let wanted = call.query.number::<u64>("resourceVersion")?.unwrap_or(0);
-    let send_initial = match call.query.get("sendInitialEvents") {
-        None => None,
-        Some(_) => Some(call.query.flag("sendInitialEvents")),
-    };
+    let send_initial = call.query.get("sendInitialEvents");
+    let send_initial = send_initial.map(|_| call.query.flag("sendInitialEvents"));
     let rule = call.query.get("resourceVersionMatch");
     if send_initial.is_some() != (rule == Some("NotOlderThan"))
         || rule.is_some_and(|rule| rule != "NotOlderThan")
