@@ -57,6 +57,22 @@ fn file(objects: &[Value]) -> tempfile::NamedTempFile {
     file
 }
 
+/// A pod that does nothing, and may do nothing.
+fn waiting() -> Value {
+    json!({
+        "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "a", "image": "localhost/fermata-test-function:1",
+            "command": ["fermata-test-function", "never-listens"],
+            "env": [{"name": "ONE", "value": "1"}],
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+            },
+        }],
+    })
+}
+
 fn hello(answer: &str) -> Value {
     json!({
         "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "hello"},
@@ -205,7 +221,7 @@ async fn patches_of_all_types() {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
             "metadata": {"labels": {"app": "web"}},
-            "spec": {"containers": [{"name": "a", "image": "x", "command": ["sleep", "3600"], "env": [{"name": "ONE", "value": "1"}]}]},
+            "spec": waiting(),
         }},
     });
     let deployment = file(&[deployment]);
@@ -392,7 +408,7 @@ async fn pods_are_removed_by_force_too() {
     let k = space().await;
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lone"},
-        "spec": {"containers": [{"name": "a", "image": "x", "command": ["sleep", "3600"]}]},
+        "spec": waiting(),
     });
     let pod = file(&[pod]);
     k.ok(&["create", "-f", pod.path().to_str().unwrap()]);

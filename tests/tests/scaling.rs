@@ -36,7 +36,10 @@ async fn a_full_queue_refuses_with_a_reason_and_a_time_to_try_again() {
     let spec = json!({"concurrency": 1, "scale": {"max": 1, "queue": 2}});
     space.test_function("narrow", &["serve"], spec).await;
     space.ready("narrow").await;
-    let calls = (0..8).map(|_| space.fetch("narrow", "/sleep/2500"));
+    // Each gateway has a queue of its own.
+    let gateway = space.one_gateway().await;
+    let path = format!("{}/sleep/2500", space.path("narrow"));
+    let calls = (0..8).map(|_| gateway.get(&path));
     let answers = join_all(calls).await;
     let (good, full): (Vec<_>, Vec<_>) = answers
         .iter()
