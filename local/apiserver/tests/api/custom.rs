@@ -87,11 +87,11 @@ async fn the_rules_of_a_function_are_kept_with_their_sentences() {
         ),
         (
             json!({"image": "x", "port": 70000}),
-            "spec.port: Invalid value: \"integer\": port must be between 1 and 65535",
+            "spec.port: Invalid value: 70000: port must be between 1 and 65535",
         ),
         (
             json!({"image": "x", "concurrency": 5_000_000_000_u64}),
-            "spec.concurrency: Invalid value: \"integer\": concurrency must be between 0 (no limit) and 1000",
+            "spec.concurrency: Invalid value: 5000000000: concurrency must be between 0 (no limit) and 1000",
         ),
         (
             json!({"image": "x", "concurrency": 5_000_000_000_u64}),
