@@ -2,7 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use super::{layout::Layout, tools::Tools};
+use anyhow::bail;
+
+use super::{layout::Layout, process, tools::Tools};
 use crate::{image, shell};
 
 /// The image of a pod's sandbox.
@@ -20,6 +22,9 @@ pub(super) fn load_own(layout: &Layout, tools: &Tools) -> anyhow::Result<()> {
 
 /// Loads an archive, replacing images of the same names.
 pub(super) fn load(layout: &Layout, tools: &Tools, archive: &Path) -> anyhow::Result<()> {
+    if !process::runs(layout, "containerd") {
+        bail!("the cluster does not run; start it with cargo xtask cluster up");
+    }
     let mut import = ctr(layout, tools, &["images", "import", "--all-platforms"]);
     shell::quiet(import.arg(archive))
 }

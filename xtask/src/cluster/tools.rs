@@ -163,6 +163,8 @@ impl Module {
         for text in [&module, &read("coredns/main.go")?, &read("pause/main.go")?] {
             text.hash(&mut hasher);
         }
+        // How they are built is in this file.
+        include_str!("tools.rs").hash(&mut hasher);
         let hash = hasher.finish();
         Ok(Self {
             folder,
