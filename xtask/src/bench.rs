@@ -38,11 +38,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     )?;
     let mut bench = Command::new(shell::root().join("target/release/fermata-bench"));
     bench.current_dir(shell::root());
-    if options.cluster {
-        let platform = Platform::prepare()?;
+    if !options.cluster {
+        return shell::run("bench", bench.args(&options.arguments));
+    }
+    Platform::prepare()?.during(|platform| {
         platform.install()?;
         platform.describe_to(&mut bench)?;
-        bench.arg("node");
-    }
-    shell::run("bench", bench.args(&options.arguments))
+        shell::run("bench", bench.arg("node").args(&options.arguments))
+    })
 }

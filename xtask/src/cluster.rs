@@ -119,6 +119,13 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Whether it runs already, or a part of it.
+    pub(crate) fn runs() -> bool {
+        let layout = Layout::new();
+        ALL.iter()
+            .any(|component| process::runs(&layout, component.name()))
+    }
+
     /// The cluster whose programs were built before, whether it runs or not.
     fn there() -> anyhow::Result<Self> {
         Ok(Self {
@@ -166,7 +173,8 @@ impl Cluster {
         process::stop(&self.layout, component.name(), how)
     }
 
-    fn down(&self) -> anyhow::Result<()> {
+    /// Ends everything and removes all state.
+    pub(crate) fn down(&self) -> anyhow::Result<()> {
         // The node first: it would start again what is taken from it.
         self.stop(Component::Kubelet, How::Terminate)?;
         node::end_containers(&self.layout, &self.tools)?;

@@ -24,6 +24,8 @@ const IMAGES: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) struct Platform {
     cluster: Cluster,
+    /// Whether the cluster was started for this.
+    ours: bool,
 }
 
 // === impl Platform ===
@@ -32,6 +34,7 @@ impl Platform {
     /// Builds the images, starts the cluster and loads them. Nothing is installed yet.
     pub(crate) fn prepare() -> anyhow::Result<Self> {
         let images = image::build(&IMAGES)?;
+        let ours = !Cluster::runs();
         let cluster = Cluster::up()?;
         let archives: Vec<PathBuf> = images.iter().map(|image| image.archive.clone()).collect();
         cluster.load(&archives)?;
@@ -39,7 +42,7 @@ impl Platform {
         let python = images.iter().find(|image| image.name == "runtime-python");
         let python = python.context("the runtime python was not built")?;
         cluster.tag(&python.reference, "docker.io/library/python:3.13-slim")?;
-        Ok(Self { cluster })
+        Ok(Self { cluster, ours })
     }
 
     /// Installs the chart as it is in the repository, and waits until everything is ready.
@@ -104,6 +107,25 @@ impl Platform {
         ]);
         kubectl.arg("--output=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}");
         shell::output(&mut kubectl).context("the gateway's Service has no address")
+    }
+
+    /// Does something with it, and ends the cluster after that if it was started for this. Where that
+    /// fails, the cluster stays, to be looked at.
+    #[allow(clippy::print_stderr, reason = "it is for people")]
+    pub(crate) fn during<T>(
+        self,
+        work: impl FnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let outcome = work(&self);
+        match &outcome {
+            Ok(_) if self.ours => self.cluster.down()?,
+            Ok(_) => {}
+            Err(_) => eprintln!(
+                "\nThe cluster still runs, with the kubeconfig {}. To end it: cargo xtask cluster down",
+                self.cluster.kubeconfig().display()
+            ),
+        }
+        outcome
     }
 
     /// The cluster.

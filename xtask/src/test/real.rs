@@ -22,14 +22,15 @@ const SHARED: [&str; 8] = [
 const THREADS: usize = 6;
 
 pub(super) fn run(setting: &Setting<'_>) -> anyhow::Result<()> {
-    let platform = Platform::prepare()?;
-    api(setting, &platform)?;
-    platform.install()?;
-    suites(setting, &platform, &SHARED, THREADS)?;
-    for suite in SUITES {
-        suites(setting, &platform, &[suite], 1)?;
-    }
-    Ok(())
+    Platform::prepare()?.during(|platform| {
+        api(setting, platform)?;
+        platform.install()?;
+        suites(setting, platform, &SHARED, THREADS)?;
+        for suite in SUITES {
+            suites(setting, platform, &[suite], 1)?;
+        }
+        Ok(())
+    })
 }
 
 /// The tests of the embedded API server, on the real one, without an operator which would put right
