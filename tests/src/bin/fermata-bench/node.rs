@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fermata_tests::{Space, eventually};
+use fermata_crds::Function;
+use fermata_tests::Space;
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::{milliseconds, percentile, row};
@@ -28,19 +28,18 @@ pub(crate) async fn measure(space: &Space, rounds: usize) {
         ("10 functions at once", 10, 1),
         ("100 functions at once", 100, 1),
     ] {
-        let names: Vec<String> = (0..functions).map(|n| format!("cold-{n}")).collect();
-        for name in &names {
-            let scale = json!({"initial": 0, "max": 1, "idleAfter": "1s", "window": "6s"});
-            let spec = json!({"scale": scale, "timeouts": {"start": "170s"}});
-            space.test_function(name, &["serve"], spec).await;
-        }
-        for name in &names {
-            space.ready(name).await;
-        }
         let mut starts = Vec::new();
         // One more than is counted: the first of all finds no file in memory.
         for round in 0..=rounds {
-            nothing_runs(space).await;
+            let names: Vec<String> = (0..functions)
+                .map(|n| format!("cold-{round}-{n}"))
+                .collect();
+            for name in &names {
+                deploy(space, name).await;
+            }
+            for name in &names {
+                space.ready(name).await;
+            }
             let calls = names
                 .iter()
                 .flat_map(|name| (0..callers).map(move |_| name));
@@ -48,6 +47,7 @@ pub(crate) async fn measure(space: &Space, rounds: usize) {
             if round > 0 {
                 starts.extend(round_starts);
             }
+            remove(space, &names).await;
         }
         print(&format!("{title}, {rounds} rounds"), &starts);
     }
@@ -99,24 +99,25 @@ async fn call(space: &Space, name: &str) -> Start {
     }
 }
 
-/// Waits until every pod is gone.
-async fn nothing_runs(space: &Space) {
-    let all = ListParams::default();
-    let wait = async || {
-        let pods = space.api::<Pod>().list(&all).await;
-        match pods.expect("pods can be listed").items.len() {
-            0 => Ok(()),
-            left => Err(format!("{left} are left")),
-        }
-    };
-    // A hundred pods take longer to go than one condition may.
-    for _ in 0..3 {
-        if tokio::time::timeout(Duration::from_secs(50), eventually("no pod is left", wait))
+/// Makes a function that rests at zero. Its pods go without delay, for the sake of the next round.
+async fn deploy(space: &Space, name: &str) {
+    let spec = json!({
+        "scale": {"initial": 0, "max": 1}, "timeouts": {"start": "170s"},
+        "podTemplate": {"spec": {"terminationGracePeriodSeconds": 1}},
+    });
+    space.test_function(name, &["serve"], spec).await;
+}
+
+/// Deletes functions, and waits until no pod is left.
+async fn remove(space: &Space, names: &[String]) {
+    let functions = space.api::<Function>();
+    for name in names {
+        functions
+            .delete(name, &DeleteParams::background())
             .await
-            .is_ok()
-        {
-            return;
-        }
+            .expect("the function can be deleted");
     }
-    eventually("no pod is left", wait).await;
+    for name in names {
+        space.pods(name, 0).await;
+    }
 }
