@@ -99,11 +99,15 @@ async fn call(space: &Space, name: &str) -> Start {
     }
 }
 
-/// Makes a function that rests at zero. Its pods go without delay, for the sake of the next round.
+/// Makes a function that rests at zero. Its pods go within two seconds, for the sake of the next round.
 async fn deploy(space: &Space, name: &str) {
+    let pause = json!({"preStop": {"sleep": {"seconds": 1}}});
     let spec = json!({
         "scale": {"initial": 0, "max": 1}, "timeouts": {"start": "170s"},
-        "podTemplate": {"spec": {"terminationGracePeriodSeconds": 1}},
+        "podTemplate": {"spec": {
+            "terminationGracePeriodSeconds": 2,
+            "containers": [{"name": "function", "lifecycle": pause}],
+        }},
     });
     space.test_function(name, &["serve"], spec).await;
 }
