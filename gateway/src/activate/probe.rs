@@ -19,17 +19,12 @@ use crate::{
     },
 };
 
-/// The first pause between two tries; it grows by half each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The shortest and the longest pause between two tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// The longest pause in the first seconds.
-const START_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long pauses stay that short. Who has not started by then is not in a hurry.
-const START_TIME: Duration = Duration::from_secs(30);
-
-/// The longest pause after that.
-const LATE_PAUSE: Duration = Duration::from_secs(1);
+/// Which part of the time that a start has taken so far one pause may be, within those bounds: so
+/// much, at most, is added to the start by not looking all the time.
+const SHARE: u32 = 20;
 
 /// How long one connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,23 +60,22 @@ impl Job {
 pub async fn run(job: Job, stop: CancellationToken) {
     let (revision, endpoint) = (&job.revision, &job.endpoint);
     let begun = Instant::now();
-    let mut pause = FIRST_PAUSE;
     while !endpoint.is_gone() && !stop.is_cancelled() {
         if passes(revision, endpoint).await {
             job.succeed();
             return;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause(begun.elapsed())) => {}
             () = stop.cancelled() => return,
         }
-        let longest = if begun.elapsed() < START_TIME {
-            START_PAUSE
-        } else {
-            LATE_PAUSE
-        };
-        pause = (pause + pause / 2).min(longest);
     }
+}
+
+/// How long to wait until the next try.
+fn pause(spent: Duration) -> Duration {
+    let (shortest, longest) = PAUSES;
+    (spent / SHARE).clamp(shortest, longest)
 }
 
 async fn passes(revision: &Revision, endpoint: &Endpoint) -> bool {
@@ -156,5 +150,25 @@ async fn exchange(
             // The answer may have come with the end of the connection.
             Ok(response.await?.status().as_u16())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_adds_little_to_a_start_and_a_long_start_costs_few_tries() {
+        let milliseconds = |spent| pause(Duration::from_millis(spent)).as_millis();
+        assert_eq!(
+            [0, 100, 300, 2_000, 60_000].map(milliseconds),
+            [5, 5, 15, 100, 1_000]
+        );
+        let (mut spent, mut tries) = (Duration::ZERO, 0);
+        while spent < Duration::from_secs(30) {
+            spent += pause(spent);
+            tries += 1;
+        }
+        assert!(tries < 150, "{tries}");
     }
 }
