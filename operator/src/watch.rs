@@ -4,10 +4,9 @@
 //! itself does not exist yet. An object that does not parse is counted, logged and left alone; it
 //! never stops the others.
 
-mod waits;
-
 use std::fmt::Debug;
 
+use fermata_watch::Waits;
 use futures::{Stream, StreamExt as _};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -21,7 +20,6 @@ use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use crate::{key::Key, metrics::Metrics, writes::Kind};
-use waits::Waits;
 
 /// What a watch tells.
 pub(crate) enum Told<K> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use fermata_watch::Waits;
 use futures::{StreamExt, future::join_all};
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -22,7 +23,7 @@ use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::stats::Report;
-use crate::{state::watch::waits::Waits, sync::lock};
+use crate::sync::lock;
 
 /// How long one gateway may take to report.
 const ASK_TIMEOUT: Duration = Duration::from_millis(800);

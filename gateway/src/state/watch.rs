@@ -1,7 +1,5 @@
 //! Watches the four kinds and feeds them to the [`World`].
 
-pub(crate) mod waits;
-
 use std::{
     collections::HashSet,
     fmt::Debug,
@@ -13,6 +11,7 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, names::FUNCTION_LABEL};
+use fermata_watch::Waits;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
@@ -28,7 +27,6 @@ use crate::{
     activate::probe,
     state::{key::Key, world::World},
 };
-use waits::Waits;
 
 /// At most this many events are taken in before the routes are published.
 const BATCH: usize = 1024;

@@ -3,12 +3,13 @@
 //! After an outage of the API server everything that is known is as old as the outage and this wait
 //! together, so it is short; it is spread, so that not all come back in one moment.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
 
 use kube::runtime::utils::Backoff;
 use tokio::time::Instant;
-
-use crate::random;
 
 /// The first wait; it doubles each time.
 const FIRST: Duration = Duration::from_millis(200);
@@ -22,7 +23,7 @@ const FORGET: Duration = Duration::from_secs(30);
 
 /// The waits of one watch.
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
+pub struct Waits {
     failures: u32,
     last: Option<Instant>,
 }
@@ -41,7 +42,7 @@ impl Iterator for Waits {
         let wait = FIRST * 2_u32.saturating_pow(self.failures.min(8));
         let wait = wait.min(LONGEST * 3 / 4);
         self.failures = self.failures.saturating_add(1);
-        Some(wait + wait / 3 * u32::try_from(random::below(1000)).unwrap_or(0) / 1000)
+        Some(wait + wait / 3 * chance() / 1000)
     }
 }
 
@@ -49,6 +50,13 @@ impl Backoff for Waits {
     fn reset(&mut self) {
         // The watcher says this at the beginning of each list, whether it succeeds or not.
     }
+}
+
+/// A number below a thousand.
+fn chance() -> u32 {
+    // Each state of the standard library's hasher has random keys.
+    let number = RandomState::new().build_hasher().finish() % 1000;
+    u32::try_from(number).unwrap_or(0)
 }
 
 #[cfg(test)]
