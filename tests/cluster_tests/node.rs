@@ -7,6 +7,10 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::EvictParams;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// How long a call may take while its instance moves.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,17 +315,21 @@ async fn a_request_that_runs_outlives_the_deletion_of_its_pod() {
     .await;
     space.call("slow", "hi").await.ok();
     let pod = pod(&cluster, "slow").await.metadata.name.unwrap();
-    let running = tokio::spawn({
-        let space = space.clone();
-        async move { space.fetch("slow", "/sleep/8000").await }
-    });
-    let busy = "-o=jsonpath={.metadata.deletionTimestamp}";
-    // The call is on its way once the connection is; a moment later its pod goes.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // A line each 100 ms: its pod is deleted after the first.
+    let mut stream = TcpStream::connect(space.platform.gateway).await.unwrap();
+    let request = format!(
+        "GET {}/stream/80/100 HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n\r\n",
+        space.path("slow")
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let has = |answer: &[u8], line: &str| String::from_utf8_lossy(answer).contains(line);
+    while !has(&answer, "line 0\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "it ended");
+    }
     cluster.kubectl(&["-n", &space.name, "delete", "pod", &pod, "--wait=false"]);
-    let deleted = cluster.kubectl(&["-n", &space.name, "get", "pod", &pod, busy]);
-    assert!(!deleted.is_empty(), "the pod is not being deleted");
-    assert_eq!(running.await.unwrap().ok().text(), "slept\n");
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(has(&answer, "line 79\n"), "the answer was cut");
 }
 
 #[tokio::test]
