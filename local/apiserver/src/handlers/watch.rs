@@ -33,6 +33,9 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two bookmarks.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 
+/// Between two looks at whether the version is there that a streamed list has to reach.
+const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
+
 /// The mark of the bookmark after the initial objects.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -45,8 +48,8 @@ struct Watch {
     cursor: u64,
     /// Objects that were there at the start and are still to be sent.
     initial: VecDeque<(Key, Arc<Object>)>,
-    /// The initial objects are to be followed by a bookmark that says so.
-    announce: bool,
+    /// The initial objects are to be followed by a bookmark that says so, once this version is there.
+    announce: Option<u64>,
     changed: watch::Receiver<u64>,
     deadline: Instant,
     next_bookmark: Instant,
@@ -83,9 +86,6 @@ pub(crate) fn watch(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failu
     // Subscribed before the first look, so that nothing falls between.
     let changed = api.store.subscribe(&resource.storage);
     let now = api.store.revision();
-    if wanted > now {
-        return Err(Failure::too_large_version(wanted, now));
-    }
     let (cursor, initial) = if send_initial.unwrap_or(wanted == 0) {
         let listing = api
             .store
@@ -105,7 +105,7 @@ pub(crate) fn watch(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failu
         bookmarks,
         cursor,
         initial,
-        announce: send_initial == Some(true) && bookmarks,
+        announce: (send_initial == Some(true) && bookmarks).then_some(wanted),
         changed,
         deadline: now + timeout,
         next_bookmark: now + BOOKMARK_PERIOD,
@@ -141,12 +141,12 @@ impl Watch {
                 return Some(lines.freeze());
             }
         }
-        if self.announce {
-            self.announce = false;
-            self.bookmark(&mut lines, true);
-            return Some(lines.freeze());
-        }
         loop {
+            if self.has_listed() {
+                self.announce = None;
+                self.bookmark(&mut lines, true);
+                return Some(lines.freeze());
+            }
             self.changed.mark_unchanged();
             let taken = self
                 .api
@@ -167,34 +167,52 @@ impl Watch {
                 return Some(lines.freeze());
             };
             let full = events.len() == BATCH;
-            self.cursor = known;
+            // A watch may begin at a version that is yet to come, and is told nothing before it.
+            self.cursor = self.cursor.max(known);
             for event in &events {
                 self.event(&mut lines, event);
             }
             if !lines.is_empty() {
                 return Some(lines.freeze());
             }
-            if full {
+            if full || self.has_listed() {
                 continue;
             }
             tokio::select! {
                 changed = self.changed.changed() => if changed.is_err() { return None },
                 () = tokio::time::sleep_until(self.deadline) => {
                     self.ended = true;
-                    if !self.bookmarks {
+                    if !self.bookmarks || self.is_ahead() {
                         return None;
                     }
                     self.bookmark(&mut lines, false);
                     return Some(lines.freeze());
                 }
                 () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
+                    if self.is_ahead() {
+                        self.next_bookmark += BOOKMARK_PERIOD;
+                        continue;
+                    }
                     self.bookmark(&mut lines, false);
                     return Some(lines.freeze());
                 }
+                // Other resources get there too, of which this watch hears nothing.
+                () = tokio::time::sleep(PROGRESS_PERIOD), if self.announce.is_some() => {}
                 () = self.resource.served.cancelled() => return None,
                 () = self.api.shutdown.cancelled() => return None,
             }
         }
+    }
+
+    /// Whether the bookmark after the initial objects is due.
+    fn has_listed(&self) -> bool {
+        self.announce.is_some_and(|version| version <= self.cursor)
+    }
+
+    /// Whether it waits for a version to come. It has not seen what is up to there, which is what a
+    /// bookmark would say.
+    fn is_ahead(&self) -> bool {
+        self.cursor > self.api.store.revision()
     }
 
     /// An event as the filter sees it: an object that comes to match is added, one that no longer

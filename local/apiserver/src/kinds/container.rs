@@ -129,7 +129,9 @@ pub(super) fn validate(
         for name in ["postStart", "preStop"] {
             let hook = &container["lifecycle"][name];
             if hook.is_object() {
-                one_handler(hook, &format!("{path}.lifecycle.{name}"), errors);
+                let path = format!("{path}.lifecycle.{name}");
+                one_handler(hook, &path, errors);
+                sleep(&hook["sleep"], spec, &path, errors);
             }
         }
     }
@@ -325,6 +327,20 @@ fn probe(probe: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 "must be greater than or equal to 0",
             ));
         }
+    }
+}
+
+/// A hook may sleep for as long as the pod has to end, and no longer.
+fn sleep(action: &Value, spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let (seconds, grace) = (&action["seconds"], &spec["terminationGracePeriodSeconds"]);
+    if let (Some(asked), Some(most)) = (seconds.as_i64(), grace.as_i64())
+        && !(0..=most).contains(&asked)
+    {
+        errors.push(FieldError::invalid(
+            format!("{path}.sleep"),
+            seconds,
+            format!("must be non-negative and less than terminationGracePeriodSeconds ({most})"),
+        ));
     }
 }
 

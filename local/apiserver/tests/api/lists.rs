@@ -162,6 +162,24 @@ async fn a_streamed_list_ends_with_its_bookmark() {
 }
 
 #[tokio::test]
+async fn a_watch_from_a_version_to_come_hears_nothing_before_it() {
+    let (_cluster, client) = cluster().await;
+    fill(&client, 1).await;
+    let (_, list) = get(&client, SECRETS).await;
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    // Others write too, where the cluster is shared.
+    let ahead = version.parse::<u64>().unwrap() + 1000;
+    let mut watch = Lines::open(
+        &client,
+        &format!("{SECRETS}?watch=1&resourceVersion={ahead}&timeoutSeconds=1"),
+    )
+    .await;
+    let new = json!({"metadata": {"name": "early"}});
+    assert_eq!(call(&client, "POST", SECRETS, new).await.0, 201);
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
 async fn a_watch_ends_in_time() {
     let (_cluster, client) = cluster().await;
     fill(&client, 1).await;

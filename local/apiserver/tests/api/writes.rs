@@ -381,6 +381,29 @@ async fn an_apply_that_changes_nothing_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_hook_sleeps_no_longer_than_the_pod_has_to_end() {
+    let (_cluster, client) = cluster().await;
+    for (seconds, grace, refused) in [(5, 5, false), (0, 5, false), (6, 5, true), (-1, 5, true)] {
+        let mut object = deployment(&format!("d{}", seconds + 1));
+        let spec = &mut object["spec"]["template"]["spec"];
+        spec["terminationGracePeriodSeconds"] = json!(grace);
+        spec["containers"][0]["lifecycle"] = json!({"preStop": {"sleep": {"seconds": seconds}}});
+        let (code, body) = call(&client, "POST", DEPLOYMENTS, object).await;
+        assert_eq!(code, if refused { 422 } else { 201 }, "{body}");
+        if refused {
+            let cause = &body["details"]["causes"][0];
+            assert_eq!(
+                cause["field"],
+                "spec.template.spec.containers[0].lifecycle.preStop.sleep"
+            );
+            let message = cause["message"].as_str().unwrap();
+            let why = "must be non-negative and less than terminationGracePeriodSeconds (5)";
+            assert!(message.ends_with(why), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn events_of_both_groups_are_the_same_objects() {
     let (_cluster, client) = cluster().await;
     let event = json!({
