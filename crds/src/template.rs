@@ -106,9 +106,8 @@ pub struct Template {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
 
-    /// The most requests one replica works on at once; further ones wait for a free replica. Each
-    /// gateway counts its own requests: with two gateways a replica may get twice as many. 0 to
-    /// 1000, 0 is no limit. Default: 0.
+    /// The most requests one replica works on at once, from all gateways together; further ones wait
+    /// for a free replica. 0 to 1000, 0 is no limit. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
 

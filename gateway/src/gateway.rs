@@ -27,8 +27,9 @@ use crate::{
         service::{Gate, Limits},
     },
     random,
-    scale::{peers::Peers, scaler::Scaler, stats::Counter},
+    scale::{peers::Questioner, scaler::Scaler, stats::Counter},
     state::{
+        peers::Peers,
         router::Router,
         table::Table,
         watch::{self, Health},
@@ -156,7 +157,8 @@ impl Gateway {
             table: table.clone(),
             health: health.clone(),
             counter: counter.clone(),
-            peers,
+            questioner: Questioner::new(peers.clone(), self.admin.address.port()),
+            peers: peers.clone(),
             leader,
             metrics: metrics.clone(),
             hurry: hurry.clone(),
@@ -189,6 +191,7 @@ impl Gateway {
                 hurry,
             ),
             table,
+            peers,
             metrics,
             limits: Limits::of(options),
             tunnels: owners.tunnels.clone(),
@@ -241,18 +244,16 @@ impl Gateway {
     }
 
     /// What this gateway has to do with others.
-    fn others(&self, parts: &mut Parts, ends: &Ends) -> (Claim, Peers) {
+    fn others(&self, parts: &mut Parts, ends: &Ends) -> (Claim, Arc<Peers>) {
         let options = &self.options;
         let identity = options.identity.clone();
         let identity = identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()));
-        let peers = Peers::default();
+        let peers = Arc::new(Peers::new(&identity, self.data.address.port()));
         if let Some(selector) = &options.peer_selector {
             let watch = peers.clone().watch(
                 self.client.clone(),
                 options.lease_namespace.clone(),
                 selector.clone(),
-                identity.clone(),
-                self.admin.address.port(),
                 ends.background.clone(),
             );
             parts.begin("watch of the other gateways", watch);

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod respond;
 pub mod server;
 pub mod service;
+pub mod site;
 pub mod timing;
 pub mod tunnel;
 pub mod upstream;

@@ -62,6 +62,7 @@ pub struct FunctionMetrics {
 #[derive(Debug, Default)]
 pub struct Metrics {
     unrouted: Responses,
+    passed_on: AtomicU64,
     wakes: AtomicU64,
     ups: AtomicU64,
     downs: AtomicU64,
@@ -174,6 +175,11 @@ impl Metrics {
     /// A request that no function is there for is over.
     pub fn unrouted(&self, code: u16) {
         self.unrouted.count(code);
+    }
+
+    /// A request that another gateway worked on is over.
+    pub fn passed_on(&self) {
+        self.passed_on.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A scale was written.

@@ -20,6 +20,8 @@ pub struct Record {
     /// The phases so far.
     pub timing: Timing,
     function: Option<Arc<Function>>,
+    /// Whether it went to the function's keeper, which counts it.
+    passed_on: bool,
     status: u16,
     reason: Option<&'static str>,
     sent: u64,
@@ -49,6 +51,7 @@ impl Record {
             metrics,
             timing: Timing::begin(),
             function: None,
+            passed_on: false,
             status: CLIENT_CLOSED,
             reason: None,
             sent: 0,
@@ -91,8 +94,18 @@ impl Record {
 
     /// The instance that works on it.
     pub fn assigned(&mut self, revision: &str, pod: &str) {
+        self.passed_on = false;
         if let Some(entry) = &mut self.entry {
             entry.revision = revision.into();
+            entry.pod = pod.into();
+        }
+    }
+
+    /// The gateway, by its pod, that keeps the function and works on it.
+    pub fn passed_on(&mut self, pod: &str) {
+        self.passed_on = true;
+        if let Some(entry) = &mut self.entry {
+            entry.revision = Box::default();
             entry.pod = pod.into();
         }
     }
@@ -156,6 +169,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.timing.arrived.elapsed();
         match &self.function {
+            Some(_) if self.passed_on => self.metrics.passed_on(),
             Some(function) => function.metrics().request(self.status, duration),
             None => self.metrics.unrouted(self.status),
         }

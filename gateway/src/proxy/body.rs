@@ -10,13 +10,11 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{
-    admit::slot::{Slot, Visit},
-    proxy::{
-        access::Record,
-        deadlines::{Break, Deadlines, Expired, Meter},
-        upstream::Link,
-    },
+use crate::proxy::{
+    access::Record,
+    deadlines::{Break, Deadlines, Expired, Meter},
+    site::Site,
+    upstream::Link,
 };
 
 /// Why a body ends too early. Whoever reads it must not take that for its end.
@@ -64,8 +62,7 @@ pub struct Exchange {
     body: Incoming,
     link: Option<Link>,
     deadlines: Deadlines,
-    slot: Option<Slot>,
-    visit: Option<Visit>,
+    site: Option<Site>,
     record: Option<Record>,
     /// Why it breaks off, until the client has got what came before.
     broken: Option<BodyError>,
@@ -167,16 +164,14 @@ impl ResponseBody {
         body: Incoming,
         link: Link,
         deadlines: Deadlines,
-        slot: Slot,
-        visit: Visit,
+        site: Site,
         record: Record,
     ) -> Self {
         let mut exchange = Exchange {
             body,
             link: Some(link),
             deadlines,
-            slot: Some(slot),
-            visit: Some(visit),
+            site: Some(site),
             record: Some(record),
             broken: None,
         };
@@ -292,8 +287,8 @@ impl Exchange {
     /// The response is complete: its instance takes the next request, over the same connection if
     /// that is in order.
     fn finish(&mut self) {
-        if let (Some(link), Some(slot)) = (self.link.take(), &self.slot) {
-            slot.endpoint().pool.give_back(link);
+        if let (Some(link), Some(site)) = (self.link.take(), &self.site) {
+            site.endpoint().pool.give_back(link);
         }
         if let Some(record) = &mut self.record {
             record.complete();
@@ -302,8 +297,7 @@ impl Exchange {
     }
 
     fn release(&mut self) {
-        self.slot = None;
-        self.visit = None;
+        self.site = None;
         self.record = None;
     }
 }

@@ -17,6 +17,9 @@ use crate::{
     state::settings::Settings,
 };
 
+/// How much later than a keeper's own clocks the one for it runs out.
+const KEEPER_DELAY: Duration = Duration::from_secs(5);
+
 /// Which clock ran out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Expired {
@@ -115,6 +118,20 @@ impl Deadlines {
     pub fn head_arrived(&mut self) {
         self.first_byte = None;
         self.touch();
+    }
+
+    /// The clock of a request that goes to its function's keeper, which has all clocks and tells which
+    /// ran out: this one is for a keeper that does not.
+    #[must_use]
+    pub fn of_keeper(settings: &Settings, meter: Option<Arc<Meter>>) -> Self {
+        let longest = settings.start_timeout + settings.request_timeout + KEEPER_DELAY;
+        Self {
+            request: Instant::now() + longest,
+            first_byte: None,
+            idle: None,
+            touched: clock::now(),
+            meter,
+        }
     }
 
     /// The function gave a sign of life.

@@ -2,12 +2,15 @@
 //!
 //! A request is sent again only while no byte of it can have reached the function: when no
 //! connection could be opened, or when a kept one turns out closed and hands the request back.
+//!
+//! A request for a function that another gateway keeps goes there instead of to an instance; what
+//! comes back is that gateway's answer, which passes as it is.
 
 mod failures;
 mod prepare;
 mod tries;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -27,11 +30,12 @@ use crate::{
         ids::REQUEST_ID,
         respond::{Asker, refuse},
         service::Gate,
+        site::Site,
         timing::SERVER_TIMING,
         tunnel::Tunnel,
         upstream::{Link, SendError},
     },
-    state::{function::Function, revision::Revision},
+    state::{endpoint::Endpoint, function::Function, revision::Revision},
 };
 use prepare::Target;
 use tries::Tries;
@@ -50,6 +54,8 @@ pub(super) struct Call {
     pub body: Incoming,
     /// Who gets the answer.
     pub asker: Asker,
+    /// Whether another gateway passes it on to this one, as the keeper of the function.
+    pub passed_on: bool,
 }
 
 /// An instance's answer, and all that has to live as long as its body.
@@ -57,8 +63,7 @@ struct Answer {
     response: Response<Incoming>,
     link: Link,
     deadlines: Deadlines,
-    slot: Slot,
-    visit: Visit,
+    site: Site,
 }
 
 /// Gets the response of the function, or answers in its place.
@@ -71,34 +76,40 @@ pub(super) async fn forward(
     let mut parts = call.parts;
     let hop = headers::strip_hop(&mut parts.headers, parts.version);
     headers::strip_expect(&mut parts.headers);
-    client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
+    if !call.passed_on {
+        client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
+    }
     let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
     let target = match Target::of(call.host, &parts.uri, call.strip) {
         Ok(target) => target,
         Err(failure) => return refuse(&failure, &call.asker, record),
     };
     prepare::join_cookies(&mut parts.headers);
-    let outcome = exchange(
-        gate,
-        &call.function,
-        &target,
-        &hop,
-        parts,
-        call.body,
-        &mut record,
-    );
-    match outcome.await {
+    let errand = Errand {
+        function: &call.function,
+        target: &target,
+        hop: &hop,
+        passed_on: call.passed_on,
+    };
+    match exchange(gate, &errand, parts, call.body, &mut record).await {
         Ok(answer) => finish(gate, answer, &hop, upgrade, &call.asker, record),
         Err(failure) => refuse(&failure, &call.asker, record),
     }
 }
 
-/// Sends the request until an instance has taken it, and waits for the head of its answer.
+/// What the tries of one request have in common.
+struct Errand<'a> {
+    function: &'a Arc<Function>,
+    target: &'a Target,
+    hop: &'a Hop,
+    passed_on: bool,
+}
+
+/// Sends the request until an instance, or the function's keeper, has taken it, and waits for the head
+/// of the answer.
 async fn exchange(
     gate: &Gate,
-    function: &Arc<Function>,
-    target: &Target,
-    hop: &Hop,
+    errand: &Errand<'_>,
     parts: Parts,
     body: Incoming,
     record: &mut Record,
@@ -109,19 +120,18 @@ async fn exchange(
     let mut parts = Some(parts);
     let mut tries = Tries::begin();
     loop {
-        let revision = function.route(record.timing.arrived, &gate.dismiss).await?;
-        let visit = Visit::new(revision.clone());
-        let Some(slot) = wait(gate, &revision, &tries, record).await? else {
+        let arrived = record.timing.arrived;
+        let revision = errand.function.route(arrived, &gate.dismiss).await?;
+        let Some(site) = site(gate, errand, &revision, &tries, record).await? else {
             tries.moved()?;
             continue;
         };
-        record.assigned(&revision.key().name, slot.endpoint().pod());
-        let (mut link, reused) = match connect(&slot, &revision, &tries, record).await {
+        let endpoint = site.endpoint();
+        let (mut link, reused) = match connect(endpoint, &revision, &tries, record).await {
             Ok(connected) => connected,
             Err(error) => {
-                gate.waker.suspect(&revision, slot.endpoint());
-                let failure = failures::unreachable(slot.endpoint().pod(), &error);
-                drop((slot, visit));
+                let failure = failures::unreachable(endpoint.pod(), &error);
+                suspect(gate, &revision, site);
                 tries.pause_or(failure).await?;
                 continue;
             }
@@ -140,8 +150,15 @@ async fn exchange(
                 (Request::from_parts(parts, body), meter)
             }
         };
-        prepare::aim(&mut request, revision.settings().protocol, target, hop);
-        let mut deadlines = Deadlines::begin(revision.settings(), meter.clone());
+        let protocol = revision.settings().protocol;
+        prepare::aim(&mut request, protocol, errand.target, errand.hop);
+        let mut deadlines = match &site {
+            Site::Instance { .. } => Deadlines::begin(revision.settings(), meter.clone()),
+            Site::Keeper(_) => {
+                prepare::pass_on(&mut request, protocol, errand.target);
+                Deadlines::of_keeper(revision.settings(), meter.clone())
+            }
+        };
         let sent = Instant::now();
         let outcome = link.send(request, &mut deadlines).await;
         record.timing.function = sent.elapsed();
@@ -152,8 +169,7 @@ async fn exchange(
                     response,
                     link,
                     deadlines,
-                    slot,
-                    visit,
+                    site,
                 });
             }
             Err(SendError::Unsent(request)) => {
@@ -161,17 +177,49 @@ async fn exchange(
                 if reused {
                     tries.distrust_idle();
                 } else {
-                    gate.waker.suspect(&revision, slot.endpoint());
-                    let failure = failures::closed_at_once(slot.endpoint().pod());
-                    drop((link, slot, visit));
+                    let failure = failures::closed_at_once(site.endpoint().pod());
+                    drop(link);
+                    suspect(gate, &revision, site);
                     tries.pause_or(failure).await?;
                 }
             }
             Err(SendError::Broken(error)) => {
-                return Err(failures::broken(&error, meter.as_deref(), limit));
+                return Err(failures::broken(&site, &error, meter.as_deref(), limit));
             }
             Err(SendError::Expired(expired)) => return Err(failures::expired(expired)),
         }
+    }
+}
+
+/// Where the request goes: to the function's keeper, or to an instance as soon as one takes it; `None`
+/// if the revision serves no more.
+async fn site(
+    gate: &Gate,
+    errand: &Errand<'_>,
+    revision: &Arc<Revision>,
+    tries: &Tries,
+    record: &mut Record,
+) -> Result<Option<Site>, Failure> {
+    if revision.settings().is_limited() && !errand.passed_on {
+        let leaving = gate.leaving.load(Ordering::Relaxed);
+        if let Some(keeper) = gate.peers.keeper(errand.function.key(), leaving) {
+            record.passed_on(keeper.pod());
+            return Ok(Some(Site::Keeper(keeper)));
+        }
+    }
+    let visit = Visit::new(revision.clone());
+    let slot = wait(gate, revision, tries, record).await?;
+    Ok(slot.map(|slot| {
+        record.assigned(&revision.key().name, slot.endpoint().pod());
+        Site::Instance { slot, visit }
+    }))
+}
+
+/// It did not take the connection: others go first for a moment.
+fn suspect(gate: &Gate, revision: &Arc<Revision>, site: Site) {
+    match &site {
+        Site::Instance { slot, .. } => gate.waker.suspect(revision, slot.endpoint()),
+        Site::Keeper(keeper) => gate.peers.suspect(keeper),
     }
 }
 
@@ -205,14 +253,13 @@ async fn wait(
     }
 }
 
-/// A connection to the instance, and whether it was used before.
+/// A connection to the instance or the keeper, and whether it was used before.
 async fn connect(
-    slot: &Slot,
+    endpoint: &Endpoint,
     revision: &Revision,
     tries: &Tries,
     record: &mut Record,
 ) -> Result<(Link, bool), crate::proxy::upstream::pool::ConnectError> {
-    let endpoint = slot.endpoint();
     let protocol = revision.settings().protocol;
     if tries.trusts_idle()
         && let Some(link) = endpoint.pool.take_idle(protocol)
@@ -243,18 +290,19 @@ fn finish(
         response,
         link,
         deadlines,
-        slot,
-        visit,
+        site,
     } = answer;
     let (mut parts, body) = response.into_parts();
     let granted = headers::strip_hop(&mut parts.headers, parts.version);
     // The server knows what it speaks.
     parts.version = http::Version::default();
-    parts.headers.insert(REQUEST_ID, asker.id.clone());
-    parts.headers.append(SERVER_TIMING, record.timing.header());
+    if let Site::Instance { .. } = site {
+        parts.headers.insert(REQUEST_ID, asker.id.clone());
+        parts.headers.append(SERVER_TIMING, record.timing.header());
+    }
     record.answered(parts.status.as_u16());
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        let body = ResponseBody::exchange(body, link, deadlines, slot, visit, record);
+        let body = ResponseBody::exchange(body, link, deadlines, site, record);
         return Response::from_parts(parts, body);
     }
     let (Link::H1(link), Some(client)) = (link, upgrade) else {
@@ -266,7 +314,7 @@ fn finish(
         trailers: false,
     };
     headers::restore_hop(&mut parts.headers, &protocol);
-    let tunnel = Tunnel::new(client, *link, slot, visit, record);
+    let tunnel = Tunnel::new(client, *link, site, record);
     gate.tunnels.spawn(tunnel.run(gate.abort.clone()));
     Response::from_parts(parts, ResponseBody::empty())
 }

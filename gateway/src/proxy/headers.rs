@@ -1,6 +1,10 @@
 //! What happens to headers on their way through.
 
-use std::{fmt::Write, net::SocketAddr, sync::Mutex};
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+    sync::Mutex,
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -15,9 +19,14 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// Marks a request that a gateway passes on to the function's keeper. It counts only from the address
+/// of a gateway.
+pub const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
+
 /// What a connection's requests have in common.
 #[derive(Debug)]
 pub struct Client {
+    ip: IpAddr,
     address: HeaderValue,
     /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
     /// one host.
@@ -39,12 +48,20 @@ impl Client {
     /// The client at this address.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        let text = address.ip().to_canonical().to_string();
+        let ip = address.ip().to_canonical();
+        let text = ip.to_string();
         Self {
+            ip,
             address: HeaderValue::try_from(text)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             forwarded: Mutex::new(None),
         }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.ip
     }
 
     /// Says who asks, and for what. What the client itself said about that is replaced, unless it

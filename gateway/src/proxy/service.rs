@@ -1,8 +1,11 @@
 //! One request, from its head to its response's.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use http::{
@@ -11,6 +14,7 @@ use http::{
     request::Parts,
 };
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -26,14 +30,22 @@ use crate::{
         ids,
         respond::{Asker, refuse},
     },
-    state::{function::Function, table::Table},
+    state::{function::Function, peers::Peers, table::Table},
 };
+
+/// How much later than another gateway this one may hear of a function.
+const LATE_NEWS: Duration = Duration::from_secs(5);
+
+/// Between two looks for it.
+const NEWS_PAUSE: Duration = Duration::from_millis(10);
 
 /// What all connections share.
 #[derive(Debug)]
 pub struct Gate {
     /// Routes.
     pub table: Arc<Table>,
+    /// The gateways.
+    pub peers: Arc<Peers>,
     /// Wakes what rests.
     pub waker: Waker,
     /// Numbers.
@@ -111,17 +123,24 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     // Looked at before the request's own name is added to it.
     let checked = check(gate, &parts);
+    let passed_on =
+        parts.headers.remove(headers::PASSED_ON).is_some() && gate.peers.has_address(client.ip());
     let id = ids::identify(&mut parts.headers);
     let asker = Asker::of(&parts.method, &parts.headers, id);
-    let routed = checked.and_then(|host| {
-        if gate.limits.access_log {
-            record.log(&parts.method, &host, parts.uri.path(), &asker.id);
-        }
-        route(gate, &host, &parts).map(|(function, strip)| (host, function, strip))
-    });
+    let host = match checked {
+        Ok(host) => host,
+        Err(failure) => return refuse(&failure, &asker, record),
+    };
+    if gate.limits.access_log {
+        record.log(&parts.method, &host, parts.uri.path(), &asker.id);
+    }
+    let mut routed = route(gate, &host, &parts);
+    if routed.is_none() && passed_on {
+        routed = route_later(gate, &host, &parts).await;
+    }
     match routed {
-        Err(failure) => refuse(&failure, &asker, record),
-        Ok((host, function, strip)) => {
+        None => refuse(&Failure::NoSuchFunction, &asker, record),
+        Some((function, strip)) => {
             record.routed(function.clone());
             let call = forward::Call {
                 function,
@@ -130,6 +149,7 @@ async fn answer(
                 parts,
                 body,
                 asker,
+                passed_on,
             };
             forward::forward(gate, client, call, record).await
         }
@@ -191,14 +211,27 @@ fn host(parts: &Parts) -> Result<HeaderValue, Failure> {
     }
 }
 
-fn route(
+/// The function that a request is for, and how many bytes of its path only lead there.
+fn route(gate: &Gate, host: &HeaderValue, parts: &Parts) -> Option<(Arc<Function>, usize)> {
+    let routes = gate.table.routes();
+    let host = host.to_str().unwrap_or_default();
+    let found = routes.find(host, parts.uri.path())?;
+    Some((found.function.clone(), found.strip))
+}
+
+/// The same for a function that another gateway has heard of, and this one not yet.
+async fn route_later(
     gate: &Gate,
     host: &HeaderValue,
     parts: &Parts,
-) -> Result<(Arc<Function>, usize), Failure> {
-    let routes = gate.table.routes();
-    let host = host.to_str().unwrap_or_default();
-    let found = routes.find(host, parts.uri.path());
-    let found = found.ok_or(Failure::NoSuchFunction)?;
-    Ok((found.function.clone(), found.strip))
+) -> Option<(Arc<Function>, usize)> {
+    let until = Instant::now() + LATE_NEWS;
+    while Instant::now() < until {
+        tokio::time::sleep(NEWS_PAUSE).await;
+        let found = route(gate, host, parts);
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }

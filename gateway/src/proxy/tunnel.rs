@@ -20,9 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admit::slot::{Slot, Visit},
     clock,
-    proxy::{access::Record, upstream::h1},
+    proxy::{access::Record, site::Site, upstream::h1},
 };
 
 /// Bytes on their way, in each direction.
@@ -36,8 +35,7 @@ const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Tunnel {
     client: OnUpgrade,
     link: h1::Link,
-    slot: Slot,
-    visit: Visit,
+    site: Site,
     record: Record,
 }
 
@@ -52,18 +50,11 @@ struct Watched<T> {
 impl Tunnel {
     /// Joins the two. The instance stays busy, and the request is not over, until the tunnel ends.
     #[must_use]
-    pub fn new(
-        client: OnUpgrade,
-        link: h1::Link,
-        slot: Slot,
-        visit: Visit,
-        record: Record,
-    ) -> Self {
+    pub fn new(client: OnUpgrade, link: h1::Link, site: Site, record: Record) -> Self {
         Self {
             client,
             link,
-            slot,
-            visit,
+            site,
             record,
         }
     }
@@ -74,11 +65,10 @@ impl Tunnel {
         let Self {
             client,
             link,
-            slot,
-            visit,
+            site,
             mut record,
         } = self;
-        let idle = visit.revision().settings().idle_timeout;
+        let idle = site.idle_timeout();
         let bytes = tokio::select! {
             bytes = join(client, link, idle) => bytes,
             () = abort.cancelled() => Ok(0),
@@ -89,11 +79,11 @@ impl Tunnel {
                 record.complete();
             }
             Err(error) => {
-                tracing::debug!(revision = %visit.revision().key(), %error, "tunnel broke");
+                tracing::debug!(pod = site.endpoint().pod(), %error, "tunnel broke");
                 record.broke("TunnelBroke");
             }
         }
-        drop((record, slot, visit));
+        drop((record, site));
     }
 }
 

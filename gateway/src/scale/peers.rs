@@ -1,29 +1,22 @@
-//! The other gateways, and what they report.
+//! What the other gateways report.
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use fermata_watch::Waits;
-use futures::{StreamExt, future::join_all};
+use futures::future::join_all;
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
 use tokio::{net::TcpStream, time::Instant};
-use tokio_util::sync::CancellationToken;
 
 use super::stats::Report;
-use crate::sync::lock;
+use crate::state::peers::Peers;
 
 /// How long one gateway may take to report.
 const ASK_TIMEOUT: Duration = Duration::from_millis(800);
@@ -34,15 +27,14 @@ const MOURN: Duration = Duration::from_secs(30);
 /// The largest report that is read: a hundred bytes for each of a hundred thousand revisions.
 const LARGEST_REPORT: usize = 16 * 1024 * 1024;
 
-/// The other gateways.
-#[derive(Clone, Debug, Default)]
-pub struct Peers(Arc<Mutex<BTreeMap<String, Peer>>>);
-
-#[derive(Clone, Debug)]
-struct Peer {
-    address: SocketAddr,
-    /// Since when it has not answered.
-    silent_since: Option<Instant>,
+/// Asks the other gateways.
+#[derive(Debug)]
+pub struct Questioner {
+    peers: Arc<Peers>,
+    /// Where all of them report.
+    port: u16,
+    /// Since when some of them have not answered.
+    silent: BTreeMap<Box<str>, Instant>,
 }
 
 /// What the others said.
@@ -70,99 +62,39 @@ enum AskError {
     Report(#[from] serde_json::Error),
 }
 
-// === impl Peers ===
+// === impl Questioner ===
 
-impl Peers {
-    /// Keeps the list of the others up to date until told to stop. All have the same admin port.
-    pub async fn watch(
-        self,
-        client: Client,
-        namespace: String,
-        selector: String,
-        own_name: String,
-        admin_port: u16,
-        stop: CancellationToken,
-    ) {
-        let pods: Api<Pod> = Api::namespaced(client, &namespace);
-        let config = watcher::Config::default().labels(&selector);
-        let events = watcher(pods, config).backoff(Waits::default());
-        let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
-        let mut listed = Vec::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(pod)) => {
-                    listed.push(pod.name_any());
-                    self.apply(&pod, &own_name, admin_port);
-                }
-                Ok(watcher::Event::InitDone) => {
-                    lock(&self.0).retain(|name, _| listed.contains(name));
-                }
-                Ok(watcher::Event::Apply(pod)) => self.apply(&pod, &own_name, admin_port),
-                Ok(watcher::Event::Delete(pod)) => {
-                    lock(&self.0).remove(&pod.name_any());
-                }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "watch of the other gateways failed; beginning again");
-                }
-            }
-        }
-    }
-
-    fn apply(&self, pod: &Pod, own_name: &str, admin_port: u16) {
-        let name = pod.name_any();
-        if name == own_name {
-            return;
-        }
-        let status = pod.status.as_ref();
-        let phase = status.and_then(|status| status.phase.as_deref());
-        let address = status
-            .and_then(|status| status.pod_ip.as_deref())
-            .and_then(|ip| ip.parse::<IpAddr>().ok())
-            .filter(|_| !matches!(phase, Some("Failed" | "Succeeded")))
-            .map(|ip| SocketAddr::new(ip, admin_port));
-        let mut peers = lock(&self.0);
-        match address {
-            None => {
-                peers.remove(&name);
-            }
-            // A gateway that is being deleted still has requests under way.
-            Some(address) => {
-                let peer = peers.entry(name).or_insert(Peer {
-                    address,
-                    silent_since: None,
-                });
-                peer.address = address;
-            }
+impl Questioner {
+    /// Asks these gateways, all of which report on the same port.
+    #[must_use]
+    pub fn new(peers: Arc<Peers>, port: u16) -> Self {
+        Self {
+            peers,
+            port,
+            silent: BTreeMap::new(),
         }
     }
 
     /// Asks all of them at once.
-    pub async fn ask(&self) -> Answers {
-        let peers: Vec<(String, SocketAddr)> = lock(&self.0)
-            .iter()
-            .map(|(name, peer)| (name.clone(), peer.address))
-            .collect();
-        let answers = join_all(peers.iter().map(|(_, address)| ask(*address))).await;
+    pub async fn ask(&mut self) -> Answers {
+        let others = self.peers.others();
+        let answers = join_all(others.iter().map(|(_, ip)| ask(*ip, self.port))).await;
         let mut result = Answers {
             reports: Vec::new(),
             complete: true,
         };
-        let mut known = lock(&self.0);
-        for ((name, _), answer) in peers.iter().zip(answers) {
-            let Some(peer) = known.get_mut(name) else {
-                continue;
-            };
+        self.silent
+            .retain(|name, _| others.iter().any(|(other, _)| other == name));
+        for ((name, _), answer) in others.into_iter().zip(answers) {
             match answer {
                 Ok(report) => {
-                    peer.silent_since = None;
+                    self.silent.remove(&name);
                     result.reports.push(report);
                 }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::debug!(peer = name, error, "no report from a gateway");
-                    let since = *peer.silent_since.get_or_insert_with(Instant::now);
+                    tracing::debug!(peer = &*name, error, "no report from a gateway");
+                    let since = self.silent.entry(name).or_insert_with(Instant::now);
                     result.complete &= since.elapsed() > MOURN;
                 }
             }
@@ -171,8 +103,8 @@ impl Peers {
     }
 }
 
-async fn ask(address: SocketAddr) -> Result<Report, AskError> {
-    let report = tokio::time::timeout(ASK_TIMEOUT, fetch(address)).await;
+async fn ask(ip: IpAddr, port: u16) -> Result<Report, AskError> {
+    let report = tokio::time::timeout(ASK_TIMEOUT, fetch(SocketAddr::new(ip, port))).await;
     report.unwrap_or_else(|_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 

@@ -15,13 +15,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    peers::{Answers, Peers},
+    peers::{Answers, Questioner},
     stats::{Counter, Report},
 };
 use crate::{
     admin::metrics::Metrics,
     clock,
-    state::{revision::Revision, table::Table, watch::Health},
+    state::{peers::Peers, revision::Revision, table::Table, watch::Health},
 };
 use watchlist::Watchlist;
 
@@ -42,8 +42,10 @@ pub struct Scaler {
     pub health: Arc<Health>,
     /// The gateway's own numbers.
     pub counter: Counter,
-    /// The others' numbers.
-    pub peers: Peers,
+    /// The other gateways.
+    pub peers: Arc<Peers>,
+    /// Who gets their numbers.
+    pub questioner: Questioner,
     /// Whether this gateway acts.
     pub leader: Claim,
     /// Counts decisions.
@@ -66,7 +68,7 @@ impl std::fmt::Debug for Scaler {
 
 impl Scaler {
     /// Works until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let begun = Instant::now();
         let writers = Arc::new(Semaphore::new(WRITERS));
         let mut watchlist = Watchlist::default();
@@ -93,11 +95,11 @@ impl Scaler {
         }
     }
 
-    async fn round(&self, now: Duration, watchlist: &mut Watchlist, writers: &Arc<Semaphore>) {
+    async fn round(&mut self, now: Duration, watchlist: &mut Watchlist, writers: &Arc<Semaphore>) {
         let Answers {
             reports: others,
             complete,
-        } = self.peers.ask().await;
+        } = self.questioner.ask().await;
         let own = self.counter.report();
         let mut reports: Vec<&Report> = others.iter().collect();
         // A peer list may name this gateway under another name.
@@ -129,5 +131,6 @@ impl Scaler {
                 Revision::refresh(&revision);
             }
         }
+        self.peers.close_idle_connections(now);
     }
 }

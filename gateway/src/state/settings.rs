@@ -100,6 +100,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether an instance works on a limited number of requests at once.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.concurrency != u32::MAX
+    }
+}
+
 /// A startup probe holds the readiness probe back, so both have to pass.
 fn checks(template: &Template) -> Box<[Check]> {
     let probes = [&template.startup_probe, &template.readiness_probe];

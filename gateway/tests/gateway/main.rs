@@ -5,6 +5,7 @@
 mod bad_input;
 mod cold_start;
 mod doomed_start;
+mod keeping;
 mod kept_connections;
 mod leading;
 mod protocols;

@@ -7,12 +7,10 @@ use futures::{StreamExt, channel::mpsc, stream};
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    Behaviour, Connection, FunctionSpec, Harness, RawClient, echo, full, request, respond_with,
-    until,
+    Behaviour, Connection, FunctionSpec, Harness, RawClient, chat, echo, full, request,
+    respond_with, until,
 };
 
 fn to(function: &str) -> http::request::Builder {
@@ -168,25 +166,7 @@ async fn a_client_that_asks_first_and_is_refused_sends_nothing() {
 
 #[tokio::test]
 async fn an_upgraded_connection_is_a_tunnel_and_keeps_its_instance_busy() {
-    let tunnel = respond_with(|mut request, _| async move {
-        assert_eq!(request.headers()["upgrade"], "chat");
-        let upgrade = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move {
-            let mut stream = TokioIo::new(upgrade.await.unwrap());
-            stream.write_all(b"welcome\n").await.unwrap();
-            let mut buffer = [0; 64];
-            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                stream.write_all(&buffer[..count]).await.unwrap();
-            }
-        });
-        Response::builder()
-            .status(101)
-            .header("connection", "upgrade")
-            .header("upgrade", "chat")
-            .body(full(""))
-            .unwrap()
-    });
-    let harness = Harness::with(&[FunctionSpec::warm("chat", tunnel)]).await;
+    let harness = Harness::with(&[FunctionSpec::warm("chat", chat())]).await;
     let in_flight = async |count: u32| {
         let line = format!(
             "fermata_requests_in_flight{{namespace=\"default\",function=\"chat\"}} {count}\n"

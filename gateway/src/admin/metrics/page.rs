@@ -179,7 +179,13 @@ impl Page {
             let count = self.metrics.counter(decision).load(Ordering::Relaxed);
             ConstCounter::new(count).encode(family.encode_family(&[("direction", name)])?)?;
         }
+        let passed_on = self.metrics.passed_on.load(Ordering::Relaxed);
         for (name, help, count) in [
+            (
+                "fermata_requests_passed_on",
+                "Requests that another gateway, the keeper of their function, worked on",
+                passed_on,
+            ),
             (
                 "fermata_watch_errors",
                 "Watches that failed and were begun again",

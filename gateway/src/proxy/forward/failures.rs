@@ -6,6 +6,7 @@ use crate::proxy::{
     body::BodyError,
     deadlines::{Break, Expired, Meter},
     failure::Failure,
+    site::Site,
     upstream::pool::ConnectError,
 };
 
@@ -31,7 +32,12 @@ pub(super) fn expired(expired: Expired) -> Failure {
 }
 
 /// The exchange broke off before the head of the response; `limit` is that of the request's body.
-pub(super) fn broken(error: &hyper::Error, meter: Option<&Meter>, limit: u64) -> Failure {
+pub(super) fn broken(
+    site: &Site,
+    error: &hyper::Error,
+    meter: Option<&Meter>,
+    limit: u64,
+) -> Failure {
     // An HTTP/2 stream does not tell why its request's body ended; the meter does.
     match meter.and_then(Meter::broken).or_else(|| body_break(error)) {
         Some(Break::TooLarge) => return Failure::PayloadTooLarge { limit },
@@ -40,15 +46,19 @@ pub(super) fn broken(error: &hyper::Error, meter: Option<&Meter>, limit: u64) ->
         }
         None => {}
     }
+    let who = match site {
+        Site::Instance { .. } => "the function",
+        Site::Keeper(_) => "the gateway that keeps the function",
+    };
     let detail = if error.is_parse() {
-        "the function's answer is not valid HTTP"
+        "gave an answer that is not valid HTTP"
     } else if error.is_incomplete_message() {
-        "the function closed the connection without an answer"
+        "closed the connection without an answer"
     } else {
-        "the function broke the connection without an answer"
+        "broke the connection without an answer"
     };
     let cause = error.source().map(|cause| format!(" ({cause})"));
-    Failure::FunctionReset(format!("{detail}{}", cause.unwrap_or_default()).into())
+    Failure::FunctionReset(format!("{who} {detail}{}", cause.unwrap_or_default()).into())
 }
 
 fn body_break(error: &hyper::Error) -> Option<Break> {

@@ -16,7 +16,10 @@ use crate::proxy::{
 #[derive(Debug)]
 pub(super) struct Target {
     host: HeaderValue,
-    path: PathAndQuery,
+    /// As it was asked for.
+    whole: PathAndQuery,
+    /// Without the prefix that was only for finding the function, if there is one.
+    stripped: Option<PathAndQuery>,
 }
 
 // === impl Target ===
@@ -26,13 +29,22 @@ impl Target {
     pub(super) fn of(host: HeaderValue, uri: &Uri, strip: usize) -> Result<Self, Failure> {
         let whole = uri.path_and_query().cloned();
         let whole = whole.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let path = match whole.as_str().get(strip..) {
-            _ if strip == 0 => whole,
-            Some(rest) if rest.starts_with('/') => parse(rest)?,
-            Some(rest) => parse(&format!("/{rest}"))?,
-            None => PathAndQuery::from_static("/"),
+        let stripped = match whole.as_str().get(strip..) {
+            _ if strip == 0 => None,
+            Some(rest) if rest.starts_with('/') => Some(parse(rest)?),
+            Some(rest) => Some(parse(&format!("/{rest}"))?),
+            None => Some(PathAndQuery::from_static("/")),
         };
-        Ok(Self { host, path })
+        Ok(Self {
+            host,
+            whole,
+            stripped,
+        })
+    }
+
+    /// What the function sees.
+    fn path(&self) -> &PathAndQuery {
+        self.stripped.as_ref().unwrap_or(&self.whole)
     }
 }
 
@@ -45,21 +57,13 @@ fn parse(path: &str) -> Result<PathAndQuery, Failure> {
 pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Target, hop: &Hop) {
     match protocol {
         Protocol::Http1 => {
-            *request.uri_mut() = Uri::from(target.path.clone());
+            *request.uri_mut() = Uri::from(target.path().clone());
             *request.version_mut() = Version::HTTP_11;
             request.headers_mut().insert(HOST, target.host.clone());
             headers::restore_hop(request.headers_mut(), hop);
         }
         Protocol::H2c => {
-            let authority = Authority::try_from(target.host.as_bytes());
-            let mut parts = http::uri::Parts::default();
-            parts.scheme = Some(Scheme::HTTP);
-            parts.authority = authority
-                .ok()
-                .or_else(|| Some(Authority::from_static("localhost")));
-            parts.path_and_query = Some(target.path.clone());
-            // Complete by construction.
-            *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+            *request.uri_mut() = absolute(target, target.path());
             *request.version_mut() = Version::HTTP_2;
             request.headers_mut().remove(HOST);
             let trailers_only = Hop {
@@ -70,6 +74,29 @@ pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Targ
             request.headers_mut().remove(http::header::CONNECTION);
         }
     }
+}
+
+/// Sends a request that is aimed at an instance to the function's keeper instead, which finds the
+/// function by what was asked for.
+pub(super) fn pass_on<B>(request: &mut Request<B>, protocol: Protocol, target: &Target) {
+    *request.uri_mut() = match protocol {
+        Protocol::Http1 => Uri::from(target.whole.clone()),
+        Protocol::H2c => absolute(target, &target.whole),
+    };
+    let yes = HeaderValue::from_static("1");
+    request.headers_mut().insert(headers::PASSED_ON, yes);
+}
+
+fn absolute(target: &Target, path: &PathAndQuery) -> Uri {
+    let authority = Authority::try_from(target.host.as_bytes());
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = authority
+        .ok()
+        .or_else(|| Some(Authority::from_static("localhost")));
+    parts.path_and_query = Some(path.clone());
+    // Complete by construction.
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// HTTP/2 may split cookies up, which nothing else understands (RFC 9113, section 8.2.3).
@@ -94,7 +121,7 @@ mod tests {
     fn path(uri: &'static str, strip: usize) -> String {
         let host = HeaderValue::from_static("a.example");
         let target = Target::of(host, &Uri::from_static(uri), strip).unwrap();
-        target.path.as_str().to_owned()
+        target.path().as_str().to_owned()
     }
 
     #[test]

@@ -5,6 +5,8 @@ use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Behaviour;
 
@@ -40,5 +42,27 @@ pub(crate) fn echo() -> Behaviour {
         response = response.header("got-method", parts.method.as_str());
         let body = body.map_err(std::io::Error::other).boxed_unsync();
         response.body(body).unwrap()
+    })
+}
+
+/// Switches to a protocol called chat, which begins with a welcome and echoes what comes.
+pub(crate) fn chat() -> Behaviour {
+    respond_with(|mut request, _| async move {
+        assert_eq!(request.headers()["upgrade"], "chat");
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            stream.write_all(b"welcome\n").await.unwrap();
+            let mut buffer = [0; 64];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                stream.write_all(&buffer[..count]).await.unwrap();
+            }
+        });
+        Response::builder()
+            .status(101)
+            .header("connection", "upgrade")
+            .header("upgrade", "chat")
+            .body(full(""))
+            .unwrap()
     })
 }

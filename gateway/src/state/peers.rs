@@ -1,0 +1,299 @@
+//! The gateways of the cluster, this one included, and which of them keeps a function.
+//!
+//! What one instance works on at once can only be counted in one place. So each function with a hard
+//! limit has one gateway that keeps it: the others pass its requests on to that one. All gateways
+//! find the same keeper without asking each other, from the same list of pods. While a gateway comes
+//! or goes they may differ for a moment, and requests that run already are not counted by the new
+//! keeper.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use fermata_watch::Waits;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{self, Micros},
+    state::{endpoint::Endpoint, key::Key},
+    sync::lock,
+};
+
+/// How long a gateway that did not take a connection keeps nothing, in the eyes of this one.
+const ASIDE: Duration = Duration::from_secs(1);
+
+/// The gateways.
+#[derive(Debug)]
+pub struct Peers {
+    /// The name of this one.
+    own: Box<str>,
+    /// Where all of them take requests.
+    port: u16,
+    pods: Mutex<BTreeMap<Box<str>, Peer>>,
+    /// The same as one snapshot, for requests.
+    known: ArcSwap<Vec<Peer>>,
+}
+
+/// One gateway.
+#[derive(Clone, Debug)]
+struct Peer {
+    /// Where it takes requests, under the name of its pod.
+    endpoint: Arc<Endpoint>,
+    /// Whether requests are sent there: it is ready and is not being deleted.
+    serves: bool,
+}
+
+// === impl Peers ===
+
+impl Peers {
+    /// Nobody but this gateway, until [`Peers::watch`] finds others. `port` is where all of them take
+    /// requests.
+    #[must_use]
+    pub fn new(own: &str, port: u16) -> Self {
+        Self {
+            own: own.into(),
+            port,
+            pods: Mutex::default(),
+            known: ArcSwap::default(),
+        }
+    }
+
+    /// Keeps the list up to date until told to stop.
+    pub async fn watch(
+        self: Arc<Self>,
+        client: Client,
+        namespace: String,
+        selector: String,
+        stop: CancellationToken,
+    ) {
+        let pods: Api<Pod> = Api::namespaced(client, &namespace);
+        let config = watcher::Config::default().labels(&selector);
+        let events = watcher(pods, config).backoff(Waits::default());
+        let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
+        let mut listed = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(pod)) => {
+                    listed.push(pod.name_any());
+                    self.apply(&pod);
+                }
+                Ok(watcher::Event::InitDone) => {
+                    let is_listed = |name: &str| listed.iter().any(|one| one == name);
+                    self.change(|pods| pods.retain(|name, _| is_listed(name)));
+                }
+                Ok(watcher::Event::Apply(pod)) => self.apply(&pod),
+                Ok(watcher::Event::Delete(pod)) => {
+                    self.change(|pods| drop(pods.remove(&*pod.name_any())));
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "watch of the other gateways failed; beginning again");
+                }
+            }
+        }
+    }
+
+    /// A pod of a gateway is there, or is different.
+    fn apply(&self, pod: &Pod) {
+        let name = pod.name_any();
+        let status = pod.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref());
+        let address = status
+            .and_then(|status| status.pod_ip.as_deref())
+            .and_then(|ip| ip.parse::<IpAddr>().ok())
+            .filter(|_| !matches!(phase, Some("Failed" | "Succeeded")))
+            .map(|ip| SocketAddr::new(ip, self.port));
+        let ready = status
+            .into_iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let serves = ready && pod.metadata.deletion_timestamp.is_none();
+        self.change(|pods| {
+            let known = pods.remove(&*name);
+            let Some(address) = address else { return };
+            let endpoint = known
+                .map(|known| known.endpoint)
+                .filter(|endpoint| endpoint.address() == address)
+                .unwrap_or_else(|| Endpoint::new(&name, address));
+            pods.insert(name.into(), Peer { endpoint, serves });
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<Box<str>, Peer>)) {
+        let mut pods = lock(&self.pods);
+        change(&mut pods);
+        self.known.store(Arc::new(pods.values().cloned().collect()));
+    }
+
+    /// Name and address of each of the others, those that are being deleted included: they have
+    /// requests under way.
+    #[must_use]
+    pub fn others(&self) -> Vec<(Box<str>, IpAddr)> {
+        let known = self.known.load();
+        let others = known
+            .iter()
+            .filter(|peer| peer.endpoint.pod() != &*self.own);
+        others
+            .map(|peer| (peer.endpoint.pod().into(), peer.endpoint.address().ip()))
+            .collect()
+    }
+
+    /// Whether a gateway has this address.
+    #[must_use]
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        let known = self.known.load();
+        known
+            .iter()
+            .any(|peer| peer.endpoint.address().ip() == address)
+    }
+
+    /// The gateway that keeps the function, if that is another one. `leaving` is whether this one is
+    /// about to stop.
+    #[must_use]
+    pub fn keeper(&self, function: &Key, leaving: bool) -> Option<Arc<Endpoint>> {
+        let (known, now) = (self.known.load(), clock::now());
+        let keeper = known
+            .iter()
+            .filter(|peer| {
+                let own = peer.endpoint.pod() == &*self.own;
+                peer.serves && !peer.endpoint.is_aside(now) && !(own && leaving)
+            })
+            .max_by_key(|peer| weight(peer.endpoint.pod(), function))?;
+        (keeper.endpoint.pod() != &*self.own).then(|| keeper.endpoint.clone())
+    }
+
+    /// The keeper did not take a connection: another one keeps its functions for a moment.
+    pub fn suspect(&self, keeper: &Endpoint) {
+        keeper.set_aside(clock::now() + clock::micros(ASIDE));
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub fn close_idle_connections(&self, now: Micros) {
+        for peer in self.known.load().iter() {
+            peer.endpoint.pool.close_idle(now);
+        }
+    }
+}
+
+/// How much a gateway is the one for a function (rendezvous hashing): the heaviest is. When one comes
+/// or goes, only its own functions move. All versions of Fermata have to agree on the numbers, which
+/// is why they come from no hasher of a library.
+fn weight(gateway: &str, function: &Key) -> u64 {
+    let parts = [gateway, "\0", &function.namespace, "\0", &function.name];
+    let bytes = parts.iter().flat_map(|part| part.bytes());
+    // FNV-1a, and the finalizer of MurmurHash3, without which similar names have similar weights.
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, ip: &str, ready: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "status": { "podIP": ip, "conditions": [{ "type": "Ready", "status": ready }] },
+        }))
+        .unwrap()
+    }
+
+    /// Three gateways, each as it sees itself.
+    fn gateways() -> Vec<Peers> {
+        ["a", "b", "c"]
+            .iter()
+            .map(|own| {
+                let peers = Peers::new(own, 8080);
+                for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
+                    peers.apply(&pod(name, ip, "True"));
+                }
+                peers
+            })
+            .collect()
+    }
+
+    fn keeper(peers: &Peers, function: &str) -> String {
+        let keeper = peers.keeper(&Key::new("default", function), false);
+        keeper.map_or_else(|| peers.own.to_string(), |other| other.pod().to_owned())
+    }
+
+    #[test]
+    fn all_agree_and_each_keeps_its_share() {
+        let gateways = gateways();
+        let mut kept = BTreeMap::<String, usize>::new();
+        for number in 0..300 {
+            let function = format!("f-{number}");
+            let keepers: Vec<String> = gateways
+                .iter()
+                .map(|peers| keeper(peers, &function))
+                .collect();
+            assert_eq!(keepers[0], keepers[1]);
+            assert_eq!(keepers[0], keepers[2]);
+            *kept.entry(keepers[0].clone()).or_default() += 1;
+        }
+        assert!(
+            kept.values().all(|count| (60..140).contains(count)),
+            "{kept:?}"
+        );
+    }
+
+    #[test]
+    fn who_goes_leaves_only_its_own_functions() {
+        let one = &gateways()[0];
+        let functions: Vec<String> = (0..100).map(|number| format!("f-{number}")).collect();
+        let before: Vec<String> = functions.iter().map(|name| keeper(one, name)).collect();
+        let mut leaving = pod("b", "10.0.0.2", "True");
+        leaving.metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        one.apply(&leaving);
+        assert_eq!(one.others().len(), 2, "it has requests under way");
+        for (name, before) in functions.iter().zip(&before) {
+            let now = keeper(one, name);
+            assert!(now == *before || before == "b", "{name}");
+            assert_ne!(now, "b");
+        }
+    }
+
+    #[test]
+    fn who_takes_no_connection_keeps_nothing_for_a_moment() {
+        let one = &gateways()[0];
+        let number = (0..).find(|number| keeper(one, &format!("f-{number}")) == "b");
+        let name = format!("f-{}", number.unwrap());
+        let key = Key::new("default", &name);
+        one.suspect(&one.keeper(&key, false).unwrap());
+        assert_ne!(keeper(one, &name), "b");
+    }
+
+    #[test]
+    fn one_that_stops_keeps_nothing_while_there_are_others() {
+        let one = &gateways()[0];
+        for number in 0..20 {
+            let key = Key::new("default", &format!("f-{number}"));
+            assert!(one.keeper(&key, true).is_some());
+        }
+        let alone = Peers::new("a", 8080);
+        let key = Key::new("default", "f");
+        assert!(alone.keeper(&key, false).is_none());
+        alone.apply(&pod("a", "10.0.0.1", "True"));
+        assert!(alone.keeper(&key, true).is_none());
+        alone.apply(&pod("b", "10.0.0.2", "False"));
+        assert!(alone.keeper(&key, true).is_none(), "the other is not ready");
+    }
+}

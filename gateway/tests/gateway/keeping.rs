@@ -1,0 +1,215 @@
+//! Functions with a hard limit: one gateway keeps each of them, whoever is asked.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{Request, Response};
+use http_body_util::Empty;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Behaviour, FunctionSpec, Harness, RawClient, chat, echo, full, get, request, respond_with,
+    until,
+};
+
+/// Works for a moment, and notes how many requests it ever worked on at once.
+fn counting(most: &Arc<AtomicU32>) -> Behaviour {
+    let (now, most) = (Arc::<AtomicU32>::default(), most.clone());
+    respond_with(move |_, _| {
+        let (now, most) = (now.clone(), most.clone());
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Response::new(full("done"))
+        }
+    })
+}
+
+fn limited(name: &'static str, behaviour: Behaviour) -> FunctionSpec {
+    let scale = json!({ "max": 1, "target": 100 });
+    FunctionSpec::cold(name, behaviour)
+        .template(json!({ "concurrency": 1 }))
+        .scale(scale)
+}
+
+fn gateway_pod(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": "default", "labels": { "app": "gateway" } },
+        "spec": { "containers": [] },
+        "status": {
+            "phase": "Running", "podIP": address.ip().to_string(),
+            "conditions": [{ "type": "Ready", "status": "True" }],
+        },
+    })
+}
+
+/// Functions of which each of two gateways keeps some.
+const SPREAD: [&str; 8] = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7"];
+
+/// Two gateways with the same ports, on two addresses, that know of each other.
+async fn two(functions: &[FunctionSpec]) -> (Harness, Harness) {
+    let mut functions = functions.to_vec();
+    functions.extend(SPREAD.map(|name| limited(name, echo())));
+    let peers = |options: &mut fermata_gateway::Options, name: &str| {
+        options.peer_selector = Some("app=gateway".to_owned());
+        options.lease_namespace = "default".to_owned();
+        options.identity = Some(name.to_owned());
+    };
+    let one = Harness::with_options(&functions, |options| peers(options, "one")).await;
+    let (data, admin) = (one.data, one.admin);
+    let two = one
+        .another(|options| {
+            peers(options, "two");
+            options.listen = SocketAddr::from(([127, 0, 0, 2], data.port()));
+            options.admin = SocketAddr::from(([127, 0, 0, 2], admin.port()));
+        })
+        .await;
+    one.cluster.api.put("pods", gateway_pod("one", one.data));
+    one.cluster.api.put("pods", gateway_pod("two", two.data));
+    for gateway in [&one, &two] {
+        until("it knows the other one", async || {
+            for name in SPREAD {
+                assert_eq!(gateway.get(name, "/").await.status, 200);
+            }
+            passed_on(gateway).await > 0
+        })
+        .await;
+    }
+    (one, two)
+}
+
+/// How many requests a gateway has passed on.
+async fn passed_on(gateway: &Harness) -> u64 {
+    let page = gateway.admin("/metrics").await;
+    let name = "fermata_requests_passed_on_total ";
+    let value = page.lines().find_map(|line| line.strip_prefix(name));
+    value.expect("the metric is there").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_hard_limit_holds_for_all_gateways_together() {
+    let most = Arc::<AtomicU32>::default();
+    let (one, two) = two(&[limited("f", counting(&most))]).await;
+    let before = passed_on(&one).await + passed_on(&two).await;
+    let calls = (0..60).map(|number| {
+        let gateway = if number % 2 == 0 { &one } else { &two };
+        gateway.get("f", "/")
+    });
+    for answer in join_all(calls).await {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.text(), "done");
+        for name in ["x-request-id", "server-timing"] {
+            assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name}");
+        }
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    let after = passed_on(&one).await + passed_on(&two).await;
+    assert_eq!(
+        after - before,
+        30,
+        "half of the calls came to the other gateway"
+    );
+    // Who works on a request counts it.
+    let counted = "fermata_requests_total{namespace=\"default\",function=\"f\",code=\"200\"} 60";
+    let pages = [one.admin("/metrics").await, two.admin("/metrics").await];
+    assert_eq!(
+        pages.iter().filter(|page| page.contains(counted)).count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_function_sees_the_caller_and_not_the_gateways() {
+    let (one, two) = two(&[limited("f", echo())]).await;
+    for gateway in [&one, &two] {
+        let answer = get(gateway.data, "any.example", "/function/f/a/b?c=d").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let got = |name: &str| answer.headers[&format!("got-{name}")].to_str().unwrap();
+        assert_eq!(got("target"), "/a/b?c=d");
+        assert_eq!(got("host"), "any.example");
+        assert_eq!(got("x-forwarded-for"), "127.0.0.1");
+        assert_eq!(got("x-forwarded-host"), "any.example");
+        assert!(!answer.headers.contains_key("got-x-fermata-passed-on"));
+        assert_eq!(got("x-request-id"), answer.headers["x-request-id"]);
+    }
+}
+
+#[tokio::test]
+async fn tunnels_go_through_both_gateways() {
+    let (one, two) = two(&[limited("chat", chat())]).await;
+    for gateway in [&one, &two] {
+        // The only place is free again once the one before is closed.
+        let mut client = RawClient::open(gateway.data).await;
+        client
+            .send("GET / HTTP/1.1\r\nhost: chat.default.localhost\r\nconnection: Upgrade\r\nupgrade: chat\r\n\r\n")
+            .await;
+        let head = client.read_until("welcome\n").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client.send("hello there").await;
+        assert_eq!(client.read_until("there").await, "hello there");
+    }
+}
+
+#[tokio::test]
+async fn functions_of_a_keeper_that_is_away_are_kept_by_another() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let functions = names.map(|name| limited(name, echo()));
+    let one = Harness::with_options(&functions, |options| {
+        options.peer_selector = Some("app=gateway".to_owned());
+        options.lease_namespace = "default".to_owned();
+        options.identity = Some("one".to_owned());
+    })
+    .await;
+    one.cluster.api.put("pods", gateway_pod("one", one.data));
+    // Nobody listens there, and the cluster has not noticed yet.
+    let away = SocketAddr::from(([127, 0, 0, 3], 0));
+    one.cluster.api.put("pods", gateway_pod("away", away));
+    for name in names {
+        assert_eq!(one.get(name, "/").await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_keeper_waits_for_a_function_that_it_has_not_heard_of() {
+    let (one, _two) = two(&[]).await;
+    // What a gateway sends that has heard of the function already.
+    let asked = Request::get("/")
+        .header("host", "f.default.localhost")
+        .header("x-fermata-passed-on", "1");
+    let answer = request(one.data, asked.body(Empty::<Bytes>::new()).unwrap());
+    let later = async {
+        let absent = get(one.data, "f.default.localhost", "/").await;
+        assert_eq!(absent.reason(), "NoSuchFunction");
+        one.cluster.add(&limited("f", echo()));
+    };
+    let (answer, ()) = tokio::join!(answer, later);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn nobody_but_a_gateway_can_pass_requests_on() {
+    let harness = Harness::with(&[limited("f", echo())]).await;
+    let asked = Request::get("/")
+        .header("host", "nobody.default.localhost")
+        .header("x-fermata-passed-on", "1")
+        .header("x-forwarded-for", "6.6.6.6");
+    let answer = request(harness.data, asked.body(Empty::<Bytes>::new()).unwrap()).await;
+    assert_eq!(answer.reason(), "NoSuchFunction", "it does not wait");
+    let asked = Request::get("/")
+        .header("host", "f.default.localhost")
+        .header("x-fermata-passed-on", "1")
+        .header("x-forwarded-for", "6.6.6.6");
+    let answer = request(harness.data, asked.body(Empty::<Bytes>::new()).unwrap()).await;
+    assert_eq!(answer.header("got-x-forwarded-for"), "127.0.0.1");
+    assert!(!answer.headers.contains_key("got-x-fermata-passed-on"));
+}
