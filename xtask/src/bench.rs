@@ -4,7 +4,10 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::{platform::Platform, shell};
+use crate::{debian, platform::Platform, shell};
+
+/// What the gateway is compared with.
+const PEERS: [&str; 2] = ["nginx-light", "haproxy"];
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -25,6 +28,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         &[
             "fermata",
             "fermata-gateway",
+            "fermata-operator",
             "fermata-test-function",
             "fermata-tests",
         ]
@@ -39,6 +43,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut bench = Command::new(shell::root().join("target/release/fermata-bench"));
     bench.current_dir(shell::root());
     if !options.cluster {
+        debian::ensure(&PEERS)?;
         return shell::run("bench", bench.args(&options.arguments));
     }
     Platform::prepare()?.during(|platform| {

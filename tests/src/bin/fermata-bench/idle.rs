@@ -1,19 +1,23 @@
 //! Many functions at rest.
 
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use fermata_crds::{Function, conditions};
-use fermata_tests::{Gateway, Space, eventually, program};
+use fermata_tests::{Space, eventually};
 use futures::{StreamExt as _, stream};
 use kube::api::ListParams;
 use serde_json::json;
 
-use crate::{process::memory, row};
+use crate::{
+    process::{Process, cpu, memory},
+    row,
+};
+
+/// How long nothing is done, to see what that costs.
+const REST: Duration = Duration::from_secs(20);
 
 pub(crate) async fn measure(space: &Space, pid: u32, functions: usize) {
+    at_rest(space).await;
     let before = memory(pid);
     let started = Instant::now();
     stream::iter(0..functions)
@@ -58,41 +62,37 @@ pub(crate) async fn measure(space: &Space, pid: u32, functions: usize) {
         "memory of the whole platform",
         &format!("{before:.0} MiB before, {:.0} MiB with them", memory(pid)),
     );
-    gateway(space, functions).await;
-}
-
-/// A gateway of its own, as on Kubernetes.
-async fn gateway(space: &Space, functions: usize) {
-    let mut gateway = Command::new(program("fermata-gateway"))
-        .args([
-            "--listen=127.0.0.1:18080",
-            "--admin=127.0.0.1:19090",
-            "--leader-elect=false",
-        ])
-        .env("KUBECONFIG", &space.platform.kubeconfig)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the gateway can be started");
-    let admin = Gateway {
-        address: ([127, 0, 0, 1], 19090).into(),
-    };
-    eventually("the gateway is ready", async || {
-        let request = http::Request::get("/readyz")
-            .body(http_body_util::Full::default())
-            .expect("the path is valid");
-        match admin.try_send(request).await {
-            Ok(answer) if answer.status.is_success() => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    let (gateway, _) = Process::gateway(space, None).await;
+    // What it needed to list them is given back a moment later.
     tokio::time::sleep(Duration::from_secs(2)).await;
     row(
         &format!("memory of a gateway of its own with {functions} functions at rest"),
         &format!("{:.1} MiB", memory(gateway.id())),
     );
-    gateway.kill().expect("the gateway runs");
-    gateway.wait().expect("the gateway can be waited for");
+}
+
+/// An operator and a gateway of their own, as on Kubernetes, without any function.
+async fn at_rest(space: &Space) {
+    let operator = Process::operator(space).await;
+    let (gateway, _) = Process::gateway(space, None).await;
+    // Beginning has work of its own to finish.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let processes = [operator.id(), gateway.id()];
+    let before = processes.map(cpu);
+    tokio::time::sleep(REST).await;
+    let used = [cpu(processes[0]) - before[0], cpu(processes[1]) - before[1]];
+    for (name, process, used) in [
+        ("an operator", processes[0], used[0]),
+        ("a gateway", processes[1], used[1]),
+    ] {
+        row(
+            &format!("{name} of its own without functions"),
+            &format!(
+                "{:.1} MiB, CPU {} ms in {} s",
+                memory(process),
+                used.as_millis(),
+                REST.as_secs()
+            ),
+        );
+    }
 }

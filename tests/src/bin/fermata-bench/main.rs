@@ -5,6 +5,7 @@ mod cold;
 mod idle;
 mod load;
 mod node;
+mod peers;
 mod process;
 mod warm;
 
@@ -17,9 +18,9 @@ const HELP: &str =
        fermata-bench node [--rounds N]
 
 Without a name, everything is measured on the embedded cluster.
-  cold   time from a request to a function at zero until its answer
-  warm   requests per second and CPU time per request, through the gateway and without it
-  idle   time until many functions are ready, and the memory that they take at rest
+  cold   time from a request to a function at zero until its answer, alone and in a crowd
+  warm   what the gateway adds to a call: latency, and CPU time beside nginx and haproxy
+  idle   what operator and gateway take at rest, without functions and with many
   node   cold starts on the real cluster that cargo xtask bench --cluster sets up";
 
 /// What to measure, and how much of it.
@@ -46,7 +47,7 @@ async fn main() {
         cold::measure(&space, plan.rounds).await;
     }
     if plan.wants("warm") {
-        warm::measure(&space, up.process(), Duration::from_secs(plan.seconds)).await;
+        warm::measure(&space, Duration::from_secs(plan.seconds)).await;
     }
     if plan.wants("idle") {
         idle::measure(&space, up.process(), plan.functions).await;
@@ -107,4 +108,8 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+fn micros(duration: Duration) -> String {
+    format!("{:.0} µs", duration.as_secs_f64() * 1e6)
 }

@@ -1,6 +1,110 @@
-//! What a process uses, from /proc.
+//! Processes that are measured: started here, or by others; and what they use, from /proc.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fermata_tests::{Gateway, Space, eventually, program};
+
+/// Where a gateway of its own takes requests, and where it tells how it is.
+const GATEWAY: [&str; 2] = ["127.0.0.1:18080", "127.0.0.1:19090"];
+
+/// Where an operator of its own tells how it is.
+const OPERATOR: &str = "127.0.0.1:19091";
+
+/// A process that ends with this value.
+pub(crate) struct Process(Child);
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a program, on one CPU if one is given.
+    pub(crate) fn start(cpu: Option<u32>, program: &Path, set: impl FnOnce(&mut Command)) -> Self {
+        let mut command = match cpu {
+            Some(cpu) => {
+                let mut taskset = Command::new("taskset");
+                taskset.args(["--cpu-list", &cpu.to_string()]).arg(program);
+                taskset
+            }
+            None => Command::new(program),
+        };
+        set(&mut command);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        Self(child)
+    }
+
+    /// Starts a gateway of its own, as on Kubernetes, and waits until it is ready. Gives where it
+    /// takes requests.
+    pub(crate) async fn gateway(space: &Space, cpu: Option<u32>) -> (Self, Gateway) {
+        let process = Self::start(cpu, &program("fermata-gateway"), |gateway| {
+            let [listen, admin] = GATEWAY;
+            gateway
+                .args(["--listen", listen, "--admin", admin])
+                .args(["--leader-elect", "false"])
+                .env("KUBECONFIG", &space.platform.kubeconfig);
+        });
+        ready(GATEWAY[1]).await;
+        (process, at(GATEWAY[0]))
+    }
+
+    /// Starts an operator of its own, as on Kubernetes, and waits until it is ready.
+    pub(crate) async fn operator(space: &Space) -> Self {
+        let process = Self::start(None, &program("fermata-operator"), |operator| {
+            operator
+                .args(["--admin", OPERATOR, "--leader-elect", "false"])
+                .env("KUBECONFIG", &space.platform.kubeconfig);
+        });
+        ready(OPERATOR).await;
+        process
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn at(address: &str) -> Gateway {
+    Gateway {
+        address: address.parse().expect("it is an address"),
+    }
+}
+
+async fn ready(admin: &str) {
+    eventually(&format!("what answers at {admin} is ready"), async || {
+        let request = http::Request::get("/readyz")
+            .body(http_body_util::Full::default())
+            .expect("the path is valid");
+        match at(admin).try_send(request).await {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// Keeps a process that runs already, all of its threads, to these CPUs, such as `0` or `0-1`.
+pub(crate) fn pin(pid: u32, cpus: &str) {
+    let done = Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", cpus, &pid.to_string()])
+        .stdout(Stdio::null())
+        .status();
+    assert!(done.is_ok_and(|status| status.success()), "taskset failed");
+}
 
 /// CPU time that a process has used so far, in user and kernel mode.
 pub(crate) fn cpu(pid: u32) -> Duration {
