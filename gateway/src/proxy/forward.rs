@@ -31,6 +31,7 @@ use crate::{
         respond::{Asker, refuse},
         service::Gate,
         site::Site,
+        survey::Survey,
         timing::SERVER_TIMING,
         tunnel::Tunnel,
         upstream::{Link, SendError},
@@ -48,6 +49,8 @@ pub(super) struct Call {
     pub host: HeaderValue,
     /// Bytes of the path that were only for finding the function.
     pub strip: usize,
+    /// What its headers held when it came.
+    pub survey: Survey,
     /// Its head.
     pub parts: Parts,
     /// Its body.
@@ -74,8 +77,11 @@ pub(super) async fn forward(
     mut record: Record,
 ) -> Response<ResponseBody> {
     let mut parts = call.parts;
-    let hop = headers::strip_hop(&mut parts.headers, parts.version);
-    headers::strip_expect(&mut parts.headers);
+    let survey = &call.survey;
+    let hop = headers::strip_hop(&mut parts.headers, parts.version, survey);
+    if survey.expect {
+        headers::strip_expect(&mut parts.headers);
+    }
     if !call.passed_on {
         client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
     }
@@ -84,7 +90,9 @@ pub(super) async fn forward(
         Ok(target) => target,
         Err(failure) => return refuse(&failure, &call.asker, record),
     };
-    prepare::join_cookies(&mut parts.headers);
+    if survey.cookies {
+        prepare::join_cookies(&mut parts.headers);
+    }
     let errand = Errand {
         function: &call.function,
         target: &target,
@@ -293,7 +301,8 @@ fn finish(
         site,
     } = answer;
     let (mut parts, body) = response.into_parts();
-    let granted = headers::strip_hop(&mut parts.headers, parts.version);
+    let survey = Survey::of(&parts.headers);
+    let granted = headers::strip_hop(&mut parts.headers, parts.version, &survey);
     // The server knows what it speaks.
     parts.version = http::Version::default();
     if let Site::Instance { .. } = site {

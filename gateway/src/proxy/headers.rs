@@ -11,7 +11,7 @@ use http::{
     header::{self, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::sync::lock;
+use crate::{proxy::survey::Survey, sync::lock};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -127,8 +127,11 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
 
 /// Removes what is only meant for the connection it came over (RFC 9110, section 7.6.1), and says
 /// what of that the request wants.
-pub fn strip_hop(headers: &mut HeaderMap, version: Version) -> Hop {
+pub fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Survey) -> Hop {
     let mut hop = Hop::default();
+    if !survey.hop {
+        return hop;
+    }
     if let Some(te) = headers.get(TE) {
         hop.trailers = tokens(te).any(|token| token.eq_ignore_ascii_case("trailers"));
     }
@@ -197,15 +200,6 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
         .filter(|token| !token.is_empty())
 }
 
-/// About as many bytes as the headers took on the wire.
-#[must_use]
-pub fn size(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +212,11 @@ mod tests {
                 (name, HeaderValue::from_str(value).unwrap())
             })
             .collect()
+    }
+
+    fn strip(headers: &mut HeaderMap) -> Hop {
+        let survey = Survey::of(headers);
+        strip_hop(headers, Version::HTTP_11, &survey)
     }
 
     fn client(address: &str) -> Client {
@@ -236,7 +235,7 @@ mod tests {
             ("upgrade", "websocket"),
             ("x-public", "2"),
         ]);
-        let hop = strip_hop(&mut some, Version::HTTP_11);
+        let hop = strip(&mut some);
         assert_eq!(some, headers(&[("x-public", "2")]));
         assert!(hop.trailers);
         assert_eq!(hop.upgrade, None);
@@ -249,7 +248,7 @@ mod tests {
             ("host", "a"),
             ("content-length", "3"),
         ]);
-        strip_hop(&mut some, Version::HTTP_11);
+        strip(&mut some);
         assert_eq!(some, headers(&[("host", "a"), ("content-length", "3")]));
     }
 
@@ -257,7 +256,7 @@ mod tests {
     fn an_upgrade_is_kept_for_the_next_hop_but_not_one_to_http_2() {
         let upgrade = |protocol| {
             let mut some = headers(&[("connection", "Upgrade"), ("upgrade", protocol)]);
-            let hop = strip_hop(&mut some, Version::HTTP_11);
+            let hop = strip(&mut some);
             assert!(some.is_empty());
             restore_hop(&mut some, &hop);
             some

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::random;
+use crate::{proxy::survey::Survey, random};
 
 /// The header that names a request through all logs.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -17,21 +17,33 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Makes sure that the request has a name and a trace context; returns the name. Those from outside
 /// are kept if they are well formed. A new trace has the name of the request for its identifier.
-pub fn identify(headers: &mut HeaderMap) -> HeaderValue {
+pub fn identify(headers: &mut HeaderMap, survey: &Survey) -> HeaderValue {
+    if !survey.ids {
+        return name_anew(headers);
+    }
     let known = headers.get(REQUEST_ID).filter(|id| is_sane(id)).cloned();
     let trace_kept = headers.get(TRACEPARENT).is_some_and(is_traceparent);
     if let (Some(id), true) = (&known, trace_kept) {
         return id.clone();
     }
-    let trace = hex32();
-    if !trace_kept {
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-        text[3..35].copy_from_slice(&trace);
-        text[36..52].copy_from_slice(&hex16(random::bits() | 1));
-        insert(headers, TRACEPARENT, &text);
-        headers.remove("tracestate");
+    if trace_kept {
+        return insert(headers, REQUEST_ID, &hex32());
     }
-    known.unwrap_or_else(|| insert(headers, REQUEST_ID, &trace))
+    headers.remove("tracestate");
+    let anew = name_anew(headers);
+    let Some(known) = known else { return anew };
+    headers.insert(REQUEST_ID, known.clone());
+    known
+}
+
+/// Gives the request a name and a trace of its own.
+fn name_anew(headers: &mut HeaderMap) -> HeaderValue {
+    let trace = hex32();
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    text[3..35].copy_from_slice(&trace);
+    text[36..52].copy_from_slice(&hex16(random::bits() | 1));
+    insert(headers, TRACEPARENT, &text);
+    insert(headers, REQUEST_ID, &trace)
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, text: &[u8]) -> HeaderValue {
@@ -93,26 +105,31 @@ mod tests {
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+    fn named(headers: &mut HeaderMap) -> HeaderValue {
+        let survey = Survey::of(headers);
+        identify(headers, &survey)
+    }
+
     #[test]
     fn good_ones_are_kept() {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_static("order:7/a"));
         headers.insert(TRACEPARENT, HeaderValue::from_static(PARENT));
-        assert_eq!(identify(&mut headers), "order:7/a");
+        assert_eq!(named(&mut headers), "order:7/a");
         assert_eq!(headers[TRACEPARENT], PARENT);
     }
 
     #[test]
     fn new_ones_are_well_formed_and_belong_together() {
         let mut headers = HeaderMap::new();
-        let id = identify(&mut headers);
+        let id = named(&mut headers);
         assert!(is_traceparent(&headers[TRACEPARENT]), "{headers:?}");
         assert_eq!(
             headers[TRACEPARENT].to_str().unwrap().get(3..35),
             id.to_str().ok()
         );
         assert_eq!(headers[REQUEST_ID], id);
-        assert_ne!(id, identify(&mut HeaderMap::new()));
+        assert_ne!(id, named(&mut HeaderMap::new()));
     }
 
     #[test]
@@ -120,7 +137,7 @@ mod tests {
         for bad in ["", "a b", "x\"y", &"a".repeat(129)] {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(bad).unwrap());
-            assert_ne!(identify(&mut headers), bad);
+            assert_ne!(named(&mut headers), bad);
             assert_eq!(headers.get_all(REQUEST_ID).iter().count(), 1);
         }
         for bad in [

@@ -9,6 +9,7 @@ use crate::proxy::{
     body::ResponseBody,
     failure::Failure,
     ids::{self, REQUEST_ID},
+    survey::Survey,
     timing::{SERVER_TIMING, Timing},
 };
 
@@ -44,8 +45,11 @@ struct Problem<'a> {
 impl Asker {
     /// What there is to know of a request.
     #[must_use]
-    pub fn of(method: &Method, headers: &HeaderMap, id: HeaderValue) -> Self {
-        let content_type = headers.get(header::CONTENT_TYPE);
+    pub fn of(method: &Method, headers: &HeaderMap, survey: &Survey, id: HeaderValue) -> Self {
+        let content_type = survey
+            .content_type
+            .then(|| headers.get(header::CONTENT_TYPE));
+        let content_type = content_type.flatten();
         Self {
             id,
             grpc: content_type.is_some_and(|value| is_grpc(value.as_bytes())),
@@ -118,7 +122,7 @@ fn problem_text(failure: &Failure, id: &HeaderValue) -> Vec<u8> {
 /// A whole HTTP/1.1 response to what never became a request, as it goes over the wire.
 #[must_use]
 pub fn refusal_text(failure: &Failure) -> Vec<u8> {
-    let id = ids::identify(&mut HeaderMap::new());
+    let id = ids::identify(&mut HeaderMap::new(), &Survey::default());
     let body = problem_text(failure, &id);
     let mut text = format!(
         "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n\

@@ -1,6 +1,7 @@
 //! The data listener: accepts connections, finds out what they speak, and serves them.
 
 mod refusal;
+mod timer;
 
 use std::{
     convert::Infallible,
@@ -10,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use http::Request;
 use hyper::{
     body::Incoming,
@@ -30,6 +32,7 @@ use crate::proxy::{
 };
 
 use refusal::Explaining;
+use timer::KeepingTimer;
 
 /// The pause after a connection could not be accepted, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -94,7 +97,6 @@ impl Server {
         let mut http1 = http1::Builder::new();
         // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
         http1
-            .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
             .max_buf_size((2 * header_bytes).max(64 * 1024));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
@@ -176,9 +178,13 @@ impl Server {
                 Ok(Err(_)) | Err(_) => {}
             }
         };
+        // The connection is polled several times for each request. A token's own future takes two locks
+        // each time; this collection polls it only when it has something to say.
+        let mut abort = FuturesUnordered::from_iter([abort.cancelled()]);
         tokio::select! {
+            biased;
             () = served => {}
-            () = abort.cancelled() => {}
+            _ = abort.next() => {}
         }
     }
 
@@ -191,13 +197,17 @@ impl Server {
             let (gate, client) = (gate.clone(), client.clone());
             async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
         });
-        let connection = self.http1.serve_connection(stream, service);
+        let mut http1 = self.http1.clone();
+        let connection = http1
+            .timer(KeepingTimer::default())
+            .serve_connection(stream, service);
         let mut connection = std::pin::pin!(connection.with_upgrades());
+        let mut stop = FuturesUnordered::from_iter([self.ends.stop.cancelled()]);
         let ended = tokio::select! {
             biased;
             // First, so that a request that is there already is seen before the end.
             ended = connection.as_mut() => ended,
-            () = self.ends.stop.cancelled() => {
+            _ = stop.next() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -29,6 +29,7 @@ use crate::{
         headers::{self, Client},
         ids,
         respond::{Asker, refuse},
+        survey::Survey,
     },
     state::{function::Function, peers::Peers, table::Table},
 };
@@ -122,11 +123,13 @@ async fn answer(
     let mut record = Record::begin(gate.metrics.clone());
     let (mut parts, body) = request.into_parts();
     // Looked at before the request's own name is added to it.
-    let checked = check(gate, &parts);
-    let passed_on =
-        parts.headers.remove(headers::PASSED_ON).is_some() && gate.peers.has_address(client.ip());
-    let id = ids::identify(&mut parts.headers);
-    let asker = Asker::of(&parts.method, &parts.headers, id);
+    let survey = Survey::of(&parts.headers);
+    let checked = check(gate, &parts, &survey);
+    let passed_on = survey.passed_on
+        && parts.headers.remove(headers::PASSED_ON).is_some()
+        && gate.peers.has_address(client.ip());
+    let id = ids::identify(&mut parts.headers, &survey);
+    let asker = Asker::of(&parts.method, &parts.headers, &survey, id);
     let host = match checked {
         Ok(host) => host,
         Err(failure) => return refuse(&failure, &asker, record),
@@ -146,6 +149,7 @@ async fn answer(
                 function,
                 host,
                 strip,
+                survey,
                 parts,
                 body,
                 asker,
@@ -157,13 +161,13 @@ async fn answer(
 }
 
 /// Refuses what makes no sense or is too large; returns the host that is asked for.
-fn check(gate: &Gate, parts: &Parts) -> Result<HeaderValue, Failure> {
+fn check(gate: &Gate, parts: &Parts, survey: &Survey) -> Result<HeaderValue, Failure> {
     let limits = &gate.limits;
     let target = parts
         .uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
-    if target + headers::size(&parts.headers) > limits.header_bytes {
+    if target + survey.bytes > limits.header_bytes {
         return Err(Failure::HeadersTooLarge {
             limit: limits.header_bytes,
         });

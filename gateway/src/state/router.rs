@@ -127,7 +127,7 @@ impl<F> Router<F> {
         let function = if name.contains('.') {
             self.public(name)?
         } else {
-            self.public(&format!("{name}.{DEFAULT_NAMESPACE}"))?
+            self.public(&[name, ".", DEFAULT_NAMESPACE].concat())?
         };
         Some(Match {
             function,
