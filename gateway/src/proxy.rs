@@ -11,6 +11,7 @@ pub mod respond;
 pub mod server;
 pub mod service;
 pub mod site;
+pub mod survey;
 pub mod timing;
 pub mod tunnel;
 pub mod upstream;

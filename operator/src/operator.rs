@@ -13,10 +13,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Client, Resource, ResourceExt as _,
-    runtime::{
-        reflector::Lookup,
-        watcher::{self, Event},
-    },
+    runtime::{reflector::Lookup, watcher::Event},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -266,8 +263,8 @@ async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
 }
 
 fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &CancellationToken) {
-    let ours = watcher::Config::default().labels(names::FUNCTION_LABEL);
-    let all = watcher::Config::default();
+    let all = fermata_watch::all();
+    let ours = all.clone().labels(names::FUNCTION_LABEL);
     let mut spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, kind| {
         let stop = stop.clone();
         let work = async move {

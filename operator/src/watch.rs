@@ -57,7 +57,7 @@ pub(crate) async fn metadata<K>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Kind + 'static,
 {
     let api: Api<PartialObjectMeta<K>> = Api::all(client);
-    let events = watcher::watcher(api, watcher::Config::default());
+    let events = watcher::watcher(api, fermata_watch::all());
     drive(events, K::KIND, metrics, |event| sink(Told::Event(event))).await;
 }
 

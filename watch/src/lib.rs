@@ -1,4 +1,5 @@
-//! How long a watch that broke waits before it begins again.
+//! How objects are watched: in what portions they are listed, and how long a watch that broke waits
+//! before it begins again.
 //!
 //! After an outage of the API server everything that is known is as old as the outage and this wait
 //! together, so it is short; it is spread, so that not all come back in one moment.
@@ -8,8 +9,12 @@ use std::{
     time::Duration,
 };
 
-use kube::runtime::utils::Backoff;
+use kube::runtime::{utils::Backoff, watcher::Config};
 use tokio::time::Instant;
+
+/// Objects that are listed at once. All of a page are in memory, as text and as objects, before the
+/// first is taken in; what takes in little of each would else need most of its memory for that.
+const PAGE: u32 = 50;
 
 /// The first wait; it doubles each time.
 const FIRST: Duration = Duration::from_millis(200);
@@ -20,6 +25,12 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// After how long without a failure waits begin with the first again. A single success says little:
 /// a list may succeed and the watch after it fail, again and again.
 const FORGET: Duration = Duration::from_secs(30);
+
+/// A watch of all objects of a kind.
+#[must_use]
+pub fn all() -> Config {
+    Config::default().page_size(PAGE)
+}
 
 /// The waits of one watch.
 #[derive(Debug, Default)]

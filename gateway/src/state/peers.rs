@@ -77,7 +77,7 @@ impl Peers {
         stop: CancellationToken,
     ) {
         let pods: Api<Pod> = Api::namespaced(client, &namespace);
-        let config = watcher::Config::default().labels(&selector);
+        let config = fermata_watch::all().labels(&selector);
         let events = watcher(pods, config).backoff(Waits::default());
         let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
         let mut listed = Vec::new();

@@ -143,8 +143,8 @@ pub async fn run(
 }
 
 fn events(client: &Client) -> impl Stream<Item = Event> + use<> {
-    let children = || watcher::Config::default().labels(FUNCTION_LABEL);
-    let all = watcher::Config::default;
+    let all = fermata_watch::all;
+    let children = || all().labels(FUNCTION_LABEL);
     stream::select(
         stream::select(
             watch(client, all(), Event::Function, Kind::Functions),
