@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     discovery,
 };
 use serde_json::{Value, json};
@@ -131,6 +131,15 @@ impl Space {
         });
         merge(&mut spec, more);
         self.function(name, spec).await;
+    }
+
+    /// Deletes a Function, and waits until none of its pods is left.
+    pub async fn remove(&self, name: &str) {
+        self.api::<Function>()
+            .delete(name, &DeleteParams::background())
+            .await
+            .expect("the function can be deleted");
+        self.pods(name, 0).await;
     }
 
     /// The Function as it is now.

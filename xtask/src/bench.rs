@@ -4,7 +4,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::{debian, platform::Platform, shell};
+use crate::{debian, image::PROFILE, platform::Platform, shell};
 
 /// What the gateway is compared with.
 const PEERS: [&str; 2] = ["nginx-light", "haproxy"];
@@ -21,34 +21,32 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    // On the real cluster nothing of what is measured runs here but the caller.
-    let packages: &[&str] = if options.cluster {
-        &["fermata-tests"]
-    } else {
-        &[
-            "fermata",
-            "fermata-gateway",
-            "fermata-operator",
-            "fermata-test-function",
-            "fermata-tests",
-        ]
-    };
-    let packages = packages.iter().flat_map(|package| ["--package", package]);
-    shell::run(
-        "build",
-        shell::cargo()
-            .args(["build", "--release", "--bins"])
-            .args(packages),
-    )?;
     let mut bench = Command::new(shell::root().join("target/release/fermata-bench"));
     bench.current_dir(shell::root());
-    if !options.cluster {
-        debian::ensure(&PEERS)?;
-        return shell::run("bench", bench.args(&options.arguments));
+    if options.cluster {
+        // Nothing of what is measured runs here but the caller.
+        build("release", &["fermata-tests"])?;
+        return Platform::prepare()?.during(|platform| {
+            platform.install()?;
+            platform.describe_to(&mut bench)?;
+            shell::run("bench", bench.arg("node").args(&options.arguments))
+        });
     }
-    Platform::prepare()?.during(|platform| {
-        platform.install()?;
-        platform.describe_to(&mut bench)?;
-        shell::run("bench", bench.arg("node").args(&options.arguments))
-    })
+    debian::ensure(&PEERS)?;
+    build(
+        "release",
+        &["fermata", "fermata-test-function", "fermata-tests"],
+    )?;
+    build(PROFILE, &["fermata-gateway", "fermata-operator"])?;
+    let programs = shell::root().join("target").join(PROFILE);
+    bench.env("FERMATA_BENCH_PROGRAMS", programs);
+    shell::run("bench", bench.args(&options.arguments))
+}
+
+fn build(profile: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = shell::cargo();
+    cargo
+        .args(["build", "--bins", "--profile", profile])
+        .args(packages.iter().flat_map(|package| ["--package", package]));
+    shell::run(&format!("build {}", packages.join(", ")), &mut cargo)
 }

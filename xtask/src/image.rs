@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+pub(crate) use self::program::PROFILE;
 use self::{
     archive::{Archive, Platform},
     layer::Layer,

@@ -16,6 +16,9 @@ const PACKAGES: [&str; 4] = [
     "fermata-test-function",
 ];
 
+/// The profile of Cargo by which they are built.
+pub(crate) const PROFILE: &str = "image";
+
 /// The folder with the built programs.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -29,7 +32,7 @@ impl Programs {
         let folder = shell::root().join("target/static");
         let mut cargo = shell::cargo();
         cargo
-            .args(["build", "--release", "--locked", "--bins"])
+            .args(["build", "--profile", PROFILE, "--locked", "--bins"])
             .args(["--target", &target, "--target-dir"])
             .arg(&folder)
             .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
@@ -37,7 +40,7 @@ impl Programs {
             .env_remove("CARGO_BUILD_BUILD_DIR");
         shell::run("static programs", &mut cargo)?;
         Ok(Self {
-            folder: folder.join(target).join("release"),
+            folder: folder.join(target).join(PROFILE),
         })
     }
 

@@ -57,8 +57,8 @@ pub(crate) async fn closed(call: &Call, connections: usize, time: Duration) -> O
     Outcome::of(callers, started).await
 }
 
-/// Calls at a steady rate, whether or not earlier calls are answered: the time of a call counts from
-/// when it was due.
+/// Calls at a steady rate. The time of a call that had to wait for the one before counts from when it
+/// was due.
 pub(crate) async fn steady(call: &Call, rate: u32, time: Duration) -> Outcome {
     let started = Instant::now();
     let mut callers = JoinSet::new();
@@ -69,11 +69,19 @@ pub(crate) async fn steady(call: &Call, rate: u32, time: Duration) -> Outcome {
             tokio::time::sleep(Duration::from_secs(1) * number / rate).await;
             let mut due = interval(Duration::from_secs(1) * STEADY_CONNECTIONS / rate);
             due.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            let mut free_since = started;
             while started.elapsed() < time {
-                let due = due.tick().await;
-                if !caller.call(due.into_std()).await {
+                let due = due.tick().await.into_std();
+                // The timer itself is late by up to a millisecond, which is nobody's fault.
+                let begun = if free_since > due {
+                    due
+                } else {
+                    Instant::now()
+                };
+                if !caller.call(begun).await {
                     break;
                 }
+                free_since = Instant::now();
             }
             caller.outcome
         });
@@ -101,7 +109,7 @@ impl Caller {
     }
 
     /// One call; false if the connection is of no more use.
-    async fn call(&mut self, due: Instant) -> bool {
+    async fn call(&mut self, begun: Instant) -> bool {
         let request = Request::post(&self.call.path)
             .header(header::HOST, "bench")
             .body(Full::new(self.call.body.clone()))
@@ -117,7 +125,7 @@ impl Caller {
             (success && length == self.call.body.len()).then_some(())
         };
         if whole.await.is_some() {
-            self.outcome.latencies.push(due.elapsed());
+            self.outcome.latencies.push(begun.elapsed());
             return true;
         }
         self.outcome.failures += 1;

@@ -9,10 +9,8 @@ mod addresses;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use addresses::Addresses;
-use fermata_crds::Function;
 use fermata_tests::Space;
 use futures::future::join_all;
-use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::{milliseconds, percentile, row};
@@ -57,7 +55,7 @@ pub(crate) async fn measure(space: &Space, rounds: usize) {
             if round > 0 {
                 starts.extend(round_starts);
             }
-            remove(space, &names).await;
+            join_all(names.iter().map(|name| space.remove(name))).await;
         }
         print(&format!("{title}, {rounds} rounds"), &starts);
     }
@@ -125,18 +123,4 @@ async fn deploy(space: &Space, name: &str) {
         }},
     });
     space.test_function(name, &["serve"], spec).await;
-}
-
-/// Deletes functions, and waits until no pod is left.
-async fn remove(space: &Space, names: &[String]) {
-    let functions = space.api::<Function>();
-    for name in names {
-        functions
-            .delete(name, &DeleteParams::background())
-            .await
-            .expect("the function can be deleted");
-    }
-    for name in names {
-        space.pods(name, 0).await;
-    }
 }

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use fermata_tests::{Gateway, Space, eventually, program};
+use fermata_tests::{Gateway, Space, eventually};
 
 /// Where a gateway of its own takes requests, and where it tells how it is.
 const GATEWAY: [&str; 2] = ["127.0.0.1:18080", "127.0.0.1:19090"];
@@ -44,7 +44,7 @@ impl Process {
     /// Starts a gateway of its own, as on Kubernetes, and waits until it is ready. Gives where it
     /// takes requests.
     pub(crate) async fn gateway(space: &Space, cpu: Option<u32>) -> (Self, Gateway) {
-        let process = Self::start(cpu, &program("fermata-gateway"), |gateway| {
+        let process = Self::start(cpu, &shipped("fermata-gateway"), |gateway| {
             let [listen, admin] = GATEWAY;
             gateway
                 .args(["--listen", listen, "--admin", admin])
@@ -57,7 +57,7 @@ impl Process {
 
     /// Starts an operator of its own, as on Kubernetes, and waits until it is ready.
     pub(crate) async fn operator(space: &Space) -> Self {
-        let process = Self::start(None, &program("fermata-operator"), |operator| {
+        let process = Self::start(None, &shipped("fermata-operator"), |operator| {
             operator
                 .args(["--admin", OPERATOR, "--leader-elect", "false"])
                 .env("KUBECONFIG", &space.platform.kubeconfig);
@@ -76,6 +76,12 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A program as images have it.
+fn shipped(name: &str) -> PathBuf {
+    let folder = std::env::var_os("FERMATA_BENCH_PROGRAMS");
+    PathBuf::from(folder.expect("cargo xtask bench says where the programs are")).join(name)
 }
 
 fn at(address: &str) -> Gateway {

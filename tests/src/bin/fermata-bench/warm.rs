@@ -43,6 +43,7 @@ pub(crate) async fn measure(space: &Space, time: Duration) {
     crowd(pod, &gateway, &space.path("warm"), time).await;
     drop(process);
     side_by_side(space, pod, time).await;
+    space.remove("warm").await;
 }
 
 /// The gateway and its peers, each on one CPU together with the function, the callers on the other:
