@@ -36,7 +36,7 @@ use crate::{
         tunnel::Tunnel,
         upstream::{Link, SendError},
     },
-    state::{endpoint::Endpoint, function::Function, revision::Revision},
+    state::{endpoint::Endpoint, function::Function, peers::Sender, revision::Revision},
 };
 use prepare::Target;
 use tries::Tries;
@@ -57,8 +57,8 @@ pub(super) struct Call {
     pub body: Incoming,
     /// Who gets the answer.
     pub asker: Asker,
-    /// Whether another gateway passes it on to this one, as the keeper of the function.
-    pub passed_on: bool,
+    /// Who sent it.
+    pub sender: Sender,
 }
 
 /// An instance's answer, and all that has to live as long as its body.
@@ -82,7 +82,7 @@ pub(super) async fn forward(
     if survey.expect {
         headers::strip_expect(&mut parts.headers);
     }
-    if !call.passed_on {
+    if call.sender != Sender::Gateway {
         client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
     }
     let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
@@ -97,7 +97,7 @@ pub(super) async fn forward(
         function: &call.function,
         target: &target,
         hop: &hop,
-        passed_on: call.passed_on,
+        sender: call.sender,
     };
     match exchange(gate, &errand, parts, call.body, &mut record).await {
         Ok(answer) => finish(gate, answer, &hop, upgrade, &call.asker, record),
@@ -110,7 +110,7 @@ struct Errand<'a> {
     function: &'a Arc<Function>,
     target: &'a Target,
     hop: &'a Hop,
-    passed_on: bool,
+    sender: Sender,
 }
 
 /// Sends the request until an instance, or the function's keeper, has taken it, and waits for the head
@@ -208,9 +208,9 @@ async fn site(
     tries: &Tries,
     record: &mut Record,
 ) -> Result<Option<Site>, Failure> {
-    if revision.settings().is_limited() && !errand.passed_on {
-        let leaving = gate.leaving.load(Ordering::Relaxed);
-        if let Some(keeper) = gate.peers.keeper(errand.function.key(), leaving) {
+    if revision.settings().is_limited() {
+        let (function, leaving) = (errand.function.key(), gate.leaving.load(Ordering::Relaxed));
+        if let Some(keeper) = gate.peers.keeper(function, errand.sender, leaving) {
             record.passed_on(keeper.pod());
             return Ok(Some(Site::Keeper(keeper)));
         }

@@ -19,8 +19,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Marks a request that a gateway passes on to the function's keeper. It counts only from the address
-/// of a gateway.
+/// Marks a request that a gateway passes on to the function's keeper. It is believed only from the
+/// address of a gateway.
 pub const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
 
 /// What a connection's requests have in common.

@@ -31,7 +31,11 @@ use crate::{
         respond::{Asker, refuse},
         survey::Survey,
     },
-    state::{function::Function, peers::Peers, table::Table},
+    state::{
+        function::Function,
+        peers::{Peers, Sender},
+        table::Table,
+    },
 };
 
 /// How much later than another gateway this one may hear of a function.
@@ -125,9 +129,16 @@ async fn answer(
     // Looked at before the request's own name is added to it.
     let survey = Survey::of(&parts.headers);
     let checked = check(gate, &parts, &survey);
-    let passed_on = survey.passed_on
-        && parts.headers.remove(headers::PASSED_ON).is_some()
-        && gate.peers.has_address(client.ip());
+    let sender = if !survey.passed_on {
+        Sender::Client
+    } else {
+        parts.headers.remove(headers::PASSED_ON);
+        if gate.peers.has_address(client.ip()) {
+            Sender::Gateway
+        } else {
+            Sender::Unknown
+        }
+    };
     let id = ids::identify(&mut parts.headers, &survey);
     let asker = Asker::of(&parts.method, &parts.headers, &survey, id);
     let host = match checked {
@@ -138,7 +149,7 @@ async fn answer(
         record.log(&parts.method, &host, parts.uri.path(), &asker.id);
     }
     let mut routed = route(gate, &host, &parts);
-    if routed.is_none() && passed_on {
+    if routed.is_none() && sender == Sender::Gateway {
         routed = route_later(gate, &host, &parts).await;
     }
     match routed {
@@ -153,7 +164,7 @@ async fn answer(
                 parts,
                 body,
                 asker,
-                passed_on,
+                sender,
             };
             forward::forward(gate, client, call, record).await
         }

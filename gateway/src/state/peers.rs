@@ -29,6 +29,18 @@ use crate::{
     sync::lock,
 };
 
+/// Who sends a request, as far as it matters for passing it on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sender {
+    /// Anybody.
+    Client,
+    /// A gateway, which takes this one for the keeper: it is kept here.
+    Gateway,
+    /// Somebody who says to be a gateway, from an address that is none. Something that hides addresses
+    /// may be between the two.
+    Unknown,
+}
+
 /// How long a gateway that did not take a connection keeps nothing, in the eyes of this one.
 const ASIDE: Duration = Duration::from_secs(1);
 
@@ -158,19 +170,28 @@ impl Peers {
             .any(|peer| peer.endpoint.address().ip() == address)
     }
 
-    /// The gateway that keeps the function, if that is another one. `leaving` is whether this one is
-    /// about to stop.
+    /// The gateway that keeps the function, if that is another one and a request from this sender has
+    /// to go there. `leaving` is whether this gateway is about to stop.
     #[must_use]
-    pub fn keeper(&self, function: &Key, leaving: bool) -> Option<Arc<Endpoint>> {
+    pub fn keeper(&self, function: &Key, sender: Sender, leaving: bool) -> Option<Arc<Endpoint>> {
+        // Where each goes only to one that weighs more, a request cannot go round in circles.
+        let least = match sender {
+            Sender::Gateway => return None,
+            Sender::Unknown => weight(&self.own, function),
+            Sender::Client => 0,
+        };
         let (known, now) = (self.known.load(), clock::now());
-        let keeper = known
+        let is_own = |peer: &&Peer| peer.endpoint.pod() == &*self.own;
+        known
             .iter()
-            .filter(|peer| {
-                let own = peer.endpoint.pod() == &*self.own;
-                peer.serves && !peer.endpoint.is_aside(now) && !(own && leaving)
-            })
-            .max_by_key(|peer| weight(peer.endpoint.pod(), function))?;
-        (keeper.endpoint.pod() != &*self.own).then(|| keeper.endpoint.clone())
+            .filter(|peer| peer.serves && !peer.endpoint.is_aside(now))
+            .filter(|peer| !(leaving && is_own(peer)))
+            .map(|peer| (weight(peer.endpoint.pod(), function), peer))
+            .filter(|(weight, _)| *weight >= least)
+            .max_by_key(|(weight, _)| *weight)
+            .map(|(_, keeper)| keeper)
+            .filter(|keeper| !is_own(keeper))
+            .map(|keeper| keeper.endpoint.clone())
     }
 
     /// The keeper did not take a connection: another one keeps its functions for a moment.
@@ -230,7 +251,8 @@ mod tests {
     }
 
     fn keeper(peers: &Peers, function: &str) -> String {
-        let keeper = peers.keeper(&Key::new("default", function), false);
+        let key = Key::new("default", function);
+        let keeper = peers.keeper(&key, Sender::Client, false);
         keeper.map_or_else(|| peers.own.to_string(), |other| other.pod().to_owned())
     }
 
@@ -277,7 +299,7 @@ mod tests {
         let number = (0..).find(|number| keeper(one, &format!("f-{number}")) == "b");
         let name = format!("f-{}", number.unwrap());
         let key = Key::new("default", &name);
-        one.suspect(&one.keeper(&key, false).unwrap());
+        one.suspect(&one.keeper(&key, Sender::Client, false).unwrap());
         assert_ne!(keeper(one, &name), "b");
     }
 
@@ -286,14 +308,34 @@ mod tests {
         let one = &gateways()[0];
         for number in 0..20 {
             let key = Key::new("default", &format!("f-{number}"));
-            assert!(one.keeper(&key, true).is_some());
+            assert!(one.keeper(&key, Sender::Client, true).is_some());
         }
         let alone = Peers::new("a", 8080);
         let key = Key::new("default", "f");
-        assert!(alone.keeper(&key, false).is_none());
+        let keeper = |alone: &Peers| alone.keeper(&key, Sender::Client, true);
+        assert!(keeper(&alone).is_none());
         alone.apply(&pod("a", "10.0.0.1", "True"));
-        assert!(alone.keeper(&key, true).is_none());
+        assert!(keeper(&alone).is_none());
         alone.apply(&pod("b", "10.0.0.2", "False"));
-        assert!(alone.keeper(&key, true).is_none(), "the other is not ready");
+        assert!(keeper(&alone).is_none(), "the other is not ready");
+    }
+
+    #[test]
+    fn nothing_goes_round_in_circles_whatever_each_of_them_sees() {
+        let gateways = gateways();
+        for number in 0..50 {
+            let key = Key::new("default", &format!("f-{number}"));
+            // Each of them is about to stop and takes the others for those to go to.
+            let next = |from: &Peers, sender| {
+                let keeper = from.keeper(&key, sender, true)?;
+                gateways.iter().find(|peers| *peers.own == *keeper.pod())
+            };
+            assert!(gateways[0].keeper(&key, Sender::Gateway, true).is_none());
+            let mut at = next(&gateways[0], Sender::Client);
+            for _ in 0..3 {
+                at = at.and_then(|peers| next(peers, Sender::Unknown));
+            }
+            assert!(at.is_none());
+        }
     }
 }
