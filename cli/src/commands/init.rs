@@ -67,13 +67,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         "Wrote {dir}/function.yaml and {dir}/{}.\n",
         files[1].0
     ));
-    output::line(&format!(
-        "  fermata up -f {dir}           run it on this machine; changes are picked up"
-    ));
-    output::line(&format!(
-        "  fermata deploy -f {dir}       run it on the cluster of your kubeconfig"
-    ));
-    output::line(&format!("  fermata invoke {name} -d world   call it"));
+    let next = [
+        (
+            format!("fermata up -f {dir}"),
+            "run it on this machine; changes are picked up",
+        ),
+        (
+            format!("fermata deploy -f {dir}"),
+            "run it on the cluster of your kubeconfig",
+        ),
+        (format!("fermata invoke {name} -d world"), "call it"),
+    ];
+    let width = next.iter().map(|(command, _)| command.len()).max();
+    for (command, what) in &next {
+        let width = width.unwrap_or_default();
+        output::line(&format!("  {command:width$}   {what}"));
+    }
     Ok(())
 }
 
