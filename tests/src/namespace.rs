@@ -248,27 +248,6 @@ impl Space {
         self.platform.gateway()
     }
 
-    /// One replica of the gateway, where it has several.
-    pub async fn one_gateway(&self) -> Gateway {
-        if self.platform.embedded {
-            return self.gateway();
-        }
-        let component = "app.kubernetes.io/name=fermata,app.kubernetes.io/component=gateway";
-        let gateways = Api::<Pod>::all(self.client.clone())
-            .list(&ListParams::default().labels(component))
-            .await
-            .expect("pods can be listed");
-        let address = |pod: &Pod| -> Option<std::net::IpAddr> {
-            let stays = pod.metadata.deletion_timestamp.is_none();
-            let address = pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()?;
-            stays.then_some(address)
-        };
-        let address = gateways.iter().find_map(address);
-        Gateway {
-            address: (address.expect("a gateway runs"), 8080).into(),
-        }
-    }
-
     /// The path that leads to a Function of this namespace.
     #[must_use]
     pub fn path(&self, function: &str) -> String {

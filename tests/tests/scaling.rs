@@ -36,10 +36,7 @@ async fn a_full_queue_refuses_with_a_reason_and_a_time_to_try_again() {
     let spec = json!({"concurrency": 1, "scale": {"max": 1, "queue": 2}});
     space.test_function("narrow", &["serve"], spec).await;
     space.ready("narrow").await;
-    // Each gateway has a queue of its own.
-    let gateway = space.one_gateway().await;
-    let path = format!("{}/sleep/2500", space.path("narrow"));
-    let calls = (0..8).map(|_| gateway.get(&path));
+    let calls = (0..8).map(|_| space.fetch("narrow", "/sleep/2500"));
     let answers = join_all(calls).await;
     let (good, full): (Vec<_>, Vec<_>) = answers
         .iter()
@@ -52,6 +49,20 @@ async fn a_full_queue_refuses_with_a_reason_and_a_time_to_try_again() {
         );
         assert!(!answer.header("retry-after").is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_hard_limit_holds_whichever_gateway_is_asked() {
+    let space = Space::new().await;
+    let spec = json!({"concurrency": 1, "scale": {"max": 1}});
+    space.test_function("single", &["serve"], spec).await;
+    space.ready("single").await;
+    // Each on a connection of its own, so that they meet all gateways.
+    let calls = (0..40).map(|_| space.fetch("single", "/sleep/10"));
+    for answer in join_all(calls).await {
+        answer.ok();
+    }
+    assert_eq!(space.fetch("single", "/most").await.ok().text(), "1");
 }
 
 #[tokio::test]

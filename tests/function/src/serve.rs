@@ -8,6 +8,7 @@
 //! | `/bytes/N` | N bytes |
 //! | `/crash` | half a body, then the process ends |
 //! | `/request` | the request as JSON: method, uri, version, headers, body |
+//! | `/most` | how many requests it ever worked on at once |
 //! | `/listening` | when the process began to listen: Unix time in milliseconds, with a fraction |
 //! | `/env/NAME` | a variable |
 //! | `/file?PATH` | a file, below `FERMATA_ROOT` where there is one |
@@ -22,7 +23,14 @@ mod facts;
 mod grpc;
 mod websocket;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -40,6 +48,8 @@ use crate::listen::Listening;
 #[derive(Clone)]
 struct Server {
     since: Duration,
+    /// Requests that it works on, and the most that it ever did.
+    at_once: Arc<[AtomicUsize; 2]>,
     /// Changes when the server is to end.
     ending: watch::Receiver<()>,
 }
@@ -50,6 +60,7 @@ pub(crate) async fn serve(listening: Listening, until: impl Future<Output = ()>)
     let (end, ending) = watch::channel(());
     let server = Server {
         since: listening.since,
+        at_once: Arc::default(),
         ending,
     };
     let graceful = GracefulShutdown::new();
@@ -82,6 +93,8 @@ pub(crate) async fn serve(listening: Listening, until: impl Future<Output = ()>)
 }
 
 async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let [now, most] = &*server.at_once;
+    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').split('/');
     let word = parts.next().unwrap_or_default();
@@ -113,6 +126,7 @@ async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<B
         }
         "crash" => Response::new(body::crash()),
         "request" => facts::request(request).await,
+        "most" => Response::new(full(most.load(Ordering::SeqCst).to_string())),
         "listening" => facts::listening(server.since),
         "env" => facts::variable(path.rsplit('/').next().unwrap_or_default()),
         "file" => facts::file(request.uri().query().unwrap_or_default()),
@@ -122,5 +136,6 @@ async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<B
         "grpc.health.v1.Health" => grpc::serving(),
         _ => Response::new(request.into_body().map_err(std::io::Error::other).boxed()),
     };
+    now.fetch_sub(1, Ordering::SeqCst);
     Ok(response)
 }

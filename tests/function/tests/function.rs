@@ -106,6 +106,14 @@ async fn it_knows_since_when_it_listens() {
 }
 
 #[tokio::test]
+async fn it_knows_how_much_it_worked_on_at_once() {
+    let function = Function::start().await;
+    assert_eq!(function.get("/most").await.1, "1");
+    tokio::join!(function.get("/sleep/100"), function.get("/sleep/100"));
+    assert_eq!(function.get("/most").await.1, "2");
+}
+
+#[tokio::test]
 async fn it_knows_who_it_is() {
     let function = Function::start().await;
     let (_, whoami) = function.get("/whoami").await;
