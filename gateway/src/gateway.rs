@@ -11,7 +11,11 @@ use std::{
 
 use fermata_lease::{Claim, Elector};
 use kube::Client;
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Notify,
+    task::JoinSet,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -42,6 +46,10 @@ const LEASE: &str = "fermata-gateway";
 
 /// How long those who were sent away at the end get to read why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Connections that wait to be accepted; the system's own bound (`net.core.somaxconn`) may be lower.
+/// Beyond it the system drops those that come, and their clients wait for a second.
+const BACKLOG: u32 = 4096;
 
 /// A gateway that has its ports and nothing else yet.
 pub struct Gateway {
@@ -91,8 +99,8 @@ impl Gateway {
     ///
     /// [`Error::Bind`] if a port cannot be had.
     pub async fn bind(client: Client, options: Options) -> Result<Self, Error> {
-        let data = Listener::bind(options.listen, "requests", "--listen").await?;
-        let admin = Listener::bind(options.admin, "metrics and health", "--admin").await?;
+        let data = Listener::bind(options.listen, "requests", "--listen")?;
+        let admin = Listener::bind(options.admin, "metrics and health", "--admin")?;
         Ok(Self {
             client,
             options,
@@ -340,18 +348,23 @@ async fn drain(ends: &Ends, owners: &Owners, timeout: Duration) {
 // === impl Listener ===
 
 impl Listener {
-    async fn bind(
-        address: SocketAddr,
-        purpose: &'static str,
-        flag: &'static str,
-    ) -> Result<Self, Error> {
+    fn bind(address: SocketAddr, purpose: &'static str, flag: &'static str) -> Result<Self, Error> {
         let failed = |source| Error::Bind {
             address,
             purpose,
             flag,
             source,
         };
-        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let listen = || {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        let socket = listen().map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { socket, address })
     }
