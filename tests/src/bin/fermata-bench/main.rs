@@ -7,6 +7,7 @@ mod load;
 mod node;
 mod peers;
 mod process;
+mod rest;
 mod warm;
 
 use std::time::Duration;
@@ -43,6 +44,9 @@ async fn main() {
     let up = Up::start(dir.path(), ["--ephemeral"]);
     let space = Space::on(up.platform().clone()).await;
     println!("| what | result |\n|---|---|");
+    if plan.wants("idle") {
+        rest::measure(&space).await;
+    }
     if plan.wants("cold") {
         cold::measure(&space, plan.rounds).await;
     }
