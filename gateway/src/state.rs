@@ -5,6 +5,7 @@ pub mod deployment;
 pub mod endpoint;
 pub mod function;
 pub mod key;
+pub mod lean;
 pub mod peers;
 pub mod pod;
 pub mod revision;

@@ -15,17 +15,20 @@ use fermata_watch::Waits;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     core::DeserializeGuard,
     runtime::{WatchStreamExt, watcher},
 };
-use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     activate::probe,
-    state::{key::Key, world::World},
+    state::{
+        key::Key,
+        lean::{Lean, Parts},
+        world::World,
+    },
 };
 
 /// At most this many events are taken in before the routes are published.
@@ -53,12 +56,15 @@ enum Kind {
     Pods,
 }
 
+/// An event of one kind, as the watch tells it.
+type Seen<K> = watcher::Event<DeserializeGuard<Lean<K>>>;
+
 /// One event of any kind.
 enum Event {
-    Function(watcher::Event<DeserializeGuard<Function>>),
-    Revision(watcher::Event<DeserializeGuard<Revision>>),
-    Deployment(watcher::Event<DeserializeGuard<Deployment>>),
-    Pod(watcher::Event<DeserializeGuard<Pod>>),
+    Function(Seen<Function>),
+    Revision(Seen<Revision>),
+    Deployment(Seen<Deployment>),
+    Pod(Seen<Pod>),
     Failed(Kind, Box<watcher::Error>),
 }
 
@@ -160,18 +166,21 @@ fn events(client: &Client) -> impl Stream<Item = Event> + use<> {
 fn watch<K>(
     client: &Client,
     config: watcher::Config,
-    wrap: fn(watcher::Event<DeserializeGuard<K>>) -> Event,
+    wrap: fn(Seen<K>) -> Event,
     kind: Kind,
 ) -> impl Stream<Item = Event> + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Parts + Clone + Debug + Send + 'static,
 {
-    watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config)
-        .backoff(Waits::default())
-        .map(move |event| match event {
-            Ok(event) => wrap(event),
-            Err(error) => Event::Failed(kind, Box::new(error)),
-        })
+    watcher(
+        Api::<DeserializeGuard<Lean<K>>>::all(client.clone()),
+        config,
+    )
+    .backoff(Waits::default())
+    .map(move |event| match event {
+        Ok(event) => wrap(event),
+        Err(error) => Event::Failed(kind, Box::new(error)),
+    })
 }
 
 fn take_in(world: &mut World, lists: &mut Lists, health: &Health, event: Event) {
@@ -231,12 +240,12 @@ fn take_in(world: &mut World, lists: &mut Lists, health: &Health, event: Event) 
     clippy::too_many_arguments,
     reason = "the three ways of one kind, told once per kind"
 )]
-fn step<K: Resource<DynamicType = ()>>(
+fn step<K: Parts>(
     world: &mut World,
     lists: &mut Lists,
     health: &Health,
     kind: Kind,
-    event: watcher::Event<DeserializeGuard<K>>,
+    event: Seen<K>,
     apply: fn(&mut World, &K),
     delete: fn(&mut World, &Key),
     keep: fn(&mut World, &HashSet<Key>),
@@ -267,15 +276,15 @@ fn step<K: Resource<DynamicType = ()>>(
 }
 
 /// An object that cannot be read changes nothing: what was known of it stays in force.
-fn apply_valid<K: Resource<DynamicType = ()>>(
+fn apply_valid<K: Parts>(
     world: &mut World,
     health: &Health,
     kind: Kind,
-    guard: DeserializeGuard<K>,
+    guard: DeserializeGuard<Lean<K>>,
     apply: fn(&mut World, &K),
 ) {
     match guard.0 {
-        Ok(object) => apply(world, &object),
+        Ok(Lean(object)) => apply(world, &object),
         Err(invalid) => {
             health.invalid.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
