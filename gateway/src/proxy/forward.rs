@@ -61,6 +61,14 @@ pub(super) struct Call {
     pub sender: Sender,
 }
 
+/// What the tries of one request have in common.
+struct Errand<'a> {
+    function: &'a Arc<Function>,
+    target: &'a Target,
+    hop: &'a Hop,
+    sender: Sender,
+}
+
 /// An instance's answer, and all that has to live as long as its body.
 struct Answer {
     response: Response<Incoming>,
@@ -103,14 +111,6 @@ pub(super) async fn forward(
         Ok(answer) => finish(gate, answer, &hop, upgrade, &call.asker, record),
         Err(failure) => refuse(&failure, &call.asker, record),
     }
-}
-
-/// What the tries of one request have in common.
-struct Errand<'a> {
-    function: &'a Arc<Function>,
-    target: &'a Target,
-    hop: &'a Hop,
-    sender: Sender,
 }
 
 /// Sends the request until an instance, or the function's keeper, has taken it, and waits for the head
@@ -180,7 +180,10 @@ async fn exchange(
                     site,
                 });
             }
-            Err(SendError::Unsent(request)) => {
+            Err(SendError::Unsent(mut request)) => {
+                if let Site::Keeper(_) = &site {
+                    prepare::keep(&mut request);
+                }
                 pending = Some((*request, meter));
                 if reused {
                     tries.distrust_idle();

@@ -87,6 +87,11 @@ pub(super) fn pass_on<B>(request: &mut Request<B>, protocol: Protocol, target: &
     request.headers_mut().insert(headers::PASSED_ON, yes);
 }
 
+/// Takes the mark of a request that was to be passed on off again: it may go to an instance now.
+pub(super) fn keep<B>(request: &mut Request<B>) {
+    request.headers_mut().remove(headers::PASSED_ON);
+}
+
 fn absolute(target: &Target, path: &PathAndQuery) -> Uri {
     let authority = Authority::try_from(target.host.as_bytes());
     let mut parts = http::uri::Parts::default();
@@ -154,6 +159,33 @@ mod tests {
         assert_eq!(request.uri(), "/x?y");
         assert_eq!(request.version(), Version::HTTP_11);
         assert_eq!(request.headers()[HOST], "a.example:8080");
+    }
+
+    #[test]
+    fn a_keeper_sees_what_was_asked_for_and_an_instance_no_trace_of_that() {
+        let host = HeaderValue::from_static("a.example");
+        let prefix = "/function/hello".len();
+        let asked = Uri::from_static("/function/hello/x?y");
+        let target = Target::of(host, &asked, prefix).unwrap();
+        for (protocol, to_keeper, to_instance) in [
+            (Protocol::Http1, "/function/hello/x?y", "/x?y"),
+            (
+                Protocol::H2c,
+                "http://a.example/function/hello/x?y",
+                "http://a.example/x?y",
+            ),
+        ] {
+            let mut request = Request::new(());
+            aim(&mut request, protocol, &target, &Hop::default());
+            let at_first = request.headers().clone();
+            pass_on(&mut request, protocol, &target);
+            assert_eq!(request.uri(), to_keeper);
+            assert!(request.headers().contains_key(headers::PASSED_ON));
+            keep(&mut request);
+            aim(&mut request, protocol, &target, &Hop::default());
+            assert_eq!(request.uri(), to_instance);
+            assert_eq!(*request.headers(), at_first);
+        }
     }
 
     #[test]
