@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -141,6 +141,31 @@ async fn the_function_sees_the_caller_and_not_the_gateways() {
         assert_eq!(got("x-forwarded-host"), "any.example");
         assert!(!answer.headers.contains_key("got-x-fermata-passed-on"));
         assert_eq!(got("x-request-id"), answer.headers["x-request-id"]);
+    }
+}
+
+#[tokio::test]
+async fn bodies_go_through_both_gateways_in_either_protocol() {
+    let h2c = json!({ "concurrency": 1, "protocol": "h2c" });
+    let functions = [
+        limited("http1", echo()),
+        limited("h2c", echo()).template(h2c),
+    ];
+    let (one, two) = two(&functions).await;
+    let body = Bytes::from(vec![b'x'; 300_000]);
+    for function in ["http1", "h2c"] {
+        let before = passed_on(&one).await + passed_on(&two).await;
+        for gateway in [&one, &two] {
+            let asked = Request::post("/")
+                .header("host", format!("{function}.default.localhost"))
+                .body(Full::new(body.clone()));
+            let answer = request(gateway.data, asked.unwrap()).await;
+            assert_eq!(answer.status, 200, "{function}");
+            assert_eq!(answer.header("got-method"), "POST");
+            assert!(answer.body == body, "{function}");
+        }
+        let after = passed_on(&one).await + passed_on(&two).await;
+        assert_eq!(after - before, 1, "{function}");
     }
 }
 
