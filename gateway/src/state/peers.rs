@@ -29,6 +29,9 @@ use crate::{
     sync::lock,
 };
 
+/// How long a gateway that did not take a connection keeps nothing, in the eyes of this one.
+const ASIDE: Duration = Duration::from_secs(1);
+
 /// Who sends a request, as far as it matters for passing it on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sender {
@@ -40,9 +43,6 @@ pub enum Sender {
     /// may be between the two.
     Unknown,
 }
-
-/// How long a gateway that did not take a connection keeps nothing, in the eyes of this one.
-const ASIDE: Duration = Duration::from_secs(1);
 
 /// The gateways.
 #[derive(Debug)]
