@@ -6,6 +6,7 @@
 
 pub mod conditions;
 pub mod crd;
+mod duration;
 pub mod expose;
 pub mod function;
 pub mod names;
@@ -16,9 +17,9 @@ pub mod runtime;
 pub mod scale;
 pub mod template;
 
+pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
-pub use kube::core::Duration as GoDuration;
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
 pub use runtime::{Runtime, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};

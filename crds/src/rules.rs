@@ -18,6 +18,33 @@ const fn rule(path: &'static str, rule: &'static str, message: &'static str) -> 
     }
 }
 
+/// A duration between two others, both included. No number is so long that `duration()` overflows within
+/// the bound on the length of such texts.
+macro_rules! duration {
+    ($path:literal, $least:literal, $most:literal) => {
+        rule(
+            $path,
+            concat!(
+                "self.matches('^(([0-9]{1,5}([.][0-9]{1,9})?h)|([0-9]{1,7}([.][0-9]{1,9})?m)",
+                "|([0-9]{1,9}([.][0-9]{1,9})?s)|([0-9]{1,12}([.][0-9]{1,9})?ms)",
+                "|([0-9]{1,15}([.][0-9]{1,9})?(us|µs))|([0-9]{1,18}ns))+$')",
+                " && duration(self) >= duration('",
+                $least,
+                "') && duration(self) <= duration('",
+                $most,
+                "')"
+            ),
+            concat!(
+                "must be a duration from ",
+                $least,
+                " to ",
+                $most,
+                ", written like 300ms, 30s, 5m or 1h30m"
+            ),
+        )
+    };
+}
+
 /// Rules for the place where a template stands: `spec` of a Function.
 pub(crate) const TEMPLATE: &[Rule] = &[
     rule(
@@ -90,20 +117,10 @@ pub(crate) const TEMPLATE: &[Rule] = &[
         "self >= 0 && self <= 1000",
         "concurrency must be between 0 (no limit) and 1000",
     ),
-    rule("timeouts.request", DURATION, DURATION_MESSAGE),
-    rule("timeouts.firstByte", DURATION, DURATION_MESSAGE),
-    rule("timeouts.idle", DURATION, DURATION_MESSAGE),
-    rule("timeouts.start", DURATION, DURATION_MESSAGE),
-    rule(
-        "timeouts.request",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || duration(self) <= duration('24h')",
-        "timeouts.request must be at most 24h",
-    ),
-    rule(
-        "timeouts.start",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || duration(self) <= duration('24h')",
-        "timeouts.start must be at most 24h",
-    ),
+    duration!("timeouts.request", "1ms", "24h"),
+    duration!("timeouts.firstByte", "1ms", "24h"),
+    duration!("timeouts.idle", "1ms", "24h"),
+    duration!("timeouts.start", "1ms", "24h"),
     rule(
         "security.runAsUser",
         "self >= 0",
@@ -169,19 +186,9 @@ pub(crate) const SCALE: &[Rule] = &[
         "self >= 0 && self <= 100000",
         "scale.queue must be between 0 and 100000",
     ),
-    rule("window", DURATION, DURATION_MESSAGE),
-    rule("idleAfter", DURATION_OR_ZERO, DURATION_MESSAGE),
-    rule("downDelay", DURATION_OR_ZERO, DURATION_MESSAGE),
-    rule(
-        "window",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || (duration(self) >= duration('6s') && duration(self) <= duration('1h'))",
-        "scale.window must be between 6s and 1h",
-    ),
-    rule(
-        "downDelay",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || duration(self) <= duration('1h')",
-        "scale.downDelay must be at most 1h",
-    ),
+    duration!("window", "6s", "1h"),
+    duration!("idleAfter", "0s", "168h"),
+    duration!("downDelay", "0s", "1h"),
     rule(
         "schedules[]",
         "has(self.min) || has(self.max)",
@@ -212,12 +219,7 @@ pub(crate) const SCALE: &[Rule] = &[
         "self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$')",
         "timezone must be an IANA name such as Europe/Berlin",
     ),
-    rule("schedules[].duration", DURATION, DURATION_MESSAGE),
-    rule(
-        "schedules[].duration",
-        "!self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') || (duration(self) >= duration('1m') && duration(self) <= duration('168h'))",
-        "a schedule's duration must be between 1m and 168h",
-    ),
+    duration!("schedules[].duration", "1m", "168h"),
 ];
 
 /// Rules for a Function's `spec` beyond the template and the scale.
@@ -283,8 +285,3 @@ pub(crate) const RUNTIME: &[Rule] = &[
         "a Runtime needs a command that serves HTTP on $PORT",
     ),
 ];
-
-const DURATION: &str =
-    "self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')";
-const DURATION_OR_ZERO: &str = "self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$')";
-const DURATION_MESSAGE: &str = "must be a duration such as 300ms, 30s, 5m or 1h30m";

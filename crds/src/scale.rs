@@ -7,6 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::GoDuration;
 
+/// The least and the longest [`Scale::window`].
+pub const WINDOW_BOUNDS: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3600));
+
+/// The longest [`Scale::idle_after`].
+pub const MAX_IDLE_AFTER: Duration = Duration::from_secs(168 * 3600);
+
+/// The longest [`Scale::down_delay`].
+pub const MAX_DOWN_DELAY: Duration = Duration::from_secs(3600);
+
+/// The least and the longest duration of a [`Schedule`].
+pub const SCHEDULE_BOUNDS: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(168 * 3600));
+
 /// How many replicas run, and when. The gateway scales on the requests it sees; the algorithm is
 /// the stable/panic window one of Knative's autoscaler.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -44,7 +57,8 @@ pub struct Scale {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<GoDuration>,
 
-    /// How long after its last request a function goes to zero. Default: 60s.
+    /// How long after its last request a function goes to zero. At most 168h; for a function that never
+    /// goes to zero, give min. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_after: Option<GoDuration>,
 
@@ -148,22 +162,25 @@ impl Scale {
         f64::from(self.utilization.unwrap_or(70).clamp(1, 100)) / 100.0
     }
 
-    /// The time over which the metric is averaged.
+    /// The time over which the metric is averaged, within [`WINDOW_BOUNDS`].
     #[must_use]
     pub fn window(&self) -> Duration {
-        self.window.map_or(Duration::from_secs(60), Into::into)
+        let window = self.window.map_or(Duration::from_secs(60), Duration::from);
+        window.clamp(WINDOW_BOUNDS.0, WINDOW_BOUNDS.1)
     }
 
-    /// How long after its last request a function goes to zero.
+    /// How long after its last request a function goes to zero, at most [`MAX_IDLE_AFTER`].
     #[must_use]
     pub fn idle_after(&self) -> Duration {
-        self.idle_after.map_or(Duration::from_secs(60), Into::into)
+        let idle_after = self.idle_after.map_or(Duration::from_secs(60), Duration::from);
+        idle_after.min(MAX_IDLE_AFTER)
     }
 
-    /// How long a lower need must last before replicas are taken away.
+    /// How long a lower need must last before replicas are taken away, at most [`MAX_DOWN_DELAY`].
     #[must_use]
     pub fn down_delay(&self) -> Duration {
-        self.down_delay.map_or(Duration::ZERO, Into::into)
+        let down_delay = self.down_delay.map_or(Duration::ZERO, Duration::from);
+        down_delay.min(MAX_DOWN_DELAY)
     }
 
     /// Replicas to start with when woken from zero, within max.
@@ -182,5 +199,15 @@ impl Scale {
     #[must_use]
     pub fn schedules(&self) -> &[Schedule] {
         self.schedules.as_deref().unwrap_or_default()
+    }
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    /// How long it lasts, within [`SCHEDULE_BOUNDS`].
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from(self.duration).clamp(SCHEDULE_BOUNDS.0, SCHEDULE_BOUNDS.1)
     }
 }

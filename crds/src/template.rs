@@ -20,6 +20,10 @@ pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time for a start from zero when the manifest does not say.
 pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The longest that any of the timeouts may be. The schema says so too; what was stored before it did is
+/// taken as this.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// What runs, and how it is called. A change of any of this makes a new Revision.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -179,16 +183,18 @@ pub struct Timeouts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<GoDuration>,
 
-    /// From handing the request to an instance until the head of the response. Default: request.
+    /// From handing the request to an instance until the head of the response. At most 24h. Default:
+    /// request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<GoDuration>,
 
     /// The longest silence, in both directions, in the middle of a request, a response or an
-    /// upgraded connection. Default: none.
+    /// upgraded connection. At most 24h. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<GoDuration>,
 
-    /// How long a request waits for an instance to start or to become free. Default: 120s.
+    /// How long a request waits for an instance to start or to become free. At most 24h. Default:
+    /// 120s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<GoDuration>,
 }
@@ -270,27 +276,31 @@ impl Template {
 // === impl Timeouts ===
 
 impl Timeouts {
-    /// Time for a whole request.
+    /// Time for a whole request, at most [`MAX_TIMEOUT`].
     #[must_use]
     pub fn request(&self) -> Duration {
-        self.request.map_or(DEFAULT_REQUEST_TIMEOUT, Into::into)
+        self.request.map_or(DEFAULT_REQUEST_TIMEOUT, bounded)
     }
 
-    /// Time until the head of the response.
+    /// Time until the head of the response, at most [`MAX_TIMEOUT`].
     #[must_use]
     pub fn first_byte(&self) -> Duration {
-        self.first_byte.map_or_else(|| self.request(), Into::into)
+        self.first_byte.map_or_else(|| self.request(), bounded)
     }
 
-    /// The longest silence; `None` is no bound.
+    /// The longest silence, at most [`MAX_TIMEOUT`]; `None` is no bound.
     #[must_use]
     pub fn idle(&self) -> Option<Duration> {
-        self.idle.map(Into::into)
+        self.idle.map(bounded)
     }
 
-    /// Time a request waits for an instance.
+    /// Time a request waits for an instance, at most [`MAX_TIMEOUT`].
     #[must_use]
     pub fn start(&self) -> Duration {
-        self.start.map_or(DEFAULT_START_TIMEOUT, Into::into)
+        self.start.map_or(DEFAULT_START_TIMEOUT, bounded)
     }
+}
+
+fn bounded(timeout: GoDuration) -> Duration {
+    Duration::from(timeout).min(MAX_TIMEOUT)
 }

@@ -82,13 +82,13 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         ),
         (
             with(json!({"timeouts": {"request": "10"}})),
-            "such as 300ms",
+            "written like 300ms",
         ),
         (
             with(json!({"timeouts": {"request": "0s"}})),
-            "such as 300ms",
+            "written like 300ms",
         ),
-        (with(json!({"timeouts": {"request": "25h"}})), "at most 24h"),
+        (with(json!({"timeouts": {"request": "25h"}})), "from 1ms to 24h"),
         (
             with(json!({"scale": {"min": 5, "max": 2}})),
             "at least scale.min",
@@ -99,7 +99,31 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         (with(json!({"scale": {"utilization": 101}})), "in percent"),
         (
             with(json!({"scale": {"window": "1s"}})),
-            "between 6s and 1h",
+            "from 6s to 1h",
+        ),
+        (
+            with(json!({"scale": {"idleAfter": "99999999999999999999h"}})),
+            "from 0s to 168h",
+        ),
+        (
+            with(json!({"scale": {"idleAfter": "169h"}})),
+            "from 0s to 168h",
+        ),
+        (
+            with(json!({"scale": {"downDelay": "61m"}})),
+            "from 0s to 1h",
+        ),
+        (
+            with(json!({"timeouts": {"idle": "99999h99999h99999h99999h"}})),
+            "from 1ms to 24h",
+        ),
+        (
+            with(json!({"timeouts": {"firstByte": "-5s"}})),
+            "from 1ms to 24h",
+        ),
+        (
+            with(json!({"timeouts": {"start": "1e3s"}})),
+            "from 1ms to 24h",
         ),
         (with(json!({"scale": {"metric": "cpu"}})), "metric"),
         (

@@ -185,11 +185,9 @@ impl ScaleSettings {
             activation: scale.activation(),
             metric: scale.metric(),
             target: (scale.target(concurrency) * scale.utilization()).max(0.01),
-            window: scale
-                .window()
-                .clamp(Duration::from_secs(6), Duration::from_secs(3600)),
+            window: scale.window(),
             idle_after: scale.idle_after(),
-            down_delay: scale.down_delay().min(Duration::from_secs(3600)),
+            down_delay: scale.down_delay(),
             queue: scale.queue() as usize,
             schedules: scale.schedules().iter().filter_map(Slot::of).collect(),
         }
