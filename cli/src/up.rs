@@ -39,6 +39,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 
+    /// Where the gateway takes requests from functions, by their in-cluster names; functions with
+    /// visibility Cluster answer here alone.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    listen_internal: SocketAddr,
+
     /// Where the gateway's metrics and health are.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     admin: SocketAddr,

@@ -176,7 +176,8 @@ mod tests {
     use super::*;
 
     fn nanos(text: &str) -> Result<u128, DurationError> {
-        text.parse().map(|duration: GoDuration| duration.0.as_nanos())
+        text.parse()
+            .map(|duration: GoDuration| duration.0.as_nanos())
     }
 
     #[test]
@@ -224,12 +225,22 @@ mod tests {
         }
         let digits = "9".repeat(10_000);
         assert_eq!(nanos(&format!("{digits}h")), Err(DurationError::TooLong));
-        assert_eq!(nanos(&format!("{digits}.{digits}ns")), Err(DurationError::TooLong));
+        assert_eq!(
+            nanos(&format!("{digits}.{digits}ns")),
+            Err(DurationError::TooLong)
+        );
     }
 
     #[test]
     fn what_is_written_is_read_again() {
-        for text in ["300s", "1.5s", "250ms", "1ns", "7\u{b5}s", "9223372036.854775807s"] {
+        for text in [
+            "300s",
+            "1.5s",
+            "250ms",
+            "1ns",
+            "7\u{b5}s",
+            "9223372036.854775807s",
+        ] {
             let duration: GoDuration = text.parse().expect("a duration");
             assert_eq!(duration.to_string(), text);
         }

@@ -10,6 +10,8 @@ mod duration;
 pub mod expose;
 pub mod function;
 pub mod names;
+pub mod pods;
+pub mod recurrence;
 pub mod revision;
 pub mod routes;
 mod rules;

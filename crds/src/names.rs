@@ -48,6 +48,17 @@ pub const MAX_FUNCTION_NAME: usize = 50;
 /// Prefix of the gateway's path for calls by name.
 pub const FUNCTION_PATH_PREFIX: &str = "/function/";
 
+/// First segments of paths that are the gateway's own, those that later versions need included.
+pub const GATEWAY_PATHS: [&str; 7] = [
+    "function",
+    "async-function",
+    "topics",
+    "messages",
+    "requests",
+    "invocations",
+    "git",
+];
+
 /// Environment variables that Fermata sets and that a manifest cannot give. Names beginning with
 /// [`RESERVED_ENV_PREFIX`] are reserved too.
 pub const RESERVED_ENV: [&str; 4] = ["PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"];

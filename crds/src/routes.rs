@@ -1,7 +1,9 @@
 //! Who owns a host or a path. The operator says so in a Function's status and the gateway routes by
-//! it, so both take the decision here.
+//! it, so both take the decision here, with the same [`ClaimPolicy`].
 
-use std::collections::BTreeMap;
+mod policy;
+
+pub use policy::{ClaimError, ClaimGrant, ClaimGrantError, ClaimPolicy};
 
 use jiff::Timestamp;
 
@@ -56,7 +58,8 @@ impl Claimant {
     }
 }
 
-/// What the Function asks for beyond its own names. Cluster-visible functions ask for nothing.
+/// What the Function asks for beyond its own names, whether it may have it or not. Cluster-visible
+/// functions ask for nothing.
 #[must_use]
 pub fn claims(function: &Function) -> Vec<Claim> {
     let expose = function.spec.expose();
@@ -74,21 +77,6 @@ pub fn claims(function: &Function) -> Vec<Claim> {
     hosts.chain(path).collect()
 }
 
-/// The owner of everything that is asked for.
-pub fn settle<'a>(functions: impl IntoIterator<Item = &'a Function>) -> BTreeMap<Claim, Claimant> {
-    let mut owners = BTreeMap::new();
-    for function in functions {
-        for claim in claims(function) {
-            let claimant = Claimant::of(function);
-            let owner = owners.entry(claim).or_insert_with(|| claimant.clone());
-            if claimant < *owner {
-                *owner = claimant;
-            }
-        }
-    }
-    owners
-}
-
 fn normal_path(path: &str) -> String {
     match path.trim_end_matches('/') {
         "" => "/".to_owned(),
@@ -103,11 +91,11 @@ mod tests {
     use super::*;
     use crate::{Expose, FunctionSpec};
 
-    fn function(name: &str, age: i64, host: &str) -> Function {
+    fn function(name: &str, age: i64, visibility: Option<Visibility>) -> Function {
         let expose = Expose {
-            hosts: Some(vec![host.to_owned()]),
+            hosts: Some(vec!["A.example".to_owned()]),
             path: Some("/api/".into()),
-            visibility: None,
+            visibility,
         };
         let mut function = Function::new(
             name,
@@ -122,24 +110,23 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_owns_and_ties_go_by_name() {
-        let functions = [
-            function("b", 1, "A.example"),
-            function("a", 1, "a.example"),
-            function("c", 0, "c.example"),
-        ];
-        let owners = settle(&functions);
-        assert_eq!(owners[&Claim::Host("a.example".into())].name, "a");
-        assert_eq!(owners[&Claim::Path("/api".into())].name, "c");
+    fn the_oldest_comes_first_and_ties_go_by_name() {
+        let mut claimants = [("b", 1), ("a", 1), ("c", 0)]
+            .map(|(name, age)| Claimant::of(&function(name, age, None)));
+        claimants.sort();
+        assert_eq!(claimants.map(|claimant| claimant.name), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn hosts_are_claimed_without_case_and_paths_without_their_last_slash() {
+        assert_eq!(
+            claims(&function("a", 1, None)),
+            [Claim::Host("a.example".into()), Claim::Path("/api".into())]
+        );
     }
 
     #[test]
     fn cluster_functions_claim_nothing() {
-        let mut inner = function("a", 1, "a.example");
-        inner.spec.expose = inner.spec.expose.map(|expose| Expose {
-            visibility: Some(Visibility::Cluster),
-            ..expose
-        });
-        assert!(claims(&inner).is_empty());
+        assert!(claims(&function("a", 1, Some(Visibility::Cluster))).is_empty());
     }
 }

@@ -236,8 +236,8 @@ pub(crate) const FUNCTION: &[Rule] = &[
     ),
     rule(
         "expose.path",
-        "self != '/function' && !self.startsWith('/function/')",
-        "paths below /function/ are taken for calls by name; choose another path",
+        "!self.matches('^/(function|async-function|topics|messages|requests|invocations|git)(/|$)')",
+        "paths below /function, /async-function, /topics, /messages, /requests, /invocations and /git are the gateway's own; choose another path",
     ),
     rule(
         "revisionHistoryLimit",

@@ -172,7 +172,9 @@ impl Scale {
     /// How long after its last request a function goes to zero, at most [`MAX_IDLE_AFTER`].
     #[must_use]
     pub fn idle_after(&self) -> Duration {
-        let idle_after = self.idle_after.map_or(Duration::from_secs(60), Duration::from);
+        let idle_after = self
+            .idle_after
+            .map_or(Duration::from_secs(60), Duration::from);
         idle_after.min(MAX_IDLE_AFTER)
     }
 

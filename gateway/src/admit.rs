@@ -10,7 +10,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{activate::wake::Waker, proxy::failure::Failure, state::revision::Revision};
+use crate::{
+    activate::wake::Waker,
+    proxy::failure::Failure,
+    state::revision::{Observed, Revision},
+};
 use queue::Refusal;
 use slot::Slot;
 
@@ -61,7 +65,9 @@ pub async fn admit(
         biased;
         outcome = place.wait() => outcome,
         () = stop.cancelled() => Err(Refusal::Draining),
-        () = tokio::time::sleep_until(deadline) => return Err(Failure::StartTimeout),
+        () = tokio::time::sleep_until(deadline) => {
+            return Err(Failure::StartTimeout(revision.observe(Observed::wait)));
+        }
     };
     match outcome {
         Ok(slot) => Ok(Admission::Admitted(slot)),

@@ -18,6 +18,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The threads that serve requests cannot be started.
+    #[error("cannot start the threads that serve requests")]
+    Threads(#[source] io::Error),
     /// A task that runs as long as the gateway has ended before it.
     #[error("the gateway's {0} has ended unexpectedly")]
     TaskEnded(&'static str),

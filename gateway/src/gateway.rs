@@ -1,6 +1,7 @@
 //! The gateway as a whole: how its parts are put together, started and stopped.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -13,20 +14,23 @@ use fermata_lease::{Claim, Elector};
 use kube::Client;
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime::Handle,
     sync::Notify,
     task::JoinSet,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    activate::{cold, wake::Waker},
+    activate::{cold, probe::Probes, wake::Waker},
     admin::{
         metrics::{Metrics, Page},
         server::Admin,
     },
+    data_plane::DataPlane,
     error::Error,
     options::Options,
     proxy::{
+        headers::Entrance,
         server::{self, Server},
         service::{Gate, Limits},
     },
@@ -56,6 +60,7 @@ pub struct Gateway {
     client: Client,
     options: Options,
     data: Listener,
+    internal: Listener,
     admin: Listener,
 }
 
@@ -100,19 +105,31 @@ impl Gateway {
     /// [`Error::Bind`] if a port cannot be had.
     pub async fn bind(client: Client, options: Options) -> Result<Self, Error> {
         let data = Listener::bind(options.listen, "requests", "--listen")?;
+        let internal = Listener::bind(
+            options.listen_internal,
+            "requests from inside the cluster",
+            "--listen-internal",
+        )?;
         let admin = Listener::bind(options.admin, "metrics and health", "--admin")?;
         Ok(Self {
             client,
             options,
             data,
+            internal,
             admin,
         })
     }
 
-    /// Where requests are taken.
+    /// Where requests from everywhere are taken.
     #[must_use]
     pub fn data_address(&self) -> SocketAddr {
         self.data.address
+    }
+
+    /// Where requests from inside the cluster are taken.
+    #[must_use]
+    pub fn internal_address(&self) -> SocketAddr {
+        self.internal.address
     }
 
     /// Where metrics and health are served.
@@ -128,30 +145,32 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`Error::TaskEnded`] if a part of it fails for good.
+    /// [`Error::Threads`] if it cannot begin, [`Error::TaskEnded`] if a part of it fails for good.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops listening; connections that are open go on without it. Cancel
-    /// `shutdown` instead.
+    /// Dropping the future cuts everything off. Cancel `shutdown` instead.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let data_plane = DataPlane::start().map_err(Error::Threads)?;
         let (ends, owners) = (Ends::default(), Owners::default());
         let options = &self.options;
         let mut parts = Parts::default();
 
-        let table = Arc::new(Table::new(Router::new(
-            &options.domain,
-            &options.cluster_domain,
-        )));
+        let policy = options.claim_policy();
+        let routes = Router::new(policy.domain(), policy.cluster_domain());
+        let table = Arc::new(Table::new(routes));
         let (metrics, health) = (Arc::<Metrics>::default(), Arc::<Health>::default());
         let (hurry, counter) = (Arc::new(Notify::new()), Counter::new(table.clone()));
 
-        let world = World::new(table.clone(), &options.domain, &options.cluster_domain);
+        let world = World::new(table.clone(), policy);
         let watches = watch::run(
             self.client.clone(),
             world,
             health.clone(),
-            owners.background.clone(),
+            Probes {
+                tasks: owners.background.clone(),
+                runtime: data_plane.handle().clone(),
+            },
             ends.background.clone(),
         );
         parts.begin("watch of the cluster", watches);
@@ -191,6 +210,7 @@ impl Gateway {
         let gate = Arc::new(Gate {
             waker: Waker::new(
                 self.client.clone(),
+                Handle::current(),
                 owners.background.clone(),
                 ends.background.clone(),
                 reporter,
@@ -208,22 +228,27 @@ impl Gateway {
             abort: ends.abort.clone(),
         });
         let header_timeout = Duration::from(options.header_timeout);
-        let server = Server::new(gate.clone(), header_timeout, ends.serving.clone());
-        let serving = server.run(
-            self.data.socket,
-            owners.connections.clone(),
-            options.max_connections,
-        );
-        let stop = ends.serving.stop.clone();
-        let accepting = tokio::spawn(async move {
-            // Until the functions are known, connections wait to be accepted: nobody is told that a
-            // function does not exist because the gateway has just begun.
-            tokio::select! {
-                () = health.synced() => serving.await,
-                () = stop.cancelled() => {}
-            }
+        let server =
+            |entrance| Server::new(gate.clone(), entrance, header_timeout, ends.serving.clone());
+        let accepting = [
+            (self.data.socket, server(Entrance::Public)),
+            (self.internal.socket, server(Entrance::Internal)),
+        ]
+        .map(|(socket, server)| {
+            data_plane.spawn(serve(
+                server,
+                socket,
+                owners.connections.clone(),
+                options.max_connections,
+                health.clone(),
+            ))
         });
-        tracing::info!(data = %self.data.address, admin = %self.admin.address, "gateway listens");
+        tracing::info!(
+            data = %self.data.address,
+            internal = %self.internal.address,
+            admin = %self.admin.address,
+            "gateway listens"
+        );
 
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -240,8 +265,10 @@ impl Gateway {
             tokio::time::sleep(self.options.shutdown_delay.into()).await;
         }
         drain(&ends, &owners, self.options.drain_timeout.into()).await;
-        if accepting.await.is_err() {
-            return Err(Error::TaskEnded("data listener"));
+        for accepting in accepting {
+            if !matches!(accepting.await, Ok(Ok(()))) {
+                return Err(Error::TaskEnded("data listener"));
+            }
         }
         ends.background.cancel();
         parts.finish().await;
@@ -256,7 +283,11 @@ impl Gateway {
         let options = &self.options;
         let identity = options.identity.clone();
         let identity = identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()));
-        let peers = Arc::new(Peers::new(&identity, self.data.address.port()));
+        let peers = Arc::new(Peers::new(
+            &identity,
+            self.data.address.port(),
+            self.internal.address.port(),
+        ));
         if let Some(selector) = &options.peer_selector {
             let watch = peers.clone().watch(
                 self.client.clone(),
@@ -286,6 +317,7 @@ impl std::fmt::Debug for Gateway {
         formatter
             .debug_struct("Gateway")
             .field("data", &self.data)
+            .field("internal", &self.internal)
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
@@ -312,6 +344,24 @@ impl Parts {
     async fn finish(&mut self) {
         while self.0.join_next().await.is_some() {}
     }
+}
+
+/// Takes connections once the functions are known. Until then they wait to be accepted: nobody is told
+/// that a function does not exist because the gateway has just begun.
+async fn serve(
+    server: Server,
+    socket: TcpListener,
+    connections: TaskTracker,
+    limit: usize,
+    health: Arc<Health>,
+) -> io::Result<()> {
+    // Whoever drives a socket is decided by the runtime in which it is made.
+    let socket = TcpListener::from_std(socket.into_std()?)?;
+    tokio::select! {
+        () = health.synced() => server.run(socket, connections, limit).await,
+        () = server.stopped() => {}
+    }
+    Ok(())
 }
 
 /// Lets running requests finish, then sends waiting ones away, then cuts what is left.

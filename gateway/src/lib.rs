@@ -11,6 +11,8 @@
 //! - [`scale`] counts, and decides how many replicas run;
 //! - [`admin`] shows metrics and health.
 //!
+//! Requests are served on threads of their own; everything else runs on those of the caller.
+//!
 //! A request takes no lock that all requests share. Waking needs no leader and no other gateway;
 //! warm functions need no API server.
 
@@ -20,6 +22,7 @@ pub mod activate;
 pub mod admin;
 pub mod admit;
 pub mod clock;
+mod data_plane;
 mod error;
 mod gateway;
 mod options;
@@ -31,4 +34,4 @@ mod sync;
 
 pub use error::Error;
 pub use gateway::Gateway;
-pub use options::{AccessLog, Options};
+pub use options::{AccessLog, ErrorDetails, Options};

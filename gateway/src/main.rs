@@ -15,7 +15,8 @@ struct Arguments {
     options: Options,
 }
 
-#[tokio::main]
+// Requests have threads of their own.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let Arguments { options } = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));

@@ -3,14 +3,22 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
-use fermata_crds::GoDuration;
+use fermata_crds::{
+    GoDuration,
+    routes::{ClaimGrant, ClaimPolicy},
+};
 
 /// Settings of the gateway. Durations are written like 300ms, 30s or 5m.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Address for requests to functions.
+    /// Address for requests to functions from everywhere.
     #[arg(long, env = "FERMATA_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+
+    /// Address for requests from inside the cluster, where functions answer under their in-cluster names:
+    /// also those that are for the cluster only. Nobody else should reach it.
+    #[arg(long, env = "FERMATA_LISTEN_INTERNAL", default_value = "0.0.0.0:8081")]
+    pub listen_internal: SocketAddr,
 
     /// Address for metrics, health and statistics.
     #[arg(long, env = "FERMATA_ADMIN", default_value = "0.0.0.0:9090")]
@@ -23,6 +31,27 @@ pub struct Options {
     /// The cluster's own DNS domain: functions answer under NAME.NAMESPACE.svc.CLUSTER_DOMAIN.
     #[arg(long, env = "FERMATA_CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
+
+    /// A host of the gateway itself, which no function may claim; give the flag once for each. The operator
+    /// has to be given the same.
+    #[arg(
+        long = "gateway-host",
+        env = "FERMATA_GATEWAY_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub gateway_hosts: Vec<String>,
+
+    /// Grants a domain, or a path, with everything below it to some namespaces: DOMAIN=NAMESPACE,... or
+    /// /PATH=NAMESPACE,...; the domain * is all that no other grant names. Give the flag once for each. The
+    /// operator has to be given the same.
+    #[arg(
+        long = "claim",
+        env = "FERMATA_CLAIMS",
+        value_delimiter = ';',
+        value_name = "GRANT"
+    )]
+    pub claims: Vec<ClaimGrant>,
 
     /// Whether gateways agree by a Lease on the one that scales. false: this one always scales.
     #[arg(long, env = "FERMATA_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
@@ -47,6 +76,10 @@ pub struct Options {
     /// Whether each request is logged.
     #[arg(long, env = "FERMATA_ACCESS_LOG", value_enum, default_value_t = AccessLog::Off)]
     pub access_log: AccessLog,
+
+    /// How much callers are told of why a function does not start or takes no connection.
+    #[arg(long, env = "FERMATA_ERROR_DETAILS", value_enum, default_value_t = ErrorDetails::Public)]
+    pub error_details: ErrorDetails,
 
     /// The largest head of a request, in bytes; beyond: 431.
     #[arg(long, env = "FERMATA_MAX_HEADER_BYTES", default_value_t = 64 * 1024)]
@@ -90,21 +123,48 @@ pub enum AccessLog {
     Json,
 }
 
+/// How much callers are told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum ErrorDetails {
+    /// The reason, and a sentence without names and data. The whole sentence is in the function's status,
+    /// its events and the gateway's log.
+    #[default]
+    Public,
+    /// The cluster's own sentence, with the last lines that a crashed function wrote. For development.
+    Full,
+}
+
 // === impl Options ===
+
+impl Options {
+    /// What functions may claim.
+    pub(crate) fn claim_policy(&self) -> ClaimPolicy {
+        ClaimPolicy::new(
+            &self.domain,
+            &self.cluster_domain,
+            &self.gateway_hosts,
+            &self.claims,
+        )
+    }
+}
 
 impl Default for Options {
     /// The defaults of the command line, but on loopback and without a leader election.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen_internal: SocketAddr::from(([127, 0, 0, 1], 8081)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
             domain: "localhost".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            gateway_hosts: Vec::new(),
+            claims: Vec::new(),
             leader_elect: false,
             lease_namespace: "fermata-system".to_owned(),
             identity: None,
             peer_selector: None,
             access_log: AccessLog::Off,
+            error_details: ErrorDetails::Public,
             max_header_bytes: 64 * 1024,
             max_body_bytes: 0,
             header_timeout: GoDuration::from(Duration::from_secs(60)),

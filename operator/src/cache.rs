@@ -138,6 +138,18 @@ where
         self.observe(Event::Delete((*last).clone())).pop()
     }
 
+    /// An object is there and cannot be read: a list that names it leaves what is known of it.
+    pub(crate) fn keep(&self, key: &Key) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(known), Some(listing)) = (self.get(key), &mut inner.listing) else {
+            return;
+        };
+        listing.push(known.clone());
+        inner
+            .writer
+            .apply_watcher_event(&Event::InitApply((*known).clone()));
+    }
+
     /// Takes over an event of the watch and says what changed. An event that is older than what is
     /// known changes nothing.
     pub(crate) fn observe(&self, event: Event<K>) -> Vec<Change<K>> {
@@ -347,6 +359,21 @@ mod tests {
         assert_eq!(changes.len(), 2, "one came, one went");
         assert_eq!(names(&cache, "x"), ["c"]);
         assert!(names(&cache, "y").is_empty());
+    }
+
+    #[test]
+    fn a_list_leaves_what_is_known_of_an_object_that_cannot_be_read() {
+        let cache = cache();
+        cache.remember(service("a", "1", "x"));
+        cache.observe(Event::Init);
+        cache.keep(&Key::new("default", "a"));
+        cache.keep(&Key::new("default", "never-seen"));
+        let changes = cache.observe(Event::InitDone);
+        assert!(
+            changes.iter().all(|change| !change.differs(Clone::clone)),
+            "{changes:?}"
+        );
+        assert_eq!(names(&cache, "x"), ["a"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fermata_crds::{
     Function, FunctionStatus, Revision, Runtime, names,
-    routes::{self, Claim, Claimant},
+    routes::{self, Claim, ClaimPolicy, Claimant},
 };
 use kube::{Resource, ResourceExt as _};
 
@@ -42,13 +42,16 @@ pub(crate) struct Cluster {
     pub(crate) pods: Cache<ObservedPod>,
     pub(crate) function_queue: Arc<Queue<Function>>,
     pub(crate) revision_queue: Arc<Queue<Revision>>,
+    pub(crate) policy: ClaimPolicy,
 }
 
 // === impl Cluster ===
 
 impl Cluster {
-    pub(crate) fn new() -> Self {
+    /// Nothing is known yet. Functions get of what they claim what the policy allows.
+    pub(crate) fn new(policy: ClaimPolicy) -> Self {
         Self {
+            policy,
             functions: Cache::new(function_terms),
             revisions: Cache::new(|revision| vec![Index::Function(function_of(revision))]),
             runtimes: Cache::new(|_| Vec::new()),
@@ -91,11 +94,20 @@ impl Cluster {
 
     /// Who owns a host or path.
     pub(crate) fn owner(&self, claim: &Claim) -> Option<Claimant> {
-        let claimants = self.functions.indexed(&Index::Claim(claim.clone()));
-        claimants
+        self.claimants(claim)
             .iter()
             .map(|function| Claimant::of(function))
             .min()
+    }
+
+    /// Those that ask for a host or path and may have it.
+    fn claimants(&self, claim: &Claim) -> Vec<Arc<Function>> {
+        let mut claimants = self.functions.indexed(&Index::Claim(claim.clone()));
+        claimants.retain(|function| {
+            let namespace = function.metadata.namespace.as_deref().unwrap_or_default();
+            self.policy.check(namespace, claim).is_ok()
+        });
+        claimants
     }
 
     pub(crate) fn function_changed(&self, change: &Change<Function>, origin: Origin) {
@@ -130,7 +142,7 @@ impl Cluster {
         let (old, new) = (claims(&change.old), claims(&change.new));
         let touched = old.iter().chain(&new);
         for claim in touched.filter(|claim| old.contains(claim) != new.contains(claim)) {
-            let claimants = self.functions.indexed(&Index::Claim(claim.clone()));
+            let claimants = self.claimants(claim);
             let after = claimants
                 .iter()
                 .map(|function| Claimant::of(function))
@@ -140,6 +152,7 @@ impl Cluster {
                 .filter(|function| Key::of(&***function) != *key)
                 .map(|function| Claimant::of(function));
             let former = change.old.as_deref().filter(|_| old.contains(claim));
+            let former = former.filter(|_| self.policy.check(&key.namespace, claim).is_ok());
             let before = others.chain(former.map(Claimant::of)).min();
             if before != after {
                 for function in &claimants {

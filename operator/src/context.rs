@@ -6,7 +6,7 @@ use kube::Client;
 
 use crate::{
     cluster::Cluster, drift::Accepted, events::Announcer, function::Sources, metrics::Metrics,
-    options::Options, writes::Writes,
+    options::Options, unreadable::UnreadableObjects, writes::Writes,
 };
 
 /// Shared by the controllers and the watches.
@@ -19,4 +19,5 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Sources,
     pub(crate) accepted: Accepted,
+    pub(crate) unreadable: UnreadableObjects,
 }

@@ -31,6 +31,7 @@ mod options;
 mod queue;
 pub mod reasons;
 mod revision;
+mod unreadable;
 mod watch;
 mod writes;
 

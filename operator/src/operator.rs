@@ -33,6 +33,7 @@ use crate::{
     observed,
     options::{Admin, Options},
     revision,
+    unreadable::{Kind, UnreadableObjects},
     watch::{self, Told},
     writes::Writes,
 };
@@ -71,6 +72,7 @@ enum Ended {
     Watch,
     Admin,
     Events,
+    Unreadable,
     Lease,
 }
 
@@ -121,6 +123,14 @@ impl Operator {
         let claim = self.claim(&mut tasks, &stop);
         let context = self.context(&claim, &metrics, &mut tasks, &stop);
         spawn_watches(&context, &mut tasks, &stop);
+        tasks.spawn({
+            let (context, claim, stop) = (context.clone(), claim.clone(), stop.clone());
+            async move {
+                let client = context.client.clone();
+                context.unreadable.run(client, claim, &stop).await;
+                Ended::Unreadable
+            }
+        });
 
         let work = {
             let (context, stop) = (context.clone(), stop.clone());
@@ -181,12 +191,13 @@ impl Operator {
         Arc::new(Context {
             client: self.client.clone(),
             options: self.options.clone(),
-            cluster: Arc::new(Cluster::new()),
+            cluster: Arc::new(Cluster::new(self.options.claim_policy())),
             writes: Writes::new(self.client.clone(), claim.clone(), metrics.clone()),
             announcer,
             metrics: metrics.clone(),
             sources: Sources::default(),
             accepted: Accepted::default(),
+            unreadable: UnreadableObjects::default(),
         })
     }
 }
@@ -206,6 +217,7 @@ async fn supervise(
             Ok(Ended::Watch) => Some(Error::Broken("a watch")),
             Ok(Ended::Admin) => Some(Error::Broken("the admin server")),
             Ok(Ended::Events) => Some(Error::Broken("the events")),
+            Ok(Ended::Unreadable) => Some(Error::Broken("the reports on unreadable objects")),
             Ok(Ended::Lease) => Some(Error::Broken("the election")),
             Err(error) if error.is_panic() => Some(Error::Broken("a task, by a panic")),
             Err(_) => None,
@@ -275,10 +287,13 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     };
     /// A watch that reduces what it sees, and tells one cache.
     macro_rules! watch {
-        ($kind:ty, $config:expr, $cache:ident, $reduce:expr, $changed:expr) => {{
+        ($kind:ty, $config:expr, $unreadable:expr, $cache:ident, $reduce:expr, $changed:expr) => {{
             let (context, config) = (context.clone(), $config);
             let work = async move {
                 let sink = |told: Told<$kind>| {
+                    if let Some(kind) = $unreadable {
+                        note(&context.unreadable, kind, &told);
+                    }
                     let changes = take(&context.cluster.$cache, told, $reduce);
                     let changed: fn(&Context, &Change<_>) = $changed;
                     for change in changes {
@@ -294,6 +309,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     watch!(
         Function,
         all.clone(),
+        Some(Kind::Function),
         functions,
         without_managers,
         |context, change| {
@@ -306,6 +322,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     watch!(
         Revision,
         all.clone(),
+        Some(Kind::Revision),
         revisions,
         without_managers,
         |context, change| {
@@ -318,6 +335,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     watch!(
         Runtime,
         all.clone(),
+        None,
         runtimes,
         without_managers,
         |context, change| {
@@ -327,6 +345,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     watch!(
         Deployment,
         ours.clone(),
+        None,
         deployments,
         observed::deployment::observe,
         |context, change| {
@@ -336,6 +355,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     watch!(
         Pod,
         ours,
+        None,
         pods,
         observed::pod::observe,
         |context, change| {
@@ -345,6 +365,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     watch!(
         Service,
         all,
+        None,
         services,
         observed::service::observe,
         |context, change| {
@@ -372,6 +393,14 @@ where
 {
     let event = match told {
         Told::Gone { key, uid } => return cache.forget(&key, &uid).into_iter().collect(),
+        Told::Unreadable(object) => {
+            let meta = object.metadata;
+            cache.keep(&Key::new(
+                meta.namespace.unwrap_or_default(),
+                meta.name.unwrap_or_default(),
+            ));
+            return Vec::new();
+        }
         Told::Event(Event::Init) => Event::Init,
         Told::Event(Event::InitDone) => Event::InitDone,
         Told::Event(Event::InitApply(object)) => Event::InitApply(reduce(object)),
@@ -379,6 +408,19 @@ where
         Told::Event(Event::Delete(object)) => Event::Delete(reduce(object)),
     };
     cache.observe(event)
+}
+
+/// Keeps account of the objects that cannot be read.
+fn note<K: Resource>(unreadable: &UnreadableObjects, kind: Kind, told: &Told<K>) {
+    match told {
+        Told::Unreadable(object) => unreadable.note(kind, object),
+        Told::Gone { key, .. } => unreadable.forget(kind, key),
+        Told::Event(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) => {
+            unreadable.forget(kind, &Key::of(object));
+        }
+        Told::Event(Event::Init) => unreadable.begin_list(kind),
+        Told::Event(Event::InitDone) => unreadable.end_list(kind),
+    }
 }
 
 /// Who set which field of Fermata's own objects is never looked at.

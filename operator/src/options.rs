@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 use clap::{Args, ValueEnum};
+use fermata_crds::routes::{ClaimGrant, ClaimPolicy};
 
 /// Settings of the operator.
 ///
@@ -37,7 +38,8 @@ pub struct Options {
     )]
     pub admin: Admin,
 
-    /// DNS name of the gateway's Service, to which in-cluster callers of a function are led.
+    /// DNS name of the gateway's Service for callers in the cluster, to which a function's own Service leads
+    /// them.
     #[arg(long, env = "FERMATA_GATEWAY_SERVICE", default_value = DEFAULT_GATEWAY_SERVICE, value_name = "HOST")]
     pub gateway_service: String,
 
@@ -58,6 +60,10 @@ pub struct Options {
     #[arg(long, env = "FERMATA_URL_PORT", value_name = "PORT")]
     pub url_port: Option<u16>,
 
+    /// Port in the URLs of functions that are for the cluster only. Default: none, that of http.
+    #[arg(long, env = "FERMATA_INTERNAL_URL_PORT", value_name = "PORT")]
+    pub internal_url_port: Option<u16>,
+
     /// DNS domain of the cluster.
     #[arg(
         long,
@@ -67,12 +73,33 @@ pub struct Options {
     )]
     pub cluster_domain: String,
 
+    /// A host of the gateway itself, which no function may claim; give the flag once for each. The gateway
+    /// has to be given the same.
+    #[arg(
+        long = "gateway-host",
+        env = "FERMATA_GATEWAY_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub gateway_hosts: Vec<String>,
+
+    /// Grants a domain, or a path, with everything below it to some namespaces: DOMAIN=NAMESPACE,... or
+    /// /PATH=NAMESPACE,...; the domain * is all that no other grant names. Give the flag once for each. The
+    /// gateway has to be given the same.
+    #[arg(
+        long = "claim",
+        env = "FERMATA_CLAIMS",
+        value_delimiter = ';',
+        value_name = "GRANT"
+    )]
+    pub claims: Vec<ClaimGrant>,
+
     /// Functions, and Revisions, that are reconciled at once.
     #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
 }
 
-const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway.fermata-system.svc.cluster.local";
+const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway-internal.fermata-system.svc.cluster.local";
 const DEFAULT_CONCURRENCY: u16 = 16;
 
 /// Where the admin server listens.
@@ -113,13 +140,26 @@ impl Default for Options {
             domain: "localhost".to_owned(),
             url_scheme: Scheme::Http,
             url_port: None,
+            internal_url_port: None,
             cluster_domain: "cluster.local".to_owned(),
+            gateway_hosts: Vec::new(),
+            claims: Vec::new(),
             concurrency: DEFAULT_CONCURRENCY,
         }
     }
 }
 
 impl Options {
+    /// What functions may claim.
+    pub(crate) fn claim_policy(&self) -> ClaimPolicy {
+        ClaimPolicy::new(
+            &self.domain,
+            &self.cluster_domain,
+            &self.gateway_hosts,
+            &self.claims,
+        )
+    }
+
     /// Name of this replica.
     pub(crate) fn identity(&self) -> String {
         self.identity.clone().unwrap_or_else(|| {

@@ -24,6 +24,9 @@ pub const NO_TRAFFIC: &str = "NoTraffic";
 /// The Function's spec cannot work as it is.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 
+/// The object cannot be read, such as one that an older schema let in.
+pub const UNREADABLE: &str = "Unreadable";
+
 /// The Runtime the Function names does not exist.
 pub const RUNTIME_NOT_FOUND: &str = "RuntimeNotFound";
 
@@ -35,6 +38,9 @@ pub const INVALID_SOURCE: &str = "InvalidSource";
 
 /// Another, older Function has a host or path this one asks for.
 pub const ROUTE_CONFLICT: &str = "RouteConflict";
+
+/// The Function asks for a host or a path that it may not have.
+pub const CLAIM_NOT_ALLOWED: &str = "ClaimNotAllowed";
 
 /// A Service with the Function's name belongs to somebody else.
 pub const SERVICE_CONFLICT: &str = "ServiceConflict";

@@ -1,16 +1,17 @@
 //! Watches that feed the caches.
 //!
 //! A watch never ends: it is started again within five seconds when it breaks, also when the kind
-//! itself does not exist yet. An object that does not parse is counted, logged and left alone; it
-//! never stops the others.
+//! itself does not exist yet. An object that cannot be read, or that makes its reader panic, is counted,
+//! logged and left as it was known; it never stops the others.
 
 use std::fmt::Debug;
 
-use fermata_watch::Waits;
+use fermata_watch::{Guarded, Unreadable, Waits, without_panic};
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event},
@@ -27,6 +28,8 @@ pub(crate) enum Told<K> {
     Event(Event<K>),
     /// An object is gone that could not be read any more.
     Gone { key: Key, uid: String },
+    /// An object is there and cannot be read; what was known of it stays in force.
+    Unreadable(Unreadable),
 }
 
 /// Watches all objects of a kind that the configuration selects, and tells the sink. Never ends.
@@ -38,11 +41,21 @@ pub(crate) async fn objects<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Kind + 'static,
 {
-    let api: Api<DeserializeGuard<K>> = Api::all(client);
+    let api: Api<Guarded<K>> = Api::all(client);
     let events = watcher::watcher(api, config);
     drive(events, K::KIND, metrics, |event| {
-        if let Some(told) = readable(event, metrics) {
-            sink(told);
+        let meta = meta_of(&event).cloned();
+        let told = readable(event);
+        if let Told::Unreadable(object) = &told {
+            report_unreadable(K::KIND, object, metrics);
+        }
+        if let Err(panicked) = without_panic(|| sink(told)) {
+            let object = Unreadable {
+                metadata: Box::new(meta.unwrap_or_default()),
+                error: panicked.to_string(),
+            };
+            report_unreadable(K::KIND, &object, metrics);
+            sink(Told::Unreadable(object));
         }
     })
     .await;
@@ -120,34 +133,44 @@ fn is_restart(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchError(status) if status.code == 410)
 }
 
-fn readable<K>(event: Event<DeserializeGuard<K>>, metrics: &Metrics) -> Option<Told<K>>
+fn report_unreadable(kind: &'static str, object: &Unreadable, metrics: &Metrics) {
+    metrics.unreadable(kind);
+    warn!(
+        kind,
+        namespace = object.metadata.namespace,
+        name = object.metadata.name,
+        error = object.error,
+        "object cannot be read; what was known of it stays in force"
+    );
+}
+
+fn meta_of<K: Resource>(event: &Event<K>) -> Option<&ObjectMeta> {
+    match event {
+        Event::Init | Event::InitDone => None,
+        Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) => {
+            Some(object.meta())
+        }
+    }
+}
+
+fn readable<K>(event: Event<Guarded<K>>) -> Told<K>
 where
-    K: Resource<DynamicType = ()> + Kind,
+    K: Resource<DynamicType = ()>,
 {
-    let event = match event {
+    Told::Event(match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::InitApply(DeserializeGuard(Ok(object))) => Event::InitApply(object),
-        Event::Apply(DeserializeGuard(Ok(object))) => Event::Apply(object),
-        Event::Delete(DeserializeGuard(Ok(object))) => Event::Delete(object),
-        Event::Delete(guard @ DeserializeGuard(Err(_))) => {
-            return Some(Told::Gone {
-                key: Key::of(&guard),
-                uid: guard.uid().unwrap_or_default(),
-            });
+        Event::InitApply(Guarded(Ok(object))) => Event::InitApply(object),
+        Event::Apply(Guarded(Ok(object))) => Event::Apply(object),
+        Event::Delete(Guarded(Ok(object))) => Event::Delete(object),
+        Event::Delete(guarded @ Guarded(Err(_))) => {
+            return Told::Gone {
+                key: Key::of(&guarded),
+                uid: guarded.uid().unwrap_or_default(),
+            };
         }
-        Event::InitApply(DeserializeGuard(Err(invalid)))
-        | Event::Apply(DeserializeGuard(Err(invalid))) => {
-            metrics.unreadable(K::KIND);
-            warn!(
-                kind = K::KIND,
-                namespace = invalid.metadata.namespace,
-                name = invalid.metadata.name,
-                error = invalid.error,
-                "cannot read this object; leaving it alone"
-            );
-            return None;
+        Event::InitApply(Guarded(Err(object))) | Event::Apply(Guarded(Err(object))) => {
+            return Told::Unreadable(object);
         }
-    };
-    Some(Told::Event(event))
+    })
 }

@@ -16,6 +16,8 @@ pub struct Platform {
     pub kubeconfig: PathBuf,
     /// The address of its gateway.
     pub gateway: SocketAddr,
+    /// Where the gateway takes requests from inside the cluster.
+    pub internal: SocketAddr,
     /// The address of the gateway's metrics, if it can be reached.
     pub admin: Option<SocketAddr>,
     /// Whether it runs on the embedded cluster.
@@ -34,8 +36,14 @@ impl Platform {
             let gateway = std::env::var("FERMATA_TEST_GATEWAY").ok()?;
             let kubeconfig = std::env::var_os("KUBECONFIG")
                 .expect("FERMATA_TEST_GATEWAY is the gateway of the cluster that KUBECONFIG names");
+            let internal = std::env::var("FERMATA_TEST_GATEWAY_INTERNAL").expect(
+                "FERMATA_TEST_GATEWAY_INTERNAL is the gateway's address for in-cluster names",
+            );
             Some(Platform {
                 kubeconfig: kubeconfig.into(),
+                internal: internal
+                    .parse()
+                    .expect("FERMATA_TEST_GATEWAY_INTERNAL is an address"),
                 gateway: gateway.parse().expect("FERMATA_TEST_GATEWAY is an address"),
                 admin: None,
                 embedded: false,
@@ -68,6 +76,14 @@ impl Platform {
             .expect("the kubeconfig is valid");
         config.auth_info.impersonate = user.map(str::to_owned);
         Client::try_from(config).expect("the kubeconfig is usable")
+    }
+
+    /// Its gateway, as callers in the cluster reach it.
+    #[must_use]
+    pub fn internal_gateway(&self) -> Gateway {
+        Gateway {
+            address: self.internal,
+        }
     }
 
     /// Its gateway.

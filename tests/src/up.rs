@@ -55,6 +55,7 @@ impl Up {
             .args([
                 "up",
                 "--listen=127.0.0.1:0",
+                "--listen-internal=127.0.0.1:0",
                 "--admin=127.0.0.1:0",
                 "--api=127.0.0.1:0",
                 "--data",
@@ -78,6 +79,7 @@ impl Up {
             platform: Platform {
                 kubeconfig: data.join("kubeconfig"),
                 gateway: ([127, 0, 0, 1], 0).into(),
+                internal: ([127, 0, 0, 1], 0).into(),
                 admin: None,
                 embedded: true,
             },
@@ -97,12 +99,14 @@ impl Up {
             }
         };
         loop {
-            let (gateway, admin) = (
+            let (gateway, internal, admin) = (
                 up.output.find(address("gateway")),
+                up.output.find(address("in-cluster")),
                 up.output.find(address("metrics")),
             );
-            if let (Some(gateway), Some(admin)) = (gateway, admin) {
+            if let (Some(gateway), Some(internal), Some(admin)) = (gateway, internal, admin) {
                 up.platform.gateway = gateway;
+                up.platform.internal = internal;
                 up.platform.admin = Some(admin);
                 return Ok(up);
             }

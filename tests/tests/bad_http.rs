@@ -140,15 +140,15 @@ async fn visibility_keeps_outsiders_out() {
         StatusCode::NOT_FOUND
     );
     let host = format!("inner.{}.svc.cluster.local", space.name);
-    assert_eq!(
-        space
-            .gateway()
-            .get_host(&host, "/env/FERMATA_FUNCTION")
-            .await
-            .ok()
-            .text(),
-        "inner"
-    );
+    let path = "/env/FERMATA_FUNCTION";
+    let answer = space.gateway().get_host(&host, path).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let answer = space
+        .platform
+        .internal_gateway()
+        .get_host(&host, path)
+        .await;
+    assert_eq!(answer.ok().text(), "inner");
 }
 
 #[tokio::test]

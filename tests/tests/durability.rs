@@ -157,7 +157,7 @@ async fn a_port_in_use_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for flag in ["--listen", "--admin", "--api"] {
+    for flag in ["--listen", "--listen-internal", "--admin", "--api"] {
         let Err(printed) = Up::try_start(dir.path(), &[format!("{flag}={address}")]) else {
             panic!("it started")
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fermata_crds::{Function, Revision};
 use fermata_tests::{Space, eventually};
+use http::StatusCode;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Event, Pod, Service},
@@ -29,18 +30,18 @@ async fn a_function_has_a_url_a_revision_and_its_children() {
     assert_eq!(status.latest_ready_revision.as_deref(), Some("hello-00001"));
     assert_eq!(status.traffic.len(), 1);
     assert!(status.url.unwrap().starts_with(&format!("http://{host}")));
-    // By its host, by its in-cluster names, and by its path.
+    // By its host and its path, and by its in-cluster names where callers in the cluster come in.
+    let answer = space.gateway().get_host(&host, "/").await.ok();
+    assert_eq!(answer.text(), "one");
     for host in [
-        host,
         format!("hello.{}", space.name),
         format!("hello.{}.svc", space.name),
         format!("hello.{}.svc.cluster.local", space.name),
     ] {
-        assert_eq!(
-            space.gateway().get_host(&host, "/").await.ok().text(),
-            "one",
-            "{host}"
-        );
+        let answer = space.platform.internal_gateway().get_host(&host, "/").await;
+        assert_eq!(answer.ok().text(), "one", "{host}");
+        let answer = space.gateway().get_host(&host, "/").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{host}");
     }
     assert_eq!(space.call("hello", "").await.ok().text(), "one");
     assert_eq!(

@@ -88,7 +88,10 @@ async fn each_rule_is_kept_and_says_what_to_do() {
             with(json!({"timeouts": {"request": "0s"}})),
             "written like 300ms",
         ),
-        (with(json!({"timeouts": {"request": "25h"}})), "from 1ms to 24h"),
+        (
+            with(json!({"timeouts": {"request": "25h"}})),
+            "from 1ms to 24h",
+        ),
         (
             with(json!({"scale": {"min": 5, "max": 2}})),
             "at least scale.min",
@@ -97,10 +100,7 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         (with(json!({"scale": {"max": 0}})), "delete it"),
         (with(json!({"scale": {"initial": 21}})), "at most scale.max"),
         (with(json!({"scale": {"utilization": 101}})), "in percent"),
-        (
-            with(json!({"scale": {"window": "1s"}})),
-            "from 6s to 1h",
-        ),
+        (with(json!({"scale": {"window": "1s"}})), "from 6s to 1h"),
         (
             with(json!({"scale": {"idleAfter": "99999999999999999999h"}})),
             "from 0s to 168h",
@@ -147,7 +147,7 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         (with(json!({"expose": {"path": "api"}})), "absolute path"),
         (
             with(json!({"expose": {"path": "/function/x"}})),
-            "taken for calls by name",
+            "the gateway's own",
         ),
         (
             with(json!({"security": {"runAsUser": 0}})),

@@ -1,8 +1,12 @@
-//! How objects are watched: in what portions they are listed, and how long a watch that broke waits
-//! before it begins again.
+//! How objects are watched: in what portions they are listed, what becomes of one that cannot be read,
+//! and how long a watch that broke waits before it begins again.
 //!
 //! After an outage of the API server everything that is known is as old as the outage and this wait
 //! together, so it is short; it is spread, so that not all come back in one moment.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod guard;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -11,6 +15,8 @@ use std::{
 
 use kube::runtime::{utils::Backoff, watcher::Config};
 use tokio::time::Instant;
+
+pub use guard::{Guarded, Panicked, Unreadable, without_panic};
 
 /// Objects that are listed at once. All of a page are in memory, as text and as objects, before the
 /// first is taken in; what takes in little of each would else need most of its memory for that.

@@ -95,18 +95,13 @@ impl Platform {
         shell::quiet(wait.arg(operators[1]))
     }
 
-    /// The address of the gateway's Service, which this machine reaches as pods do.
-    pub(crate) fn gateway(&self) -> anyhow::Result<String> {
+    /// The address of one of the gateway's Services, which this machine reaches as pods do.
+    fn gateway(&self, service: &str) -> anyhow::Result<String> {
         let mut kubectl = self.command("kubectl");
-        kubectl.args([
-            "--namespace",
-            NAMESPACE,
-            "get",
-            "service",
-            "fermata-gateway",
-        ]);
+        kubectl.args(["--namespace", NAMESPACE, "get", "service", service]);
         kubectl.arg("--output=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}");
-        shell::output(&mut kubectl).context("the gateway's Service has no address")
+        shell::output(&mut kubectl)
+            .with_context(|| format!("the gateway's Service {service} has no address"))
     }
 
     /// Does something with it, and ends the cluster after that if it was started for this. Where that
@@ -146,7 +141,11 @@ impl Platform {
         let own = std::env::current_exe().context("this program cannot find itself")?;
         command
             .env("KUBECONFIG", self.cluster.kubeconfig())
-            .env("FERMATA_TEST_GATEWAY", self.gateway()?)
+            .env("FERMATA_TEST_GATEWAY", self.gateway("fermata-gateway")?)
+            .env(
+                "FERMATA_TEST_GATEWAY_INTERNAL",
+                self.gateway("fermata-gateway-internal")?,
+            )
             .env("FERMATA_TEST_CLUSTER", own)
             .env("KUBECTL", tools.program("kubectl"))
             .env("HELM", tools.program("helm"));

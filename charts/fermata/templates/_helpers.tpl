@@ -65,7 +65,20 @@ that alone. Takes (dict "root" $ "component" NAME).
 
 {{/* DNS name of the gateway's Service. */}}
 {{- define "fermata.gatewayHost" -}}
-{{- printf "%s-gateway.%s.svc.%s" (include "fermata.fullname" .) .Release.Namespace .Values.clusterDomain -}}
+{{- printf "%s-gateway-internal.%s.svc.%s" (include "fermata.fullname" .) .Release.Namespace .Values.clusterDomain -}}
+{{- end }}
+
+{{/* What functions may claim: the operator and the gateway have to agree on it. */}}
+{{- define "fermata.claimArgs" -}}
+{{- $name := printf "%s-gateway" (include "fermata.fullname" .) -}}
+- --gateway-host={{ $name }}.{{ .Release.Namespace }}
+- --gateway-host={{ $name }}-internal.{{ .Release.Namespace }}
+{{- range .Values.gatewayHosts }}
+- --gateway-host={{ . }}
+{{- end }}
+{{- range $subject, $namespaces := .Values.claims }}
+- {{ printf "--claim=%s=%s" $subject (join "," $namespaces) | quote }}
+{{- end }}
 {{- end }}
 
 {{/* What both components' pods have in common. Takes (dict "root" $ "component" NAME). */}}

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
-use fermata_crds::Function;
+use fermata_crds::{Function, Visibility};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ const HINT: &str = "name the gateway with --gateway";
 const GATEWAY_PODS: &str = "app.kubernetes.io/name=fermata,app.kubernetes.io/component=gateway";
 
 /// The port on which those pods take requests.
-const GATEWAY_PORT: u16 = 8080;
+const GATEWAY_PORT: u16 = 8081;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -86,23 +86,28 @@ async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
                 cluster.namespace
             )
         })?;
-    // The in-cluster name leads to functions of either visibility.
-    let host = format!("{name}.{}.svc.cluster.local", cluster.namespace);
-    let request = request(options, &host)?;
-    let stream: Box<dyn Connection> = match &options.gateway {
-        Some(gateway) => Box::new(connect(gateway).await?),
+    let status = function.status.as_ref();
+    let own_host = status.and_then(|status| status.host.clone());
+    // The in-cluster name leads to functions of either visibility, where it is known.
+    let internal_host = format!("{name}.{}.svc.cluster.local", cluster.namespace);
+    let own_host = own_host.unwrap_or_else(|| internal_host.clone());
+    let (stream, host): (Box<dyn Connection>, String) = match &options.gateway {
+        Some(gateway) => (Box::new(connect(gateway).await?), own_host),
         None => match (
             gateway_pod(&cluster.client).await,
             on_this_machine(&function),
         ) {
-            (Ok(Some(pod)), _) => Box::new(forward(&cluster.client, &pod).await?),
+            (Ok(Some(pod)), _) => {
+                let stream = forward(&cluster.client, &pod).await?;
+                (Box::new(stream), internal_host)
+            }
             // No pod: the gateway is a part of `fermata up`.
-            (_, Some(gateway)) => Box::new(connect(&gateway).await?),
+            (_, Some(gateway)) => (Box::new(connect(&gateway).await?), own_host),
             (Ok(None), None) => bail!("no pod of the gateway is ready; {HINT}"),
             (Err(error), None) => return Err(error),
         },
     };
-    let response = exchange(stream, request).await?;
+    let response = exchange(stream, request(options, &host)?).await?;
     print(response, options.include).await
 }
 
@@ -170,10 +175,13 @@ fn request(options: &Options, host: &str) -> anyhow::Result<Request<Full<Bytes>>
     Ok(request)
 }
 
-/// The gateway of `fermata up`: its functions have hosts below localhost.
+/// The gateway of `fermata up`: its functions have hosts below localhost, and those for the cluster only
+/// have a port of their own.
 fn on_this_machine(function: &Function) -> Option<Uri> {
     let url: Uri = function.status.as_ref()?.url.as_deref()?.parse().ok()?;
-    url.host()?.ends_with(".localhost").then(|| {
+    let cluster_only = function.spec.expose().visibility() == Visibility::Cluster;
+    let is_local = url.host()?.ends_with(".localhost") || (cluster_only && url.port().is_some());
+    is_local.then(|| {
         format!("http://127.0.0.1:{}/", url.port_u16().unwrap_or(80))
             .parse()
             .ok()

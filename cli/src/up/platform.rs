@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use fermata_gateway::Gateway;
+use fermata_gateway::{ErrorDetails, Gateway};
 use fermata_local::Cluster;
 use fermata_operator::Operator;
 use kube::{
@@ -32,6 +32,7 @@ const PASSED_ON: [&str; 6] = ["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 pub(crate) struct Platform {
     cluster: Cluster,
     pub(super) gateway: SocketAddr,
+    pub(super) internal: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) kubeconfig: PathBuf,
     operator: Part<fermata_operator::Error>,
@@ -85,31 +86,37 @@ impl Platform {
             client.clone(),
             fermata_gateway::Options {
                 listen: options.listen,
+                listen_internal: options.listen_internal,
                 admin: options.admin,
                 domain: options.domain.clone(),
                 leader_elect: false,
+                // Whoever calls here also runs it.
+                error_details: ErrorDetails::Full,
                 ..fermata_gateway::Options::default()
             },
         )
         .await
         .with_context(|| {
             format!(
-                "cannot start the gateway (--listen {}, --admin {})",
-                options.listen, options.admin
+                "cannot start the gateway (--listen {}, --listen-internal {}, --admin {})",
+                options.listen, options.listen_internal, options.admin
             )
         })?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
+        let internal = gateway.internal_address();
         let operator = Operator::new(
             client,
             fermata_operator::Options {
                 domain: options.domain.clone(),
                 url_port: Some(address.port()),
+                internal_url_port: Some(internal.port()),
                 ..fermata_operator::Options::default()
             },
         );
         Ok(Self {
             cluster,
             gateway: address,
+            internal,
             admin,
             kubeconfig,
             operator: Part::start(|stop| operator.run(stop)),

@@ -22,6 +22,7 @@ pub(super) fn welcome(platform: &Platform, options: &Options) {
     let line = |name: &str, value: &str| output::line(&format!("  {name:<12}{value}"));
     output::line(&format!("Fermata {}", env!("CARGO_PKG_VERSION")));
     line("gateway", &format!("http://{}", platform.gateway));
+    line("in-cluster", &format!("http://{}", platform.internal));
     line("metrics", &format!("http://{}/metrics", platform.admin));
     line(
         "kubernetes",

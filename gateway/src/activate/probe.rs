@@ -7,13 +7,13 @@ use http::{Request, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpStream, runtime::Handle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     proxy::upstream::connect,
     state::{
-        endpoint::Endpoint,
+        endpoint::{Endpoint, LastProbe},
         revision::Revision,
         settings::{Check, Get},
     },
@@ -34,6 +34,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Job {
     revision: Arc<Revision>,
     endpoint: Arc<Endpoint>,
+}
+
+/// Where probing runs: with the requests, because the connection that a probe opens carries some.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    /// Who owns the tasks.
+    pub tasks: TaskTracker,
+    /// The runtime that serves requests.
+    pub runtime: Handle,
+}
+
+// === impl Probes ===
+
+impl Probes {
+    /// Begins to probe, until told to stop.
+    pub fn begin(&self, job: Job, stop: &CancellationToken) {
+        self.tasks.spawn_on(run(job, stop.clone()), &self.runtime);
+    }
 }
 
 // === impl Job ===
@@ -82,7 +100,13 @@ async fn passes(revision: &Revision, endpoint: &Endpoint) -> bool {
     for check in &revision.settings().checks {
         let passed = match check {
             Check::Cluster => true,
-            Check::Connect { port: None } => first_connection(revision, endpoint).await,
+            Check::Connect { port: None } => {
+                let connects = first_connection(revision, endpoint).await;
+                if !connects {
+                    endpoint.set_last_probe(LastProbe::NoConnection);
+                }
+                connects
+            }
             Check::Connect { port: Some(port) } => {
                 let address = SocketAddr::new(endpoint.address().ip(), *port);
                 connect::open(address, CONNECT_TIMEOUT).await.is_ok()
@@ -91,7 +115,13 @@ async fn passes(revision: &Revision, endpoint: &Endpoint) -> bool {
                 let port = get.port.unwrap_or(endpoint.address().port());
                 let address = SocketAddr::new(endpoint.address().ip(), port);
                 let answer = tokio::time::timeout(get.timeout, answers(address, get));
-                answer.await.unwrap_or(false)
+                let (passes, last) = match answer.await {
+                    Ok(Ok(status)) if (200..400).contains(&status) => (true, LastProbe::None),
+                    Ok(Err(ProbeError::Connect(_))) => (false, LastProbe::NoConnection),
+                    _ => (false, LastProbe::Refused),
+                };
+                endpoint.set_last_probe(last);
+                passes
             }
         };
         if !passed {
@@ -113,21 +143,19 @@ async fn first_connection(revision: &Revision, endpoint: &Endpoint) -> bool {
     true
 }
 
-/// Whether a GET gets a status from 200 to 399, which is what the kubelet asks for.
-async fn answers(address: SocketAddr, get: &Get) -> bool {
-    match exchange(address, get).await {
-        Ok(status) => (200..400).contains(&status),
-        Err(error) => {
-            tracing::trace!(%address, %error, "probe failed");
-            false
-        }
-    }
+/// Why a GET got no answer.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error("nothing listens")]
+    Connect(#[from] std::io::Error),
+    #[error("the probe's path or headers are not valid")]
+    Request(#[from] http::Error),
+    #[error("the exchange broke off")]
+    Exchange(#[from] hyper::Error),
 }
 
-async fn exchange(
-    address: SocketAddr,
-    get: &Get,
-) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
+/// The status that a GET gets; the kubelet asks for one from 200 to 399.
+async fn answers(address: SocketAddr, get: &Get) -> Result<u16, ProbeError> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::get(&*get.path)

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -53,6 +53,8 @@ pub struct Waker(Arc<Shared>);
 
 struct Shared {
     client: Client,
+    /// Where the tasks run: not where requests are served.
+    runtime: Handle,
     tasks: TaskTracker,
     stop: CancellationToken,
     reporter: Reporter,
@@ -81,10 +83,12 @@ enum Step {
 // === impl Waker ===
 
 impl Waker {
-    /// A waker. Its tasks end with `stop`; they belong to `tasks`.
+    /// A waker. Its tasks run on `runtime`, end with `stop` and belong to `tasks`.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a part of another kind")]
     pub fn new(
         client: Client,
+        runtime: Handle,
         tasks: TaskTracker,
         stop: CancellationToken,
         reporter: Reporter,
@@ -94,6 +98,7 @@ impl Waker {
     ) -> Self {
         Self(Arc::new(Shared {
             client,
+            runtime,
             tasks,
             stop,
             reporter,
@@ -108,7 +113,7 @@ impl Waker {
         revision.changed.notify_one();
         if !revision.attended.swap(true, Ordering::SeqCst) {
             let attendance = attend(self.0.clone(), revision.clone());
-            self.0.tasks.spawn(attendance);
+            self.0.tasks.spawn_on(attendance, &self.0.runtime);
         }
     }
 

@@ -4,6 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::StatusCode;
 
+use crate::{options::ErrorDetails, state::revision::Wait};
+
 /// Why the gateway answers instead of the function.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Failure {
@@ -30,8 +32,8 @@ pub enum Failure {
     StartFailed(Arc<str>),
     /// The gateway stops.
     Draining,
-    /// No instance became free in time.
-    StartTimeout,
+    /// No instance took the request in time; what it waited for at the end.
+    StartTimeout(Wait),
     /// The whole request took too long.
     RequestTimeout,
     /// The head of the response took too long.
@@ -58,7 +60,7 @@ impl Failure {
             Self::QueueFull { .. } => "QueueFull",
             Self::StartFailed(_) => "StartFailed",
             Self::Draining => "Draining",
-            Self::StartTimeout => "StartTimeout",
+            Self::StartTimeout(_) => "StartTimeout",
             Self::RequestTimeout | Self::IdleTimeout => "RequestTimeout",
             Self::FirstByteTimeout => "FirstByteTimeout",
             Self::FunctionUnreachable(_) => "FunctionUnreachable",
@@ -77,7 +79,7 @@ impl Failure {
             Self::QueueFull { .. } | Self::StartFailed(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::StartTimeout
+            Self::StartTimeout(_)
             | Self::RequestTimeout
             | Self::FirstByteTimeout
             | Self::IdleTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -95,7 +97,7 @@ impl Failure {
             Self::HeadersTooLarge { .. }
             | Self::PayloadTooLarge { .. }
             | Self::QueueFull { .. } => "8",
-            Self::StartTimeout
+            Self::StartTimeout(_)
             | Self::RequestTimeout
             | Self::FirstByteTimeout
             | Self::IdleTimeout => "4",
@@ -116,9 +118,24 @@ impl Failure {
         }
     }
 
-    /// A sentence for people.
+    /// A sentence for the caller. What the cluster and the function say of themselves (names of pods, last
+    /// lines of logs) is for those who may see the function; anybody else is told where it is.
     #[must_use]
-    pub fn detail(&self) -> Cow<'_, str> {
+    pub fn detail(&self, details: ErrorDetails) -> Cow<'_, str> {
+        match (self, details) {
+            (Self::StartFailed(_), ErrorDetails::Public) => {
+                "the function cannot start; its status \
+                 and its events say why, for those who may see them"
+                    .into()
+            }
+            (Self::FunctionUnreachable(_), ErrorDetails::Public) => {
+                "no instance of the function takes a connection".into()
+            }
+            _ => self.full_detail(),
+        }
+    }
+
+    fn full_detail(&self) -> Cow<'_, str> {
         match self {
             Self::NoSuchFunction => "no function answers under this host and path; \
                  kubectl get functions -A shows the URLs"
@@ -138,9 +155,24 @@ impl Failure {
             .into(),
             Self::StartFailed(detail) => (&**detail).into(),
             Self::Draining => "this gateway is stopping; try again".into(),
-            Self::StartTimeout => "no instance of the function became free in time; see \
-                 spec.timeouts.start, spec.scale.max and spec.concurrency"
+            Self::StartTimeout(wait) => match wait {
+                Wait::Pods => {
+                    "no instance of the function started within spec.timeouts.start".into()
+                }
+                Wait::Listening(port) => format!(
+                    "the function started, and nothing listens on $PORT ({port}) within \
+                     spec.timeouts.start"
+                )
                 .into(),
+                Wait::Ready => {
+                    "the function runs, and its readiness probe does not succeed within \
+                     spec.timeouts.start"
+                        .into()
+                }
+                Wait::Free => "no instance of the function became free within \
+                     spec.timeouts.start; see spec.scale.max and spec.concurrency"
+                    .into(),
+            },
             Self::RequestTimeout => {
                 "the function took longer than spec.timeouts.request allows".into()
             }

@@ -29,7 +29,7 @@ use crate::{
         headers::{self, Client, Hop},
         ids::REQUEST_ID,
         respond::{Asker, refuse},
-        service::Gate,
+        service::{Caller, Gate},
         site::Site,
         survey::Survey,
         timing::SERVER_TIMING,
@@ -58,7 +58,7 @@ pub(super) struct Call {
     /// Who gets the answer.
     pub asker: Asker,
     /// Who sent it.
-    pub sender: Sender,
+    pub caller: Caller,
 }
 
 /// What the tries of one request have in common.
@@ -66,7 +66,7 @@ struct Errand<'a> {
     function: &'a Arc<Function>,
     target: &'a Target,
     hop: &'a Hop,
-    sender: Sender,
+    caller: &'a Caller,
 }
 
 /// An instance's answer, and all that has to live as long as its body.
@@ -90,7 +90,7 @@ pub(super) async fn forward(
     if survey.expect {
         headers::strip_expect(&mut parts.headers);
     }
-    if call.sender != Sender::Gateway {
+    if call.caller.sender != Sender::Gateway {
         client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
     }
     let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
@@ -105,7 +105,7 @@ pub(super) async fn forward(
         function: &call.function,
         target: &target,
         hop: &hop,
-        sender: call.sender,
+        caller: &call.caller,
     };
     match exchange(gate, &errand, parts, call.body, &mut record).await {
         Ok(answer) => finish(gate, answer, &hop, upgrade, &call.asker, record),
@@ -163,7 +163,8 @@ async fn exchange(
         let mut deadlines = match &site {
             Site::Instance { .. } => Deadlines::begin(revision.settings(), meter.clone()),
             Site::Keeper(_) => {
-                prepare::pass_on(&mut request, protocol, errand.target);
+                let namespace = errand.caller.namespace(gate);
+                prepare::pass_on(&mut request, protocol, errand.target, namespace.as_deref());
                 Deadlines::of_keeper(revision.settings(), meter.clone())
             }
         };
@@ -213,7 +214,8 @@ async fn site(
 ) -> Result<Option<Site>, Failure> {
     if revision.settings().is_limited() {
         let (function, leaving) = (errand.function.key(), gate.leaving.load(Ordering::Relaxed));
-        if let Some(keeper) = gate.peers.keeper(function, errand.sender, leaving) {
+        let (sender, entrance) = (errand.caller.sender, errand.caller.entrance);
+        if let Some(keeper) = gate.peers.keeper(function, sender, entrance, leaving) {
             record.passed_on(keeper.pod());
             return Ok(Some(Site::Keeper(keeper)));
         }

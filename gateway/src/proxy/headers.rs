@@ -20,13 +20,26 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Marks a request that a gateway passes on to the function's keeper. It is believed only from the
-/// address of a gateway.
+/// address of a gateway. Its value is the caller's namespace, or [`UNKNOWN_NAMESPACE`].
 pub const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
+
+/// What is said of a caller whose namespace is not known; no namespace has this name.
+pub const UNKNOWN_NAMESPACE: &str = "-";
+
+/// Where a connection came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entrance {
+    /// The listener for everybody.
+    Public,
+    /// The listener for callers in the cluster.
+    Internal,
+}
 
 /// What a connection's requests have in common.
 #[derive(Debug)]
 pub struct Client {
     ip: IpAddr,
+    entrance: Entrance,
     address: HeaderValue,
     /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
     /// one host.
@@ -45,13 +58,14 @@ pub struct Hop {
 // === impl Client ===
 
 impl Client {
-    /// The client at this address.
+    /// The client at this address, which came in there.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, entrance: Entrance) -> Self {
         let ip = address.ip().to_canonical();
         let text = ip.to_string();
         Self {
             ip,
+            entrance,
             address: HeaderValue::try_from(text)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             forwarded: Mutex::new(None),
@@ -62,6 +76,12 @@ impl Client {
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.ip
+    }
+
+    /// Where it came in.
+    #[must_use]
+    pub fn entrance(&self) -> Entrance {
+        self.entrance
     }
 
     /// Says who asks, and for what. What the client itself said about that is replaced, unless it
@@ -220,7 +240,7 @@ mod tests {
     }
 
     fn client(address: &str) -> Client {
-        Client::new(address.parse().unwrap())
+        Client::new(address.parse().unwrap(), Entrance::Public)
     }
 
     #[test]

@@ -4,13 +4,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::proxy::{
-    access::Record,
-    body::ResponseBody,
-    failure::Failure,
-    ids::{self, REQUEST_ID},
-    survey::Survey,
-    timing::{SERVER_TIMING, Timing},
+use crate::{
+    options::ErrorDetails,
+    proxy::{
+        access::Record,
+        body::ResponseBody,
+        failure::Failure,
+        ids::{self, REQUEST_ID},
+        survey::Survey,
+        timing::{SERVER_TIMING, Timing},
+    },
 };
 
 /// The header with the reason of a failure; a response without it is the function's own.
@@ -27,6 +30,8 @@ pub struct Asker {
     pub grpc: bool,
     /// Whether it wants no body.
     pub head_only: bool,
+    /// How much it is told.
+    pub details: ErrorDetails,
 }
 
 /// A body of RFC 9457.
@@ -54,7 +59,14 @@ impl Asker {
             id,
             grpc: content_type.is_some_and(|value| is_grpc(value.as_bytes())),
             head_only: method == Method::HEAD,
+            details: ErrorDetails::Public,
         }
+    }
+
+    /// The same, told as much.
+    #[must_use]
+    pub fn with_details(self, details: ErrorDetails) -> Self {
+        Self { details, ..self }
     }
 }
 
@@ -68,13 +80,22 @@ fn is_grpc(content_type: &[u8]) -> bool {
 #[must_use]
 pub fn refuse(failure: &Failure, asker: &Asker, mut record: Record) -> Response<ResponseBody> {
     record.failed(failure.status().as_u16(), failure.reason());
+    if asker.details == ErrorDetails::Public {
+        let (id, detail) = (asker.id.to_str(), failure.detail(ErrorDetails::Full));
+        tracing::debug!(
+            request_id = id.unwrap_or_default(),
+            reason = failure.reason(),
+            %detail,
+            "request refused"
+        );
+    }
     respond(failure, asker, &record.timing)
 }
 
 /// The response to a request that its function does not answer.
 fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<ResponseBody> {
     let mut response = if asker.grpc {
-        grpc(failure)
+        grpc(failure, asker.details)
     } else {
         problem(failure, asker)
     };
@@ -90,7 +111,7 @@ fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<Respon
 
 fn problem(failure: &Failure, asker: &Asker) -> Response<ResponseBody> {
     let status = failure.status();
-    let text = problem_text(failure, &asker.id);
+    let text = problem_text(failure, &asker.id, asker.details);
     let length = text.len();
     let body = if asker.head_only {
         ResponseBody::empty()
@@ -106,12 +127,12 @@ fn problem(failure: &Failure, asker: &Asker) -> Response<ResponseBody> {
     response
 }
 
-fn problem_text(failure: &Failure, id: &HeaderValue) -> Vec<u8> {
+fn problem_text(failure: &Failure, id: &HeaderValue, details: ErrorDetails) -> Vec<u8> {
     let status = failure.status();
     let problem = Problem {
         status: status.as_u16(),
         title: status.canonical_reason().unwrap_or("Error"),
-        detail: &failure.detail(),
+        detail: &failure.detail(details),
         reason: failure.reason(),
         request_id: id.to_str().unwrap_or_default(),
     };
@@ -123,7 +144,7 @@ fn problem_text(failure: &Failure, id: &HeaderValue) -> Vec<u8> {
 #[must_use]
 pub fn refusal_text(failure: &Failure) -> Vec<u8> {
     let id = ids::identify(&mut HeaderMap::new(), &Survey::default());
-    let body = problem_text(failure, &id);
+    let body = problem_text(failure, &id, ErrorDetails::Public);
     let mut text = format!(
         "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n\
          content-length: {}\r\n{REASON}: {}\r\n{REQUEST_ID}: {}\r\n\r\n",
@@ -138,7 +159,7 @@ pub fn refusal_text(failure: &Failure) -> Vec<u8> {
 }
 
 /// A response of trailers only, which is how gRPC tells a failure without a message.
-fn grpc(failure: &Failure) -> Response<ResponseBody> {
+fn grpc(failure: &Failure, details: ErrorDetails) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
@@ -147,7 +168,7 @@ fn grpc(failure: &Failure) -> Response<ResponseBody> {
         "grpc-status",
         HeaderValue::from_static(failure.grpc_status()),
     );
-    let message = format!("{}: {}", failure.reason(), failure.detail());
+    let message = format!("{}: {}", failure.reason(), failure.detail(details));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
         headers.insert("grpc-message", message);
     }
@@ -180,6 +201,7 @@ mod tests {
             id: HeaderValue::from_static("id-1"),
             grpc,
             head_only: false,
+            details: ErrorDetails::Full,
         }
     }
 
@@ -200,6 +222,26 @@ mod tests {
                 "reason": "StartFailed", "requestId": "id-1",
             })
         );
+    }
+
+    #[tokio::test]
+    async fn strangers_are_told_no_names_and_no_logs() {
+        let secret = "pod hello-00001-x: DATABASE_URL=postgres://u:secret@db/x";
+        for failure in [
+            Failure::StartFailed(secret.into()),
+            Failure::FunctionUnreachable(secret.into()),
+        ] {
+            for grpc in [false, true] {
+                let asker = asker(grpc).with_details(ErrorDetails::Public);
+                let response = respond(&failure, &asker, &Timing::begin());
+                let headers = format!("{:?}", response.headers());
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                let body = String::from_utf8(body.to_vec()).unwrap();
+                assert!(!body.contains("hello-00001"), "{body}");
+                assert!(!headers.contains("hello-00001"), "{headers}");
+                assert!(grpc || body.contains("id-1"), "{body}");
+            }
+        }
     }
 
     #[tokio::test]

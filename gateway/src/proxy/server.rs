@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::proxy::{
-    headers::Client,
+    headers::{Client, Entrance},
     service::{self, Gate},
     upstream::connect::tune,
 };
@@ -65,6 +65,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 #[derive(Clone)]
 pub struct Server {
     gate: Arc<Gate>,
+    entrance: Entrance,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     header_timeout: Duration,
@@ -92,7 +93,7 @@ enum Protocol {
 impl Server {
     /// A server with these bounds.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, header_timeout: Duration, ends: Ends) -> Self {
+    pub fn new(gate: Arc<Gate>, entrance: Entrance, header_timeout: Duration, ends: Ends) -> Self {
         let header_bytes = gate.limits.header_bytes;
         let mut http1 = http1::Builder::new();
         // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
@@ -110,11 +111,17 @@ impl Server {
             .max_header_list_size(u32::try_from(2 * header_bytes).unwrap_or(u32::MAX));
         Self {
             gate,
+            entrance,
             http1,
             http2,
             header_timeout,
             ends,
         }
+    }
+
+    /// Waits until it is told to stop. Cancel safe.
+    pub async fn stopped(&self) {
+        self.ends.stop.cancelled().await;
     }
 
     /// Accepts connections until told to stop. Their tasks belong to `connections`; at most
@@ -189,7 +196,10 @@ impl Server {
     }
 
     async fn serve_h1(&self, stream: TcpStream, address: SocketAddr) {
-        let (gate, client) = (self.gate.clone(), Arc::new(Client::new(address)));
+        let (gate, client) = (
+            self.gate.clone(),
+            Arc::new(Client::new(address, self.entrance)),
+        );
         let limit = gate.limits.header_bytes;
         let (stream, taken) = Explaining::new(TokioIo::new(stream), limit);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -216,7 +226,10 @@ impl Server {
     }
 
     async fn serve_h2(&self, stream: TcpStream, address: SocketAddr) {
-        let (gate, client) = (self.gate.clone(), Arc::new(Client::new(address)));
+        let (gate, client) = (
+            self.gate.clone(),
+            Arc::new(Client::new(address, self.entrance)),
+        );
         // Who connects only now may make one request before being sent away.
         let late = self.ends.leave.is_cancelled();
         let late = late.then(|| Arc::new(Notify::new()));

@@ -1,6 +1,7 @@
 //! One request, from its head to its response's.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,13 +21,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     activate::wake::Waker,
     admin::metrics::Metrics,
-    options::{AccessLog, Options},
+    options::{AccessLog, ErrorDetails, Options},
     proxy::{
         access::Record,
         body::ResponseBody,
         failure::Failure,
         forward,
-        headers::{self, Client},
+        headers::{Client, Entrance, PASSED_ON, UNKNOWN_NAMESPACE},
         ids,
         respond::{Asker, refuse},
         survey::Survey,
@@ -34,7 +35,7 @@ use crate::{
     state::{
         function::Function,
         peers::{Peers, Sender},
-        table::Table,
+        table::{Routes, Table},
     },
 };
 
@@ -67,6 +68,18 @@ pub struct Gate {
     pub abort: CancellationToken,
 }
 
+/// Who sends a request.
+#[derive(Debug)]
+pub struct Caller {
+    /// A client, or a gateway that passes it on.
+    pub sender: Sender,
+    /// Where it came in.
+    pub entrance: Entrance,
+    ip: IpAddr,
+    /// The client's namespace, as the gateway says that passes the request on.
+    told: Option<Box<str>>,
+}
+
 /// Bounds and switches of the data path.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -78,6 +91,8 @@ pub struct Limits {
     pub trust_forwarded: bool,
     /// Whether each request is logged.
     pub access_log: bool,
+    /// How much callers are told.
+    pub error_details: ErrorDetails,
 }
 
 // === impl Limits ===
@@ -91,6 +106,20 @@ impl Limits {
             body_bytes: options.max_body_bytes,
             trust_forwarded: options.trust_forwarded,
             access_log: options.access_log == AccessLog::Json,
+            error_details: options.error_details,
+        }
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// The namespace of the pod that calls, if it is a function's.
+    #[must_use]
+    pub fn namespace(&self, gate: &Gate) -> Option<Box<str>> {
+        match self.sender {
+            Sender::Gateway => self.told.clone(),
+            Sender::Client | Sender::Unknown => gate.table.namespace_of(self.ip),
         }
     }
 }
@@ -129,18 +158,11 @@ async fn answer(
     // Looked at before the request's own name is added to it.
     let survey = Survey::of(&parts.headers);
     let checked = check(gate, &parts, &survey);
-    let sender = if !survey.passed_on {
-        Sender::Client
-    } else {
-        parts.headers.remove(headers::PASSED_ON);
-        if gate.peers.has_address(client.ip()) {
-            Sender::Gateway
-        } else {
-            Sender::Unknown
-        }
-    };
+    let mark = survey.passed_on.then(|| parts.headers.remove(PASSED_ON));
+    let caller = caller(gate, client, mark.flatten().as_ref());
     let id = ids::identify(&mut parts.headers, &survey);
-    let asker = Asker::of(&parts.method, &parts.headers, &survey, id);
+    let asker = Asker::of(&parts.method, &parts.headers, &survey, id)
+        .with_details(gate.limits.error_details);
     let host = match checked {
         Ok(host) => host,
         Err(failure) => return refuse(&failure, &asker, record),
@@ -148,9 +170,9 @@ async fn answer(
     if gate.limits.access_log {
         record.log(&parts.method, &host, parts.uri.path(), &asker.id);
     }
-    let mut routed = route(gate, &host, &parts);
-    if routed.is_none() && sender == Sender::Gateway {
-        routed = route_later(gate, &host, &parts).await;
+    let mut routed = route(gate, &caller, &host, &parts);
+    if routed.is_none() && caller.sender == Sender::Gateway {
+        routed = route_later(gate, &caller, &host, &parts).await;
     }
     match routed {
         None => refuse(&Failure::NoSuchFunction, &asker, record),
@@ -164,10 +186,29 @@ async fn answer(
                 parts,
                 body,
                 asker,
-                sender,
+                caller,
             };
             forward::forward(gate, client, call, record).await
         }
+    }
+}
+
+/// Who sends a request, given the mark of one that a gateway passes on.
+fn caller(gate: &Gate, client: &Client, mark: Option<&HeaderValue>) -> Caller {
+    let sender = match mark {
+        None => Sender::Client,
+        Some(_) if gate.peers.has_address(client.ip()) => Sender::Gateway,
+        Some(_) => Sender::Unknown,
+    };
+    Caller {
+        sender,
+        entrance: client.entrance(),
+        ip: client.ip(),
+        told: mark
+            .filter(|_| sender == Sender::Gateway)
+            .and_then(|mark| mark.to_str().ok())
+            .filter(|mark| *mark != UNKNOWN_NAMESPACE)
+            .map(Into::into),
     }
 }
 
@@ -227,23 +268,35 @@ fn host(parts: &Parts) -> Result<HeaderValue, Failure> {
 }
 
 /// The function that a request is for, and how many bytes of its path only lead there.
-fn route(gate: &Gate, host: &HeaderValue, parts: &Parts) -> Option<(Arc<Function>, usize)> {
+fn route(
+    gate: &Gate,
+    caller: &Caller,
+    host: &HeaderValue,
+    parts: &Parts,
+) -> Option<(Arc<Function>, usize)> {
     let routes = gate.table.routes();
-    let host = host.to_str().unwrap_or_default();
-    let found = routes.find(host, parts.uri.path())?;
+    let (host, path) = (host.to_str().unwrap_or_default(), parts.uri.path());
+    let found = match caller.entrance {
+        Entrance::Public => routes.find(host, path),
+        Entrance::Internal => {
+            let namespace = Routes::needs_namespace(host, path).then(|| caller.namespace(gate));
+            routes.find_in_cluster(host, path, namespace.flatten().as_deref())
+        }
+    }?;
     Some((found.function.clone(), found.strip))
 }
 
 /// The same for a function that another gateway has heard of, and this one not yet.
 async fn route_later(
     gate: &Gate,
+    caller: &Caller,
     host: &HeaderValue,
     parts: &Parts,
 ) -> Option<(Arc<Function>, usize)> {
     let until = Instant::now() + LATE_NEWS;
     while Instant::now() < until {
         tokio::time::sleep(NEWS_PAUSE).await;
-        let found = route(gate, host, parts);
+        let found = route(gate, caller, host, parts);
         if found.is_some() {
             return found;
         }

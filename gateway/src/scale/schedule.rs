@@ -1,53 +1,53 @@
-//! Times of day with bounds of their own. Pure.
+//! Times of day with bounds of their own.
 
-use croner::{
-    Cron,
-    parser::{CronParser, Seconds, Year},
+use std::sync::{Arc, Mutex};
+
+use fermata_crds::{
+    Schedule,
+    recurrence::{Phase, Recurrence},
 };
-use fermata_crds::Schedule;
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
-use crate::state::settings::ScaleSettings;
+use crate::{state::settings::ScaleSettings, sync::lock};
 
 /// A [`Schedule`] that is ready for use.
 #[derive(Clone, Debug)]
-pub struct Slot {
+pub struct ScheduledBounds {
     /// What it was made from.
     source: Schedule,
-    cron: Cron,
-    timezone: TimeZone,
-    duration: SignedDuration,
+    recurrence: Recurrence,
+    /// The last answer and when it was given; it is asked for every second and changes rarely.
+    known: Arc<Mutex<Option<(Timestamp, Phase)>>>,
 }
 
-// === impl Slot ===
+// === impl ScheduledBounds ===
 
-impl Slot {
+impl ScheduledBounds {
     /// The schedule, if its cron fields and time zone make sense. The operator tells the user when
     /// they do not.
     #[must_use]
     pub fn of(schedule: &Schedule) -> Option<Self> {
-        let parser = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
-            .build();
-        let timezone = schedule.timezone.as_deref().unwrap_or("UTC");
         Some(Self {
             source: schedule.clone(),
-            cron: parser.parse(&schedule.cron).ok()?,
-            timezone: TimeZone::get(timezone).ok()?,
-            duration: SignedDuration::try_from(std::time::Duration::from(schedule.duration))
-                .ok()?,
+            recurrence: Recurrence::of(schedule).ok()?,
+            known: Arc::default(),
         })
     }
 
     fn is_on(&self, now: Timestamp) -> bool {
-        let local = now.to_zoned(self.timezone.clone());
-        let begun = self.cron.find_previous_occurrence(&local, true);
-        begun.is_ok_and(|begun| now.duration_since(begun.timestamp()) < self.duration)
+        let mut known = lock(&self.known);
+        match *known {
+            Some((since, phase)) if since <= now && now < phase.until => phase.on,
+            _ => {
+                let phase = self.recurrence.phase(now);
+                *known = Some((now, phase));
+                phase.on
+            }
+        }
     }
 }
 
-impl PartialEq for Slot {
+impl PartialEq for ScheduledBounds {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source
     }

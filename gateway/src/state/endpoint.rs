@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -19,8 +19,21 @@ pub struct Endpoint {
     draining: AtomicBool,
     gone: AtomicBool,
     aside_until: AtomicU64,
+    last_probe: AtomicU8,
     /// Connections to the instance.
     pub(crate) pool: Pool,
+}
+
+/// How the last probe of an instance failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum LastProbe {
+    /// None has.
+    None,
+    /// Nothing listened on its port.
+    NoConnection,
+    /// Something listened, and did not give the answer that its probe asks for.
+    Refused,
 }
 
 // === impl Endpoint ===
@@ -36,6 +49,7 @@ impl Endpoint {
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             aside_until: AtomicU64::new(0),
+            last_probe: AtomicU8::new(LastProbe::None as u8),
             pool: Pool::default(),
         })
     }
@@ -105,6 +119,21 @@ impl Endpoint {
     /// Puts it last in line until the given time.
     pub fn set_aside(&self, until: Micros) {
         self.aside_until.store(until, Ordering::Relaxed);
+    }
+
+    /// How the last probe failed.
+    #[must_use]
+    pub fn last_probe(&self) -> LastProbe {
+        match self.last_probe.load(Ordering::Relaxed) {
+            1 => LastProbe::NoConnection,
+            2 => LastProbe::Refused,
+            _ => LastProbe::None,
+        }
+    }
+
+    /// Notes how a probe failed.
+    pub fn set_last_probe(&self, probe: LastProbe) {
+        self.last_probe.store(probe as u8, Ordering::Relaxed);
     }
 
     #[cfg(test)]

@@ -16,7 +16,10 @@ use crate::{
     admin::metrics::FunctionMetrics,
     proxy::failure::Failure,
     random,
-    state::{key::Key, revision::Revision},
+    state::{
+        key::Key,
+        revision::{Revision, Wait},
+    },
 };
 
 /// One Function.
@@ -164,7 +167,7 @@ impl Function {
                 () = changed => {}
                 () = stop.cancelled() => return Err(Failure::Draining),
                 () = tokio::time::sleep_until(since + start_timeout) => {
-                    return Err(Failure::StartTimeout);
+                    return Err(Failure::StartTimeout(Wait::Pods));
                 }
             }
         }

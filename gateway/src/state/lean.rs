@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use fermata_crds::{Function, Revision};
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
 use kube::{Resource, api::ObjectMeta};
 use serde::{
@@ -55,6 +55,7 @@ struct Meta {
     deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
 }
 
 // === impl Lean ===
@@ -72,6 +73,7 @@ impl<'de, K: Parts> Deserialize<'de> for Lean<K> {
             deletion_timestamp: object.metadata.deletion_timestamp,
             labels: object.metadata.labels,
             annotations: object.metadata.annotations,
+            owner_references: object.metadata.owner_references,
             ..ObjectMeta::default()
         };
         K::join(metadata, object.spec, object.status)

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{self, Micros},
+    proxy::headers::Entrance,
     state::{endpoint::Endpoint, key::Key},
     sync::lock,
 };
@@ -50,17 +51,26 @@ pub struct Peers {
     /// The name of this one.
     own: Box<str>,
     /// Where all of them take requests.
-    port: u16,
+    ports: Ports,
     pods: Mutex<BTreeMap<Box<str>, Peer>>,
     /// The same as one snapshot, for requests.
     known: ArcSwap<Vec<Peer>>,
 }
 
+/// The ports on which all gateways take requests.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    public: u16,
+    internal: u16,
+}
+
 /// One gateway.
 #[derive(Clone, Debug)]
 struct Peer {
-    /// Where it takes requests, under the name of its pod.
-    endpoint: Arc<Endpoint>,
+    /// Where it takes requests from everywhere, under the name of its pod.
+    public: Arc<Endpoint>,
+    /// Where it takes those from inside the cluster.
+    internal: Arc<Endpoint>,
     /// Whether requests are sent there: it is ready and is not being deleted.
     serves: bool,
 }
@@ -68,13 +78,13 @@ struct Peer {
 // === impl Peers ===
 
 impl Peers {
-    /// Nobody but this gateway, until [`Peers::watch`] finds others. `port` is where all of them take
+    /// Nobody but this gateway, until [`Peers::watch`] finds others. The ports are where all of them take
     /// requests.
     #[must_use]
-    pub fn new(own: &str, port: u16) -> Self {
+    pub fn new(own: &str, public: u16, internal: u16) -> Self {
         Self {
             own: own.into(),
-            port,
+            ports: Ports { public, internal },
             pods: Mutex::default(),
             known: ArcSwap::default(),
         }
@@ -121,11 +131,10 @@ impl Peers {
         let name = pod.name_any();
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref());
-        let address = status
+        let ip = status
             .and_then(|status| status.pod_ip.as_deref())
             .and_then(|ip| ip.parse::<IpAddr>().ok())
-            .filter(|_| !matches!(phase, Some("Failed" | "Succeeded")))
-            .map(|ip| SocketAddr::new(ip, self.port));
+            .filter(|_| !matches!(phase, Some("Failed" | "Succeeded")));
         let ready = status
             .into_iter()
             .flat_map(|status| status.conditions.iter().flatten())
@@ -133,12 +142,17 @@ impl Peers {
         let serves = ready && pod.metadata.deletion_timestamp.is_none();
         self.change(|pods| {
             let known = pods.remove(&*name);
-            let Some(address) = address else { return };
-            let endpoint = known
-                .map(|known| known.endpoint)
-                .filter(|endpoint| endpoint.address() == address)
-                .unwrap_or_else(|| Endpoint::new(&name, address));
-            pods.insert(name.into(), Peer { endpoint, serves });
+            let Some(ip) = ip else { return };
+            let known = known.filter(|known| known.ip() == ip);
+            let peer = match known {
+                Some(known) => Peer { serves, ..known },
+                None => Peer {
+                    public: Endpoint::new(&name, SocketAddr::new(ip, self.ports.public)),
+                    internal: Endpoint::new(&name, SocketAddr::new(ip, self.ports.internal)),
+                    serves,
+                },
+            };
+            pods.insert(name.into(), peer);
         });
     }
 
@@ -153,27 +167,28 @@ impl Peers {
     #[must_use]
     pub fn others(&self) -> Vec<(Box<str>, IpAddr)> {
         let known = self.known.load();
-        let others = known
-            .iter()
-            .filter(|peer| peer.endpoint.pod() != &*self.own);
-        others
-            .map(|peer| (peer.endpoint.pod().into(), peer.endpoint.address().ip()))
-            .collect()
+        let others = known.iter().filter(|peer| peer.name() != &*self.own);
+        others.map(|peer| (peer.name().into(), peer.ip())).collect()
     }
 
     /// Whether a gateway has this address.
     #[must_use]
     pub fn has_address(&self, address: IpAddr) -> bool {
         let known = self.known.load();
-        known
-            .iter()
-            .any(|peer| peer.endpoint.address().ip() == address)
+        known.iter().any(|peer| peer.ip() == address)
     }
 
     /// The gateway that keeps the function, if that is another one and a request from this sender has
-    /// to go there. `leaving` is whether this gateway is about to stop.
+    /// to go there: to the listener through which it came in here. `leaving` is whether this gateway is
+    /// about to stop.
     #[must_use]
-    pub fn keeper(&self, function: &Key, sender: Sender, leaving: bool) -> Option<Arc<Endpoint>> {
+    pub fn keeper(
+        &self,
+        function: &Key,
+        sender: Sender,
+        entrance: Entrance,
+        leaving: bool,
+    ) -> Option<Arc<Endpoint>> {
         // Where each goes only to one that weighs more, a request cannot go round in circles.
         let least = match sender {
             Sender::Gateway => return None,
@@ -181,17 +196,17 @@ impl Peers {
             Sender::Client => 0,
         };
         let (known, now) = (self.known.load(), clock::now());
-        let is_own = |peer: &&Peer| peer.endpoint.pod() == &*self.own;
+        let is_own = |peer: &&Peer| peer.name() == &*self.own;
         known
             .iter()
-            .filter(|peer| peer.serves && !peer.endpoint.is_aside(now))
+            .filter(|peer| peer.serves && !peer.at(entrance).is_aside(now))
             .filter(|peer| !(leaving && is_own(peer)))
-            .map(|peer| (weight(peer.endpoint.pod(), function), peer))
+            .map(|peer| (weight(peer.name(), function), peer))
             .filter(|(weight, _)| *weight >= least)
             .max_by_key(|(weight, _)| *weight)
             .map(|(_, keeper)| keeper)
             .filter(|keeper| !is_own(keeper))
-            .map(|keeper| keeper.endpoint.clone())
+            .map(|keeper| keeper.at(entrance).clone())
     }
 
     /// The keeper did not take a connection: another one keeps its functions for a moment.
@@ -202,7 +217,27 @@ impl Peers {
     /// Closes connections that nobody has used for a while.
     pub fn close_idle_connections(&self, now: Micros) {
         for peer in self.known.load().iter() {
-            peer.endpoint.pool.close_idle(now);
+            peer.public.pool.close_idle(now);
+            peer.internal.pool.close_idle(now);
+        }
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    fn name(&self) -> &str {
+        self.public.pod()
+    }
+
+    fn ip(&self) -> IpAddr {
+        self.public.address().ip()
+    }
+
+    fn at(&self, entrance: Entrance) -> &Arc<Endpoint> {
+        match entrance {
+            Entrance::Public => &self.public,
+            Entrance::Internal => &self.internal,
         }
     }
 }
@@ -241,7 +276,7 @@ mod tests {
         ["a", "b", "c"]
             .iter()
             .map(|own| {
-                let peers = Peers::new(own, 8080);
+                let peers = Peers::new(own, 8080, 8081);
                 for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
                     peers.apply(&pod(name, ip, "True"));
                 }
@@ -252,7 +287,7 @@ mod tests {
 
     fn keeper(peers: &Peers, function: &str) -> String {
         let key = Key::new("default", function);
-        let keeper = peers.keeper(&key, Sender::Client, false);
+        let keeper = peers.keeper(&key, Sender::Client, Entrance::Public, false);
         keeper.map_or_else(|| peers.own.to_string(), |other| other.pod().to_owned())
     }
 
@@ -274,6 +309,20 @@ mod tests {
             kept.values().all(|count| (60..140).contains(count)),
             "{kept:?}"
         );
+    }
+
+    #[test]
+    fn a_request_stays_on_the_side_on_which_it_came_in() {
+        let one = &gateways()[0];
+        let keeper = |entrance| {
+            (0..).find_map(|number| {
+                let key = Key::new("default", &format!("f-{number}"));
+                one.keeper(&key, Sender::Client, entrance, false)
+            })
+        };
+        let port = |entrance| keeper(entrance).unwrap().address().port();
+        assert_eq!(port(Entrance::Public), 8080);
+        assert_eq!(port(Entrance::Internal), 8081);
     }
 
     #[test]
@@ -299,7 +348,10 @@ mod tests {
         let number = (0..).find(|number| keeper(one, &format!("f-{number}")) == "b");
         let name = format!("f-{}", number.unwrap());
         let key = Key::new("default", &name);
-        one.suspect(&one.keeper(&key, Sender::Client, false).unwrap());
+        one.suspect(
+            &one.keeper(&key, Sender::Client, Entrance::Public, false)
+                .unwrap(),
+        );
         assert_ne!(keeper(one, &name), "b");
     }
 
@@ -308,11 +360,14 @@ mod tests {
         let one = &gateways()[0];
         for number in 0..20 {
             let key = Key::new("default", &format!("f-{number}"));
-            assert!(one.keeper(&key, Sender::Client, true).is_some());
+            assert!(
+                one.keeper(&key, Sender::Client, Entrance::Public, true)
+                    .is_some()
+            );
         }
-        let alone = Peers::new("a", 8080);
+        let alone = Peers::new("a", 8080, 8081);
         let key = Key::new("default", "f");
-        let keeper = |alone: &Peers| alone.keeper(&key, Sender::Client, true);
+        let keeper = |alone: &Peers| alone.keeper(&key, Sender::Client, Entrance::Public, true);
         assert!(keeper(&alone).is_none());
         alone.apply(&pod("a", "10.0.0.1", "True"));
         assert!(keeper(&alone).is_none());
@@ -327,10 +382,14 @@ mod tests {
             let key = Key::new("default", &format!("f-{number}"));
             // Each of them is about to stop and takes the others for those to go to.
             let next = |from: &Peers, sender| {
-                let keeper = from.keeper(&key, sender, true)?;
+                let keeper = from.keeper(&key, sender, Entrance::Public, true)?;
                 gateways.iter().find(|peers| *peers.own == *keeper.pod())
             };
-            assert!(gateways[0].keeper(&key, Sender::Gateway, true).is_none());
+            assert!(
+                gateways[0]
+                    .keeper(&key, Sender::Gateway, Entrance::Public, true)
+                    .is_none()
+            );
             let mut at = next(&gateways[0], Sender::Client);
             for _ in 0..3 {
                 at = at.and_then(|peers| next(peers, Sender::Unknown));

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use fermata_crds::names::{CONTAINER, DRAINING_ANNOTATION, PORT_NAME, REVISION_LABEL};
+use fermata_crds::{
+    names::{CONTAINER, DRAINING_ANNOTATION, PORT_NAME},
+    pods,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus,
@@ -18,8 +21,13 @@ pub struct PodState {
     pub uid: Box<str>,
     /// Where it takes requests; unknown until the pod has an address.
     pub address: Option<SocketAddr>,
+    /// The address from which it calls others; unknown if it shares that with its node.
+    pub calls_from: Option<IpAddr>,
     /// The cluster's word that it is ready.
     pub ready: bool,
+    /// Whether that word counts, because it says more than the gateway's own probes can: of other
+    /// containers with a readiness probe, or of readiness gates.
+    pub needs_ready: bool,
     /// Marked to get no new requests.
     pub draining: bool,
     /// It is being deleted.
@@ -55,19 +63,22 @@ impl PodState {
     /// The facts of the pod, and the name of its Revision. `None` if it is no function's pod.
     #[must_use]
     pub fn of(pod: &Pod) -> Option<(String, Self)> {
-        let revision = pod.labels().get(REVISION_LABEL)?.clone();
+        let revision = pods::revision_of(&pod.metadata)?.to_owned();
         let status = pod.status.as_ref();
         let spec = pod.spec.as_ref();
         let container = spec.and_then(function_container);
+        let ip = status
+            .and_then(|status| status.pod_ip.as_deref())
+            .and_then(|ip| ip.parse::<IpAddr>().ok());
         let state = Self {
             name: pod.name_any().into(),
             uid: pod.metadata.uid.clone().unwrap_or_default().into(),
-            address: status
-                .and_then(|status| status.pod_ip.as_deref())
-                .and_then(|ip| ip.parse::<IpAddr>().ok())
-                .zip(container.and_then(http_port))
-                .map(SocketAddr::from),
+            address: ip.zip(container.and_then(http_port)).map(SocketAddr::from),
+            calls_from: ip
+                .filter(|_| spec.is_some_and(|spec| spec.host_network != Some(true)))
+                .map(|ip| ip.to_canonical()),
             ready: condition(status, "Ready").is_some_and(|ready| ready.status == "True"),
+            needs_ready: spec.is_some_and(needs_ready),
             draining: pod.annotations().contains_key(DRAINING_ANNOTATION),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             linger_seconds: container.map_or(0, linger_seconds),
@@ -87,6 +98,15 @@ fn function_container(spec: &PodSpec) -> Option<&Container> {
     spec.containers
         .iter()
         .find(|container| container.name == CONTAINER)
+}
+
+/// Whether the pod can be unready for another reason than the function's own container.
+fn needs_ready(spec: &PodSpec) -> bool {
+    let gates = spec.readiness_gates.as_deref().unwrap_or_default();
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    let mut others = spec.containers.iter().chain(init);
+    !gates.is_empty()
+        || others.any(|other| other.name != CONTAINER && other.readiness_probe.is_some())
 }
 
 fn http_port(container: &Container) -> Option<u16> {
@@ -184,7 +204,11 @@ mod tests {
         serde_json::from_value(json!({
             "metadata": {
                 "name": "hello-00001-abc", "uid": "1",
-                "labels": { "fermata.dev/revision": "hello-00001" },
+                "labels": { "fermata.dev/revision": "hello-00001", "pod-template-hash": "abc" },
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "hello-00001-abc",
+                    "uid": "2", "controller": true,
+                }],
             },
             "spec": { "containers": [
                 { "name": "side", "ports": [{ "name": "http", "containerPort": 1 }] },
@@ -230,6 +254,26 @@ mod tests {
             trouble.last_exit.as_deref(),
             Some("exit code 3: no such file")
         );
+    }
+
+    #[test]
+    fn the_readiness_of_the_rest_of_the_pod_counts() {
+        let needs_ready = |change: serde_json::Value| {
+            let mut pod = serde_json::to_value(pod(json!({}))).unwrap();
+            for (field, value) in change.as_object().unwrap() {
+                pod["spec"][field] = value.clone();
+            }
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            PodState::of(&pod).unwrap().1.needs_ready
+        };
+        let function = json!({ "name": "function", "readinessProbe": { "exec": {} } });
+        let proxy = json!({ "name": "proxy", "readinessProbe": { "tcpSocket": { "port": 1 } } });
+        assert!(!needs_ready(json!({})));
+        assert!(!needs_ready(json!({ "containers": [function] })));
+        assert!(needs_ready(json!({ "containers": [function, proxy] })));
+        assert!(needs_ready(json!({ "initContainers": [proxy] })));
+        let gates = json!([{ "conditionType": "example.com/ready" }]);
+        assert!(needs_ready(json!({ "readinessGates": gates })));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-pub use observed::{Observed, TrackedPod};
+pub use observed::{Observed, TrackedPod, Wait};
 
 use crate::{
     activate::{doom::doom, probe::Job},

@@ -1,6 +1,6 @@
 //! Which function a request is for. Pure: a table of names, hosts and paths.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use fermata_crds::names::FUNCTION_PATH_PREFIX;
 
@@ -24,7 +24,7 @@ pub struct Router<F> {
 pub struct Target<F> {
     /// The function.
     pub function: F,
-    /// Whether it answers only under in-cluster host names.
+    /// Whether it answers only to callers in the cluster.
     pub cluster_only: bool,
 }
 
@@ -69,40 +69,60 @@ impl<F> Router<F> {
         self.paths.insert(path.into(), function);
     }
 
-    /// The function for a request. `host` may have a port, capitals and a trailing dot; `path` is
-    /// the path of the request without its query.
+    /// The function for a request from anywhere. `host` may have a port, capitals and a trailing dot;
+    /// `path` is the path of the request without its query.
+    ///
+    /// The host goes first, so that whoever owns one owns all paths under it; what nobody owns is
+    /// shared, and there names go before paths.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<Match<'_, F>> {
-        let lower;
-        let mut host = without_port(host);
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = host.to_ascii_lowercase();
-            host = &lower;
-        }
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = normal_host(host);
         let whole = |function| Match { function, strip: 0 };
-        self.hosts
-            .get(host)
-            .or_else(|| self.by_domain(host))
-            .or_else(|| self.in_cluster(host))
-            .or_else(|| self.by_path(path))
+        self.by_domain(&host)
+            .or_else(|| self.hosts.get(&*host))
             .map(whole)
-            .or_else(|| self.by_name_in_path(path))
+            .or_else(|| self.by_name_in_path(path, DEFAULT_NAMESPACE, Self::public))
+            .or_else(|| self.by_path(path).map(whole))
+    }
+
+    /// The function for a request from inside the cluster, which comes to a listener of its own: by its
+    /// in-cluster name, or by its name in the path. Names without a namespace are looked for in
+    /// `namespace`, the caller's, if it is known.
+    #[must_use]
+    pub fn find_in_cluster(
+        &self,
+        host: &str,
+        path: &str,
+        namespace: Option<&str>,
+    ) -> Option<Match<'_, F>> {
+        let host = normal_host(host);
+        let service = host
+            .strip_suffix(&*self.cluster_domain)
+            .and_then(|host| host.strip_suffix('.'))
+            .filter(|host| host.ends_with(".svc"))
+            .unwrap_or(&host);
+        let name = service.strip_suffix(".svc").unwrap_or(service);
+        let function = if name.contains('.') {
+            self.any(name)
+        } else {
+            namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
+        };
+        function
+            .map(|function| Match { function, strip: 0 })
+            .or_else(|| {
+                self.by_name_in_path(path, namespace.unwrap_or(DEFAULT_NAMESPACE), Self::any)
+            })
+    }
+
+    /// Whether the caller's namespace matters for where a request from inside the cluster goes.
+    #[must_use]
+    pub fn needs_namespace(host: &str, path: &str) -> bool {
+        !host.contains('.') || path.starts_with(FUNCTION_PATH_PREFIX)
     }
 
     fn by_domain(&self, host: &str) -> Option<&F> {
         let name = host.strip_suffix(&*self.domain)?.strip_suffix('.')?;
         self.public(name)
-    }
-
-    fn in_cluster(&self, host: &str) -> Option<&F> {
-        let service = host
-            .strip_suffix(&*self.cluster_domain)
-            .and_then(|host| host.strip_suffix('.'))
-            .filter(|host| host.ends_with(".svc"))
-            .unwrap_or(host);
-        let name = service.strip_suffix(".svc").unwrap_or(service);
-        self.names.get(name).map(|target| &target.function)
     }
 
     fn by_path(&self, path: &str) -> Option<&F> {
@@ -121,13 +141,18 @@ impl<F> Router<F> {
         }
     }
 
-    fn by_name_in_path(&self, path: &str) -> Option<Match<'_, F>> {
+    fn by_name_in_path(
+        &self,
+        path: &str,
+        namespace: &str,
+        find: for<'a> fn(&'a Self, &str) -> Option<&'a F>,
+    ) -> Option<Match<'_, F>> {
         let rest = path.strip_prefix(FUNCTION_PATH_PREFIX)?;
         let name = rest.split('/').next()?;
         let function = if name.contains('.') {
-            self.public(name)?
+            find(self, name)?
         } else {
-            self.public(&[name, ".", DEFAULT_NAMESPACE].concat())?
+            find(self, &[name, ".", namespace].concat())?
         };
         Some(Match {
             function,
@@ -135,11 +160,26 @@ impl<F> Router<F> {
         })
     }
 
+    fn any(&self, name: &str) -> Option<&F> {
+        self.names.get(name).map(|target| &target.function)
+    }
+
     fn public(&self, name: &str) -> Option<&F> {
         self.names
             .get(name)
             .filter(|target| !target.cluster_only)
             .map(|target| &target.function)
+    }
+}
+
+/// The host of `host[:port]`, in lower case and without a trailing dot.
+fn normal_host(host: &str) -> Cow<'_, str> {
+    let host = without_port(host);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        host.to_ascii_lowercase().into()
+    } else {
+        host.into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fermata_crds::{Metric, Protocol, Revision, Scale, Template, names};
 use k8s_openapi::{api::core::v1::HTTPGetAction, apimachinery::pkg::util::intstr::IntOrString};
 
-use crate::scale::schedule::Slot;
+use crate::scale::schedule::ScheduledBounds;
 
 /// What never changes in a Revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,7 @@ pub struct ScaleSettings {
     /// Places in the queue.
     pub queue: usize,
     /// Times with bounds of their own.
-    pub schedules: Box<[Slot]>,
+    pub schedules: Box<[ScheduledBounds]>,
 }
 
 // === impl Settings ===
@@ -189,7 +189,11 @@ impl ScaleSettings {
             idle_after: scale.idle_after(),
             down_delay: scale.down_delay(),
             queue: scale.queue() as usize,
-            schedules: scale.schedules().iter().filter_map(Slot::of).collect(),
+            schedules: scale
+                .schedules()
+                .iter()
+                .filter_map(ScheduledBounds::of)
+                .collect(),
         }
     }
 }

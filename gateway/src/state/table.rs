@@ -2,7 +2,8 @@
 //! else.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
     sync::{Arc, Mutex},
 };
 
@@ -22,6 +23,8 @@ pub struct Table {
     routes: ArcSwap<Routes>,
     revisions: Mutex<HashMap<Key, Arc<Revision>>>,
     functions: Mutex<HashMap<Key, Arc<Function>>>,
+    /// How many pods of which namespaces have an address.
+    addresses: Mutex<HashMap<IpAddr, BTreeMap<Box<str>, usize>>>,
 }
 
 // === impl Table ===
@@ -34,6 +37,7 @@ impl Table {
             routes: ArcSwap::from_pointee(routes),
             revisions: Mutex::default(),
             functions: Mutex::default(),
+            addresses: Mutex::default(),
         }
     }
 
@@ -64,6 +68,39 @@ impl Table {
     #[must_use]
     pub fn function(&self, key: &Key) -> Option<Arc<Function>> {
         lock(&self.functions).get(key).cloned()
+    }
+
+    /// The namespace of the functions' pods with this address, if it is one.
+    #[must_use]
+    pub fn namespace_of(&self, address: IpAddr) -> Option<Box<str>> {
+        let addresses = lock(&self.addresses);
+        let mut namespaces = addresses.get(&address)?.keys();
+        match (namespaces.next(), namespaces.next()) {
+            (Some(only), None) => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn add_address(&self, address: IpAddr, namespace: &str) {
+        let mut addresses = lock(&self.addresses);
+        let pods = addresses.entry(address).or_default();
+        *pods.entry(namespace.into()).or_default() += 1;
+    }
+
+    pub(crate) fn remove_address(&self, address: IpAddr, namespace: &str) {
+        let mut addresses = lock(&self.addresses);
+        let Some(pods) = addresses.get_mut(&address) else {
+            return;
+        };
+        if let Some(count) = pods.get_mut(namespace) {
+            *count -= 1;
+            if *count == 0 {
+                pods.remove(namespace);
+            }
+        }
+        if pods.is_empty() {
+            addresses.remove(&address);
+        }
     }
 
     pub(crate) fn set_routes(&self, routes: Routes) {

@@ -11,19 +11,18 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, names::FUNCTION_LABEL};
-use fermata_watch::Waits;
+use fermata_watch::{Guarded, Unreadable, Waits, without_panic};
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client,
-    core::DeserializeGuard,
     runtime::{WatchStreamExt, watcher},
 };
 use tokio::sync::Notify;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    activate::probe,
+    activate::probe::Probes,
     state::{
         key::Key,
         lean::{Lean, Parts},
@@ -57,7 +56,7 @@ enum Kind {
 }
 
 /// An event of one kind, as the watch tells it.
-type Seen<K> = watcher::Event<DeserializeGuard<Lean<K>>>;
+type Seen<K> = watcher::Event<Guarded<Lean<K>>>;
 
 /// One event of any kind.
 enum Event {
@@ -117,7 +116,7 @@ pub async fn run(
     client: Client,
     mut world: World,
     health: Arc<Health>,
-    probes: TaskTracker,
+    probes: Probes,
     stop: CancellationToken,
 ) {
     let mut events = Box::pin(
@@ -136,7 +135,7 @@ pub async fn run(
                     take_in(&mut world, &mut lists, &health, event);
                 }
                 for job in world.take_jobs() {
-                    probes.spawn(probe::run(job, stop.clone()));
+                    probes.begin(job, &stop);
                 }
             }
             () = publication, if world.routes_changed() => {}
@@ -172,15 +171,12 @@ fn watch<K>(
 where
     K: Parts + Clone + Debug + Send + 'static,
 {
-    watcher(
-        Api::<DeserializeGuard<Lean<K>>>::all(client.clone()),
-        config,
-    )
-    .backoff(Waits::default())
-    .map(move |event| match event {
-        Ok(event) => wrap(event),
-        Err(error) => Event::Failed(kind, Box::new(error)),
-    })
+    watcher(Api::<Guarded<Lean<K>>>::all(client.clone()), config)
+        .backoff(Waits::default())
+        .map(move |event| match event {
+            Ok(event) => wrap(event),
+            Err(error) => Event::Failed(kind, Box::new(error)),
+        })
 }
 
 fn take_in(world: &mut World, lists: &mut Lists, health: &Health, event: Event) {
@@ -280,20 +276,25 @@ fn apply_valid<K: Parts>(
     world: &mut World,
     health: &Health,
     kind: Kind,
-    guard: DeserializeGuard<Lean<K>>,
+    guard: Guarded<Lean<K>>,
     apply: fn(&mut World, &K),
 ) {
-    match guard.0 {
-        Ok(Lean(object)) => apply(world, &object),
-        Err(invalid) => {
-            health.invalid.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                ?kind,
-                namespace = invalid.metadata.namespace.as_deref().unwrap_or_default(),
-                name = invalid.metadata.name.as_deref().unwrap_or_default(),
-                error = invalid.error,
-                "object cannot be read; passed over",
-            );
-        }
-    }
+    let unreadable = match guard.0 {
+        Ok(Lean(object)) => match without_panic(|| apply(world, &object)) {
+            Ok(()) => return,
+            Err(panicked) => Unreadable {
+                metadata: Box::new(object.meta().clone()),
+                error: panicked.to_string(),
+            },
+        },
+        Err(unreadable) => unreadable,
+    };
+    health.invalid.fetch_add(1, Ordering::Relaxed);
+    tracing::warn!(
+        ?kind,
+        namespace = unreadable.metadata.namespace.as_deref().unwrap_or_default(),
+        name = unreadable.metadata.name.as_deref().unwrap_or_default(),
+        error = unreadable.error,
+        "object cannot be read; what was known of it stays in force",
+    );
 }

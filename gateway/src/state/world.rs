@@ -8,11 +8,12 @@ pub mod facts;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
 };
 
 use fermata_crds as crds;
-use fermata_crds::routes::{Claim, Claimant};
+use fermata_crds::routes::{Claim, ClaimPolicy, Claimant};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::ResourceExt;
 
@@ -36,14 +37,13 @@ use facts::FunctionFacts;
 #[derive(Debug)]
 pub struct World {
     table: Arc<Table>,
-    domain: String,
-    cluster_domain: String,
+    policy: ClaimPolicy,
     functions: HashMap<Key, FunctionRecord>,
     revisions: HashMap<Key, RevisionRecord>,
     /// Names of the Revisions of a Function.
     children: HashMap<Key, BTreeSet<Box<str>>>,
-    /// The Revision of each pod.
-    pods: HashMap<Key, Key>,
+    /// The Revision of each pod, and the address by which it calls others.
+    pods: HashMap<Key, (Key, Option<IpAddr>)>,
     /// What is known of Revisions that have not shown up.
     early: HashMap<Key, Early>,
     claims: BTreeMap<Claim, BTreeSet<Claimant>>,
@@ -73,13 +73,13 @@ struct Early {
 // === impl World ===
 
 impl World {
-    /// An empty world that publishes to the table.
+    /// An empty world that publishes to the table. Functions get of what they claim what the policy
+    /// allows.
     #[must_use]
-    pub fn new(table: Arc<Table>, domain: &str, cluster_domain: &str) -> Self {
+    pub fn new(table: Arc<Table>, policy: ClaimPolicy) -> Self {
         Self {
             table,
-            domain: domain.to_owned(),
-            cluster_domain: cluster_domain.to_owned(),
+            policy,
             functions: HashMap::new(),
             revisions: HashMap::new(),
             children: HashMap::new(),
@@ -104,7 +104,7 @@ impl World {
 
     /// Builds the routing table anew and publishes it.
     pub fn publish_routes(&mut self) {
-        let mut router = Router::new(&self.domain, &self.cluster_domain);
+        let mut router = Router::new(self.policy.domain(), self.policy.cluster_domain());
         for (key, record) in &self.functions {
             let target = Target {
                 function: record.handle.clone(),
@@ -134,7 +134,7 @@ impl World {
     pub fn apply_function(&mut self, function: &crds::Function) {
         let key = Key::of(function);
         let uid = function.uid().unwrap_or_default();
-        let facts = FunctionFacts::of(function);
+        let facts = FunctionFacts::of(function, &self.policy);
         let known = self.functions.get(&key);
         let same_object = known.is_some_and(|record| record.handle.uid() == uid);
         if known.is_some_and(|record| same_object && record.facts == facts) {
@@ -362,9 +362,11 @@ impl World {
             return self.delete_pod(&key);
         };
         let revision = key.sibling(&revision);
-        if self.pods.get(&key).is_some_and(|known| *known != revision) {
+        let known = self.pods.get(&key);
+        if known.is_some_and(|(known, _)| *known != revision) {
             self.delete_pod(&key);
         }
+        let calls_from = state.calls_from;
         match self.revisions.get(&revision) {
             Some(record) => self.jobs.extend(Revision::set_pod(&record.handle, state)),
             None => {
@@ -372,14 +374,27 @@ impl World {
                 early.pods.insert(state.name.clone(), state);
             }
         }
-        self.pods.insert(key, revision);
+        let namespace = key.namespace.clone();
+        let old = self.pods.insert(key, (revision, calls_from));
+        let old = old.and_then(|(_, calls_from)| calls_from);
+        if old != calls_from {
+            if let Some(address) = calls_from {
+                self.table.add_address(address, &namespace);
+            }
+            if let Some(address) = old {
+                self.table.remove_address(address, &namespace);
+            }
+        }
     }
 
     /// A pod is gone.
     pub fn delete_pod(&mut self, key: &Key) {
-        let Some(revision) = self.pods.remove(key) else {
+        let Some((revision, calls_from)) = self.pods.remove(key) else {
             return;
         };
+        if let Some(address) = calls_from {
+            self.table.remove_address(address, &key.namespace);
+        }
         if let Some(record) = self.revisions.get(&revision) {
             Revision::remove_pod(&record.handle, &key.name);
         } else if let Some(mut early) = self.early.remove(&revision) {

@@ -193,6 +193,27 @@ async fn what_does_not_start_in_time_is_told_so() {
     let answer = harness.get("f", "/").await;
     assert_eq!(answer.status, 504);
     assert_eq!(answer.reason(), "StartTimeout");
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("nothing listens on $PORT ("), "{detail}");
+}
+
+#[tokio::test]
+async fn what_never_becomes_ready_is_told_so() {
+    let unready =
+        respond_with(|_, _| async { Response::builder().status(500).body(full("")).unwrap() });
+    let function = FunctionSpec::cold("f", unready).template(json!({
+        "timeouts": { "start": "300ms" },
+        "readinessProbe": { "httpGet": { "port": "http", "path": "/ready" } },
+    }));
+    let harness = Harness::with(&[function]).await;
+    let answer = harness.get("f", "/").await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.reason(), "StartTimeout");
+    let detail = answer.json()["detail"].to_string();
+    assert!(
+        detail.contains("readiness probe does not succeed"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]

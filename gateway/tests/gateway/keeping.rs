@@ -66,11 +66,12 @@ async fn two(functions: &[FunctionSpec]) -> (Harness, Harness) {
         options.identity = Some(name.to_owned());
     };
     let one = Harness::with_options(&functions, |options| peers(options, "one")).await;
-    let (data, admin) = (one.data, one.admin);
+    let (data, admin, internal) = (one.data, one.admin, one.internal);
     let two = one
         .another(|options| {
             peers(options, "two");
             options.listen = SocketAddr::from(([127, 0, 0, 2], data.port()));
+            options.listen_internal = SocketAddr::from(([127, 0, 0, 2], internal.port()));
             options.admin = SocketAddr::from(([127, 0, 0, 2], admin.port()));
         })
         .await;

@@ -20,7 +20,6 @@ async fn a_function_is_reached_by_its_hosts_and_paths() {
     for (host, path, function, seen) in [
         ("hello.default.localhost", "/a?b=c", "hello", "/a?b=c"),
         ("HELLO.default.localhost.:8080", "/", "hello", "/"),
-        ("hello.default.svc.cluster.local", "/", "hello", "/"),
         ("shop.example.org", "/x", "orders", "/x"),
         ("anything", "/api/orders/7?y", "orders", "/api/orders/7?y"),
         ("anything", "/function/hello/a/b?c", "hello", "/a/b?c"),
@@ -54,10 +53,52 @@ async fn a_cluster_function_answers_only_in_the_cluster() {
     let harness = Harness::with(&[inner]).await;
     assert_eq!(harness.get("inner", "/").await.status, 404);
     assert_eq!(get(harness.data, "x", "/function/inner/").await.status, 404);
-    assert_eq!(
-        get(harness.data, "inner.default.svc", "/").await.status,
-        200
-    );
+    for host in [
+        "inner.default",
+        "inner.default.svc",
+        "inner.default.svc.cluster.local",
+    ] {
+        assert_eq!(get(harness.data, host, "/").await.status, 404, "{host}");
+        assert_eq!(get(harness.internal, host, "/").await.status, 200, "{host}");
+    }
+    // Paths lead there too, for callers that cannot choose their Host.
+    let answer = get(harness.internal, "gateway", "/function/inner/a").await;
+    assert_eq!(answer.header("got-target"), "/a");
+}
+
+#[tokio::test]
+async fn nobody_takes_the_names_of_others() {
+    let mut thief = FunctionSpec::warm("thief", echo());
+    thief.expose = json!({
+        "hosts": [
+            "hello.default.localhost", "later.default.localhost", "hello.default.svc",
+            "hello.default.svc.cluster.local", "127.0.0.1", "localhost", "mine.example.org",
+        ],
+        "path": "/",
+    });
+    let mut late = FunctionSpec::warm("granted", echo());
+    late.expose = json!({ "hosts": ["a.shop.example.org"] });
+    let functions = [FunctionSpec::warm("hello", echo()), thief, late];
+    let harness = Harness::with_options(&functions, |options| {
+        options.claims = vec!["shop.example.org=shop".parse().unwrap()];
+    })
+    .await;
+    let who = async |address, host: &str, path: &str| {
+        let answer = get(address, host, path).await;
+        let pod = answer.header("pod").to_owned();
+        pod.split('-').next().unwrap_or_default().to_owned()
+    };
+    let data = harness.data;
+    assert_eq!(who(data, "hello.default.localhost", "/").await, "hello");
+    assert_eq!(who(data, "anything", "/function/hello").await, "hello");
+    let internal = harness.internal;
+    assert_eq!(who(internal, "hello.default.svc", "/").await, "hello");
+    assert_eq!(get(internal, "later.default.svc", "/").await.status, 404);
+    // What is nobody's is shared, and there the path counts.
+    assert_eq!(who(data, "later.default.localhost", "/").await, "thief");
+    assert_eq!(who(data, "mine.example.org", "/").await, "thief");
+    // The domain is granted to another namespace.
+    assert_eq!(who(data, "a.shop.example.org", "/").await, "thief");
 }
 
 #[tokio::test]
@@ -151,7 +192,8 @@ async fn each_request_is_a_line_in_the_access_log() {
         .json()
         .with_writer(move || writer.clone())
         .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    // For all threads: requests are served on others than the test's. No other test logs requests.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     let harness = Harness::with_options(&[FunctionSpec::warm("f", echo())], |options| {
         options.access_log = AccessLog::Json;
     })

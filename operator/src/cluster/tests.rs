@@ -43,7 +43,7 @@ const HOST: &str = "{ image: a, expose: { hosts: [x.example] } }";
 
 #[test]
 fn losers_are_looked_at_when_the_winner_goes_and_only_then() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(ClaimPolicy::default());
     see(&cluster, function("old", 1, HOST));
     see(&cluster, function("young", 2, HOST));
     see(&cluster, function("younger", 3, HOST));
@@ -59,7 +59,7 @@ fn losers_are_looked_at_when_the_winner_goes_and_only_then() {
 
 #[test]
 fn an_older_function_that_asks_later_takes_the_host_over() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(ClaimPolicy::default());
     see(&cluster, function("young", 2, HOST));
     see(&cluster, function("old", 1, "{ image: a }"));
     due(&cluster.function_queue);
@@ -72,7 +72,7 @@ fn an_older_function_that_asks_later_takes_the_host_over() {
 
 #[test]
 fn a_cold_start_told_by_the_gateway_is_no_reason_to_reconcile() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(ClaimPolicy::default());
     see(&cluster, function("a", 1, "{ image: a }"));
     due(&cluster.function_queue);
     let mut told = function("a", 1, "{ image: a }");
@@ -93,7 +93,7 @@ fn a_cold_start_told_by_the_gateway_is_no_reason_to_reconcile() {
 
 #[test]
 fn a_runtime_or_config_map_leads_to_the_functions_that_name_it() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(ClaimPolicy::default());
     let inline = "{ source: { runtime: python, files: { a: b } } }";
     let mapped = "{ source: { runtime: node, configMap: { name: code } } }";
     see(&cluster, function("inline", 1, inline));
@@ -116,7 +116,7 @@ fn a_runtime_or_config_map_leads_to_the_functions_that_name_it() {
 
 #[test]
 fn a_pod_leads_to_its_revision_when_something_that_counts_changed() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(ClaimPolicy::default());
     let revision = fixtures::revision("{ functionName: hello, template: { image: a } }");
     cluster.revisions.observe(Event::Apply(revision));
     let pod = |version: &str, reason: &str| {

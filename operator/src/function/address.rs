@@ -23,7 +23,7 @@ impl Address {
         let expose = function.spec.expose();
         if expose.visibility() == Visibility::Cluster {
             let host = format!("{name}.{namespace}.svc.{}", options.cluster_domain);
-            let url = format!("http://{host}");
+            let url = url(Scheme::Http, &host, options.internal_url_port);
             return Self { host, url };
         }
         let own = expose
@@ -32,15 +32,19 @@ impl Address {
             .map(|host| host.to_ascii_lowercase())
             .find(|host| !lost.contains(&Claim::Host(host.clone())));
         let host = own.unwrap_or_else(|| format!("{name}.{namespace}.{}", options.domain));
-        let usual = match options.url_scheme {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        };
-        let url = match options.url_port {
-            Some(port) if port != usual => format!("{}://{host}:{port}", options.url_scheme),
-            _ => format!("{}://{host}", options.url_scheme),
-        };
+        let url = url(options.url_scheme, &host, options.url_port);
         Self { host, url }
+    }
+}
+
+fn url(scheme: Scheme, host: &str, port: Option<u16>) -> String {
+    let usual = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    match port {
+        Some(port) if port != usual => format!("{scheme}://{host}:{port}"),
+        _ => format!("{scheme}://{host}"),
     }
 }
 
@@ -94,5 +98,11 @@ mod tests {
         let function = function(Some(Visibility::Cluster), &["a.example"]);
         let address = Address::of(&function, &[], &Options::default());
         assert_eq!(address.url, "http://hello.demo.svc.cluster.local");
+        let options = Options {
+            internal_url_port: Some(8081),
+            ..Options::default()
+        };
+        let address = Address::of(&function, &[], &options);
+        assert_eq!(address.url, "http://hello.demo.svc.cluster.local:8081");
     }
 }

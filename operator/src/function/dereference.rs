@@ -8,7 +8,7 @@ use std::{
 
 use fermata_crds::{
     Function, Revision, Runtime,
-    routes::{self, Claim, Claimant},
+    routes::{self, Claim, ClaimError, Claimant},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
@@ -32,8 +32,17 @@ pub(crate) struct Seen {
     pub(crate) deployments: HashMap<String, Arc<ObservedDeployment>>,
     /// The Service with the Function's name, whoever owns it.
     pub(crate) service: Option<Arc<ObservedService>>,
-    /// Hosts and paths it asks for that another Function has, and which.
-    pub(crate) lost: Vec<(Claim, Claimant)>,
+    /// Hosts and paths it asks for and does not get, and why.
+    pub(crate) lost: Vec<(Claim, Loss)>,
+}
+
+/// Why a Function does not get what it asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Loss {
+    /// An older Function has it.
+    Older(Claimant),
+    /// The installation does not let it.
+    NotAllowed(ClaimError),
 }
 
 /// The source files of a Function.
@@ -109,13 +118,17 @@ pub(crate) async fn dereference(
     })
 }
 
-fn lost_claims(function: &Function, cluster: &Cluster) -> Vec<(Claim, Claimant)> {
+/// The claims that lead elsewhere, or nowhere.
+fn lost_claims(function: &Function, cluster: &Cluster) -> Vec<(Claim, Loss)> {
     let own = Claimant::of(function);
     routes::claims(function)
         .into_iter()
         .filter_map(|claim| {
+            if let Err(error) = cluster.policy.check(&own.namespace, &claim) {
+                return Some((claim, Loss::NotAllowed(error)));
+            }
             let owner = cluster.owner(&claim).filter(|owner| *owner != own)?;
-            Some((claim, owner))
+            Some((claim, Loss::Older(owner)))
         })
         .collect()
 }

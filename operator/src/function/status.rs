@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::{
     address::Address,
     apply::{Applied, ServiceOutcome},
-    dereference::Seen,
+    dereference::{Loss, Seen},
     validate::Invalid,
 };
 use crate::{events::News, options::Options, reasons};
@@ -130,19 +130,24 @@ fn routable(seen: &Seen, applied: &Applied, serving: Option<&str>) -> Outcome {
         reason: reason.to_owned(),
         message,
     };
-    if !seen.lost.is_empty() {
+    if let Some((_, first)) = seen.lost.first() {
+        let reason = match first {
+            Loss::Older(_) => reasons::ROUTE_CONFLICT,
+            Loss::NotAllowed(_) => reasons::CLAIM_NOT_ALLOWED,
+        };
         let lost: Vec<String> = seen
             .lost
             .iter()
-            .map(|(claim, owner)| {
-                format!(
+            .map(|(claim, loss)| match loss {
+                Loss::Older(owner) => format!(
                     "{claim} belongs to the older Function {}/{}",
                     owner.namespace, owner.name
-                )
+                ),
+                Loss::NotAllowed(error) => error.to_string(),
             })
             .collect();
         let message = format!("{}; choose another", lost.join("; "));
-        return outcome(Status::False, reasons::ROUTE_CONFLICT, message);
+        return outcome(Status::False, reason, message);
     }
     match &applied.service {
         ServiceOutcome::Present => {}

@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use croner::parser::{CronParser, Seconds, Year};
-use fermata_crds::{Runtime, Scale, Source, Template, revision::ResolvedRuntime};
+use fermata_crds::{
+    Runtime, Scale, Source, Template,
+    recurrence::{Recurrence, RecurrenceError},
+    revision::ResolvedRuntime,
+};
+use jiff::Timestamp;
 
 use super::{
     dereference::{Seen, SourceFiles},
@@ -30,25 +34,13 @@ pub(crate) struct Valid {
 /// Why a Function cannot work as it is.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub(crate) enum Invalid {
-    /// The schedule's time cannot be read.
-    #[error("scale.schedules[{index}].cron {cron:?} is not understood: {detail}")]
-    Cron {
+    /// The schedule's time cannot be read, or never comes.
+    #[error("scale.schedules[{index}]: {error}")]
+    Schedule {
         /// Which schedule.
         index: usize,
-        /// What was given.
-        cron: String,
         /// What is wrong with it.
-        detail: String,
-    },
-    /// The schedule's time zone is unknown.
-    #[error(
-        "scale.schedules[{index}].timezone {timezone:?} is not a known IANA time zone; write it like Europe/Berlin"
-    )]
-    TimeZone {
-        /// Which schedule.
-        index: usize,
-        /// What was given.
-        timezone: String,
+        error: RecurrenceError,
     },
     /// The clock for the first byte could never run out.
     #[error(
@@ -95,10 +87,10 @@ pub(crate) enum Invalid {
     },
 }
 
-/// Checks the Function and puts in what it refers to.
-pub(crate) fn validate(seen: &Seen) -> Result<Valid, Invalid> {
+/// Checks the Function as of `now` and puts in what it refers to.
+pub(crate) fn validate(seen: &Seen, now: Timestamp) -> Result<Valid, Invalid> {
     let spec = &seen.function.spec;
-    check_schedules(&spec.scale())?;
+    check_schedules(&spec.scale(), now)?;
     check_timeouts(&spec.template)?;
     if let Some(overlay) = &spec.template.pod_template {
         Overlay::parse(overlay, spec.template.port()).map_err(Invalid::PodTemplate)?;
@@ -179,27 +171,11 @@ fn files<'a>(seen: &'a Seen, source: &'a Source) -> Result<&'a BTreeMap<String, 
     Ok(files)
 }
 
-fn check_schedules(scale: &Scale) -> Result<(), Invalid> {
-    let parser = CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .build();
+fn check_schedules(scale: &Scale, now: Timestamp) -> Result<(), Invalid> {
     for (index, schedule) in scale.schedules().iter().enumerate() {
-        if let Err(error) = parser.parse(&schedule.cron) {
-            return Err(Invalid::Cron {
-                index,
-                cron: schedule.cron.clone(),
-                detail: error.to_string(),
-            });
-        }
-        if let Some(timezone) = &schedule.timezone
-            && jiff::tz::TimeZone::get(timezone).is_err()
-        {
-            return Err(Invalid::TimeZone {
-                index,
-                timezone: timezone.clone(),
-            });
-        }
+        Recurrence::of(schedule)
+            .and_then(|recurrence| recurrence.check_occurs(now))
+            .map_err(|error| Invalid::Schedule { index, error })?;
     }
     Ok(())
 }
@@ -226,8 +202,7 @@ impl Invalid {
             Self::SourceEmpty(_) | Self::SourceBinary { .. } | Self::SourceTooLarge { .. } => {
                 reasons::INVALID_SOURCE
             }
-            Self::Cron { .. }
-            | Self::TimeZone { .. }
+            Self::Schedule { .. }
             | Self::FirstByte { .. }
             | Self::PodTemplate(_)
             | Self::NoHandler(_) => reasons::INVALID_SPEC,

@@ -33,7 +33,7 @@ async fn an_image_function_gets_its_children_and_becomes_ready() {
     let service = world.until::<Service>("hello", "there", |_| true).await;
     assert_eq!(
         service.spec.unwrap().external_name.as_deref(),
-        Some("fermata-gateway.fermata-system.svc.cluster.local")
+        Some("fermata-gateway-internal.fermata-system.svc.cluster.local")
     );
 
     world

@@ -55,6 +55,21 @@ async fn a_function_that_cannot_be_read_stops_no_other() {
         .create(&PostParams::default(), &bad("late"))
         .await
         .expect("created");
+    for name in ["early", "late"] {
+        let told = loop {
+            let object = functions.get(name).await.expect("the object");
+            let told = object.data["status"]["conditions"][0].clone();
+            if !told.is_null() {
+                break told;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        assert_eq!(told["type"], "Ready", "{told}");
+        assert_eq!(told["status"], "False", "{told}");
+        assert_eq!(told["reason"], "Unreadable", "{told}");
+        let message = told["message"].as_str().expect("a message");
+        assert!(message.contains("eighty"), "{message}");
+    }
     functions
         .delete("early", &Default::default())
         .await

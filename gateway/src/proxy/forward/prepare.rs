@@ -77,14 +77,20 @@ pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Targ
 }
 
 /// Sends a request that is aimed at an instance to the function's keeper instead, which finds the
-/// function by what was asked for.
-pub(super) fn pass_on<B>(request: &mut Request<B>, protocol: Protocol, target: &Target) {
+/// function by what was asked for, and by the caller's namespace.
+pub(super) fn pass_on<B>(
+    request: &mut Request<B>,
+    protocol: Protocol,
+    target: &Target,
+    namespace: Option<&str>,
+) {
     *request.uri_mut() = match protocol {
         Protocol::Http1 => Uri::from(target.whole.clone()),
         Protocol::H2c => absolute(target, &target.whole),
     };
-    let yes = HeaderValue::from_static("1");
-    request.headers_mut().insert(headers::PASSED_ON, yes);
+    let namespace = namespace.and_then(|namespace| HeaderValue::from_str(namespace).ok());
+    let mark = namespace.unwrap_or(HeaderValue::from_static(headers::UNKNOWN_NAMESPACE));
+    request.headers_mut().insert(headers::PASSED_ON, mark);
 }
 
 /// Takes the mark of a request that was to be passed on off again: it may go to an instance now.
@@ -178,7 +184,7 @@ mod tests {
             let mut request = Request::new(());
             aim(&mut request, protocol, &target, &Hop::default());
             let at_first = request.headers().clone();
-            pass_on(&mut request, protocol, &target);
+            pass_on(&mut request, protocol, &target, None);
             assert_eq!(request.uri(), to_keeper);
             assert!(request.headers().contains_key(headers::PASSED_ON));
             keep(&mut request);

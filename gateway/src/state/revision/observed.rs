@@ -6,7 +6,7 @@ use crate::{
     clock::{self, Micros},
     state::{
         deployment::DeploymentState,
-        endpoint::Endpoint,
+        endpoint::{Endpoint, LastProbe},
         pod::PodState,
         revision::Endpoints,
         settings::{Check, Settings},
@@ -20,6 +20,19 @@ pub struct Observed {
     pub deployment: Option<DeploymentState>,
     /// Its pods, in the order they were first seen.
     pub pods: Vec<TrackedPod>,
+}
+
+/// What requests wait for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wait {
+    /// For pods, or for pods to run.
+    Pods,
+    /// For an instance to listen on its port.
+    Listening(u16),
+    /// For an instance to be ready: it listens, and its probes do not succeed.
+    Ready,
+    /// For an instance to become free.
+    Free,
 }
 
 /// A pod and the instance in it.
@@ -60,6 +73,28 @@ impl Observed {
     pub fn ready(&self) -> u32 {
         let ready = self.live().filter(|pod| pod.usable).count();
         u32::try_from(ready).unwrap_or(u32::MAX)
+    }
+
+    /// What requests wait for while no instance takes one.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        let mut wait = Wait::Pods;
+        for pod in self.live() {
+            if pod.usable {
+                return Wait::Free;
+            }
+            let endpoint = pod.endpoint.as_ref();
+            if pod.state.needs_ready && !pod.state.ready && endpoint.is_some() {
+                wait = Wait::Ready;
+            } else if let Some(endpoint) = endpoint {
+                wait = match endpoint.last_probe() {
+                    LastProbe::None => wait,
+                    LastProbe::NoConnection => Wait::Listening(endpoint.address().port()),
+                    LastProbe::Refused => Wait::Ready,
+                };
+            }
+        }
+        wait
     }
 
     /// Takes over a pod's state; returns the instance if it has to be probed.
@@ -183,7 +218,8 @@ impl TrackedPod {
             .get_or_insert_with(|| Endpoint::new(&self.state.name, address))
             .clone();
         endpoint.set_draining(self.state.draining);
-        if settings.checks.contains(&Check::Cluster) && !self.state.ready {
+        let cluster_decides = self.state.needs_ready || settings.checks.contains(&Check::Cluster);
+        if cluster_decides && !self.state.ready {
             return None;
         }
         let probe = !self.usable && !self.probing && !self.state.terminating && !self.state.ended;

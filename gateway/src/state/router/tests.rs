@@ -41,30 +41,80 @@ fn hosts_match_without_case_port_or_trailing_dot() {
     }
 }
 
+fn find_in_cluster(
+    host: &str,
+    path: &str,
+    namespace: Option<&str>,
+) -> Option<(&'static str, usize)> {
+    router()
+        .find_in_cluster(host, path, namespace)
+        .map(|found| (*found.function, found.strip))
+}
+
 #[test]
-fn functions_answer_under_the_domain_and_in_the_cluster() {
+fn functions_answer_under_the_domain() {
+    assert_eq!(find("orders.shop.example.com", "/x"), Some(("orders", 0)));
+}
+
+#[test]
+fn in_cluster_names_lead_somewhere_only_in_the_cluster() {
     for host in [
-        "orders.shop.example.com",
         "orders.shop",
         "orders.shop.svc",
         "orders.shop.svc.cluster.local",
-        "orders.shop.svc.cluster.local.:80",
+        "Orders.shop.svc.cluster.local.:80",
     ] {
-        assert_eq!(find(host, "/x"), Some(("orders", 0)), "{host}");
+        assert_eq!(find(host, "/x"), None, "{host}");
+        let found = find_in_cluster(host, "/x", None);
+        assert_eq!(found, Some(("orders", 0)), "{host}");
+    }
+    for host in ["api.example.org", "orders.shop.example.com", "orders"] {
+        assert_eq!(find_in_cluster(host, "/api", None), None, "{host}");
     }
 }
 
 #[test]
-fn cluster_functions_answer_only_in_cluster_hosts() {
+fn cluster_functions_answer_only_in_the_cluster() {
     for host in [
         "secret.shop",
         "secret.shop.svc",
         "secret.shop.svc.cluster.local",
+        "secret.shop.example.com",
     ] {
-        assert_eq!(find(host, "/"), Some(("secret", 0)), "{host}");
+        assert_eq!(find(host, "/"), None, "{host}");
     }
-    assert_eq!(find("secret.shop.example.com", "/"), None);
     assert_eq!(find("gateway", "/function/secret.shop/"), None);
+    assert_eq!(
+        find_in_cluster("secret.shop.svc", "/", None),
+        Some(("secret", 0))
+    );
+    let strip = "/function/secret.shop".len();
+    assert_eq!(
+        find_in_cluster("gateway", "/function/secret.shop/", None),
+        Some(("secret", strip))
+    );
+}
+
+#[test]
+fn a_name_without_a_namespace_is_looked_for_in_the_callers() {
+    assert_eq!(
+        find_in_cluster("orders", "/", Some("shop")),
+        Some(("orders", 0))
+    );
+    assert_eq!(find_in_cluster("orders", "/", Some("default")), None);
+    let strip = "/function/orders".len();
+    let found = find_in_cluster("gateway", "/function/orders", Some("shop"));
+    assert_eq!(found, Some(("orders", strip)));
+}
+
+#[test]
+fn a_name_in_a_path_goes_before_a_path_and_behind_a_host() {
+    let mut router = router();
+    router.add_path("/", "orders");
+    let found = |host| *router.find(host, "/function/hello").unwrap().function;
+    assert_eq!(found("gateway"), "hello");
+    // Who owns a host owns all paths under it: nobody else's code runs there.
+    assert_eq!(found("api.example.org"), "orders");
 }
 
 #[test]
@@ -130,6 +180,7 @@ fn nothing_odd_leads_anywhere() {
         ("example.com", "/"),
         ("orders.shop.example.com.evil", "/"),
         ("orders.shop.notexample.com", "/"),
+        ("orders.shop.svc", "/"),
         ("orders.shop.cluster.local", "/"),
         ("[::1]:8080", "/"),
         ("x", "/function/"),

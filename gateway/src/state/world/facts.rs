@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use fermata_crds::{
     Function, TrafficTarget, Visibility, conditions,
-    routes::{Claim, Claimant, claims},
+    routes::{Claim, ClaimPolicy, Claimant, claims},
     template::DEFAULT_START_TIMEOUT,
 };
 
@@ -45,11 +45,13 @@ impl Default for FunctionFacts {
 }
 
 impl FunctionFacts {
-    /// The facts of the Function.
+    /// The facts of the Function. Of its claims only those that the policy allows are any.
     #[must_use]
-    pub fn of(function: &Function) -> Self {
+    pub fn of(function: &Function, policy: &ClaimPolicy) -> Self {
         let status = function.status.as_ref();
-        let claims = claims(function);
+        let namespace = function.metadata.namespace.as_deref().unwrap_or_default();
+        let mut claims = claims(function);
+        claims.retain(|claim| policy.check(namespace, claim).is_ok());
         Self {
             traffic: status
                 .map(|status| status.traffic.clone())

@@ -9,7 +9,8 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let table = Arc::new(Table::new(Router::new("localhost", "cluster.local")));
-    let world = World::new(table.clone(), "localhost", "cluster.local");
+    let policy = ClaimPolicy::new("localhost", "cluster.local", &[], &[]);
+    let world = World::new(table.clone(), policy);
     Fixture { table, world }
 }
 
@@ -51,7 +52,11 @@ fn pod(name: &str, revision: &str, more: &Value) -> Pod {
     let mut pod = json!({
         "metadata": {
             "name": name, "namespace": "default", "uid": name,
-            "labels": { "fermata.dev/revision": revision },
+            "labels": { "fermata.dev/revision": revision, "pod-template-hash": "abc" },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{revision}-abc"),
+                "uid": "u", "controller": true,
+            }],
         },
         "spec": { "containers": [
             { "name": "function", "ports": [{ "name": "http", "containerPort": 8080 }] },
@@ -194,6 +199,23 @@ fn a_marked_or_leaving_pod_comes_last() {
     let deleted = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
     fixture.world.apply_pod(&pod("a", "f-00001", &deleted));
     assert!(Revision::acquire(&revision).is_none());
+}
+
+#[test]
+fn a_pod_that_merely_carries_the_labels_gets_nothing() {
+    let mut fixture = fixture();
+    fixture.world.apply_revision(&revision("f-00001", "f"));
+    let stranger = json!({ "ownerReferences": [] });
+    fixture.world.apply_pod(&pod("thief", "f-00001", &stranger));
+    fixture.settle();
+    let revision = fixture.table.revision(&key("f-00001")).unwrap();
+    assert!(!revision.has_endpoints());
+    // A pod that loses its controller is nobody's any more.
+    fixture.world.apply_pod(&pod("a", "f-00001", &json!({})));
+    fixture.settle();
+    assert!(revision.has_endpoints());
+    fixture.world.apply_pod(&pod("a", "f-00001", &stranger));
+    assert!(!revision.has_endpoints());
 }
 
 #[test]

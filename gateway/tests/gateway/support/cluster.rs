@@ -246,9 +246,17 @@ impl Cluster {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         drop(socket);
+        let mut labels = labels.clone();
+        labels["pod-template-hash"] = json!("hash");
+        let owner = json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{revision}-hash"),
+            "uid": "replica-set", "controller": true,
+        });
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": name, "namespace": "default", "labels": labels },
+            "metadata": {
+                "name": name, "namespace": "default", "labels": labels, "ownerReferences": [owner],
+            },
             "spec": { "containers": [{
                 "name": "function",
                 "ports": [{ "name": "http", "containerPort": port }],

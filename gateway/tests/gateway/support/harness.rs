@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use fermata_gateway::{Error, Gateway, Options};
+use fermata_gateway::{Error, ErrorDetails, Gateway, Options};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,7 @@ use super::{Answer, Cluster, FunctionSpec, client::until, get};
 pub(crate) struct Harness {
     pub(crate) cluster: Cluster,
     pub(crate) data: SocketAddr,
+    pub(crate) internal: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: CancellationToken,
     pub(crate) gateway: Option<JoinHandle<Result<(), Error>>>,
@@ -49,18 +50,22 @@ impl Harness {
     ) -> Self {
         let mut options = Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen_internal: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            error_details: ErrorDetails::Full,
             drain_timeout: Duration::from_secs(10).into(),
             ..Options::default()
         };
         change(&mut options);
         let gateway = Gateway::bind(cluster.api.client(), options).await.unwrap();
         let (data, admin) = (gateway.data_address(), gateway.admin_address());
+        let internal = gateway.internal_address();
         let shutdown = everything.child_token();
         let gateway = tokio::spawn(gateway.run(shutdown.clone()));
         let harness = Self {
             cluster,
             data,
+            internal,
             admin,
             shutdown,
             gateway: Some(gateway),

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::*;
@@ -10,7 +11,7 @@ use crate::{
 };
 
 fn plan(seen: &Seen) -> Prepared {
-    let valid = validate(seen);
+    let valid = validate(seen, Timestamp::UNIX_EPOCH);
     build(seen, valid.as_ref(), &Options::default())
 }
 

@@ -147,7 +147,10 @@ fn a_lost_host_names_the_winner_and_is_not_told_as_the_url() {
     scene.seen.function = Arc::new(function("{ image: a, expose: { hosts: [a.example] } }"));
     let mut winner = function("{ image: a }");
     winner.metadata.name = Some("older".into());
-    scene.seen.lost = vec![(Claim::Host("a.example".into()), Claimant::of(&winner))];
+    scene.seen.lost = vec![(
+        Claim::Host("a.example".into()),
+        Loss::Older(Claimant::of(&winner)),
+    )];
     let status = scene.status();
     let (routable, reason, message) = condition(&status, conditions::ROUTABLE);
     assert_eq!(

@@ -1,0 +1,267 @@
+//! Recurring times: cron fields in a time zone. Pure.
+//!
+//! The operator refuses what can never occur, and the gateway asks whether a time is on; both read the
+//! fields here. Every question is answered in bounded work, whatever the fields are.
+
+use croner::{
+    Cron, Weekday,
+    parser::{CronParser, Seconds, Year},
+};
+use jiff::{SignedDuration, Timestamp, ToSpan as _, civil, tz::TimeZone};
+
+use crate::Schedule;
+
+/// What does not occur for so long never does, as far as anybody who writes a manifest is concerned.
+/// February 29 comes at least once in it.
+const HORIZON_YEARS: i32 = 8;
+
+/// How long an answer holds at most: time zones and clocks change.
+const LONGEST_HOLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// A recurring time that lasts for a while each time.
+#[derive(Clone, Debug)]
+pub struct Recurrence {
+    cron: Cron,
+    timezone: TimeZone,
+    duration: SignedDuration,
+}
+
+/// Whether a recurring time is on, and until when that is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Phase {
+    /// Whether it is on.
+    pub on: bool,
+    /// Until then, and not for longer, the answer holds without a look.
+    pub until: Timestamp,
+}
+
+/// Why there is no such recurring time.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RecurrenceError {
+    /// The cron fields cannot be read.
+    #[error("cron {cron:?} is not understood: {detail}")]
+    Cron {
+        /// What was given.
+        cron: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The time zone is unknown.
+    #[error("timezone {0:?} is not a known IANA time zone; write it like Europe/Berlin")]
+    TimeZone(String),
+    /// No day fits.
+    #[error(
+        "cron {0:?} does not occur within {HORIZON_YEARS} years; correct its day of month, month and day of week"
+    )]
+    Never(String),
+}
+
+// === impl Recurrence ===
+
+impl Recurrence {
+    /// The recurring time of a schedule.
+    ///
+    /// # Errors
+    ///
+    /// When the fields or the time zone cannot be read. That it occurs at all is
+    /// [`Recurrence::check_occurs`].
+    pub fn of(schedule: &Schedule) -> Result<Self, RecurrenceError> {
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            // 5/15, which Kubernetes takes too.
+            .sloppy_ranges(true)
+            .build();
+        let cron = parser
+            .parse(&schedule.cron)
+            .map_err(|error| RecurrenceError::Cron {
+                cron: schedule.cron.clone(),
+                detail: error.to_string(),
+            })?;
+        let name = schedule.timezone.as_deref().unwrap_or("UTC");
+        let timezone =
+            TimeZone::get(name).map_err(|_| RecurrenceError::TimeZone(name.to_owned()))?;
+        Ok(Self {
+            cron,
+            timezone,
+            duration: SignedDuration::try_from(schedule.duration())
+                .unwrap_or(SignedDuration::from_hours(168)),
+        })
+    }
+
+    /// Whether it occurs within the next eight years.
+    ///
+    /// # Errors
+    ///
+    /// [`RecurrenceError::Never`] if it does not.
+    pub fn check_occurs(&self, now: Timestamp) -> Result<(), RecurrenceError> {
+        let today = self.date(now);
+        let end = today.saturating_add(HORIZON_YEARS.years());
+        if self.has_day(today, end) {
+            Ok(())
+        } else {
+            Err(RecurrenceError::Never(self.cron.pattern.to_string()))
+        }
+    }
+
+    /// Whether it is on: it began at most its duration ago. Looks no further back than that.
+    #[must_use]
+    pub fn phase(&self, now: Timestamp) -> Phase {
+        let hold = now.saturating_add(LONGEST_HOLD).unwrap_or(Timestamp::MAX);
+        let off = |until: Timestamp| Phase {
+            on: false,
+            until: until.min(hold),
+        };
+        let Ok(start) = now.checked_sub(self.duration) else {
+            return off(hold);
+        };
+        // Without a day that fits there is nothing to find, and croner would look for it up to the
+        // year 5000. The day after covers the hold.
+        let last = self.date(now).saturating_add(1.day());
+        if !self.has_day(self.date(start), last) {
+            return off(hold);
+        }
+        let start = start.to_zoned(self.timezone.clone());
+        let Ok(begin) = self.cron.find_next_occurrence(&start, false) else {
+            return off(hold);
+        };
+        let begin = begin.timestamp();
+        if begin > now {
+            return off(begin);
+        }
+        let end = begin.saturating_add(self.duration).unwrap_or(hold);
+        Phase {
+            on: true,
+            until: end.min(hold),
+        }
+    }
+
+    fn date(&self, time: Timestamp) -> civil::Date {
+        self.timezone.to_datetime(time).date()
+    }
+
+    /// Whether one of the days, both ends included, fits.
+    fn has_day(&self, first: civil::Date, last: civil::Date) -> bool {
+        let mut date = first;
+        while date <= last {
+            if self.fits(date) {
+                return true;
+            }
+            let Ok(next) = date.tomorrow() else {
+                return false;
+            };
+            date = next;
+        }
+        false
+    }
+
+    fn fits(&self, date: civil::Date) -> bool {
+        let (Ok(month), Ok(day)) = (u32::try_from(date.month()), u32::try_from(date.day())) else {
+            return false;
+        };
+        let pattern = &self.cron.pattern;
+        let weekday = date.weekday().to_sunday_zero_offset();
+        let weekday = Weekday::from_days_from_sunday(u32::try_from(weekday).unwrap_or(0));
+        pattern.month_match(month).unwrap_or(false)
+            && pattern
+                .day_match(i32::from(date.year()), month, day, weekday)
+                .unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn recurrence(cron: &str, timezone: &str, hours: u64) -> Recurrence {
+        let schedule = Schedule {
+            cron: cron.to_owned(),
+            timezone: Some(timezone.to_owned()),
+            duration: Duration::from_secs(hours * 3600).into(),
+            min: Some(1),
+            max: None,
+        };
+        Recurrence::of(&schedule).expect("a schedule")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn it_is_on_for_its_duration_in_its_time_zone() {
+        let office = recurrence("0 8 * * MON-FRI", "Europe/Berlin", 10);
+        // Monday; Berlin is two hours ahead in summer.
+        for (time, on, until) in [
+            ("2026-07-06T05:30:00Z", false, "2026-07-06T06:00:00Z"),
+            ("2026-07-06T06:00:00Z", true, "2026-07-06T07:00:00Z"),
+            ("2026-07-06T15:59:59Z", true, "2026-07-06T16:00:00Z"),
+            ("2026-07-06T16:00:00Z", false, "2026-07-06T17:00:00Z"),
+            ("2026-07-05T09:00:00Z", false, "2026-07-05T10:00:00Z"),
+        ] {
+            let until = at(until);
+            assert_eq!(office.phase(at(time)), Phase { on, until }, "{time}");
+        }
+    }
+
+    #[test]
+    fn it_is_on_until_the_last_of_those_that_overlap_has_ended() {
+        let often = recurrence("*/10 * * * *", "UTC", 1);
+        assert!(often.phase(at("2026-01-01T12:34:56Z")).on);
+        let week = recurrence("0 0 1 1 *", "UTC", 168);
+        assert!(week.phase(at("2026-01-07T23:59:59Z")).on);
+        assert!(!week.phase(at("2026-01-08T00:00:00Z")).on);
+    }
+
+    #[test]
+    fn an_hour_that_the_clock_skips_or_repeats_is_met_once() {
+        // New York, 2026: 2:30 is skipped on March 8 and 1:30 comes twice on November 1.
+        let skipped = recurrence("30 2 * * *", "America/New_York", 1);
+        assert!(skipped.phase(at("2026-03-08T07:15:00Z")).on);
+        let repeated = recurrence("30 1 * * *", "America/New_York", 1);
+        assert!(repeated.phase(at("2026-11-01T05:45:00Z")).on);
+        assert!(!repeated.phase(at("2026-11-01T06:45:00Z")).on);
+    }
+
+    #[test]
+    fn what_never_occurs_is_found_out() {
+        let never = [
+            "* * 31 2,4,6,9,11 *",
+            "* * 30 2 *",
+            "0 0 31 4 *",
+            "* * 30,31 FEB *",
+        ];
+        let now = at("2026-11-26T12:00:00Z");
+        for cron in never {
+            let never = recurrence(cron, "America/New_York", 168);
+            let error = never.check_occurs(now).expect_err("never");
+            assert!(error.to_string().contains("within 8 years"), "{error}");
+            // With a walk through the calendar for each look this would take minutes.
+            for _ in 0..10_000 {
+                assert!(!never.phase(now).on, "{cron}");
+            }
+        }
+        for cron in [
+            "0 0 29 2 *",
+            "5/15 * * * *",
+            "* * * * *",
+            "0 0 L * *",
+            "0 0 * * FRI#5",
+        ] {
+            let occurs = recurrence(cron, "Pacific/Apia", 1);
+            assert_eq!(occurs.check_occurs(now), Ok(()), "{cron}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_are_no_trouble() {
+        let daily = recurrence("0 0 * * *", "Asia/Kathmandu", 168);
+        for time in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
+            let phase = daily.phase(time);
+            assert!(phase.until >= time);
+        }
+        assert!(daily.check_occurs(Timestamp::MAX).is_ok());
+    }
+}
