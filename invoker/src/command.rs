@@ -20,7 +20,14 @@ use self::{
     input::Fault,
     output::{First, Output},
 };
-use crate::{body::Body, failure::Failure, log, request, settings::Settings};
+use crate::{
+    body::Body,
+    failure::Failure,
+    log,
+    process::{Running, how},
+    request,
+    settings::Settings,
+};
 
 /// Processes at once when the function sets no limit.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -106,13 +113,21 @@ impl CommandLine {
             log::line(format_args!("cannot start {:?}: {error}", self.program));
             Failure::NotStarted
         })?;
-        let (group, stdin, stdout, status) = running.split();
+        let Running {
+            group,
+            stdin: Some(stdin),
+            stdout: Some(stdout),
+            status,
+        } = running
+        else {
+            return Err(Failure::NotStarted);
+        };
         let input = input::feed(body, stdin, self.max_body);
         match Output::first(stdout, status, group, input, place).await {
             First::Some(first, output) => Ok(answer(first, output)),
             First::None(status) if status.success() => Ok(Response::new(Body::whole(""))),
             First::None(status) => {
-                let how = process::how(status);
+                let how = how(status);
                 log::line(format_args!("{:?} {how}", self.program));
                 Err(Failure::CommandFailed(how))
             }

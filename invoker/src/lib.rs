@@ -13,6 +13,7 @@ mod command;
 mod failure;
 mod log;
 mod orphans;
+mod process;
 mod request;
 mod run;
 mod server;

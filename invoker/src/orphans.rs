@@ -8,12 +8,22 @@ use std::{
     collections::BTreeSet,
     fs,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::log;
+
+/// How long killed processes may take to be gone.
+const END_TIME: Duration = Duration::from_secs(2);
+
+/// How long to wait before looking again.
+const END_PAUSE: Duration = Duration::from_millis(1);
 
 /// Processes that somebody waits for. Nobody else may, lest their end be missed.
 static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -67,6 +77,24 @@ pub(crate) async fn reap() {
                 let _ = waitpid(Some(pid), WaitOptions::NOHANG);
             }
         }
+    }
+}
+
+/// Kills whatever the function has left running, when the invoker itself is about to end. In a
+/// container of its own the kernel would do so; elsewhere nobody would.
+pub(crate) fn end() {
+    let until = Instant::now() + END_TIME;
+    loop {
+        let left = children();
+        if left.is_empty() || Instant::now() > until {
+            return;
+        }
+        for pid in left.into_iter().filter_map(Pid::from_raw) {
+            // Its own children become this process's, and are found in the next round.
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+        thread::sleep(END_PAUSE);
     }
 }
 

@@ -11,17 +11,21 @@ use crate::{
     log, orphans,
     server::{self, Handler, Reserved},
     settings::{Settings, SettingsError},
-    worker::{Ended, Launch, StartError, Worker},
+    worker::{Ended, LAST_WORDS, Launch, StartError, Worker},
 };
 
 /// In this order; see `runtimes/python/api.py`.
 const PYTHON_SHIM: &str = concat!(
     include_str!("../../runtimes/python/api.py"),
     include_str!("../../runtimes/python/link.py"),
+    include_str!("../../runtimes/python/fork.py"),
     include_str!("../../runtimes/python/answer.py"),
     include_str!("../../runtimes/python/shim.py"),
 );
 const NODE_SHIM: &str = include_str!("../../runtimes/node/shim.mjs");
+
+/// How long a worker without calls may take to end before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long answers about a worker that is gone may take to be sent.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -83,6 +87,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         }
     });
     runtime.shutdown_background();
+    orphans::end();
     result
 }
 
@@ -120,11 +125,10 @@ async fn serve(arguments: Arguments, settings: Settings) -> Result<(), Error> {
     let Some(mut process) = process else {
         return Ok(());
     };
-    let was_gone = gone.is_cancelled();
-    let how = process.end().await;
-    if was_gone {
-        return Err(Error::WorkerGone(how));
+    if gone.is_cancelled() {
+        return Err(Error::WorkerGone(process.end(LAST_WORDS).await));
     }
+    process.end(END_TIMEOUT).await;
     Ok(())
 }
 

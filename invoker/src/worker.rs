@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use process::{Ended, Launch, Process, StartError};
+pub(crate) use process::{Ended, LAST_WORDS, Launch, Process, StartError};
 
 use self::{
     calls::{Begun, Calls},
@@ -58,7 +58,12 @@ impl Worker {
     /// Has the handler answer. Dropping the future, or the response's body, cancels the call.
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         let (parts, body) = request.into_parts();
-        let body = self.reader.read(&parts, body).await?;
+        let gone = self.calls.gone();
+        let body = tokio::select! {
+            body = self.reader.read(&parts, body) => body?,
+            // The rest of the body is of no use to anybody.
+            () = gone.cancelled() => return Err(Failure::WorkerGone),
+        };
         // The semaphore is never closed.
         let place = self.places.clone().acquire_owned().await.ok();
         let mut headers = parts.headers;

@@ -54,8 +54,19 @@ class HttpError extends Error {
 
 globalThis.fermata = Object.freeze({ HttpError });
 
-const link = new Socket({ fd: 0, readable: true, writable: true });
+// Node.js itself keeps a descriptor of this number from the programs that a handler starts.
+const link = new Socket({ fd: Number(process.env.FERMATA_LINK), readable: true, writable: true });
+delete process.env.FERMATA_LINK;
 const calls = new Map();
+
+// Without a link the process can answer nobody.
+link.on("error", (error) => {
+  // After the invoker's own end there is nothing to tell.
+  if (error.code !== "EPIPE" && error.code !== "ECONNRESET") {
+    console.error(`fermata: the link to the invoker is lost: ${error.message}`);
+  }
+  process.exit(1);
+});
 
 function frame(kind, id, payload) {
   const header = Buffer.allocUnsafe(9);
@@ -242,7 +253,6 @@ function serve(handler) {
   });
   // Nobody is there any more who could be answered.
   link.on("close", () => process.exit(0));
-  link.on("error", () => process.exit(1));
   send(frame(READY, 0, Buffer.alloc(0)));
 }
 

@@ -1,8 +1,8 @@
 # Runs one Python handler for fermata-invoker; see runtimes/README.md for the protocol.
 #
-# One program in four files, which the invoker puts together in this order: api.py (what a handler
-# gets and may return), link.py (frames and credit), answer.py (from what a handler returned to
-# frames), shim.py (calls, and the program itself).
+# One program in five files, which the invoker puts together in this order: api.py (what a handler
+# gets and may return), link.py (frames and credit), fork.py (a handler's forked children), answer.py
+# (from what a handler returned to frames), shim.py (calls, and the program itself).
 #
 # Time from start to ready is what a caller waits for, so that this imports as little as it can:
 # no asyncio, json or threading unless the handler needs them, and the site packages only when an

@@ -27,19 +27,49 @@ calls = {}
 calls_lock = _thread.allocate_lock()
 write_lock = _thread.allocate_lock()
 link = -1
+link_file = None
 loop = None
 loop_lock = _thread.allocate_lock()
 
 
+def identity(status):
+    return status.st_dev, status.st_ino
+
+
+def open_link():
+    """Takes the link over, which is of no use to programs that the handler starts."""
+    global link, link_file
+    link = int(os.environ.pop("FERMATA_LINK"))
+    os.set_inheritable(link, False)
+    link_file = identity(os.fstat(link))
+
+
+def lost(error):
+    """Ends the process: without a link it can answer nobody."""
+    # After the invoker's own end there is nothing to tell.
+    if not isinstance(error, ConnectionError):
+        say(f"fermata: the link to the invoker is lost: {error}")
+    flush()
+    os._exit(1)
+
+
 def send(*frames):
+    if link < 0:
+        leave()
     data = b"".join(
         len(payload).to_bytes(4, "big") + bytes((kind,)) + id.to_bytes(4, "big") + payload
         for kind, id, payload in frames
     )
-    with write_lock:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(link, view) :]
+    try:
+        with write_lock:
+            # A handler may have closed the descriptor, whose number is another file's then.
+            if identity(os.fstat(link)) != link_file:
+                raise OSError("its descriptor is another file's")
+            view = memoryview(data)
+            while view:
+                view = view[os.write(link, view) :]
+    except OSError as error:
+        lost(error)
 
 
 def head(status, headers):
@@ -61,7 +91,10 @@ def frames():
             payload = bytes(memoryview(buffer)[9 : 9 + length])
             del buffer[: 9 + length]
             yield kind, id, payload
-        data = os.read(link, 262144)
+        try:
+            data = os.read(link, 262144)
+        except OSError as error:
+            lost(error)
         if not data:
             return
         buffer += data

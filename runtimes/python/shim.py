@@ -53,7 +53,18 @@ def flush():
             pass
 
 
+def say(text):
+    """Writes to the log, also where the handler has put something else in place of sys.stderr."""
+    flush()
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        pass
+
+
 def failed(call, request, error):
+    if link < 0:
+        leave(error)
     if isinstance(error, HTTPError) and isinstance(error.status, int) and 400 <= error.status <= 599:
         detail = str(error.detail).encode("utf-8", "replace")
         send((ERROR, call.id, str(error.status).encode() + b"\0" + detail))
@@ -64,21 +75,22 @@ def failed(call, request, error):
 
 
 def report(error, title):
-    """Prints a traceback without the frames of this file."""
-    from traceback import print_exception
+    """Tells a traceback without the frames of this file."""
+    from traceback import format_exception
 
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __code_name__:
         trace = trace.tb_next
-    print(title, file=sys.stderr)
     try:
-        print_exception(type(error), error, trace)
+        text = "".join(format_exception(type(error), error, trace)).rstrip()
     except Exception:
-        print(repr(error), file=sys.stderr)
-    flush()
+        text = type(error).__name__
+    say(f"{title}\n{text}")
 
 
 def done(call):
+    if link < 0:
+        leave()
     with calls_lock:
         calls.pop(call.id, None)
 
@@ -127,6 +139,16 @@ def hand_over(call, request, result):
     loop.call_soon_threadsafe(begin)
 
 
+def essential(run, *arguments):
+    """Runs what every call needs; the process ends with it."""
+    try:
+        run(*arguments)
+    except BaseException as error:
+        report(error, "fermata: the process cannot go on")
+    flush()
+    os._exit(1)
+
+
 def ensure_loop():
     global loop
     with loop_lock:
@@ -137,7 +159,7 @@ def ensure_loop():
 
             def run():
                 asyncio.set_event_loop(loop)
-                loop.run_forever()
+                essential(loop.run_forever)
 
             _thread.start_new_thread(run, ())
 
@@ -199,13 +221,7 @@ def serve_async(handler):
 
         loop.call_soon_threadsafe(begin)
 
-    def reader():
-        try:
-            serve(start)
-        finally:
-            os._exit(1)
-
-    _thread.start_new_thread(reader, ())
+    _thread.start_new_thread(essential, (serve, start))
     send((READY, 0, b""))
     loop.run_forever()
 
@@ -247,16 +263,12 @@ def threads():
 
 
 def main():
-    global link
-    # The link came as standard input, which handlers find empty.
-    link = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    open_link()
     # The invoker ends this process by closing the link, when the running calls are done. A
     # handler is set, and not "ignore", because programs that are started would inherit that.
     for signal in (_signal.SIGTERM, _signal.SIGINT):
         _signal.signal(signal, lambda *_: None)
+    os.register_at_fork(after_in_child=become_child)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
     sys.argv = ["fermata"]
@@ -265,24 +277,23 @@ def main():
     try:
         handler = load(os.environ.get("FERMATA_HANDLER") or "main.handle")
     except SystemExit as error:
+        if link < 0:
+            leave(error)
         if error.code not in (None, 0):
-            print(error.code, file=sys.stderr)
+            say(str(error.code))
         flush()
         os._exit(1)
     except BaseException as error:
+        if link < 0:
+            leave(error)
         report(error, "fermata: the handler cannot be loaded")
         os._exit(1)
-    try:
-        if is_async(handler):
-            serve_async(handler)
-        else:
-            pool = Pool(threads(), handler)
-            send((READY, 0, b""))
-            serve(pool.submit)
-    except OSError:
-        # The invoker is gone.
-        flush()
-        os._exit(1)
+    if is_async(handler):
+        essential(serve_async, handler)
+    else:
+        pool = Pool(threads(), handler)
+        send((READY, 0, b""))
+        essential(serve, pool.submit)
 
 
 __code_name__ = main.__code__.co_filename

@@ -13,11 +13,12 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
 };
 
-use super::{
-    input::{Fault, Input},
+use super::input::{Fault, Input};
+use crate::{
+    body::Aborted,
+    log,
     process::{Group, how},
 };
-use crate::{body::Aborted, log};
 
 const PIECE: usize = 32 * 1024;
 

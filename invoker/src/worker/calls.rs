@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::protocol::{CallHead, FromWorker, Head, ProtocolError, ToWorker, WINDOW};
+use super::protocol::{BadHead, CallHead, FromWorker, Head, ProtocolError, ToWorker, WINDOW};
 use crate::{body::Aborted, failure::Failure, log};
 
 /// What a call holds until its answer ends: its place among the calls at once, and the room of its
@@ -152,6 +152,8 @@ impl Calls {
                     let _ = asked.send(Ok(Answered::Stream(head, pieces)));
                 }
             }
+            // Nothing that would be bounded by the window.
+            FromWorker::Data(data) if data.is_empty() => {}
             FromWorker::Data(data) => {
                 slot.waiting += data.len();
                 if slot.waiting > WINDOW {
@@ -161,7 +163,7 @@ impl Calls {
                     let _ = pieces.send(Piece::Data(data));
                 }
             }
-            FromWorker::End => table.end(id, Piece::End),
+            FromWorker::End => table.end(id),
             FromWorker::Error(status, detail) => {
                 table.finish(id, Err(Failure::Handler(status, detail)));
             }
@@ -184,7 +186,7 @@ impl Calls {
     }
 }
 
-fn bad_answer(bad: super::protocol::BadHead) -> Failure {
+fn bad_answer(bad: BadHead) -> Failure {
     log::line(format_args!("the handler's answer cannot be sent: {bad}"));
     Failure::BadAnswer(bad.to_string())
 }
@@ -214,13 +216,15 @@ impl Table {
         }
     }
 
-    fn end(&mut self, id: u32, piece: Piece) {
-        if let Some(Slot {
-            stage: Stage::Answering(pieces),
-            ..
-        }) = self.slots.remove(&id)
-        {
-            let _ = pieces.send(piece);
+    fn end(&mut self, id: u32) {
+        match self.slots.remove(&id).map(|slot| slot.stage) {
+            Some(Stage::Asked(asked)) => {
+                let _ = asked.send(Err(bad_answer(BadHead::Missing)));
+            }
+            Some(Stage::Answering(pieces)) => {
+                let _ = pieces.send(Piece::End);
+            }
+            None => {}
         }
     }
 }

@@ -2,22 +2,27 @@
 
 use std::{
     ffi::OsString,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    io,
+    net::Shutdown,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::net::UnixStream as Link,
+    },
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    process::{Child, Command},
+    process::Command,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::timeout,
 };
 
@@ -25,10 +30,24 @@ use super::{
     calls::Calls,
     protocol::{FRAME_HEADER, FromWorker, ProtocolError, ToWorker, read_header},
 };
-use crate::{log, orphans::Awaited};
+use crate::{
+    log,
+    process::{self, Group},
+};
 
-/// How long a worker without calls may take to end before it is killed.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// The variable that tells a worker which of its descriptors is the link.
+const LINK: &str = "FERMATA_LINK";
+
+/// The least number of that descriptor: beyond those that programs use by habit, and below 16,
+/// since Node.js keeps only its first sixteen from the programs that it starts.
+const LEAST_LINK: i32 = 10;
+
+/// How long a worker that is of no use any more may take to end before it is killed.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a frame may take once it has begun. A worker writes it at once; what has begun and does
+/// not go on is no frame, and the next ones would be taken for its rest.
+const FRAME_TIME: Duration = Duration::from_secs(10);
 
 /// How large the buffers of the link are.
 const BUFFER: usize = 64 * 1024;
@@ -43,14 +62,15 @@ pub(crate) struct Launch {
     pub(crate) tells: bool,
 }
 
-/// A worker's process.
+/// A worker's process. Dropping it kills the process with all it started.
 pub(crate) struct Process {
-    child: Child,
-    /// Writes to the link, and ends with it.
-    writer: JoinHandle<()>,
-    reader: JoinHandle<()>,
-    _awaited: Awaited,
+    group: Group,
+    status: oneshot::Receiver<ExitStatus>,
+    link: Arc<Link>,
 }
+
+/// Fails all calls when it is dropped.
+struct FailAtEnd(Arc<Calls>);
 
 /// How a worker's process ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,45 +105,59 @@ pub(crate) enum StartError {
 
 /// Starts a worker and waits until it is ready. Dropping the future kills it.
 pub(super) async fn start(launch: Launch) -> Result<(Process, Arc<Calls>), StartError> {
-    let (own, theirs) = std::os::unix::net::UnixStream::pair().map_err(StartError::Link)?;
-    own.set_nonblocking(true).map_err(StartError::Link)?;
-    let link = UnixStream::from_std(own).map_err(StartError::Link)?;
-    let mut child = Command::new(&launch.program)
+    let (own, theirs) = make_link().map_err(StartError::Link)?;
+    let own = Arc::new(own);
+    let stream = own.try_clone().and_then(UnixStream::from_std);
+    let stream = stream.map_err(StartError::Link)?;
+    let mut command = Command::new(&launch.program);
+    command
         .args(&launch.arguments)
-        // The link is the worker's standard input, in both directions: the one descriptor that can
-        // be handed over without touching the others, of which two are the log.
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| StartError::Program {
-            program: launch.program.clone(),
-            hint: launch.hint,
-            source,
-        })?;
-    let awaited = Awaited::new(child.id());
+        .env(LINK, theirs.as_raw_fd().to_string())
+        .stdin(Stdio::null());
+    let link = own.clone();
+    // What the worker said before its end is still read; what its children, which may hold the
+    // other end, say after it is not.
+    let ended = move || close(&link);
+    let running = process::spawn(&mut command, ended).map_err(|source| StartError::Program {
+        program: launch.program.clone(),
+        hint: launch.hint,
+        source,
+    })?;
+    drop(theirs);
     let (calls, queue) = Calls::new();
-    let (read, write) = link.into_split();
+    let (read, write) = stream.into_split();
     let (ready, is_ready) = oneshot::channel();
-    let writer = tokio::spawn(write_frames(write, queue));
-    let reader = tokio::spawn(read_frames(read, calls.clone(), ready));
-    let loaded = tokio::select! {
-        ready = is_ready => ready.is_ok(),
-        _ = child.wait() => false,
-    };
+    // Both end with the link.
+    tokio::spawn(write_frames(write, queue));
+    tokio::spawn(read_frames(read, calls.clone(), ready));
     let mut process = Process {
-        child,
-        writer,
-        reader,
-        _awaited: awaited,
+        group: running.group,
+        status: running.status,
+        link: own,
     };
-    if loaded {
+    if is_ready.await.is_ok() {
         Ok((process, calls))
     } else {
         Err(StartError::Ended {
-            how: process.end().await,
+            how: process.end(LAST_WORDS).await,
             told: launch.tells,
         })
     }
+}
+
+/// A socket pair of which one end is handed on to the next program that is started.
+fn make_link() -> io::Result<(Link, OwnedFd)> {
+    let (own, theirs) = Link::pair()?;
+    own.set_nonblocking(true)?;
+    let theirs = fcntl_dupfd_cloexec(&theirs, LEAST_LINK)?;
+    fcntl_setfd(&theirs, FdFlags::empty())?;
+    Ok((own, theirs))
+}
+
+/// Ends the link, whoever else may hold an end of it.
+fn close(link: &Link) {
+    // That it has ended already is as good.
+    let _ = link.shutdown(Shutdown::Both);
 }
 
 async fn write_frames(link: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<ToWorker>) {
@@ -145,33 +179,44 @@ async fn write_frames(link: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<T
 }
 
 async fn read_frames(link: OwnedReadHalf, calls: Arc<Calls>, ready: oneshot::Sender<()>) {
+    // However the reading ends, nobody is left waiting for an answer.
+    let calls = FailAtEnd(calls);
     let mut link = BufReader::with_capacity(BUFFER, link);
     let mut ready = Some(ready);
     loop {
-        match read_frame(&mut link).await {
+        let taken = match read_frame(&mut link).await {
+            Ok(None) => break,
             Ok(Some((_, FromWorker::Ready))) => {
                 if let Some(ready) = ready.take() {
                     let _ = ready.send(());
                 }
+                Ok(())
             }
-            Ok(Some((id, frame))) => {
-                if let Err(error) = calls.take(id, frame) {
-                    log::error(&error);
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                log::error(&error);
-                break;
-            }
+            Ok(Some((id, frame))) => calls.0.take(id, frame),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken {
+            log::error(&error);
+            break;
         }
     }
-    calls.fail();
 }
 
 /// The next frame; none at the end.
 async fn read_frame(
+    link: &mut BufReader<OwnedReadHalf>,
+) -> Result<Option<(u32, FromWorker)>, ProtocolError> {
+    match link.fill_buf().await {
+        Ok(begun) if !begun.is_empty() => {}
+        _ => return Ok(None),
+    }
+    timeout(FRAME_TIME, read_begun(link))
+        .await
+        .unwrap_or(Err(ProtocolError::Stalled))
+}
+
+/// A frame of which the first byte is there; none if the end comes first.
+async fn read_begun(
     link: &mut BufReader<OwnedReadHalf>,
 ) -> Result<Option<(u32, FromWorker)>, ProtocolError> {
     let mut header = [0; FRAME_HEADER];
@@ -187,21 +232,29 @@ async fn read_frame(
     Ok(Some((id, FromWorker::read(kind, payload)?)))
 }
 
+// === impl FailAtEnd ===
+
+impl Drop for FailAtEnd {
+    fn drop(&mut self) {
+        self.0.fail();
+    }
+}
+
 // === impl Process ===
 
 impl Process {
-    /// Closes the link and waits for the process to end; kills it if it takes too long.
-    pub(crate) async fn end(&mut self) -> Ended {
-        self.writer.abort();
-        self.reader.abort();
-        match timeout(END_TIMEOUT, self.child.wait()).await {
-            Ok(status) => Ended(status.ok()),
-            Err(_) => {
-                log::line("the worker does not end and is killed");
-                let _ = self.child.kill().await;
-                Ended(self.child.wait().await.ok())
-            }
+    /// Closes the link and waits for the process to end; kills it if it takes longer than that.
+    /// What is left of what it has started is killed in any case.
+    pub(crate) async fn end(&mut self, patience: Duration) -> Ended {
+        close(&self.link);
+        let mut ended = timeout(patience, &mut self.status).await;
+        if ended.is_err() {
+            log::line("the worker does not end and is killed");
+            self.group.kill();
+            ended = Ok((&mut self.status).await);
         }
+        self.group.ended();
+        Ended(ended.ok().and_then(Result::ok))
     }
 }
 
@@ -216,14 +269,9 @@ impl Ended {
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let status = self.0.as_ref();
-        match (
-            status.and_then(ExitStatus::code),
-            status.and_then(|status| status.signal()),
-        ) {
-            (Some(code), _) => write!(formatter, "ended with exit code {code}"),
-            (None, Some(signal)) => write!(formatter, "was ended by signal {signal}"),
-            (None, None) => formatter.write_str("ended"),
+        match self.0 {
+            Some(status) => formatter.write_str(&process::how(status)),
+            None => formatter.write_str("ended"),
         }
     }
 }

@@ -69,6 +69,9 @@ pub(crate) enum FromWorker {
 /// The handler's answer has a head that is no HTTP. The handler is to blame, not the worker.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BadHead {
+    /// No head at all.
+    #[error("its body ended before it had a head")]
+    Missing,
     /// Not a status.
     #[error("{0:?} is no status of an answer")]
     Status(String),
@@ -92,6 +95,9 @@ pub(crate) enum ProtocolError {
     /// A frame that ends too soon.
     #[error("the worker sent a frame of kind {0} that is cut short")]
     Short(u8),
+    /// A frame that does not go on.
+    #[error("the worker stopped in the middle of a frame")]
+    Stalled,
     /// More of a body than there was credit for.
     #[error("the worker sent more of an answer than it had credit for")]
     Window,

@@ -35,7 +35,7 @@ pub(crate) struct Function {
     pub(crate) address: SocketAddr,
     child: Child,
     log: Arc<Mutex<String>>,
-    _directory: TempDir,
+    setup: Setup,
 }
 
 /// An answer with its body.
@@ -105,24 +105,23 @@ impl Setup {
     /// Starts the function and waits until its port is open.
     pub(crate) fn start(self) -> Function {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut child = self.command(address.port()).spawn().expect("a process");
         let log = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().unwrap(), log.clone());
-        collect(child.stderr.take().unwrap(), log.clone());
+        let child = self.spawn(address, &log);
         let mut function = Function {
             address,
             child,
             log,
-            _directory: self.directory,
+            setup: self,
         };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            let ended = function.child.try_wait().expect("a status");
-            assert!(ended.is_none(), "{ended:?}: {}", function.log());
-            assert!(Instant::now() < deadline, "never ready: {}", function.log());
-            thread::sleep(Duration::from_millis(5));
-        }
+        function.wait_until_ready();
         function
+    }
+
+    fn spawn(&self, address: SocketAddr, log: &Arc<Mutex<String>>) -> Child {
+        let mut child = self.command(address.port()).spawn().expect("a process");
+        collect(child.stdout.take().unwrap(), log.clone());
+        collect(child.stderr.take().unwrap(), log.clone());
+        child
     }
 
     /// Runs a function that does not start; how it ended, and what it said.
@@ -138,6 +137,25 @@ impl Setup {
 // === impl Function ===
 
 impl Function {
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.try_wait().expect("a status");
+            assert!(ended.is_none(), "{ended:?}: {}", self.log());
+            assert!(Instant::now() < deadline, "never ready: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for the program to end because its worker did, and starts it again, as the cluster
+    /// does.
+    pub(crate) async fn restarted(&mut self) {
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        self.child = self.setup.spawn(self.address, &self.log);
+        self.wait_until_ready();
+    }
+
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }

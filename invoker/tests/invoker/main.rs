@@ -1,7 +1,9 @@
 //! The program, driven as the platform drives it: by its environment, over HTTP and by signals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod children;
 mod command;
+mod deaths;
 mod function;
 mod lifecycle;
 mod node;

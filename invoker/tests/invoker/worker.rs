@@ -4,13 +4,14 @@ use crate::function::Setup;
 
 /// A worker in a few lines, as somebody would write one for a language of their own.
 const ECHO: &str = r#"
-import os, struct, sys
+import os, struct, subprocess, sys
+link = int(os.environ['FERMATA_LINK'])
 def send(kind, call, payload=b''):
-    os.write(0, struct.pack('>IBI', len(payload), kind, call) + payload)
+    os.write(link, struct.pack('>IBI', len(payload), kind, call) + payload)
 def read(size):
     data = b''
     while len(data) < size:
-        part = os.read(0, size - len(data))
+        part = os.read(link, size - len(data))
         if not part: sys.exit(0)
         data += part
     return data
@@ -31,7 +32,15 @@ while True:
         send(18, call, b'200')
         while True: send(19, call, b'x' * 65536)
     elif mode == 'huge':
-        os.write(0, struct.pack('>IBI', 1 << 30, 19, call))
+        os.write(link, struct.pack('>IBI', 1 << 30, 19, call))
+    elif mode == 'last':
+        subprocess.Popen(['sleep', '60'], pass_fds=[link])
+        send(17, call, struct.pack('>I', 3) + b'200' + b'last words')
+        os._exit(0)
+    elif mode == 'cut':
+        os.write(link, struct.pack('>IBI', 100, 19, call) + b'x')
+    elif mode == 'headless':
+        send(19, call, b'x'); send(19, call); send(20, call)
     elif mode == 'unasked':
         send(20, 4711); send(21, 4712, b'500\0x'); send(17, call, struct.pack('>I', 3) + b'204')
 "#;
@@ -55,6 +64,34 @@ async fn a_worker_of_ones_own_answers() {
 async fn frames_about_calls_that_are_none_are_passed_over() {
     let function = worker("unasked").start();
     assert_eq!(function.get("/").await.status, 204);
+}
+
+#[tokio::test]
+async fn what_a_worker_has_said_before_its_end_is_heard() {
+    let mut function = worker("last").start();
+    let answer = function.get("/").await;
+    assert_eq!((answer.status, answer.text()), (200, "last words"));
+    function.restarted().await;
+    assert_eq!(function.get("/").await.text(), "last words");
+}
+
+#[tokio::test]
+async fn a_body_without_a_head_is_no_answer() {
+    let function = worker("headless").start();
+    for _ in 0..2 {
+        let answer = function.get("/").await;
+        assert_eq!(answer.status, 500);
+        assert!(answer.text().contains("no valid HTTP"), "{}", answer.text());
+    }
+    function.logged("ended before it had a head").await;
+}
+
+#[tokio::test]
+async fn a_frame_that_does_not_go_on_is_not_waited_for_without_end() {
+    let mut function = worker("cut").start();
+    assert_eq!(function.get("/").await.status, 500);
+    function.logged("stopped in the middle of a frame").await;
+    function.restarted().await;
 }
 
 #[tokio::test]
