@@ -266,9 +266,9 @@ def main():
     open_link()
     # The invoker ends this process by closing the link, when the running calls are done. A
     # handler is set, and not "ignore", because programs that are started would inherit that.
-    for signal in (_signal.SIGTERM, _signal.SIGINT):
+    for signal in STOPS:
         _signal.signal(signal, lambda *_: None)
-    os.register_at_fork(after_in_child=become_child)
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=become_child)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
     sys.argv = ["fermata"]

@@ -157,6 +157,77 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn forked_children_end_when_they_are_told_to() {
+    let source = "
+import multiprocessing, os, signal, time
+from concurrent.futures import ProcessPoolExecutor
+fork = multiprocessing.get_context('fork')
+
+def square(n): return n * n
+def rest(begun):
+    begun.set()
+    time.sleep(60)
+
+def work(path):
+    if path == '/pool':
+        with fork.Pool(2) as pool: return sum(pool.map(square, range(10)))
+    if path == '/executor':
+        with ProcessPoolExecutor(2, mp_context=fork) as pool: return sum(pool.map(square, range(10)))
+    begun = fork.Event()
+    child = fork.Process(target=rest, args=[begun])
+    child.start()
+    if path == '/interrupt':
+        begun.wait()
+        os.kill(child.pid, signal.SIGINT)
+    else:
+        # Told before it has begun.
+        child.terminate()
+    child.join()
+    return child.exitcode
+";
+    for handler in [
+        "def handle(request): return work(request.path)",
+        "async def handle(request): return work(request.path)",
+    ] {
+        let function = python(&format!("{source}\n{handler}\n"));
+        for (path, result) in [
+            ("pool", 285),
+            ("executor", 285),
+            ("term", -15),
+            ("interrupt", 1),
+        ] {
+            for _ in 0..5 {
+                let answer = get(&function, &format!("/{path}")).await;
+                assert_eq!(answer.json(), result, "{path}: {}", function.log());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_worker_itself_is_not_ended_by_signals_of_its_own() {
+    let function = python(
+        "
+import os, signal, threading
+def handle(request):
+    if request.path == '/': return 'alive'
+    for _ in range(100):
+        pid = os.fork()
+        if pid == 0: os._exit(0)
+        os.waitpid(pid, 0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return str(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+",
+    );
+    // Several threads fork at once, and each keeps its mask.
+    let requests = (0..4).map(|_| get(&function, "/forks"));
+    for answer in futures::future::join_all(requests).await {
+        assert_eq!(answer.text(), "[]");
+    }
+    assert_eq!(get(&function, "/").await.text(), "alive");
+}
+
+#[tokio::test]
 async fn what_a_function_started_ends_with_it() {
     let mut function = python(
         "
