@@ -6,7 +6,8 @@ mod protocol;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, header};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -88,11 +89,24 @@ impl Worker {
             Begun::Whole(head, data) => (head, Body::whole(data)),
             Begun::Stream(head, answer) => (head, Body::Worker(answer)),
         };
+        let body = if has_content(head.status) {
+            body
+        } else {
+            Body::whole(Bytes::new())
+        };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = clean(head.headers);
         Ok(response)
     }
+}
+
+/// Whether an answer of that status may have a body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+fn has_content(status: StatusCode) -> bool {
+    !matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
 }
 
 /// Drops fields that are about the connection and not the handler's to say

@@ -8,6 +8,8 @@ const CALL = 1, CANCEL = 2, CREDIT = 3;
 const READY = 16, RESPONSE = 17, HEAD = 18, DATA = 19, END = 20, ERROR = 21;
 const CHUNK = 65536;
 const WINDOW = 262144;
+const LARGEST_HEAD = 32768;
+const LARGEST_DETAIL = 8192;
 
 class Gone extends Error {}
 
@@ -83,7 +85,22 @@ function send(...frames) {
 function encodeHead(status, headers) {
   const parts = [String(status)];
   for (const [name, value] of headers) parts.push(String(name), String(value));
-  return Buffer.from(parts.join("\0"), "latin1");
+  // A part with a NUL would be two of them, and a character beyond Latin-1 would become another
+  // one; whatever else is wrong with a part, the invoker says.
+  for (let i = 1; i < parts.length; i += 2) {
+    const name = JSON.stringify(parts[i].slice(0, 100));
+    if (!/^[\x01-\x7f]*$/.test(parts[i])) throw new TypeError(`${name} is no name of a header field`);
+    const bad = /[\0\u0100-\uffff]/.exec(parts[i + 1]);
+    if (bad) {
+      const what = bad[0] === "\0" ? "control character" : "character beyond Latin-1";
+      throw new TypeError(`the header field ${name} has a value with a ${what}`);
+    }
+  }
+  const head = Buffer.from(parts.join("\0"), "latin1");
+  if (head.length > LARGEST_HEAD) {
+    throw new TypeError(`the header fields take ${head.length} bytes, more than ${LARGEST_HEAD}`);
+  }
+  return head;
 }
 
 function readRequest(payload) {
@@ -198,7 +215,8 @@ function failed(call, request, error) {
   const status = error?.status;
   if (Number.isInteger(status) && status >= 400 && status <= 599) {
     const detail = status < 500 || error instanceof HttpError ? error.message : "";
-    send(frame(ERROR, call.id, Buffer.from(`${status}\0${detail ?? ""}`, "utf8")));
+    const text = String(detail ?? "").slice(0, LARGEST_DETAIL);
+    send(frame(ERROR, call.id, Buffer.from(`${status}\0${text}`, "utf8")));
     return;
   }
   console.error(`fermata: the handler failed on ${request.method} ${request.path}`);

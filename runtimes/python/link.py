@@ -4,6 +4,8 @@ CALL, CANCEL, CREDIT = 1, 2, 3
 READY, RESPONSE, HEAD, DATA, END, ERROR = 16, 17, 18, 19, 20, 21
 CHUNK = 65536
 WINDOW = 262144
+LARGEST_HEAD = 32768
+LARGEST_DETAIL = 8192
 
 
 class Call:
@@ -73,10 +75,30 @@ def send(*frames):
 
 
 def head(status, headers):
-    parts = [str(status)]
+    parts = [str(int(status))]
     for name, value in headers:
         parts += (name, str(value))
-    return "\0".join(parts).encode("latin-1")
+    text = "\0".join(parts)
+    # A part with a NUL would be two of them; whatever else is wrong with a part, the invoker says.
+    if len(text) > LARGEST_HEAD or text.count("\0") >= len(parts) or not (text.isascii() or is_latin_1(text)):
+        raise ValueError(complaint(parts, len(text)))
+    return text.encode("latin-1")
+
+
+def is_latin_1(text):
+    return all(character <= "\xff" for character in text)
+
+
+def complaint(parts, size):
+    """What is wrong with header fields, without their values, which may be secrets."""
+    for name, value in zip(parts[1::2], parts[2::2]):
+        if "\0" in name or not name.isascii():
+            return f"{name[:100]!r} is no name of a header field"
+        if "\0" in value:
+            return f"the header field {name[:100]!r} has a value with a control character"
+        if not is_latin_1(value):
+            return f"the header field {name[:100]!r} has a value with a character beyond Latin-1"
+    return f"the header fields take {size} bytes, more than {LARGEST_HEAD}"
 
 
 def frames():

@@ -66,9 +66,13 @@ def failed(call, request, error):
     if link < 0:
         leave(error)
     if isinstance(error, HTTPError) and isinstance(error.status, int) and 400 <= error.status <= 599:
-        detail = str(error.detail).encode("utf-8", "replace")
-        send((ERROR, call.id, str(error.status).encode() + b"\0" + detail))
-        return
+        try:
+            detail = str(error.detail)[:LARGEST_DETAIL].encode("utf-8", "replace")
+        except Exception as broken:
+            error = broken
+        else:
+            send((ERROR, call.id, b"%d\0" % error.status + detail))
+            return
     where = f"{request.method} {request.path}" if request else "a request"
     report(error, f"fermata: the handler failed on {where}")
     send((ERROR, call.id, b"500\0the function failed; its log says why"))
@@ -181,7 +185,7 @@ class Pool:
                 return
             self.threads += 1
         try:
-            _thread.start_new_thread(self.work, ())
+            _thread.start_new_thread(essential, (self.work,))
         except RuntimeError:
             # No more threads are to be had; the call waits for one of those there are.
             with self.lock:

@@ -2,7 +2,7 @@
 //!
 //! A frame is the length of its payload (4 bytes), its kind (1 byte), the call it is about
 //! (4 bytes), and the payload; numbers are big-endian. The head of a request or an answer is text
-//! in Latin-1, whose parts are set apart by NUL, which no part can hold.
+//! whose parts are set apart by NUL, which no part can hold.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -12,6 +12,10 @@ pub(crate) const WINDOW: usize = 256 * 1024;
 
 /// The most that one frame from a worker may carry.
 pub(crate) const LARGEST_FRAME: usize = 1024 * 1024;
+
+/// The most that the head of an answer may take. With the names of a gateway's own fields it still
+/// fits into what HTTP clients commonly take.
+pub(crate) const LARGEST_HEAD: usize = 32 * 1024;
 
 /// Bytes before the payload.
 pub(crate) const FRAME_HEADER: usize = 9;
@@ -66,21 +70,28 @@ pub(crate) enum FromWorker {
     Error(StatusCode, String),
 }
 
-/// The handler's answer has a head that is no HTTP. The handler is to blame, not the worker.
+/// The handler's answer has a head that is no HTTP (RFC 9110, sections 5.5, 5.6.2 and 15). The
+/// handler is to blame, not the worker. A value is not told: it may be a secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BadHead {
     /// No head at all.
     #[error("its body ended before it had a head")]
     Missing,
+    /// Too large.
+    #[error("its header fields take {0} bytes, more than {LARGEST_HEAD}")]
+    TooLarge(usize),
     /// Not a status.
-    #[error("{0:?} is no status of an answer")]
+    #[error("{0:?} is no status between 200 and 599")]
     Status(String),
     /// Not a field.
     #[error("{0:?} is no name of a header field")]
     Name(String),
+    /// A name alone.
+    #[error("the header field {0} has no value")]
+    NoValue(HeaderName),
     /// Not a value.
-    #[error("the header field {0} has a value that cannot be sent")]
-    Value(String),
+    #[error("the header field {0} has a value with a control character")]
+    Value(HeaderName),
 }
 
 /// The worker does not keep to the protocol.
@@ -206,22 +217,35 @@ impl FromWorker {
 
 impl Head {
     fn read(text: &[u8]) -> Result<Self, BadHead> {
-        let lossy = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+        let too_large = || BadHead::TooLarge(text.len());
+        if text.len() > LARGEST_HEAD {
+            return Err(too_large());
+        }
         let mut parts = text.split(|byte| *byte == 0);
         let status = parts.next().unwrap_or_default();
         let status = StatusCode::from_bytes(status)
             .ok()
             .filter(|status| (200..600).contains(&status.as_u16()))
-            .ok_or_else(|| BadHead::Status(lossy(status)))?;
+            .ok_or_else(|| BadHead::Status(told(status)))?;
         let mut headers = HeaderMap::new();
         while let Some(name) = parts.next() {
-            let value = parts.next().unwrap_or_default();
-            let parsed = HeaderName::from_bytes(name).map_err(|_| BadHead::Name(lossy(name)))?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| BadHead::Value(lossy(name)))?;
-            headers.append(parsed, value);
+            let name = HeaderName::from_bytes(name).map_err(|_| BadHead::Name(told(name)))?;
+            let Some(value) = parts.next() else {
+                return Err(BadHead::NoValue(name));
+            };
+            let Ok(value) = HeaderValue::from_bytes(value) else {
+                return Err(BadHead::Value(name));
+            };
+            headers.try_append(name, value).map_err(|_| too_large())?;
         }
         Ok(Self { status, headers })
     }
+}
+
+/// As much of it as a log needs.
+fn told(part: &[u8]) -> String {
+    let most = part.len().min(100);
+    String::from_utf8_lossy(&part[..most]).into_owned()
 }
 
 #[cfg(test)]
@@ -258,11 +282,19 @@ mod tests {
         assert_eq!((head.status.as_u16(), &body[..]), (201, &b"xyz"[..]));
         assert_eq!(head.headers["a"], "b");
 
+        let name = HeaderName::from_static("a");
+        let large = [b"200\0a\0".to_vec(), vec![b'x'; LARGEST_HEAD - 5]].concat();
         for (text, bad) in [
             (&b"99"[..], BadHead::Status("99".into())),
             (b"100", BadHead::Status("100".into())),
+            (b"", BadHead::Status(String::new())),
+            (b"200\0", BadHead::Name(String::new())),
             (b"200\0a b\0c", BadHead::Name("a b".into())),
-            (b"200\0a\0b\nc", BadHead::Value("a".into())),
+            (b"200\0\xe4\0c", BadHead::Name("\u{fffd}".into())),
+            (b"200\0a\0b\nc", BadHead::Value(name.clone())),
+            (b"200\0a\0\x7f", BadHead::Value(name.clone())),
+            (b"200\0b\0c\0a", BadHead::NoValue(name.clone())),
+            (&large, BadHead::TooLarge(LARGEST_HEAD + 1)),
         ] {
             let read = FromWorker::read(HEAD, Bytes::copy_from_slice(text));
             assert_eq!(read, Ok(FromWorker::Head(Err(bad))));

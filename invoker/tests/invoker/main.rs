@@ -5,6 +5,7 @@ mod children;
 mod command;
 mod deaths;
 mod function;
+mod headers;
 mod lifecycle;
 mod node;
 mod python;
