@@ -31,19 +31,69 @@ class FunctionRequest {
     return this.#query;
   }
 
-  /** The body as UTF-8 text. */
+  /** The body as text, in the charset it is declared in, else UTF-8; 400 for the caller if it is none. */
   text() {
-    return this.body.toString("utf8");
+    const charset = charsetOf(this.headers["content-type"] ?? "");
+    let decoder;
+    try {
+      decoder = new TextDecoder(charset, { fatal: true, ignoreBOM: true });
+    } catch {
+      throw new HttpError(400, `the body's charset ${JSON.stringify(charset.slice(0, 40))} is not known`);
+    }
+    try {
+      return decoder.decode(this.body);
+    } catch {
+      throw new HttpError(400, `the body is not text in ${charset.slice(0, 40)}`);
+    }
   }
 
-  /** The body as JSON; 400 for the caller if it is none. */
+  /** The body as JSON (RFC 8259); 400 for the caller if it is none. */
   json() {
     try {
-      return JSON.parse(this.text());
+      return parseJson(this.body);
     } catch (error) {
       throw new HttpError(400, `the body is not JSON: ${error.message}`);
     }
   }
+}
+
+function charsetOf(type) {
+  for (const part of type.split(";").slice(1)) {
+    const [name, value = ""] = part.trim().split("=", 2);
+    if (name.toLowerCase() === "charset") return value.replace(/^"|"$/g, "");
+  }
+  return "utf-8";
+}
+
+// How deep JSON may be nested, so that a program may walk it by calling itself.
+const NESTING = 256;
+
+function parseJson(body) {
+  const text = new TextDecoder("utf-8", { fatal: true }).decode(body);
+  if (isDeeper(body, NESTING)) throw new Error(`it is nested more than ${NESTING} deep`);
+  // What could not be sent again is no text; see RFC 8259, section 8.2.
+  return JSON.parse(text, /\\u[dD]/.test(text) ? wellFormed : undefined);
+}
+
+function wellFormed(key, value) {
+  if (!key.isWellFormed() || (typeof value === "string" && !value.isWellFormed())) {
+    throw new Error("half of a surrogate pair stands alone");
+  }
+  return value;
+}
+
+function isDeeper(json, most) {
+  const QUOTE = 0x22, BACKSLASH = 0x5c, LIST = 0x5b, OBJECT = 0x7b, LIST_END = 0x5d, OBJECT_END = 0x7d;
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < json.length; i += 1) {
+    const byte = json[i];
+    if (byte === QUOTE) quoted = !quoted;
+    else if (quoted) i += byte === BACKSLASH ? 1 : 0;
+    else if (byte === LIST_END || byte === OBJECT_END) depth -= 1;
+    else if ((byte === LIST || byte === OBJECT) && ++depth > most) return true;
+  }
+  return false;
 }
 
 /** Throw it to answer with an error; the message is for the caller. */
@@ -105,13 +155,19 @@ function encodeHead(status, headers) {
 
 function readRequest(payload) {
   const size = payload.readUInt32BE(0);
-  const [method, path, query, ...rest] = payload.toString("latin1", 4, 4 + size).split("\0");
+  const [method, ...rest] = payload.toString("latin1", 4, 4 + size).split("\0");
+  const [path, query] = rest.splice(0, 2).map(utf8);
   const headers = Object.create(null);
   for (let i = 0; i < rest.length; i += 2) {
     const name = rest[i];
     headers[name] = name in headers ? `${headers[name]}, ${rest[i + 1]}` : rest[i + 1];
   }
   return new FunctionRequest(method, path, query, headers, payload.subarray(4 + size));
+}
+
+/** A path or a query, which may hold UTF-8 as it is. */
+function utf8(latin1) {
+  return /^[\0-\x7f]*$/.test(latin1) ? latin1 : Buffer.from(latin1, "latin1").toString("utf8");
 }
 
 async function pump(call, data) {

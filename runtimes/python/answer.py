@@ -35,7 +35,8 @@ def encode(body):
     if isinstance(body, (dict, list, bool, int, float)):
         from json import dumps
 
-        return dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+        text = dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode(), "application/json"
     if hasattr(body, "__next__") or hasattr(body, "__anext__"):
         return None, None
     raise TypeError(

@@ -90,28 +90,101 @@ class Request:
         return [value for given, value in pairs if given == name]
 
     def text(self):
-        """The body as text, in the charset it is declared in, else UTF-8."""
+        """The body as text, in the charset it is declared in, else UTF-8; 400 for the caller if it is none."""
         charset = "utf-8"
         for part in self.headers.get("content-type", "").split(";")[1:]:
             name, _, value = part.strip().partition("=")
             if name.lower() == "charset":
                 charset = value.strip('"')
+                break
+        codec = codec_of(charset)
+        if codec is None:
+            raise HTTPError(400, f"the body's charset {charset[:40]!r} is not known")
         try:
-            return self.body.decode(charset)
-        except (UnicodeDecodeError, LookupError) as error:
-            raise HTTPError(400, f"the body is not text in {charset}") from error
+            return self.body.decode(codec)
+        except (UnicodeError, LookupError) as error:
+            raise HTTPError(400, f"the body is not text in {charset[:40]}") from error
 
     def json(self):
-        """The body as JSON; 400 for the caller if it is none."""
-        from json import loads
-
+        """The body as JSON (RFC 8259); 400 for the caller if it is none."""
         try:
-            return loads(self.body)
+            return parse_json(self.body)
+        except RecursionError:
+            what = f"it is nested more than {NESTING} deep"
+        except UnicodeEncodeError:
+            what = "half of a surrogate pair stands alone"
         except ValueError as error:
-            raise HTTPError(400, f"the body is not JSON: {error}") from error
+            what = error
+        raise HTTPError(400, f"the body is not JSON: {what}")
 
     def __repr__(self):
         return f"<Request {self.method} {self.path}>"
+
+
+# How deep JSON may be nested. A program that walks it by calling itself has to stay within the
+# interpreter's own bound, a thousand calls.
+NESTING = 256
+
+# Codecs for text that Python has no second name for.
+MORE_CODECS = {"cp874", "koi8_t", "koi8_u", "utf_8_sig"}
+
+
+def codec_of(charset):
+    """Python's name of a charset; None if there is none.
+
+    Only those in a table are looked for: Python would import a module of any name that a caller
+    gives, remember each that it has not found, and take some that are no charset of a text.
+    """
+    if charset.lower() == "utf-8":
+        return "utf-8"
+    from encodings.aliases import aliases
+
+    name = charset.lower().replace("-", "_")
+    codec = aliases.get(name, name)
+    is_known = codec in MORE_CODECS or codec in aliases.values()
+    return codec if is_known and codec != "utf_7" else None
+
+
+def parse_json(data):
+    global json_decoder
+    from json import JSONDecoder, dumps
+
+    if json_decoder is None:
+        json_decoder = JSONDecoder(parse_float=finite, parse_constant=no_number)
+    text = data.decode("utf-8-sig")
+    value = json_decoder.decode(text)
+    # What could not be sent again is no text; see RFC 8259, section 8.2.
+    if "\\ud" in text or "\\uD" in text:
+        dumps(value, ensure_ascii=False).encode()
+    if text.count("[") + text.count("{") > NESTING and is_deeper(value, NESTING):
+        raise RecursionError
+    return value
+
+
+def finite(text):
+    number = float(text)
+    if number - number != 0:
+        raise ValueError("a number is beyond the range of floating point")
+    return number
+
+
+def no_number(name):
+    raise ValueError(f"{name} is no number")
+
+
+def is_deeper(value, most):
+    level = [value] if type(value) in (dict, list) else []
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+    return bool(level)
+
+
+json_decoder = None
 
 
 class Response:

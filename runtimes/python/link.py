@@ -125,6 +125,8 @@ def frames():
 def read(payload):
     size = int.from_bytes(payload[:4], "big")
     method, path, query, *rest = payload[4 : 4 + size].decode("latin-1").split("\0")
+    if not (path.isascii() and query.isascii()):
+        path, query = path.encode("latin-1").decode(), query.encode("latin-1").decode()
     fields = list(zip(rest[::2], rest[1::2]))
     return Request(method, path, query, Headers(fields), payload[4 + size :])
 

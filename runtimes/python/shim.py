@@ -274,7 +274,8 @@ def main():
         _signal.signal(signal, lambda *_: None)
     os.register_at_fork(before=hold, after_in_parent=release, after_in_child=become_child)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)
+        # What a caller sent must not fail a print where the log has another encoding.
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
     sys.argv = ["fermata"]
     sys.path[0] = os.getcwd()
     sys.meta_path.append(Late)

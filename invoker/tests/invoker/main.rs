@@ -6,6 +6,7 @@ mod command;
 mod deaths;
 mod function;
 mod headers;
+mod input;
 mod lifecycle;
 mod node;
 mod python;
