@@ -7,7 +7,7 @@ pub(crate) mod output;
 mod process;
 mod variables;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
@@ -111,7 +111,10 @@ impl CommandLine {
         let started = process::start(&self.program, &self.arguments, variables);
         let running = started.map_err(|error| {
             log::line(format_args!("cannot start {:?}: {error}", self.program));
-            Failure::NotStarted
+            match error.kind() {
+                io::ErrorKind::ArgumentListTooLong => Failure::HeadTooLarge,
+                _ => Failure::NotStarted,
+            }
         })?;
         let Running {
             group,

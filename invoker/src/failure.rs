@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     BodyIncomplete,
     /// The body stalled.
     BodyStalled,
+    /// The request's head is more than a program can be given.
+    HeadTooLarge,
     /// The program could not be started.
     NotStarted,
     /// The program ended badly before it wrote anything.
@@ -35,6 +37,7 @@ impl Failure {
         match self {
             Self::Handler(status, _) => *status,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyIncomplete => StatusCode::BAD_REQUEST,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::BadAnswer(_) | Self::WorkerGone | Self::NotStarted | Self::CommandFailed(_) => {
@@ -54,6 +57,9 @@ impl Failure {
             }
             Self::BodyIncomplete => "the body is incomplete".into(),
             Self::BodyStalled => "the body did not come in time".into(),
+            Self::HeadTooLarge => {
+                "the header fields are more than a program can be given as its environment".into()
+            }
             Self::NotStarted => {
                 "the function's program could not be started; its log says why".into()
             }

@@ -24,6 +24,13 @@ const MOST_CONNECTIONS: usize = 10_000;
 /// a connection that is just going away.
 const IDLE: Duration = Duration::from_secs(900);
 
+/// Header fields of a request over HTTP/1.1. Gateways bound their bytes, and this only what is set
+/// aside for them.
+const MOST_FIELDS: usize = 2000;
+
+/// Bytes of a request's header fields over HTTP/2.
+const LARGEST_FIELDS: u32 = 256 * 1024;
+
 const BACKLOG: u32 = 4096;
 
 /// Whatever answers requests.
@@ -99,8 +106,12 @@ pub(crate) async fn serve(
             builder
                 .http1()
                 .timer(TokioTimer::new())
+                .max_headers(MOST_FIELDS)
                 .header_read_timeout(IDLE);
-            builder.http2().timer(TokioTimer::new());
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .max_header_list_size(LARGEST_FIELDS);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             // A broken connection is the client's affair.
             let _ = watcher.watch(connection).await;

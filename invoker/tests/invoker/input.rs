@@ -259,3 +259,50 @@ async fn odd_requests_are_never_the_handlers_failure() {
         );
     }
 }
+
+#[tokio::test]
+async fn heads_of_many_fields_are_read_by_all_runtimes() {
+    for setup in [
+        Setup::new("python").file(
+            "main.py",
+            "def handle(request): return str(len(request.headers))",
+        ),
+        Setup::new("node").file(
+            "main.mjs",
+            "export const handle = (request) => `${Object.keys(request.headers).length}`;",
+        ),
+        Setup::new("command").handler("sh -c 'env | grep -c ^HTTP_'"),
+    ] {
+        let function = setup.start();
+        for version in [http::Version::HTTP_11, http::Version::HTTP_2] {
+            let mut request = http::Request::get(function.url("/"));
+            for n in 0..1500 {
+                request = request.header(format!("x-{n}"), "some value of a field");
+            }
+            let client =
+                hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                    .http2_only(version == http::Version::HTTP_2)
+                    .build_http();
+            let request = request.body(http_body_util::Empty::<Bytes>::new()).unwrap();
+            let response = client.request(request).await.expect("a response");
+            assert_eq!(response.status(), 200, "{version:?}");
+            let body = http_body_util::BodyExt::collect(response.into_body())
+                .await
+                .unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&body.to_bytes()).trim(),
+                "1501",
+                "{version:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_no_program_can_be_given_is_a_431() {
+    let function = Setup::new("command").handler("echo hi").start();
+    let request = http::Request::get(function.url("/")).header("x-large", "v".repeat(200_000));
+    let answer = function.send(request, "").await;
+    assert_eq!(answer.status, 431, "{}", answer.text());
+    assert_eq!(function.get("/").await.text(), "hi\n");
+}
