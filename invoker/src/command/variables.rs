@@ -68,9 +68,13 @@ pub(crate) fn of(
 }
 
 /// Not told are fields that have a variable of their own, credentials for a proxy, and `Proxy`: as
-/// HTTP_PROXY it would lead the program's own requests astray (<https://httpoxy.org>).
+/// HTTP_PROXY it would lead the program's own requests astray (<https://httpoxy.org>). Nor are names
+/// of other characters than letters, digits and hyphens: with an underscore, X_Forwarded_For would
+/// be taken for X-Forwarded-For.
 fn is_told(name: &HeaderName) -> bool {
-    *name != header::CONTENT_LENGTH
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    name.as_str().bytes().all(is_plain)
+        && *name != header::CONTENT_LENGTH
         && *name != header::CONTENT_TYPE
         && *name != header::PROXY_AUTHORIZATION
         && name.as_str() != "proxy"
@@ -171,6 +175,32 @@ mod tests {
     fn a_proxy_field_does_not_become_the_proxy_setting() {
         let variables = variables(Request::get("/").header("proxy", "http://evil"));
         assert_eq!(get(&variables, "HTTP_PROXY"), None);
+    }
+
+    #[test]
+    fn a_field_that_only_looks_like_another_is_not_taken_for_it() {
+        let variables = variables(
+            Request::get("/")
+                .header("x_forwarded_for", "6.6.6.6")
+                .header("x-forwarded-for", "10.0.0.9")
+                .header("x-forwarded_for", "6.6.6.6")
+                .header("content_type", "text/evil")
+                .header("x_real_ip", "6.6.6.6")
+                .header("x.y", "z")
+                .header("x!%", "z"),
+        );
+        assert_eq!(get(&variables, "HTTP_X_FORWARDED_FOR"), Some("10.0.0.9"));
+        assert_eq!(get(&variables, "HTTP_X_REAL_IP"), None);
+        assert_eq!(get(&variables, "HTTP_CONTENT_TYPE"), None);
+        let mut names: Vec<_> = variables.iter().map(|(name, _)| name).collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        );
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), variables.len());
     }
 
     #[test]

@@ -44,6 +44,16 @@ async fn the_request_is_in_the_environment() {
 }
 
 #[tokio::test]
+async fn a_field_that_only_looks_like_another_is_not_in_the_environment() {
+    let function = command("sh -c 'echo $HTTP_X_FORWARDED_FOR $HTTP_X_REAL_IP'");
+    let request = http::Request::get(function.url("/"))
+        .header("x_forwarded_for", "6.6.6.6")
+        .header("x-forwarded-for", "10.0.0.9")
+        .header("x_real_ip", "6.6.6.6");
+    assert_eq!(function.send(request, "").await.text(), "10.0.0.9\n");
+}
+
+#[tokio::test]
 async fn a_program_that_fails_is_a_500_and_says_why_in_the_log() {
     let function = command("sh -c 'echo what went wrong >&2; exit 3'");
     let answer = function.get("/").await;
