@@ -101,6 +101,7 @@ class HttpError extends Error {
   constructor(status, message = "") {
     super(message);
     this.status = status;
+    this.expose = true;
   }
 }
 
@@ -115,7 +116,7 @@ const calls = new Map();
 link.on("error", (error) => {
   // After the invoker's own end there is nothing to tell.
   if (error.code !== "EPIPE" && error.code !== "ECONNRESET") {
-    console.error(`fermata: the link to the invoker is lost: ${error.message}`);
+    say(`fermata: the link to the invoker is lost: ${error.message}`);
   }
   process.exit(1);
 });
@@ -267,17 +268,42 @@ async function answer(call, result) {
   return answerWhole(call, 200, [], Buffer.from(json, "utf8"), "application/json");
 }
 
+/** Status and text of an error that is meant for the caller; none of any other error. */
+function told(error) {
+  const { status, expose, message } = error;
+  // Libraries give their errors a status as well, of an upstream's answer for example; http-errors
+  // and its kin say with `expose` that it is meant for the caller.
+  const most = error instanceof HttpError ? 599 : 499;
+  if (expose !== true || !Number.isInteger(status) || status < 400 || status > most) return null;
+  return { status, text: String(message ?? "").slice(0, LARGEST_DETAIL) };
+}
+
+/** Whatever was thrown, which may be nothing or an object that fails when it is looked at. */
 function failed(call, request, error) {
-  const status = error?.status;
-  if (Number.isInteger(status) && status >= 400 && status <= 599) {
-    const detail = status < 500 || error instanceof HttpError ? error.message : "";
-    const text = String(detail ?? "").slice(0, LARGEST_DETAIL);
-    send(frame(ERROR, call.id, Buffer.from(`${status}\0${text}`, "utf8")));
+  const where = `${request.method} ${request.path}`;
+  let meant = null;
+  try {
+    meant = told(error);
+  } catch {}
+  if (meant) {
+    say(`fermata: the handler answered ${where} with ${meant.status}: ${JSON.stringify(meant.text)}`);
+    send(frame(ERROR, call.id, Buffer.from(`${meant.status}\0${meant.text}`, "utf8")));
     return;
   }
-  console.error(`fermata: the handler failed on ${request.method} ${request.path}`);
-  console.error(error);
+  say(`fermata: the handler failed on ${where}`);
+  say(error);
   send(frame(ERROR, call.id, Buffer.from("500\0the function failed; its log says why", "utf8")));
+}
+
+const consoleError = console.error.bind(console);
+
+/** Writes to the log, also where it cannot say what it was given. */
+function say(thing) {
+  try {
+    consoleError(thing);
+  } catch {
+    consoleError("fermata: the error cannot be told");
+  }
 }
 
 async function run(handler, call, payload) {

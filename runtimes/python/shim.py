@@ -65,15 +65,16 @@ def say(text):
 def failed(call, request, error):
     if link < 0:
         leave(error)
+    where = f"{request.method} {request.path}" if request else "a request"
     if isinstance(error, HTTPError) and isinstance(error.status, int) and 400 <= error.status <= 599:
         try:
-            detail = str(error.detail)[:LARGEST_DETAIL].encode("utf-8", "replace")
+            detail = str(error.detail)[:LARGEST_DETAIL]
         except Exception as broken:
             error = broken
         else:
-            send((ERROR, call.id, b"%d\0" % error.status + detail))
+            say(f"fermata: the handler answered {where} with {int(error.status)}: {detail!r}")
+            send((ERROR, call.id, b"%d\0" % error.status + detail.encode("utf-8", "replace")))
             return
-    where = f"{request.method} {request.path}" if request else "a request"
     report(error, f"fermata: the handler failed on {where}")
     send((ERROR, call.id, b"500\0the function failed; its log says why"))
 

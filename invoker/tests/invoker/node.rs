@@ -197,3 +197,57 @@ fn what_cannot_be_loaded_says_why_and_ends() {
         assert!(text.contains(expected), "{expected:?} is not in {text}");
     }
 }
+
+#[tokio::test]
+async fn only_errors_that_are_meant_for_the_caller_tell_their_message() {
+    let function = node(
+        "
+class Upstream extends Error { constructor() { super('key=s3cret refused'); this.status = 404; } }
+const made = (properties) => Object.assign(new Error('key=s3cret refused'), properties);
+const thrown = {
+  upstream: () => new Upstream(),
+  code: () => made({ statusCode: 404, status: 404 }),
+  hidden: () => made({ status: 404, expose: false }),
+  truthy: () => made({ status: 404, expose: 1 }),
+  server: () => made({ status: 503, expose: true }),
+  text: () => made({ status: '404', expose: true }),
+  fraction: () => made({ status: 404.5, expose: true }),
+  success: () => made({ status: 200, expose: true }),
+  nothing: () => undefined,
+  null: () => null,
+  string: () => 'key=s3cret refused',
+  symbol: () => Symbol('key=s3cret refused'),
+  trap: () => new Proxy({}, { get() { throw new Error('key=s3cret refused'); } }),
+  exposed: () => made({ status: 418, expose: true, message: 'a teapot' }),
+  plain: () => ({ status: 409, expose: true, message: 'a conflict\\nfermata: forged' }),
+  own: () => new fermata.HttpError(503, 'not now'),
+};
+export function handle(request) { throw thrown[request.path.slice(1)](); }
+",
+    );
+    let hidden = [
+        "upstream", "code", "hidden", "truthy", "server", "text", "fraction", "success", "nothing",
+        "null", "string", "symbol", "trap",
+    ];
+    for path in hidden {
+        let answer = function.get(&format!("/{path}")).await;
+        assert_eq!(answer.status, 500, "{path}");
+        assert!(!answer.text().contains("s3cret"), "{}", answer.text());
+        function
+            .logged(&format!("the handler failed on GET /{path}\n"))
+            .await;
+    }
+    for (path, status, detail) in [
+        ("exposed", 418, "a teapot"),
+        ("plain", 409, "a conflict\nfermata: forged"),
+        ("own", 503, "not now"),
+    ] {
+        let answer = function.get(&format!("/{path}")).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.json()["detail"], detail);
+        function
+            .logged(&format!("the handler answered GET /{path} with {status}: "))
+            .await;
+    }
+    assert!(!function.log().contains("\nfermata: forged"));
+}

@@ -561,3 +561,47 @@ def handle(request):
     })
     .await;
 }
+
+#[tokio::test]
+async fn errors_that_are_odd_fail_their_call_and_no_other() {
+    let function = python(
+        "
+import sys
+from fermata import HTTPError
+class Broken:
+    def __str__(self): raise RuntimeError('cannot be told')
+class Odd(Exception):
+    def __str__(self): raise RuntimeError('cannot be told')
+class Base(BaseException): pass
+def handle(request):
+    kind = request.path[1:]
+    if kind == 'status': raise HTTPError('404', 's3cret')
+    if kind == 'success': raise HTTPError(200, 's3cret')
+    if kind == 'detail': raise HTTPError(400, Broken())
+    if kind == 'odd': raise Odd()
+    if kind == 'base': raise Base('s3cret')
+    if kind == 'deep': return handle(request)
+    if kind == 'closed':
+        sys.stderr, sys.stdout = None, None
+        raise ValueError('after the streams')
+    if kind == 'told': raise HTTPError(404, 'no such\\nfermata: forged')
+    return 'fine'
+",
+    );
+    for path in [
+        "status", "success", "detail", "odd", "base", "deep", "closed",
+    ] {
+        let answer = function.get(&format!("/{path}")).await;
+        assert_eq!(answer.status, 500, "{path}");
+        assert!(!answer.text().contains("s3cret"), "{}", answer.text());
+        function
+            .logged(&format!("the handler failed on GET /{path}\n"))
+            .await;
+        assert_eq!(function.get("/").await.text(), "fine", "{path}");
+    }
+    function.logged("after the streams").await;
+    assert_eq!(function.get("/told").await.status, 404);
+    function
+        .logged("the handler answered GET /told with 404: 'no such\\nfermata: forged'")
+        .await;
+}
