@@ -12,7 +12,8 @@ use crate::key::Key;
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Counts the failures in a row of each object, and forgets an object as soon as it succeeds.
+/// Counts the failures in a row of each object, and forgets an object as soon as it succeeds or is
+/// found to be gone, so that no more are remembered than wait for their next try.
 #[derive(Default)]
 pub(crate) struct Backoff {
     failures: Mutex<HashMap<Key, u32>>,
@@ -30,9 +31,16 @@ impl Backoff {
     }
 
     /// Forgets the failures of an object that succeeded or is gone.
-    pub(crate) fn succeeded(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &Key) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.remove(key);
+    }
+
+    /// How many objects failed when they were tried last.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.len()
     }
 }
 
@@ -61,7 +69,7 @@ mod tests {
             last = backoff.failed(&key);
         }
         assert!(last >= LONGEST && last <= LONGEST * 6 / 5);
-        backoff.succeeded(&key);
+        backoff.forget(&key);
         assert_eq!(backoff.failed(&key), first);
     }
 }

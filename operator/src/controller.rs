@@ -47,6 +47,7 @@ pub(crate) struct Work<K: Resource<DynamicType = ()> + 'static, E> {
     pub(crate) store: Store<K>,
     pub(crate) queue: Arc<Queue<K>>,
     pub(crate) context: Arc<Context>,
+    pub(crate) backoff: Arc<Backoff>,
     pub(crate) reconcile: fn(Arc<K>, Arc<Context>) -> Reconcile<E>,
 }
 
@@ -85,11 +86,11 @@ where
             store,
             queue,
             context,
+            backoff,
             reconcile,
         } = self;
         let config = controller::Config::default().concurrency(context.options.concurrency);
-        let backoff = Arc::new(Backoff::default());
-        let policy = backoff.clone();
+        let (policy, gone) = (backoff.clone(), backoff.clone());
         let due = queue.stream().take_until(shutdown.cancelled_owned());
         let results = applier(
             move |object: Arc<K>, context: Arc<Context>| {
@@ -118,6 +119,10 @@ where
                 // while it waited.
                 if let Err(controller::Error::ObjectNotFound(object)) = result {
                     debug!(%object, "gone before its turn");
+                    gone.forget(&Key::new(
+                        object.namespace.clone().unwrap_or_default(),
+                        &*object.name,
+                    ));
                 }
                 std::future::ready(())
             })
@@ -145,6 +150,56 @@ where
     };
     context.metrics.reconciled(name, outcome, started);
     let reconciled = result.map_err(Attempt::Failed)?;
-    backoff.succeeded(&key);
+    backoff.forget(&key);
     Ok(reconciled.action)
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_crds::Function;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it always fails")]
+    struct Always;
+
+    impl Failure for Always {
+        fn is_routine(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_goes_while_it_fails_is_forgotten() {
+        let context = Arc::new(fixtures::context());
+        let cluster = context.cluster.clone();
+        let backoff = Arc::new(Backoff::default());
+        let work = Work {
+            name: Controller::Function,
+            store: cluster.functions.store(),
+            queue: cluster.function_queue.clone(),
+            context,
+            backoff: backoff.clone(),
+            reconcile: |_: Arc<Function>, _| Box::pin(std::future::ready(Err(Always))),
+        };
+        let shutdown = CancellationToken::new();
+        let controller = tokio::spawn(work.run(shutdown.clone()));
+        let function = fixtures::function("image: a");
+        cluster.functions.observe(Event::Init);
+        cluster.functions.observe(Event::InitDone);
+        cluster.functions.remember(function.clone());
+        cluster.function_queue.push(Key::of(&function));
+        while backoff.remembered() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        cluster.functions.observe(Event::Delete(function));
+        // Its next try is due within the longest wait, and finds that it is gone.
+        tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+        assert_eq!(backoff.remembered(), 0);
+        shutdown.cancel();
+        controller.await.expect("a clean end");
+    }
 }

@@ -3,9 +3,23 @@
 use std::{collections::HashMap, sync::Arc};
 
 use fermata_crds::{Function, Revision, Runtime};
+use fermata_lease::Claim;
+use kube::{Client, client::Body};
 use serde::de::DeserializeOwned;
 
-use crate::function::dereference::{Seen, SourceFiles};
+use crate::{
+    cluster::Cluster,
+    context::Context,
+    drift::Accepted,
+    events,
+    function::{
+        Sources,
+        dereference::{Seen, SourceFiles},
+    },
+    metrics::Metrics,
+    options::Options,
+    writes::Writes,
+};
 
 /// Reads an object; a bad fixture is a bad test.
 pub(crate) fn object<K: DeserializeOwned>(yaml: &str) -> K {
@@ -67,5 +81,31 @@ pub(crate) fn seen(function: Function) -> Seen {
         deployments: HashMap::new(),
         service: None,
         lost: Vec::new(),
+    }
+}
+
+/// What reconciles work with, where nothing is known and every call of the API is not found.
+pub(crate) fn context() -> Context {
+    let service = tower::service_fn(|_: http::Request<Body>| async {
+        let response = http::Response::builder().status(404).body(Body::empty());
+        Ok::<_, std::convert::Infallible>(response.expect("a response"))
+    });
+    let client = Client::new(service, "default");
+    let (claim, metrics) = (Claim::always(), Arc::new(Metrics::new()));
+    let (announcer, _) = events::channel(
+        client.clone(),
+        "test".to_owned(),
+        claim.clone(),
+        metrics.clone(),
+    );
+    Context {
+        client: client.clone(),
+        options: Options::default(),
+        cluster: Arc::new(Cluster::new()),
+        writes: Writes::new(client, claim, metrics.clone()),
+        announcer,
+        metrics,
+        sources: Sources::default(),
+        accepted: Accepted::default(),
     }
 }

@@ -258,6 +258,7 @@ async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
         store: context.cluster.functions.store(),
         queue: context.cluster.function_queue.clone(),
         context: context.clone(),
+        backoff: Arc::default(),
         reconcile: |function, context| {
             Box::pin(async move { function::reconcile(function, &context).await })
         },
@@ -267,6 +268,7 @@ async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
         store: context.cluster.revisions.store(),
         queue: context.cluster.revision_queue.clone(),
         context,
+        backoff: Arc::default(),
         reconcile: |revision, context| {
             Box::pin(async move { revision::reconcile(revision, &context).await })
         },
