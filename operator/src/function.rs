@@ -79,6 +79,11 @@ pub(crate) async fn reconcile(
     let applied = apply::apply(prepared, &seen, context)
         .await
         .map_err(Error::Apply)?;
+    if let Some(current) = applied.current.as_deref()
+        && let Some(revision) = applied.revisions.get(current)
+    {
+        seen.remember_source(revision, &context.sources);
+    }
     let retry = retry_after(&applied);
     let invalid = valid.err();
     let delayed = write_status(&seen, &applied, invalid.as_ref(), context).await?;

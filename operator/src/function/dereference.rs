@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use fermata_crds::{
@@ -46,14 +46,16 @@ pub(crate) enum Loss {
 }
 
 /// The source files of a Function.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SourceFiles {
     /// It runs an image.
     None,
     /// They are in the Function itself.
     Inline,
-    /// They are in a ConfigMap.
-    ConfigMap(Arc<Content>),
+    /// They are in a ConfigMap, which was read.
+    ConfigMap(Content),
+    /// They are in a ConfigMap that is what it was when this Revision took them over.
+    Held(Arc<Revision>),
     /// The ConfigMap does not exist.
     Missing,
 }
@@ -64,19 +66,28 @@ pub(crate) struct Content {
     pub(crate) files: BTreeMap<String, String>,
     /// Keys whose content is binary.
     pub(crate) binary: Vec<String>,
+    pub(crate) version: Version,
 }
 
-/// The source ConfigMaps as last read, one for each Function that has one, so that they are read
-/// again only when they change.
-#[derive(Default)]
-pub(crate) struct Sources {
-    read: Mutex<HashMap<Key, Source>>,
-}
-
-struct Source {
+/// Tells one state of one object from every other.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Version {
     uid: String,
     resource_version: String,
-    content: Arc<Content>,
+}
+
+/// Which Revision holds the source of which state of a ConfigMap, for each Function that takes its
+/// source from one, so that a ConfigMap is read again only when it changes. The source itself is kept
+/// nowhere but in the Revision.
+#[derive(Default)]
+pub(crate) struct Sources {
+    held: Mutex<HashMap<Key, Held>>,
+}
+
+struct Held {
+    version: Version,
+    /// Uid of the Revision.
+    revision: String,
 }
 
 /// The source cannot be read.
@@ -93,9 +104,9 @@ pub(crate) async fn dereference(
     context: &Context,
 ) -> Result<Seen, DereferenceError> {
     let key = Key::of(&*function);
-    let source = source_files(&function, &key, context).await?;
     let cluster = &context.cluster;
     let revisions = cluster.revisions_of(&key);
+    let source = source_files(&function, &key, &revisions, context).await?;
     let deployments = revisions
         .iter()
         .filter_map(|revision| {
@@ -136,6 +147,7 @@ fn lost_claims(function: &Function, cluster: &Cluster) -> Vec<(Claim, Loss)> {
 async fn source_files(
     function: &Function,
     key: &Key,
+    revisions: &[Arc<Revision>],
     context: &Context,
 ) -> Result<SourceFiles, DereferenceError> {
     let Some(source) = &function.spec.template.source else {
@@ -150,11 +162,12 @@ async fn source_files(
     let Some(known) = context.cluster.config_maps.get(&place) else {
         return Ok(SourceFiles::Missing);
     };
-    if let Some(content) = context
-        .sources
-        .get(key, &known.uid, &known.resource_version)
-    {
-        return Ok(SourceFiles::ConfigMap(content));
+    let version = Version {
+        uid: known.uid.clone(),
+        resource_version: known.resource_version.clone(),
+    };
+    if let Some(revision) = context.sources.holder(key, &version, revisions) {
+        return Ok(SourceFiles::Held(revision));
     }
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &place.namespace);
     let read = api.get_opt(&place.name).await;
@@ -163,36 +176,58 @@ async fn source_files(
         source: Box::new(source),
     })?;
     Ok(read.map_or(SourceFiles::Missing, |config_map| {
-        SourceFiles::ConfigMap(context.sources.remember(key, config_map))
+        SourceFiles::ConfigMap(Content::of(config_map))
     }))
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// Takes down that the Revision holds the source that was read.
+    pub(crate) fn remember_source(&self, revision: &Revision, sources: &Sources) {
+        let SourceFiles::ConfigMap(content) = &self.source else {
+            return;
+        };
+        if held_files(revision) == Some(&content.files) {
+            let held = Held {
+                version: content.version.clone(),
+                revision: revision.uid().unwrap_or_default(),
+            };
+            sources.lock().insert(Key::of(&*self.function), held);
+        }
+    }
+}
+
+/// The source files that a Revision holds.
+pub(crate) fn held_files(revision: &Revision) -> Option<&BTreeMap<String, String>> {
+    revision.spec.template.source.as_ref()?.files.as_ref()
 }
 
 // === impl Sources ===
 
 impl Sources {
-    fn get(&self, function: &Key, uid: &str, resource_version: &str) -> Option<Arc<Content>> {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = read.get(function)?;
-        (source.uid == uid && source.resource_version == resource_version)
-            .then(|| source.content.clone())
-    }
-
-    fn remember(&self, function: &Key, config_map: ConfigMap) -> Arc<Content> {
-        let source = Source {
-            uid: config_map.uid().unwrap_or_default(),
-            resource_version: config_map.resource_version().unwrap_or_default(),
-            content: Arc::new(Content::of(config_map)),
-        };
-        let content = source.content.clone();
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.insert(function.clone(), source);
-        content
+    /// The Revision among these that holds the source of this state of the Function's ConfigMap.
+    fn holder(
+        &self,
+        function: &Key,
+        version: &Version,
+        revisions: &[Arc<Revision>],
+    ) -> Option<Arc<Revision>> {
+        let held = self.lock();
+        let held = held.get(function).filter(|held| held.version == *version)?;
+        let mut revisions = revisions.iter();
+        revisions
+            .find(|revision| revision.metadata.uid.as_deref() == Some(&held.revision))
+            .cloned()
     }
 
     /// Forgets the source of a Function that has none any more or is gone.
     pub(crate) fn forget(&self, function: &Key) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.remove(function);
+        self.lock().remove(function);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,6 +237,10 @@ impl Content {
     /// Text under `binaryData` counts as text: kubectl puts everything that is not ASCII there.
     fn of(config_map: ConfigMap) -> Self {
         let mut content = Self {
+            version: Version {
+                uid: config_map.uid().unwrap_or_default(),
+                resource_version: config_map.resource_version().unwrap_or_default(),
+            },
             files: config_map.data.unwrap_or_default(),
             binary: Vec::new(),
         };
@@ -222,6 +261,55 @@ mod tests {
     use k8s_openapi::ByteString;
 
     use super::*;
+    use crate::fixtures::{function, revision, seen};
+
+    const MAPPED: &str = "{ source: { runtime: python, configMap: { name: code } } }";
+
+    fn content(text: &str, resource_version: &str) -> Content {
+        Content {
+            files: BTreeMap::from([("main.py".to_owned(), text.to_owned())]),
+            binary: Vec::new(),
+            version: Version {
+                uid: "code-uid".to_owned(),
+                resource_version: resource_version.to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn of_a_source_that_a_revision_holds_nothing_else_is_kept() {
+        let sources = Sources::default();
+        let holder = Arc::new(revision(
+            "{ functionName: hello, template: { source: { runtime: python, files: { main.py: 'x = 1' } } } }",
+        ));
+        let revisions = [holder.clone()];
+        let key = Key::new("default", "hello");
+        let mut seen = seen(function(MAPPED));
+        seen.source = SourceFiles::ConfigMap(content("x = 1", "7"));
+        seen.remember_source(&holder, &sources);
+
+        let version = |resource_version: &str| content("", resource_version).version;
+        let found = sources.holder(&key, &version("7"), &revisions);
+        assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &holder)));
+        assert_eq!(sources.holder(&key, &version("8"), &revisions), None);
+        assert_eq!(sources.holder(&key, &version("7"), &[]), None);
+        sources.forget(&key);
+        assert_eq!(sources.holder(&key, &version("7"), &revisions), None);
+    }
+
+    #[test]
+    fn a_revision_that_holds_something_else_is_not_taken_for_the_holder() {
+        let sources = Sources::default();
+        let other = revision(
+            "{ functionName: hello, template: { source: { runtime: python, files: { main.py: 'x = 1' } } } }",
+        );
+        let mut seen = seen(function(MAPPED));
+        seen.source = SourceFiles::ConfigMap(content("x = 2", "7"));
+        seen.remember_source(&other, &sources);
+        let key = Key::new("default", "hello");
+        let version = content("", "7").version;
+        assert_eq!(sources.holder(&key, &version, &[Arc::new(other)]), None);
+    }
 
     #[test]
     fn text_under_binary_data_is_text() {

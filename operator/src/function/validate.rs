@@ -11,7 +11,7 @@ use fermata_crds::{
 use jiff::Timestamp;
 
 use super::{
-    dereference::{Seen, SourceFiles},
+    dereference::{Seen, SourceFiles, held_files},
     hash::TemplateHash,
 };
 use crate::{
@@ -160,6 +160,7 @@ fn files<'a>(seen: &'a Seen, source: &'a Source) -> Result<&'a BTreeMap<String, 
             }
             &content.files
         }
+        SourceFiles::Held(revision) => held_files(revision).unwrap_or(&NONE),
     };
     let size = files
         .iter()

@@ -109,6 +109,38 @@ async fn a_changed_config_map_makes_a_revision_and_a_changed_back_one_finds_it()
     world.end().await;
 }
 
+#[tokio::test]
+async fn a_config_map_is_read_once_for_each_change_and_again_when_no_revision_holds_it() {
+    let world = World::start().await;
+    let code = "/api/v1/namespaces/default/configmaps/code";
+    world.create_runtime().await;
+    world
+        .create::<ConfigMap>(json!({"metadata": {"name": "code"}, "data": {"main.py": "a"}}))
+        .await;
+    world.apply("hello", MAPPED).await;
+    world.serves("hello", "hello-00001").await;
+    assert_eq!(world.reads(code), 1);
+
+    // A new Revision of the same source takes it from the one before it.
+    world.apply("hello", &format!("{MAPPED}port: 9000\n")).await;
+    world.serves("hello", "hello-00002").await;
+    let revision = world
+        .until::<Revision>("hello-00002", "there", |_| true)
+        .await;
+    let source = revision.spec.template.source.unwrap();
+    assert_eq!(source.files.unwrap()["main.py"], "a");
+    assert_eq!(world.reads(code), 1);
+
+    change_code(&world, json!({"data": {"main.py": "b"}})).await;
+    world.serves("hello", "hello-00003").await;
+    assert_eq!(world.reads(code), 2);
+
+    world.delete::<Revision>("hello-00003").await;
+    world.serves("hello", "hello-00004").await;
+    assert_eq!(world.reads(code), 3);
+    world.end().await;
+}
+
 async fn change_code(world: &World, patch: serde_json::Value) {
     let patched = world
         .api::<ConfigMap>()

@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     operators: Vec<Running>,
     sent: Arc<Mutex<Vec<String>>>,
+    read: Arc<Mutex<Vec<String>>>,
     refusal: Arc<Mutex<Option<Refusal>>>,
 }
 
@@ -82,6 +83,7 @@ impl World {
             server,
             operators: Vec::new(),
             sent: Arc::default(),
+            read: Arc::default(),
             refusal: Arc::default(),
         }
     }
@@ -100,14 +102,17 @@ impl World {
         running.task.await.expect("no panic").expect("a clean end");
     }
 
-    /// A client whose changes are taken down.
+    /// A client whose requests are taken down.
     fn counting_client(&self) -> Client {
         let (inner, sent) = (self.client.clone(), self.sent.clone());
+        let read = self.read.clone();
         let refusal = self.refusal.clone();
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let inner = inner.clone();
             let mut refused = None;
-            if !matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+            if matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+                read.lock().unwrap().push(request.uri().path().to_owned());
+            } else {
                 let line = format!("{} {}", request.method(), request.uri().path());
                 let refusal = refusal.lock().unwrap().clone();
                 refused = refusal.filter(|refusal| line.contains(refusal.path));
@@ -130,6 +135,12 @@ impl World {
             .iter()
             .filter(|line| !line.contains("/events") && !line.contains("/leases"));
         counted.cloned().collect()
+    }
+
+    /// How often the operators read what is under this path.
+    pub(crate) fn reads(&self, path: &str) -> usize {
+        let read = self.read.lock().unwrap();
+        read.iter().filter(|read| read.as_str() == path).count()
     }
 
     /// From now on changes under this path are refused to the operators.

@@ -149,10 +149,11 @@ fn a_config_map_must_be_there_and_hold_text_of_some_size() {
     };
     let content = |files: &[(&str, String)], binary: &[&str]| {
         let files = files.iter().cloned();
-        SourceFiles::ConfigMap(Arc::new(Content {
+        SourceFiles::ConfigMap(Content {
             files: files.map(|(name, text)| (name.to_owned(), text)).collect(),
             binary: binary.iter().map(|&key| key.to_owned()).collect(),
-        }))
+            ..Content::default()
+        })
     };
     let cases = [
         (
