@@ -12,6 +12,7 @@ pub mod function;
 pub mod names;
 pub mod pods;
 pub mod recurrence;
+pub mod pod_failure;
 pub mod revision;
 pub mod routes;
 mod rules;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fermata_crds::pod_failure::StartFailure;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::state::{
@@ -11,19 +12,6 @@ use crate::state::{
 
 /// How long the cluster may find no node for a pod before requests stop waiting for it.
 const UNSCHEDULABLE_GRACE: Duration = Duration::from_secs(5);
-
-/// Waiting reasons that do not pass by themselves in the time that requests wait.
-const HOPELESS: [&str; 9] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "RegistryUnavailable",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "PreStartHookError",
-];
 
 /// The sentence that says why no instance will come up, in the cluster's own words; `None` while one
 /// still may. It is hopeless only if every pod is, or if there is none and the cluster refuses to
@@ -72,11 +60,8 @@ fn pod_doom(pod: &PodState, now: Timestamp) -> Option<String> {
 
 /// One crash may be an accident; a second one is a pattern.
 fn is_hopeless(trouble: &Trouble, restarts: u32) -> bool {
-    match &*trouble.reason {
-        "CrashLoopBackOff" => true,
-        reason if HOPELESS.contains(&reason) => true,
-        _ => trouble.last_exit.is_some() && restarts >= 1,
-    }
+    StartFailure::of_waiting(&trouble.reason).is_some()
+        || trouble.last_exit.is_some() && restarts >= 1
 }
 
 fn sentence(pod: &str, trouble: &Trouble) -> String {

@@ -1,30 +1,9 @@
 //! Pods of Revisions, and what keeps them from working.
 
-use fermata_crds::names;
+use fermata_crds::{names, pod_failure::StartFailure};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::Observed;
-
-/// Waiting reasons that mean the image cannot be had.
-const IMAGE: [&str; 5] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "RegistryUnavailable",
-];
-
-/// Waiting reasons that mean the container cannot be made.
-const CONTAINER: [&str; 6] = [
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "ContainerCannotRun",
-    "PreCreateHookError",
-    "PostStartHookError",
-];
-
-const CRASH_LOOP: &str = "CrashLoopBackOff";
 
 /// Whether a pod works, and if not, why.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -117,13 +96,17 @@ fn container_trouble(status: &ContainerStatus) -> Option<Trouble> {
     let message = waiting
         .and_then(|waiting| waiting.message.clone())
         .unwrap_or_default();
-    if IMAGE.contains(&reason) {
-        let reason = reason.to_owned();
-        return Some(Trouble::Image { reason, message });
-    }
-    if CONTAINER.contains(&reason) {
-        let reason = reason.to_owned();
-        return Some(Trouble::Container { reason, message });
+    let failure = StartFailure::of_waiting(reason);
+    match failure {
+        Some(StartFailure::Image) => {
+            let reason = reason.to_owned();
+            return Some(Trouble::Image { reason, message });
+        }
+        Some(StartFailure::Container) => {
+            let reason = reason.to_owned();
+            return Some(Trouble::Container { reason, message });
+        }
+        Some(StartFailure::CrashLoop) | None => {}
     }
     let ended = state.and_then(|state| state.terminated.as_ref());
     let last = status
@@ -135,8 +118,10 @@ fn container_trouble(status: &ContainerStatus) -> Option<Trouble> {
         (Some(ended), _) if ended.exit_code != 0 || status.name == names::CONTAINER => {
             crash(status, ended, false)
         }
-        (None, Some(last)) if reason == CRASH_LOOP || status.restart_count > 0 => {
-            crash(status, last, true)
+        (None, Some(last)) if failure.is_some() || status.restart_count > 0 => crash(status, last),
+        (None, None) if failure.is_some() => {
+            let reason = reason.to_owned();
+            return Some(Trouble::Container { reason, message });
         }
         _ => return None,
     };
@@ -195,6 +180,11 @@ mod tests {
             trouble_of(container(config, json!({}), 0)),
             Some(Trouble::Container { .. })
         ));
+        let hook = json!({"waiting": {"reason": "PostStartHookError", "message": "it failed"}});
+        assert!(matches!(
+            trouble_of(container(hook, json!({}), 0)),
+            Some(Trouble::Container { .. })
+        ));
         let starting = json!({"waiting": {"reason": "ContainerCreating"}});
         assert_eq!(trouble_of(container(starting, json!({}), 0)), None);
     }
@@ -215,6 +205,18 @@ mod tests {
             assert_eq!((crash.exit_code, crash.previous), (1, previous));
             assert_eq!(crash.reason, None);
         }
+    }
+
+    #[test]
+    fn a_crash_loop_is_told_where_nobody_says_how_it_ended() {
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
+        assert_eq!(
+            trouble_of(container(waiting, json!({}), 0)),
+            Some(Trouble::Container {
+                reason: "CrashLoopBackOff".into(),
+                message: "back-off 10s".into()
+            })
+        );
     }
 
     #[test]
