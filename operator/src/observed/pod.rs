@@ -38,10 +38,6 @@ pub(crate) struct Crash {
     pub(crate) reason: Option<String>,
     /// The container's termination message.
     pub(crate) message: Option<String>,
-    /// How often the container was started again.
-    pub(crate) restarts: i32,
-    /// The container runs again or is about to, so that its log is the previous one's.
-    pub(crate) previous: bool,
 }
 
 /// A Pod as far as it is known.
@@ -116,7 +112,7 @@ fn container_trouble(status: &ContainerStatus) -> Option<Trouble> {
     // A container that ended well and is not the function itself is an init container that is done.
     let crash = match (ended, last) {
         (Some(ended), _) if ended.exit_code != 0 || status.name == names::CONTAINER => {
-            crash(status, ended, false)
+            crash(status, ended)
         }
         (None, Some(last)) if failure.is_some() || status.restart_count > 0 => crash(status, last),
         (None, None) if failure.is_some() => {
@@ -128,7 +124,7 @@ fn container_trouble(status: &ContainerStatus) -> Option<Trouble> {
     Some(Trouble::Crash(crash))
 }
 
-fn crash(status: &ContainerStatus, ended: &ContainerStateTerminated, previous: bool) -> Crash {
+fn crash(status: &ContainerStatus, ended: &ContainerStateTerminated) -> Crash {
     Crash {
         container: status.name.clone(),
         exit_code: ended.exit_code,
@@ -140,8 +136,6 @@ fn crash(status: &ContainerStatus, ended: &ContainerStateTerminated, previous: b
             .message
             .clone()
             .filter(|message| !message.trim().is_empty()),
-        restarts: status.restart_count,
-        previous,
     }
 }
 
@@ -194,16 +188,15 @@ mod tests {
         let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         let running = json!({"running": {}});
-        for (state, last, restarts, previous) in [
-            (ended.clone(), json!({}), 0, false),
-            (waiting, ended.clone(), 2, true),
-            (running, ended, 2, true),
+        for (state, last, restarts) in [
+            (ended.clone(), json!({}), 0),
+            (waiting, ended.clone(), 2),
+            (running, ended, 2),
         ] {
             let Some(Trouble::Crash(crash)) = trouble_of(container(state, last, restarts)) else {
                 panic!("no crash");
             };
-            assert_eq!((crash.exit_code, crash.previous), (1, previous));
-            assert_eq!(crash.reason, None);
+            assert_eq!((crash.exit_code, crash.reason), (1, None));
         }
     }
 
