@@ -55,6 +55,27 @@ pub(crate) fn labels(function: &str, revision: Option<&str>) -> BTreeMap<String,
     labels
 }
 
+/// Whether an object that nobody controls carries all of these labels. Then it is a child that was left
+/// when its owner was deleted without its children (`kubectl delete --cascade=orphan`), and an owner of
+/// the same name may take it over.
+pub(crate) fn is_orphan(
+    controller: Option<&str>,
+    labels: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> bool {
+    controller.is_none()
+        && wanted
+            .iter()
+            .all(|(label, value)| labels.get(label) == Some(value))
+}
+
+/// Binds a write to the state of the object that was looked at: if somebody else changes the object or
+/// puts another in its place, the write is refused.
+pub(crate) fn bind(metadata: &mut ObjectMeta, uid: &str, resource_version: &str) {
+    metadata.uid = Some(uid.to_owned());
+    metadata.resource_version = Some(resource_version.to_owned());
+}
+
 /// Adds the digest of the object to it.
 pub(crate) fn sealed<K: Resource + Serialize>(mut object: K) -> K {
     let value = serde_json::to_value(&object).unwrap_or_default();
@@ -63,4 +84,24 @@ pub(crate) fn sealed<K: Resource + Serialize>(mut object: K) -> K {
         .annotations_mut()
         .insert(APPLIED_ANNOTATION.to_owned(), digest);
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orphan_has_no_controller_and_every_label() {
+        let wanted = labels("hello", Some("hello-00001"));
+        assert!(is_orphan(None, &wanted, &wanted));
+        assert!(!is_orphan(Some("somebody"), &wanted, &wanted));
+        for label in wanted.keys() {
+            let mut lacking = wanted.clone();
+            lacking.remove(label);
+            assert!(!is_orphan(None, &lacking, &wanted), "without {label}");
+            let mut other = wanted.clone();
+            other.insert(label.clone(), "other".to_owned());
+            assert!(!is_orphan(None, &other, &wanted), "another {label}");
+        }
+    }
 }

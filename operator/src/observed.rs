@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData, ops::Deref};
 use fermata_crds::names;
 use kube::{Resource, ResourceExt as _, runtime::reflector::Lookup};
 
-use crate::cache::controller_uid;
+use crate::{cache::controller_uid, children};
 
 /// An object of kind `K` reduced to its identity and the state `S`.
 #[derive(Debug)]
@@ -71,6 +71,11 @@ impl<K, S> Observed<K, S> {
     /// Whether the object belongs to the owner with this uid.
     pub(crate) fn is_controlled_by(&self, uid: &str) -> bool {
         self.controller.as_deref() == Some(uid)
+    }
+
+    /// Whether the object is a child with these labels that lost its owner.
+    pub(crate) fn is_orphan(&self, labels: &BTreeMap<String, String>) -> bool {
+        children::is_orphan(self.controller.as_deref(), &self.labels, labels)
     }
 }
 

@@ -314,6 +314,40 @@ async fn what_belongs_to_a_function_goes_with_it() {
 }
 
 #[tokio::test]
+async fn what_a_deletion_leaves_behind_is_taken_over_by_the_next_function_of_the_name() {
+    let space = Space::new().await;
+    let spec = json!({"scale": {"min": 1}});
+    space.test_function("kept", &["serve"], spec.clone()).await;
+    space.ready("kept").await;
+    let before = space.pods("kept", 1).await[0].uid();
+    let orphan = DeleteParams {
+        propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    let functions = space.api::<Function>();
+    functions.delete("kept", &orphan).await.unwrap();
+    eventually("the function is gone", async || {
+        match functions.get_opt("kept").await.unwrap() {
+            None => Ok(()),
+            Some(function) => Err(format!("{:?}", function.metadata)),
+        }
+    })
+    .await;
+
+    space.test_function("kept", &["serve"], spec).await;
+    let function = space.ready("kept").await;
+    assert_eq!(space.call("kept", "hi").await.ok().text(), "hi");
+    let revisions = space.revisions("kept").await;
+    assert_eq!(revisions.len(), 1, "{revisions:?}");
+    assert_eq!(revisions[0].name_any(), "kept-00001");
+    assert_eq!(
+        Some(&revisions[0].owner_references()[0].uid),
+        function.metadata.uid.as_ref()
+    );
+    assert_eq!(space.pods("kept", 1).await[0].uid(), before);
+}
+
+#[tokio::test]
 async fn drift_is_repaired() {
     let space = Space::new().await;
     space.function("hello", python("one")).await;

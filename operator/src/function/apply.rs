@@ -49,11 +49,28 @@ pub(crate) async fn apply(
         mut revisions,
         mut current,
         create,
+        adopt,
         rescale,
         service,
         surplus,
     } = prepared;
     let mut revision_refused = None;
+    for orphan in adopt {
+        match write(&orphan, Conflicts::Take, context).await {
+            Ok(revision) => {
+                info!(
+                    namespace = revision.namespace(),
+                    name = revision.name_any(),
+                    "took over a revision that had lost its owner"
+                );
+                revisions.put(revision);
+            }
+            Err(error) => {
+                let sentence = error.refusal().map(str::to_owned);
+                revision_refused = Some(sentence.ok_or(error)?);
+            }
+        }
+    }
     if let Some(revision) = create {
         match write(&revision, Conflicts::Refuse, context).await {
             Ok(revision) => {

@@ -20,6 +20,8 @@ pub(crate) struct Prepared {
     pub(crate) current: Option<String>,
     /// A Revision to be made.
     pub(crate) create: Option<Revision>,
+    /// Revisions that lost their owner and are taken over.
+    pub(crate) adopt: Vec<Revision>,
     /// Revisions whose scale has to follow the Function's.
     pub(crate) rescale: Vec<Revision>,
     pub(crate) service: ServicePlan,
@@ -34,7 +36,7 @@ pub(crate) enum ServicePlan {
     Keep,
     /// It has to be made.
     Create(Box<Service>),
-    /// Somebody changed it.
+    /// Somebody changed it, or it lost its owner.
     Repair(Box<Service>),
     /// The name is taken.
     Foreign,
@@ -64,13 +66,25 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
     let serving = revisions
         .serving(current.as_deref(), status)
         .map(|revision| revision.name_any());
+    let followers = [&current, &serving].into_iter().flatten();
+    let followers: BTreeSet<&String> = followers.collect();
+    let orphans: BTreeSet<String> = revisions
+        .orphans()
+        .map(|orphan| orphan.name_any())
+        .collect();
+    let adopt = revisions
+        .orphans()
+        .map(|orphan| {
+            let follows = followers.contains(&orphan.name_any());
+            let scale = valid.ok().filter(|_| follows).map(|valid| &valid.scale);
+            adopted(orphan, function, scale.unwrap_or(&orphan.spec.scale))
+        })
+        .collect();
     let rescale = valid.map_or_else(
         |_| Vec::new(),
         |valid| {
-            let followers = [&current, &serving].into_iter().flatten();
-            let followers: BTreeSet<&String> = followers.collect();
+            let followers = followers.iter().filter(|name| !orphans.contains(**name));
             followers
-                .into_iter()
                 .filter_map(|name| rescaled(revisions.get(name)?, function, valid))
                 .collect()
         },
@@ -93,6 +107,7 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
         revisions,
         current,
         create,
+        adopt,
         rescale,
         service: service_plan(function, seen.service.as_deref(), options),
         surplus,
@@ -123,19 +138,35 @@ fn rescaled(revision: &Revision, function: &Function, valid: &Valid) -> Option<R
     if defaults(&revision.spec.scale) == defaults(&valid.scale) {
         return None;
     }
-    let mut rescaled = Revision::new(
+    Some(with_scale(revision, function, &valid.scale))
+}
+
+/// The Revision that lost its owner, under this one. Nothing happens if somebody else changes it first.
+fn adopted(orphan: &Revision, function: &Function, scale: &Option<Scale>) -> Revision {
+    let mut adopted = with_scale(orphan, function, scale);
+    let (uid, version) = (orphan.uid(), orphan.resource_version());
+    children::bind(
+        &mut adopted.metadata,
+        &uid.unwrap_or_default(),
+        &version.unwrap_or_default(),
+    );
+    adopted
+}
+
+fn with_scale(revision: &Revision, function: &Function, scale: &Option<Scale>) -> Revision {
+    let mut scaled = Revision::new(
         &revision.name_any(),
         RevisionSpec {
-            scale: valid.scale.clone(),
+            scale: scale.clone(),
             ..revision.spec.clone()
         },
     );
-    rescaled.metadata = children::metadata(
+    scaled.metadata = children::metadata(
         function,
         &revision.name_any(),
         revision.metadata.labels.clone().unwrap_or_default(),
     );
-    Some(rescaled)
+    scaled
 }
 
 fn service_plan(
@@ -143,18 +174,23 @@ fn service_plan(
     live: Option<&ObservedService>,
     options: &Options,
 ) -> ServicePlan {
-    let service = service(function, options);
+    let mut service = service(function, options);
     let Some(live) = live else {
         return ServicePlan::Create(Box::new(service));
     };
-    if !live.is_controlled_by(&function.uid().unwrap_or_default()) {
-        return ServicePlan::Foreign;
-    }
+    let own = live.is_controlled_by(&function.uid().unwrap_or_default());
+    let orphan = live.is_orphan(&children::labels(&function.name_any(), None));
     match &live.live {
+        _ if !own && !orphan => ServicePlan::Foreign,
         // It is made anew once it is gone.
         _ if live.deleting => ServicePlan::Keep,
-        Some(content) if content.holds(&service) => ServicePlan::Keep,
-        _ => ServicePlan::Repair(Box::new(service)),
+        Some(content) if own && content.holds(&service) => ServicePlan::Keep,
+        _ => {
+            if orphan {
+                children::bind(&mut service.metadata, &live.uid, &live.resource_version);
+            }
+            ServicePlan::Repair(Box::new(service))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use fermata_crds::{FunctionStatus, Revision, names};
 use kube::ResourceExt as _;
 
 use super::hash::TemplateHash;
-use crate::{cache::controller_uid, observed::deployment::ObservedDeployment};
+use crate::{cache::controller_uid, children, observed::deployment::ObservedDeployment};
 
 /// The Revision of the Function's present template.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,8 @@ pub(crate) struct Revisions {
     function: String,
     /// All that name the Function, newest first.
     all: Vec<Arc<Revision>>,
-    /// Those that belong to it and not to a deleted Function of the same name, newest first.
+    /// Those that belong to it and not to a deleted Function of the same name, newest first; also
+    /// those that such a Function left without an owner.
     own: Vec<Arc<Revision>>,
 }
 
@@ -38,7 +39,7 @@ impl Revisions {
         let own = all
             .iter()
             .filter(|revision| {
-                controller_uid(&***revision) == Some(uid)
+                (controller_uid(&***revision) == Some(uid) || is_orphan(function, revision))
                     && revision.metadata.deletion_timestamp.is_none()
             })
             .cloned()
@@ -52,6 +53,12 @@ impl Revisions {
 
     pub(crate) fn own(&self) -> &[Arc<Revision>] {
         &self.own
+    }
+
+    /// Those that are to be taken over: they lost their owner.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = &Arc<Revision>> {
+        let own = self.own.iter();
+        own.filter(|revision| is_orphan(&self.function, revision))
     }
 
     /// Takes in a Revision that was just made or changed.
@@ -143,6 +150,12 @@ pub(crate) fn has_been_ready(revision: &Revision) -> bool {
         .is_some_and(|status| status.has_been_ready)
 }
 
+/// Whether the Revision is one of this Function's that lost its owner.
+fn is_orphan(function: &str, revision: &Revision) -> bool {
+    let wanted = children::labels(function, Some(&revision.name_any()));
+    children::is_orphan(controller_uid(revision), revision.labels(), &wanted)
+}
+
 fn is_at_rest(revision: &Revision, deployments: &HashMap<String, Arc<ObservedDeployment>>) -> bool {
     let deployment = deployments.get(&revision.name_any());
     let replicas = revision.status.as_ref().and_then(|status| status.replicas);
@@ -209,6 +222,40 @@ mod tests {
         assert_eq!(known.current(&hash("c"), Some(&told)), new("hello-00042"));
         let left = revisions(&[(3, "predecessor", "a", true)]);
         assert_eq!(left.current(&hash("a"), None), new("hello-00004"));
+    }
+
+    #[test]
+    fn what_a_deleted_function_left_behind_is_its_successors_and_nothing_else() {
+        let orphan = |change: fn(&mut Revision)| {
+            let mut orphan = (*revision(1, "gone", "a", true)).clone();
+            orphan.metadata.owner_references = None;
+            let labels = children::labels("hello", Some("hello-00001"));
+            orphan.labels_mut().extend(labels);
+            change(&mut orphan);
+            let known = Revisions::new("hello", "me", vec![Arc::new(orphan)]);
+            (known.own().len(), known.orphans().count())
+        };
+        assert_eq!(orphan(|_| {}), (1, 1));
+        let foreign: [fn(&mut Revision); 4] = [
+            |orphan| orphan.labels_mut().clear(),
+            |orphan| {
+                let label = names::FUNCTION_LABEL.to_owned();
+                orphan.labels_mut().insert(label, "other".to_owned());
+            },
+            |orphan| {
+                let label = names::REVISION_LABEL.to_owned();
+                orphan.labels_mut().insert(label, "hello-00002".to_owned());
+            },
+            |orphan| {
+                orphan.metadata.owner_references = revision(1, "another", "a", true)
+                    .metadata
+                    .owner_references
+                    .clone();
+            },
+        ];
+        for change in foreign {
+            assert_eq!(orphan(change), (0, 0));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::{
 
 use super::{build::Desired, dereference::Seen, diagnose::Failure, start};
 use crate::{
-    children::APPLIED_ANNOTATION,
+    children::{self, APPLIED_ANNOTATION},
     context::Context,
     key::Key,
     observed::{self, deployment::ObservedDeployment},
@@ -81,37 +81,56 @@ enum Obstacle {
 }
 
 async fn apply_config_map(
-    config_map: ConfigMap,
+    mut config_map: ConfigMap,
     seen: &Seen,
     context: &Context,
 ) -> Result<(), Obstacle> {
-    let uid = seen.revision.uid().unwrap_or_default();
-    match &seen.config_map {
-        Some(live) if !live.is_controlled_by(&uid) => {
-            return Err(foreign(
-                "ConfigMap",
-                reasons::CONFIG_MAP_CONFLICT,
-                &live.name,
-            ));
+    let labels = config_map.metadata.labels.clone().unwrap_or_default();
+    let mut orphan = false;
+    let conflicts = match &seen.config_map {
+        None => Conflicts::Refuse,
+        Some(live) => {
+            let own = live.is_controlled_by(&seen.revision.uid().unwrap_or_default());
+            orphan = live.is_orphan(&labels);
+            if !own && !orphan {
+                return Err(foreign(
+                    "ConfigMap",
+                    reasons::CONFIG_MAP_CONFLICT,
+                    &live.name,
+                ));
+            }
+            // Its content never changes, so that only the labels and the owner can have.
+            if live.deleting || own && live.labels == labels {
+                return Ok(());
+            }
+            if orphan {
+                children::bind(&mut config_map.metadata, &live.uid, &live.resource_version);
+            }
+            Conflicts::Take
         }
-        // Its content never changes, so that only the labels can have.
-        Some(live)
-            if live.deleting || Some(&live.labels) == config_map.metadata.labels.as_ref() =>
-        {
-            return Ok(());
-        }
-        _ => {}
-    }
-    let conflicts = if seen.config_map.is_some() {
-        Conflicts::Take
-    } else {
-        Conflicts::Refuse
     };
-    let written = context.writes.apply(&config_map, conflicts).await?;
+    let written = match context.writes.apply(&config_map, conflicts).await {
+        Err(error) if orphan => return Err(not_adopted(error, &config_map.name_any())),
+        written => written?,
+    };
     let metadata: PartialObjectMeta<ConfigMap> = written.metadata.into_request_partial();
     let written = observed::config_map::observe(metadata);
     context.cluster.config_maps.remember(written);
     Ok(())
+}
+
+/// A ConfigMap that lost its owner cannot be taken over if it holds other files: it is immutable.
+fn not_adopted(error: WriteError, name: &str) -> Obstacle {
+    let Some(sentence) = error.refusal() else {
+        return Obstacle::Error(error.into());
+    };
+    Obstacle::Failure(Failure {
+        reason: reasons::CONFIG_MAP_CONFLICT,
+        message: format!(
+            "the ConfigMap {name} is left of an earlier Revision of this name and cannot be taken over ({sentence}); delete it"
+        ),
+        capacity: false,
+    })
 }
 
 async fn apply_deployment(
@@ -133,22 +152,26 @@ async fn apply_deployment(
             set_replicas(&mut deployment, replicas);
             Conflicts::Refuse
         }
-        Some(live) if !owns(&seen.revision, live) => {
-            return Err(foreign(
-                "Deployment",
-                reasons::DEPLOYMENT_CONFLICT,
-                &live.name,
-            ));
-        }
-        Some(live)
-            if live.deleting
-                || live.live.holds(&deployment)
-                || context.accepted.covers(&key, &digest, &live.live) =>
-        {
-            return Ok(());
-        }
         Some(live) => {
+            let own = owns(&seen.revision, live);
+            let orphan = live.is_orphan(deployment.labels());
+            if !own && !orphan {
+                return Err(foreign(
+                    "Deployment",
+                    reasons::DEPLOYMENT_CONFLICT,
+                    &live.name,
+                ));
+            }
+            let is_wanted = || {
+                live.live.holds(&deployment) || context.accepted.covers(&key, &digest, &live.live)
+            };
+            if live.deleting || own && is_wanted() {
+                return Ok(());
+            }
             keep_replicas(&mut deployment, live);
+            if orphan {
+                children::bind(&mut deployment.metadata, &live.uid, &live.resource_version);
+            }
             Conflicts::Take
         }
     };

@@ -9,6 +9,7 @@ mod drift;
 mod failures;
 mod leader;
 mod many;
+mod orphans;
 mod robust;
 mod roll;
 mod source;

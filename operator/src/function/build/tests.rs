@@ -48,6 +48,28 @@ fn a_changed_scale_follows_into_the_revision_and_nothing_else_changes() {
 }
 
 #[test]
+fn a_revision_that_lost_its_owner_is_taken_over_in_one_write() {
+    let mut seen = seen(function("{ image: a }"));
+    let mut orphan = plan(&seen).create.expect("a revision");
+    orphan.metadata.owner_references = None;
+    orphan.metadata.uid = Some("orphan-uid".into());
+    orphan.metadata.resource_version = Some("7".into());
+    seen.revisions = vec![Arc::new(orphan.clone())];
+    seen.function = Arc::new(function("{ image: a, scale: { max: 3 } }"));
+    let plan = plan(&seen);
+    assert!(plan.create.is_none() && plan.rescale.is_empty());
+    assert_eq!(plan.current.as_deref(), Some("hello-00001"));
+    let [adopted] = plan.adopt.as_slice() else {
+        panic!("not one revision");
+    };
+    assert_eq!(adopted.owner_references()[0].uid, "function-uid");
+    assert_eq!(adopted.spec.scale().max(), 3);
+    assert_eq!(adopted.spec.template, orphan.spec.template);
+    let bound = (adopted.uid(), adopted.resource_version());
+    assert_eq!(bound, (Some("orphan-uid".into()), Some("7".into())));
+}
+
+#[test]
 fn an_invalid_function_keeps_what_it_has() {
     let mut seen = seen(function("{ image: a }"));
     let first = plan(&seen).create.expect("a revision");
@@ -84,6 +106,16 @@ fn a_service_is_repaired_when_it_is_ours_and_left_alone_when_not() {
         live.spec.get_or_insert_default().external_name = Some("elsewhere".into());
     });
     assert!(matches!(repaired, ServicePlan::Repair(_)));
-    let foreign = with(|live| live.metadata.owner_references = None);
+    let adopted = with(|live| live.metadata.owner_references = None);
+    assert!(matches!(adopted, ServicePlan::Repair(_)));
+    let foreign = with(|live| {
+        live.metadata.owner_references = None;
+        live.labels_mut().clear();
+    });
     assert_eq!(foreign, ServicePlan::Foreign);
+    let of_another = with(|live| {
+        let owners = live.metadata.owner_references.iter_mut().flatten();
+        owners.for_each(|owner| owner.uid = "another".to_owned());
+    });
+    assert_eq!(of_another, ServicePlan::Foreign);
 }
