@@ -13,6 +13,7 @@ pub mod names;
 pub mod pods;
 pub mod recurrence;
 pub mod pod_failure;
+pub mod pod_security;
 pub mod revision;
 pub mod routes;
 mod rules;

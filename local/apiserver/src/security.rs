@@ -1,10 +1,7 @@
 //! Pod Security Admission: what the labels of a namespace let its pods do
 //! (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).
 
-mod baseline;
-mod containers;
-mod restricted;
-
+use fermata_crds::pod_security::{Level, violations};
 use serde_json::Value;
 
 use crate::{
@@ -16,47 +13,11 @@ use crate::{
 /// The prefix of the labels.
 const PREFIX: &str = "pod-security.kubernetes.io/";
 
-/// A Pod Security Standard.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Level {
-    Privileged,
-    Baseline,
-    Restricted,
-}
-
 /// A standard as a namespace asks for it.
 struct Policy {
     level: Level,
     /// `latest` or `v1.x`. Named in messages only: the checks are always those of the latest version.
     version: String,
-}
-
-/// One check that a pod fails.
-#[derive(Debug)]
-pub(crate) struct Violation {
-    reason: String,
-    detail: String,
-}
-
-// === impl Level ===
-
-impl Level {
-    fn parse(name: &str) -> Option<Self> {
-        match name {
-            "privileged" => Some(Self::Privileged),
-            "baseline" => Some(Self::Baseline),
-            "restricted" => Some(Self::Restricted),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Privileged => "privileged",
-            Self::Baseline => "baseline",
-            Self::Restricted => "restricted",
-        }
-    }
 }
 
 // === impl Policy ===
@@ -87,39 +48,6 @@ impl Policy {
             self.version,
             all.join(", ")
         ))
-    }
-}
-
-// === impl Violation ===
-
-impl Violation {
-    fn new(reason: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            detail: detail.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Violation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.reason)?;
-        if self.detail.is_empty() {
-            return Ok(());
-        }
-        write!(f, " ({})", self.detail)
-    }
-}
-
-fn violations(level: Level, metadata: &Value, spec: &Value) -> Vec<Violation> {
-    match level {
-        Level::Privileged => Vec::new(),
-        Level::Baseline => baseline::check(metadata, spec, false),
-        Level::Restricted => {
-            let mut all = baseline::check(metadata, spec, true);
-            all.extend(restricted::check(spec));
-            all
-        }
     }
 }
 

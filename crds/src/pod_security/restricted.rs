@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::{
     Violation, baseline,
-    containers::{named, note, plural, pod_and, quoted, subject},
+    containers::{fields, items, named, note, plural, pod_and, quoted, subject, text},
 };
-use crate::kinds::{fields, items, text};
 
 /// Volumes that hold only what the cluster itself puts there.
 const VOLUMES: [&str; 9] = [
@@ -57,7 +56,7 @@ fn capabilities(spec: &Value) -> Option<Violation> {
         return None;
     }
     let names = named(spec, |one| {
-        !items(&one["securityContext"]["capabilities"], "drop").any(|(_, name)| name == "ALL")
+        !items(&one["securityContext"]["capabilities"], "drop").any(|name| name == "ALL")
     });
     let mut details = Vec::new();
     if !names.is_empty() {
@@ -73,10 +72,13 @@ fn capabilities(spec: &Value) -> Option<Violation> {
 fn volumes(spec: &Value) -> Option<Violation> {
     let mut names = Vec::new();
     let mut kinds = Vec::new();
-    for (_, volume) in items(spec, "volumes") {
-        let kind = fields(volume).map(|(field, _)| field.as_str());
-        let kind = kind.into_iter().find(|field| *field != "name");
-        if let Some(kind) = kind.filter(|kind| !VOLUMES.contains(kind)) {
+    for volume in items(spec, "volumes") {
+        let given = fields(volume).map(|(field, _)| field.as_str());
+        // A volume of two types is invalid; that is not for this check to rely on.
+        let forbidden = given.filter(|field| *field != "name" && !VOLUMES.contains(field));
+        let before = names.len();
+        for kind in forbidden {
+            names.truncate(before);
             names.push(text(volume, "name").to_owned());
             note(&mut kinds, kind);
         }

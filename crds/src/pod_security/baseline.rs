@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{
     Violation,
-    containers::{all, counted, named, note, plural, pod_and, quoted, subject},
+    containers::{
+        all, counted, fields, items, named, note, plural, pod_and, quoted, subject, text,
+    },
 };
-use crate::kinds::{fields, items, text};
 
 /// Capabilities that a container runtime gives by default.
 const CAPABILITIES: [&str; 13] = [
@@ -26,7 +27,7 @@ const CAPABILITIES: [&str; 13] = [
 ];
 
 /// Kernel parameters of a pod's own namespaces.
-const SYSCTLS: [&str; 10] = [
+const SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
     "net.ipv4.tcp_syncookies",
@@ -37,6 +38,8 @@ const SYSCTLS: [&str; 10] = [
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_keepalive_intvl",
     "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
 ];
 
 const SELINUX_TYPES: [&str; 5] = [
@@ -117,7 +120,7 @@ fn app_armor(metadata: &Value, spec: &Value) -> Option<Violation> {
 pub(super) fn added(spec: &Value, allowed: &[&str]) -> Option<String> {
     let beyond = |one: &Value| -> Vec<String> {
         items(&one["securityContext"]["capabilities"], "add")
-            .filter_map(|(_, capability)| capability.as_str())
+            .filter_map(|capability| capability.as_str())
             .filter(|capability| !allowed.contains(capability))
             .map(str::to_owned)
             .collect()
@@ -150,16 +153,16 @@ fn host_namespaces(spec: &Value) -> Option<Violation> {
 }
 
 fn host_paths(spec: &Value) -> Option<Violation> {
-    let volumes = items(spec, "volumes").filter(|(_, volume)| volume["hostPath"].is_object());
+    let volumes = items(spec, "volumes").filter(|volume| volume["hostPath"].is_object());
     let names: Vec<String> = volumes
-        .map(|(_, volume)| text(volume, "name").to_owned())
+        .map(|volume| text(volume, "name").to_owned())
         .collect();
     (!names.is_empty()).then(|| Violation::new("hostPath volumes", counted("volume", &names)))
 }
 
 fn host_ports(spec: &Value) -> Option<Violation> {
     let used = |one: &Value| -> Vec<i64> {
-        let ports = items(one, "ports").filter_map(|(_, port)| port["hostPort"].as_i64());
+        let ports = items(one, "ports").filter_map(|port| port["hostPort"].as_i64());
         ports.filter(|port| *port != 0).collect()
     };
     let names = named(spec, |one| !used(one).is_empty());
@@ -308,7 +311,7 @@ fn seccomp(spec: &Value) -> Option<Violation> {
 
 fn sysctls(spec: &Value) -> Option<Violation> {
     let given = items(&spec["securityContext"], "sysctls");
-    let given = given.map(|(_, sysctl)| text(sysctl, "name"));
+    let given = given.map(|sysctl| text(sysctl, "name"));
     let bad: Vec<&str> = given.filter(|name| !SYSCTLS.contains(name)).collect();
     (!bad.is_empty()).then(|| {
         let reason = plural("forbidden sysctl", bad.len());

@@ -2,20 +2,18 @@
 
 use serde_json::Value;
 
-use crate::kinds;
-
 /// All containers of a pod: those that run first, those that run, and those added later.
 pub(super) fn all(spec: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers", "ephemeralContainers"]
         .into_iter()
-        .flat_map(|field| kinds::items(spec, field).map(|(_, container)| container))
+        .flat_map(|field| items(spec, field))
 }
 
 /// The names of containers for which `test` holds.
 pub(super) fn named(spec: &Value, test: impl Fn(&Value) -> bool) -> Vec<String> {
     let found = all(spec).filter(|container| test(container));
     found
-        .map(|container| kinds::text(container, "name").to_owned())
+        .map(|container| text(container, "name").to_owned())
         .collect()
 }
 
@@ -55,4 +53,19 @@ pub(super) fn note(found: &mut Vec<String>, word: impl Into<String>) {
     if !found.contains(&word) {
         found.push(word);
     }
+}
+
+/// The items of a list field; none when it is absent.
+pub(super) fn items<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    object[field].as_array().into_iter().flatten()
+}
+
+/// The text in a field; empty when it is absent.
+pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or_default()
+}
+
+/// The fields of an object.
+pub(super) fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
 }
