@@ -1,5 +1,8 @@
 //! Names, labels and annotations that the parts of Fermata agree on.
 
+/// Beginning of labels and annotations that are Fermata's own.
+pub const RESERVED_PREFIX: &str = "fermata.dev/";
+
 /// Label on every child: name of the Function.
 pub const FUNCTION_LABEL: &str = "fermata.dev/function";
 

@@ -128,7 +128,7 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     ),
     rule(
         "security",
-        "!(has(self.runAsUser) && self.runAsUser == 0) || (has(self.profile) && self.profile == 'baseline')",
+        "!(has(self.runAsUser) && self.runAsUser == 0) || (has(self.profile) && self.profile in ['baseline', 'privileged'])",
         "user 0 is root, which the restricted profile forbids; choose another runAsUser or set security.profile to baseline",
     ),
 ];

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::GoDuration;
+use crate::{GoDuration, pod_security::Level};
 
 /// The port a function listens on when the manifest does not say.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -125,7 +125,8 @@ pub struct Template {
 
     /// A partial PodTemplateSpec that is merged over the one Fermata builds (strategic merge: the
     /// container is called function). For what the fields above do not offer: node selectors,
-    /// tolerations, affinity, sidecars, labels and annotations.
+    /// tolerations, affinity, sidecars, labels and annotations. The merged pod has to meet
+    /// security.profile; nodeName, and labels and annotations below fermata.dev/, cannot be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -203,12 +204,13 @@ pub struct Timeouts {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityOptions {
-    /// The Pod Security Standard the function's pods meet: restricted, or baseline for images
-    /// that must run as root. Default: restricted.
+    /// The Pod Security Standard the function's pods meet, with everything that podTemplate adds:
+    /// restricted; baseline for images that must run as root; or privileged, which is no restriction
+    /// and has to be allowed by the installation. Default: restricted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<SecurityLevel>,
 
-    /// The numeric user the process runs as; not 0 under restricted. Default: the image's user,
+    /// The numeric user the process runs as; not 0 (root) under restricted. Default: the image's user,
     /// or 65532 for source functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<i64>,
@@ -227,8 +229,9 @@ pub struct SecurityOptions {
     pub host_users: Option<bool>,
 }
 
-/// The Pod Security Standard the function's pods meet: restricted, or baseline for images that must
-/// run as root. Default: restricted.
+/// The Pod Security Standard the function's pods meet, with everything that podTemplate adds:
+/// restricted; baseline for images that must run as root; or privileged, which is no restriction and has
+/// to be allowed by the installation. Default: restricted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecurityLevel {
@@ -237,6 +240,8 @@ pub enum SecurityLevel {
     Restricted,
     /// Known privilege escalations are off; the image may run as root.
     Baseline,
+    /// Everything is allowed, the node included.
+    Privileged,
 }
 
 // === impl Template ===
@@ -270,6 +275,30 @@ impl Template {
     #[must_use]
     pub fn security(&self) -> SecurityOptions {
         self.security.clone().unwrap_or_default()
+    }
+}
+
+// === impl SecurityLevel ===
+
+impl SecurityLevel {
+    /// The Pod Security Standard that pods have to meet.
+    #[must_use]
+    pub fn standard(self) -> Level {
+        match self {
+            Self::Restricted => Level::Restricted,
+            Self::Baseline => Level::Baseline,
+            Self::Privileged => Level::Privileged,
+        }
+    }
+}
+
+// === impl SecurityOptions ===
+
+impl SecurityOptions {
+    /// How much the function's process may do on its node.
+    #[must_use]
+    pub fn profile(&self) -> SecurityLevel {
+        self.profile.unwrap_or_default()
     }
 }
 

@@ -248,7 +248,7 @@ pub(crate) fn function_of(revision: &Revision) -> Key {
 }
 
 fn pod_revision(pod: &ObservedPod) -> Option<Key> {
-    let revision = pod.label(names::REVISION_LABEL)?;
+    let revision = pod.revision.as_deref()?;
     Some(Key::new(&*pod.namespace, revision))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use fermata_crds::{Function, Revision, Runtime};
+use fermata_crds::{Function, Revision, Runtime, routes::ClaimPolicy};
 use fermata_lease::Claim;
 use kube::{Client, client::Body};
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ use crate::{
     },
     metrics::Metrics,
     options::Options,
+    unreadable::UnreadableObjects,
     writes::Writes,
 };
 
@@ -101,11 +102,12 @@ pub(crate) fn context() -> Context {
     Context {
         client: client.clone(),
         options: Options::default(),
-        cluster: Arc::new(Cluster::new()),
+        cluster: Arc::new(Cluster::new(ClaimPolicy::default())),
         writes: Writes::new(client, claim, metrics.clone()),
         announcer,
         metrics,
         sources: Sources::default(),
         accepted: Accepted::default(),
+        unreadable: UnreadableObjects::default(),
     }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn reconcile(
         return Ok(Reconciled::done());
     }
     let seen = dereference::dereference(function, context).await?;
-    let valid = validate::validate(&seen, Timestamp::now());
+    let valid = validate::validate(&seen, &context.options, Timestamp::now());
     let prepared = build::build(&seen, valid.as_ref(), &context.options);
     let applied = apply::apply(prepared, &seen, context)
         .await

@@ -94,6 +94,20 @@ pub struct Options {
     )]
     pub claims: Vec<ClaimGrant>,
 
+    /// Let Functions ask for the security profile privileged, which lets them do anything on their
+    /// nodes.
+    #[arg(
+        long,
+        env = "FERMATA_ALLOW_PRIVILEGED",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        value_name = "BOOL"
+    )]
+    pub allow_privileged: bool,
+
     /// Functions, and Revisions, that are reconciled at once.
     #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
@@ -144,6 +158,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             gateway_hosts: Vec::new(),
             claims: Vec::new(),
+            allow_privileged: false,
             concurrency: DEFAULT_CONCURRENCY,
         }
     }
@@ -231,6 +246,19 @@ mod tests {
         ] {
             let error = Cli::try_parse_from(arguments).err().expect("an error");
             assert!(error.to_string().contains(sentence), "{error}");
+        }
+    }
+
+    #[test]
+    fn privileged_functions_have_to_be_allowed() {
+        for (arguments, allowed) in [
+            (&["x"][..], false),
+            (&["x", "--allow-privileged"], true),
+            (&["x", "--allow-privileged=true"], true),
+            (&["x", "--allow-privileged=false"], false),
+        ] {
+            let cli = Cli::try_parse_from(arguments).expect("options");
+            assert_eq!(cli.options.allow_privileged, allowed, "{arguments:?}");
         }
     }
 

@@ -27,6 +27,10 @@ pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The object cannot be read, such as one that an older schema let in.
 pub const UNREADABLE: &str = "Unreadable";
 
+/// The pod that would be made does not meet the Function's security profile, or the installation does
+/// not allow the profile.
+pub const POD_SECURITY_VIOLATION: &str = "PodSecurityViolation";
+
 /// The Runtime the Function names does not exist.
 pub const RUNTIME_NOT_FOUND: &str = "RuntimeNotFound";
 

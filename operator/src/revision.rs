@@ -1,8 +1,8 @@
 //! The controller of Revisions: from a Revision to its Deployment, the ConfigMap with its source,
 //! and its status.
 //!
-//! The same five steps as for a Function; there is nothing left to validate, since a Revision is
-//! made of what was validated.
+//! The same five steps as for a Function. There is little left to validate, since a Revision is made of
+//! what was validated; but what it may do on its node is held to its profile once more when it is built.
 
 mod apply;
 pub(crate) mod build;
@@ -20,7 +20,6 @@ use kube::runtime::controller::Action;
 
 use self::{
     apply::{Applied, ApplyError},
-    build::overlay::OverlayError,
     dereference::Seen,
     diagnose::Failure as Trouble,
 };
@@ -41,9 +40,6 @@ const FIRST_STATUS_DELAY: Duration = Duration::from_secs(2);
 /// Why a Revision could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Its pod template cannot be built any more.
-    #[error("cannot build the revision's pod template")]
-    Build(#[source] OverlayError),
     /// A child cannot be brought to where it should be.
     #[error("cannot bring the revision's children to where they should be")]
     Apply(#[source] ApplyError),
@@ -55,7 +51,7 @@ pub(crate) enum Error {
 impl Failure for Error {
     fn is_routine(&self) -> bool {
         match self {
-            Self::Build(_) | Self::Apply(ApplyError::Read { .. }) => false,
+            Self::Apply(ApplyError::Read { .. }) => false,
             Self::Apply(ApplyError::Write(error)) | Self::Status(error) => error.is_routine(),
         }
     }
@@ -74,13 +70,17 @@ pub(crate) async fn reconcile(
     if !may_have_children(&seen) {
         return Ok(Reconciled::done());
     }
-    let desired = build::build(&seen.revision).map_err(Error::Build)?;
-    let applied = apply::apply(desired, &seen, context)
-        .await
-        .map_err(Error::Apply)?;
+    let built = build::build(&seen.revision, &context.options).map(Box::new);
+    let may_change = built.is_ok();
+    let applied = match built {
+        Ok(desired) => apply::apply(*desired, &seen, context)
+            .await
+            .map_err(Error::Apply)?,
+        Err(error) => apply::nothing(&error, &seen),
+    };
     let trouble = trouble(&seen, &applied);
     let delayed = write_status(&seen, &applied, trouble.as_ref(), context).await?;
-    let retry = applied.failure.as_ref().map(|_| REFUSED_RETRY);
+    let retry = (may_change && applied.failure.is_some()).then_some(REFUSED_RETRY);
     Ok(Reconciled {
         outcome: if applied.failure.is_some() {
             Outcome::Rejected

@@ -121,7 +121,7 @@ fn a_pod_leads_to_its_revision_when_something_that_counts_changed() {
     cluster.revisions.observe(Event::Apply(revision));
     let pod = |version: &str, reason: &str| {
         let yaml = format!(
-            "{{ metadata: {{ name: p, namespace: default, uid: p, resourceVersion: '{version}', labels: {{ fermata.dev/revision: hello-00001 }} }}, spec: {{ containers: [] }}, status: {{ containerStatuses: [{{ name: function, image: '', imageID: '', ready: false, restartCount: 0, state: {{ waiting: {{ reason: {reason} }} }} }}] }} }}"
+            "{{ metadata: {{ name: p, namespace: default, uid: p, resourceVersion: '{version}', labels: {{ fermata.dev/revision: hello-00001, pod-template-hash: h }}, ownerReferences: [{{ apiVersion: apps/v1, kind: ReplicaSet, name: hello-00001-h, uid: u, controller: true }}] }}, spec: {{ containers: [] }}, status: {{ containerStatuses: [{{ name: function, image: '', imageID: '', ready: false, restartCount: 0, state: {{ waiting: {{ reason: {reason} }} }} }}] }} }}"
         );
         crate::observed::pod::observe(fixtures::object(&yaml))
     };

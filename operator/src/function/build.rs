@@ -115,7 +115,7 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
 }
 
 /// The Revision of a valid template.
-fn revision(function: &Function, name: &str, valid: &Valid) -> Revision {
+pub(super) fn revision(function: &Function, name: &str, valid: &Valid) -> Revision {
     let mut labels = children::labels(&function.name_any(), Some(name));
     labels.insert(
         names::TEMPLATE_HASH_LABEL.to_owned(),

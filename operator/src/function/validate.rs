@@ -9,14 +9,17 @@ use fermata_crds::{
     revision::ResolvedRuntime,
 };
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::{
+    build::revision,
     dereference::{Seen, SourceFiles, held_files},
     hash::TemplateHash,
 };
 use crate::{
+    options::Options,
     reasons,
-    revision::build::overlay::{Overlay, OverlayError},
+    revision::build::{self, BuildError},
 };
 
 /// Together the files must fit into one ConfigMap, and into a Revision with everything else.
@@ -52,9 +55,9 @@ pub(crate) enum Invalid {
         /// The time for the whole request.
         request: String,
     },
-    /// The partial pod template cannot be merged.
-    #[error("podTemplate: {0}")]
-    PodTemplate(OverlayError),
+    /// Nothing may be built of it.
+    #[error(transparent)]
+    Build(BuildError),
     /// The Runtime does not exist.
     #[error(
         "there is no Runtime named {0}; see kubectl get runtimes for those there are, or create it"
@@ -88,13 +91,20 @@ pub(crate) enum Invalid {
 }
 
 /// Checks the Function as of `now` and puts in what it refers to.
-pub(crate) fn validate(seen: &Seen, now: Timestamp) -> Result<Valid, Invalid> {
+pub(crate) fn validate(seen: &Seen, options: &Options, now: Timestamp) -> Result<Valid, Invalid> {
     let spec = &seen.function.spec;
     check_schedules(&spec.scale(), now)?;
     check_timeouts(&spec.template)?;
-    if let Some(overlay) = &spec.template.pod_template {
-        Overlay::parse(overlay, spec.template.port()).map_err(Invalid::PodTemplate)?;
-    }
+    let valid = resolve(seen)?;
+    // The name of a Revision makes no difference to what its pods may do.
+    let revision = revision(&seen.function, &seen.function.name_any(), &valid);
+    build::pod_template(&revision, options).map_err(Invalid::Build)?;
+    Ok(valid)
+}
+
+/// Puts in what the Function refers to.
+fn resolve(seen: &Seen) -> Result<Valid, Invalid> {
+    let spec = &seen.function.spec;
     let scale = spec.scale.clone();
     let Some(source) = &spec.template.source else {
         return Ok(Valid {
@@ -203,10 +213,10 @@ impl Invalid {
             Self::SourceEmpty(_) | Self::SourceBinary { .. } | Self::SourceTooLarge { .. } => {
                 reasons::INVALID_SOURCE
             }
-            Self::Schedule { .. }
-            | Self::FirstByte { .. }
-            | Self::PodTemplate(_)
-            | Self::NoHandler(_) => reasons::INVALID_SPEC,
+            Self::Schedule { .. } | Self::FirstByte { .. } | Self::NoHandler(_) => {
+                reasons::INVALID_SPEC
+            }
+            Self::Build(error) => error.reason(),
         }
     }
 }

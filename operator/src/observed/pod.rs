@@ -1,6 +1,6 @@
 //! Pods of Revisions, and what keeps them from working.
 
-use fermata_crds::{names, pod_failure::StartFailure};
+use fermata_crds::{names, pod_failure::StartFailure, pods};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::Observed;
@@ -8,6 +8,8 @@ use super::Observed;
 /// Whether a pod works, and if not, why.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PodState {
+    /// The Revision whose ReplicaSet controls the pod.
+    pub(crate) revision: Option<String>,
     /// The pod's condition Ready.
     pub(crate) ready: bool,
     /// What keeps it from working.
@@ -54,7 +56,12 @@ pub(crate) fn observe(pod: Pod) -> ObservedPod {
         .iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let trouble = if ready { None } else { trouble(&pod) };
-    Observed::new(&pod, PodState { ready, trouble })
+    let state = PodState {
+        revision: pods::revision_of(&pod.metadata).map(str::to_owned),
+        ready,
+        trouble,
+    };
+    Observed::new(&pod, state)
 }
 
 fn trouble(pod: &Pod) -> Option<Trouble> {

@@ -7,7 +7,12 @@ use kube::{
     core::{PartialObjectMeta, PartialObjectMetaExt as _},
 };
 
-use super::{build::Desired, dereference::Seen, diagnose::Failure, start};
+use super::{
+    build::{BuildError, Desired},
+    dereference::Seen,
+    diagnose::Failure,
+    start,
+};
 use crate::{
     children::{self, APPLIED_ANNOTATION},
     context::Context,
@@ -72,6 +77,20 @@ pub(crate) async fn apply(
         deployment: deployment.filter(|deployment| owns(&seen.revision, deployment)),
         failure,
     })
+}
+
+/// Writes nothing, since nothing may be built. What is there stays as it is.
+pub(crate) fn nothing(error: &BuildError, seen: &Seen) -> Applied {
+    let own = seen.deployment.iter();
+    let mut own = own.filter(|deployment| owns(&seen.revision, deployment));
+    Applied {
+        deployment: own.next().cloned(),
+        failure: Some(Failure {
+            reason: error.reason(),
+            message: error.to_string(),
+            capacity: false,
+        }),
+    }
 }
 
 /// What stands in the way of a child: something to tell the user, or something to try again.

@@ -12,5 +12,6 @@ mod many;
 mod orphans;
 mod robust;
 mod roll;
+mod security;
 mod source;
 mod world;

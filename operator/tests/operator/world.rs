@@ -350,8 +350,17 @@ impl World {
         {
             let (function, _) = revision.rsplit_once('-').unwrap();
             self.create::<Pod>(json!({
-                "metadata": {"name": name, "labels": {
-                    "fermata.dev/function": function, "fermata.dev/revision": revision}},
+                "metadata": {
+                    "name": name,
+                    "labels": {
+                        "fermata.dev/function": function, "fermata.dev/revision": revision,
+                        "pod-template-hash": "h",
+                    },
+                    "ownerReferences": [{
+                        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{revision}-h"),
+                        "uid": "replica-set", "controller": true,
+                    }],
+                },
                 "spec": {"nodeName": "here",
                     "containers": [{"name": "function", "image": "example.com/a:1"}]},
             }))

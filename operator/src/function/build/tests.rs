@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn plan(seen: &Seen) -> Prepared {
-    let valid = validate(seen, Timestamp::UNIX_EPOCH);
+    let valid = validate(seen, &Options::default(), Timestamp::UNIX_EPOCH);
     build(seen, valid.as_ref(), &Options::default())
 }
 

@@ -13,13 +13,19 @@ source:
 ";
 
 fn rejected(spec: &str) -> Invalid {
-    validate(&seen(function(spec)), Timestamp::UNIX_EPOCH).expect_err(spec)
+    validate(
+        &seen(function(spec)),
+        &Options::default(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .expect_err(spec)
 }
 
 #[test]
 fn an_image_function_needs_nothing_else() {
     let valid = validate(
         &seen(function("image: example.com/a:1")),
+        &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
     .expect("valid");
@@ -29,7 +35,12 @@ fn an_image_function_needs_nothing_else() {
 
 #[test]
 fn a_source_function_takes_its_runtime_over() {
-    let valid = validate(&seen(function(SOURCE)), Timestamp::UNIX_EPOCH).expect("valid");
+    let valid = validate(
+        &seen(function(SOURCE)),
+        &Options::default(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .expect("valid");
     let runtime = valid.runtime.expect("a runtime");
     assert_eq!(runtime.image, "example.com/python:1");
     let source = valid.template.source.expect("source");
@@ -38,26 +49,37 @@ fn a_source_function_takes_its_runtime_over() {
 
 #[test]
 fn a_changed_runtime_makes_no_new_revision() {
-    let before = validate(&seen(function(SOURCE)), Timestamp::UNIX_EPOCH).expect("valid");
+    let before = validate(
+        &seen(function(SOURCE)),
+        &Options::default(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .expect("valid");
     let mut changed = python();
     changed.spec.image = "example.com/python:2".into();
     changed.spec.handler = Some("other.handle".into());
     let mut after = seen(function(SOURCE));
     after.runtime = Some(Arc::new(changed));
-    let after = validate(&after, Timestamp::UNIX_EPOCH).expect("valid");
+    let after = validate(&after, &Options::default(), Timestamp::UNIX_EPOCH).expect("valid");
     assert_eq!(before.hash, after.hash);
     assert_ne!(before.runtime, after.runtime);
 }
 
 #[test]
 fn scale_and_exposure_are_no_part_of_the_template() {
-    let plain = validate(&seen(function("image: a")), Timestamp::UNIX_EPOCH).expect("valid");
+    let plain = validate(
+        &seen(function("image: a")),
+        &Options::default(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .expect("valid");
     let rich =
         function("{ image: a, scale: { max: 3 }, expose: { path: /a }, revisionHistoryLimit: 2 }");
-    let rich = validate(&seen(rich), Timestamp::UNIX_EPOCH).expect("valid");
+    let rich = validate(&seen(rich), &Options::default(), Timestamp::UNIX_EPOCH).expect("valid");
     assert_eq!(plain.hash, rich.hash);
     let other = validate(
         &seen(function("{ image: a, port: 9000 }")),
+        &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
     .expect("valid");
@@ -120,14 +142,20 @@ scale:
     - { cron: '*/5 * 1,15 * *', duration: 1m, max: 50 }
 podTemplate: { spec: { nodeSelector: { disk: fast } } }
 ";
-    validate(&seen(function(spec)), Timestamp::UNIX_EPOCH).expect("valid");
+    validate(
+        &seen(function(spec)),
+        &Options::default(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .expect("valid");
 }
 
 #[test]
 fn a_missing_runtime_or_handler_is_named() {
     let mut unknown = seen(function(SOURCE));
     unknown.runtime = None;
-    let invalid = validate(&unknown, Timestamp::UNIX_EPOCH).expect_err("no runtime");
+    let invalid =
+        validate(&unknown, &Options::default(), Timestamp::UNIX_EPOCH).expect_err("no runtime");
     assert_eq!(invalid.reason(), reasons::RUNTIME_NOT_FOUND);
     assert!(invalid.to_string().contains("python"));
 
@@ -135,7 +163,8 @@ fn a_missing_runtime_or_handler_is_named() {
     runtime.spec.handler = None;
     let mut silent = seen(function(SOURCE));
     silent.runtime = Some(Arc::new(runtime));
-    let invalid = validate(&silent, Timestamp::UNIX_EPOCH).expect_err("no handler");
+    let invalid =
+        validate(&silent, &Options::default(), Timestamp::UNIX_EPOCH).expect_err("no handler");
     assert!(invalid.to_string().contains("source.handler"));
 }
 
@@ -145,7 +174,7 @@ fn a_config_map_must_be_there_and_hold_text_of_some_size() {
     let with = |source| {
         let mut seen = seen(function(spec));
         seen.source = source;
-        validate(&seen, Timestamp::UNIX_EPOCH)
+        validate(&seen, &Options::default(), Timestamp::UNIX_EPOCH)
     };
     let content = |files: &[(&str, String)], binary: &[&str]| {
         let files = files.iter().cloned();

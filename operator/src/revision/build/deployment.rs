@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use fermata_crds::{Revision, names};
 use k8s_openapi::{
-    api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::PodTemplateSpec,
+    },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 use kube::ResourceExt as _;
 
-use super::{overlay::OverlayError, pod};
 use crate::children;
 
 /// The Deployment, without its replicas.
-pub(crate) fn build(revision: &Revision) -> Result<Deployment, OverlayError> {
+pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec) -> Deployment {
     let name = revision.name_any();
     let selector = BTreeMap::from([(names::REVISION_LABEL.to_owned(), name.clone())]);
     let labels = children::labels(&revision.spec.function_name, Some(&name));
@@ -35,10 +37,10 @@ pub(crate) fn build(revision: &Revision) -> Result<Deployment, OverlayError> {
             }),
             // Revisions are the history that counts.
             revision_history_limit: Some(1),
-            template: pod::build(revision)?,
+            template: pod,
             ..DeploymentSpec::default()
         }),
         status: None,
     };
-    Ok(children::sealed(deployment))
+    children::sealed(deployment)
 }

@@ -7,7 +7,7 @@
 //! refused.
 
 use fermata_crds::names;
-use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use serde_json::{Map, Value};
 
 /// Lists whose items are merged, with the key that tells them apart
@@ -56,6 +56,17 @@ pub(crate) enum OverlayError {
     /// A label is taken.
     #[error("the label {0} is Fermata's own, by which pods are found; choose another")]
     Label(String),
+    /// An annotation is taken.
+    #[error("the annotation {0} is set by the gateway when a pod is to go; leave it out")]
+    Annotation(String),
+    /// A field does not go with a function.
+    #[error("{field} cannot be given: {why}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Why, and what to do instead.
+        why: &'static str,
+    },
     /// A variable is taken.
     #[error("the environment variable {0} is set by Fermata; choose another name")]
     Env(String),
@@ -146,18 +157,62 @@ fn check_keys(given: &Value, path: &str) -> Result<(), OverlayError> {
     }
 }
 
-fn check_pod(overlay: &PodTemplateSpec, port: u16) -> Result<(), OverlayError> {
-    let labels = overlay.metadata.as_ref();
-    let labels = labels.and_then(|metadata| metadata.labels.as_ref());
-    let own = [
-        names::FUNCTION_LABEL,
-        names::REVISION_LABEL,
-        names::MANAGED_BY_LABEL,
-    ];
-    if let Some(label) = labels.and_then(|labels| own.iter().find(|&&own| labels.contains_key(own)))
-    {
-        return Err(OverlayError::Label((*label).to_owned()));
+fn check_metadata(overlay: &PodTemplateSpec) -> Result<(), OverlayError> {
+    let Some(metadata) = &overlay.metadata else {
+        return Ok(());
+    };
+    let reserved = |key: &&String| key.starts_with(names::RESERVED_PREFIX);
+    let mut labels = metadata.labels.iter().flat_map(|labels| labels.keys());
+    if let Some(label) = labels.find(|key| reserved(key) || *key == names::MANAGED_BY_LABEL) {
+        return Err(OverlayError::Label(label.clone()));
     }
+    let annotations = metadata.annotations.iter();
+    let mut annotations = annotations.flat_map(|annotations| annotations.keys());
+    match annotations.find(|key| reserved(key) || *key == names::DELETION_COST_ANNOTATION) {
+        Some(annotation) => Err(OverlayError::Annotation(annotation.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Fields that would bring a pod past somebody who has a say: the scheduler, who may use an account, the
+/// check of the security profile.
+fn check_refused(spec: &PodSpec) -> Result<(), OverlayError> {
+    let os = spec.os.as_ref().map(|os| os.name.as_str());
+    let given = [
+        (
+            spec.node_name.is_some(),
+            "spec.nodeName",
+            "it would go past the scheduler; use nodeSelector, such as kubernetes.io/hostname, or affinity",
+        ),
+        (
+            spec.service_account.is_some(),
+            "spec.serviceAccount",
+            "Kubernetes has given it up; use serviceAccountName",
+        ),
+        (
+            os.is_some_and(|os| os != "linux"),
+            "spec.os",
+            "functions run on Linux; leave it out",
+        ),
+        (
+            spec.ephemeral_containers.is_some(),
+            "spec.ephemeralContainers",
+            "they are added to pods that run; use containers, or kubectl debug",
+        ),
+        (
+            spec.active_deadline_seconds.is_some(),
+            "spec.activeDeadlineSeconds",
+            "a function runs until it is stopped; bound its requests with timeouts.request",
+        ),
+    ];
+    match given.into_iter().find(|(is_given, ..)| *is_given) {
+        Some((_, field, why)) => Err(OverlayError::Field { field, why }),
+        None => Ok(()),
+    }
+}
+
+fn check_pod(overlay: &PodTemplateSpec, port: u16) -> Result<(), OverlayError> {
+    check_metadata(overlay)?;
     let Some(spec) = &overlay.spec else {
         return Ok(());
     };
@@ -166,6 +221,7 @@ fn check_pod(overlay: &PodTemplateSpec, port: u16) -> Result<(), OverlayError> {
     {
         return Err(OverlayError::RestartPolicy(policy.clone()));
     }
+    check_refused(spec)?;
     let mut volumes = spec.volumes.iter().flatten();
     if volumes.any(|volume| volume.name == names::SOURCE_VOLUME) {
         return Err(OverlayError::Source);
@@ -336,6 +392,42 @@ mod tests {
             (
                 json!({"metadata": {"labels": {"fermata.dev/revision": "x"}}}),
                 "fermata.dev/revision",
+            ),
+            (
+                json!({"metadata": {"labels": {"fermata.dev/anything": "x"}}}),
+                "fermata.dev/anything",
+            ),
+            (
+                json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "x"}}}),
+                "app.kubernetes.io/managed-by",
+            ),
+            (
+                json!({"metadata": {"annotations": {"fermata.dev/draining": "x"}}}),
+                "annotation fermata.dev/draining",
+            ),
+            (
+                json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "9"}}}),
+                "pod-deletion-cost",
+            ),
+            (
+                json!({"spec": {"nodeName": "one"}}),
+                "spec.nodeName cannot be given: it would go past the scheduler; use nodeSelector",
+            ),
+            (
+                json!({"spec": {"serviceAccount": "admin"}}),
+                "use serviceAccountName",
+            ),
+            (
+                json!({"spec": {"os": {"name": "windows"}}}),
+                "functions run on Linux",
+            ),
+            (
+                json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "x"}]}}),
+                "spec.ephemeralContainers",
+            ),
+            (
+                json!({"spec": {"activeDeadlineSeconds": 60}}),
+                "timeouts.request",
             ),
             (
                 json!({"spec": {"restartPolicy": "Never"}}),

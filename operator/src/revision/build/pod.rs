@@ -1,6 +1,6 @@
 //! The pod of a function: one container that listens on a port named http.
 
-use fermata_crds::{Revision, Template, names};
+use fermata_crds::{Revision, SecurityLevel, Template, names};
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler, PodSpec,
@@ -37,9 +37,24 @@ pub(crate) fn build(revision: &Revision) -> Result<PodTemplateSpec, OverlayError
         }),
         spec: Some(spec(revision)),
     };
-    match &template.pod_template {
-        Some(overlay) => Overlay::parse(overlay, template.port())?.over(&pod),
-        None => Ok(pod),
+    let mut pod = match &template.pod_template {
+        Some(overlay) => Overlay::parse(overlay, template.port())?.over(&pod)?,
+        None => pod,
+    };
+    if let Some(spec) = &mut pod.spec {
+        complete(spec, template);
+    }
+    Ok(pod)
+}
+
+/// What depends on the user's part of the pod.
+fn complete(spec: &mut PodSpec, template: &Template) {
+    // A token is mounted where an account is named, here or there.
+    let named = spec.service_account_name.is_some();
+    spec.automount_service_account_token.get_or_insert(named);
+    if template.security().profile() == SecurityLevel::Restricted {
+        let init = spec.init_containers.iter_mut().flatten();
+        init.chain(&mut spec.containers).for_each(security::harden);
     }
 }
 
@@ -54,7 +69,6 @@ fn spec(revision: &Revision) -> PodSpec {
         containers: vec![container(revision)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),
-        automount_service_account_token: Some(template.service_account_name.is_some()),
         // They cost each start time that grows with the number of Services, and nobody reads them.
         enable_service_links: Some(false),
         image_pull_secrets: template.image_pull_secrets.clone(),
@@ -109,7 +123,6 @@ fn container(revision: &Revision) -> Container {
         }]),
         readiness_probe: Some(readiness_probe(template)),
         resources: template.resources.clone(),
-        security_context: security::container(template),
         startup_probe: template.startup_probe.clone(),
         // So that a crash is told with its last words, to everybody who sees the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),

@@ -14,7 +14,7 @@ runtime:
 ";
 
 fn built(spec: &str) -> Desired {
-    build(&revision(spec)).expect("built")
+    build(&revision(spec), &Options::default()).expect("built")
 }
 
 fn pod(spec: &str) -> k8s_openapi::api::core::v1::PodSpec {
@@ -53,6 +53,21 @@ fn a_token_is_mounted_only_for_a_named_account() {
     assert_eq!(plain.automount_service_account_token, Some(false));
     let named = pod("{ functionName: hello, template: { image: a, serviceAccountName: x } }");
     assert_eq!(named.automount_service_account_token, Some(true));
+    for (given, mounted) in [
+        ("serviceAccountName: x", true),
+        (
+            "serviceAccountName: x, automountServiceAccountToken: false",
+            false,
+        ),
+        ("automountServiceAccountToken: true", true),
+        ("dnsPolicy: Default", false),
+    ] {
+        let spec = format!(
+            "{{ functionName: hello, template: {{ image: a, podTemplate: {{ spec: {{ {given} }} }} }} }}"
+        );
+        let mounts = pod(&spec).automount_service_account_token;
+        assert_eq!(mounts, Some(mounted), "{given}");
+    }
 }
 
 #[test]
@@ -97,4 +112,168 @@ fn the_users_pod_template_lies_over_the_built_one() {
     assert_eq!(labels["team"], "a");
     assert_eq!(labels["fermata.dev/revision"], "hello-00001");
     assert!(template.spec.expect("a pod").node_selector.is_some());
+}
+
+fn refused(template: &str, options: &Options) -> String {
+    let spec = format!("{{ functionName: hello, template: {template} }}");
+    let error = build(&revision(&spec), options).expect_err(template);
+    assert_eq!(
+        error.reason(),
+        reasons::POD_SECURITY_VIOLATION,
+        "{template}"
+    );
+    error.to_string()
+}
+
+/// Every way in that a manifest offers, by the user's part of the pod or beside it.
+#[test]
+fn a_pod_that_could_do_more_than_its_profile_allows_is_not_built() {
+    let default = Options::default();
+    for (template, says) in [
+        (
+            "podTemplate: { spec: { hostNetwork: true } }",
+            "hostNetwork=true",
+        ),
+        ("podTemplate: { spec: { hostPID: true } }", "hostPID=true"),
+        ("podTemplate: { spec: { hostIPC: true } }", "hostIPC=true"),
+        (
+            "podTemplate: { spec: { securityContext: { runAsUser: 0 } } }",
+            "runAsUser=0",
+        ),
+        (
+            "podTemplate: { spec: { securityContext: { runAsNonRoot: false } } }",
+            "runAsNonRoot=false",
+        ),
+        (
+            "podTemplate: { spec: { securityContext: { seccompProfile: { type: Unconfined } } } }",
+            "seccompProfile",
+        ),
+        (
+            "podTemplate: { spec: { securityContext: { sysctls: [{ name: kernel.msgmax, value: '1' }] } } }",
+            "kernel.msgmax",
+        ),
+        (
+            "podTemplate: { spec: { securityContext: { seLinuxOptions: { type: spc_t } } } }",
+            "seLinuxOptions",
+        ),
+        (
+            "podTemplate: { spec: { securityContext: { windowsOptions: { hostProcess: true } } } }",
+            "hostProcess",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: function, securityContext: { privileged: true } }] } }",
+            "privileged (container \"function\"",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: function, securityContext: { capabilities: { add: [SYS_ADMIN] } } }] } }",
+            "SYS_ADMIN",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: function, securityContext: { capabilities: { drop: [] } } }] } }",
+            "capabilities.drop",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: function, securityContext: { procMount: Unmasked } }] } }",
+            "procMount",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: function, ports: [{ containerPort: 8080, hostPort: 80 }] }] } }",
+            "hostPort",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: side, image: b, securityContext: { allowPrivilegeEscalation: true } }] } }",
+            "container \"side\"",
+        ),
+        (
+            "podTemplate: { spec: { initContainers: [{ name: first, image: b, securityContext: { privileged: true } }] } }",
+            "container \"first\"",
+        ),
+        (
+            "podTemplate: { spec: { volumes: [{ name: v, hostPath: { path: / } }] } }",
+            "hostPath",
+        ),
+        (
+            "podTemplate: { metadata: { annotations: { container.apparmor.security.beta.kubernetes.io/function: unconfined } } }",
+            "AppArmor",
+        ),
+        (
+            "podTemplate: { spec: { containers: [{ name: function, lifecycle: { postStart: { httpGet: { host: 127.0.0.1, port: 1 } } } }] } }",
+            "127.0.0.1",
+        ),
+        ("volumes: [{ name: v, hostPath: { path: / } }]", "hostPath"),
+        (
+            "volumes: [{ name: v, emptyDir: {}, hostPath: { path: / } }]",
+            "hostPath",
+        ),
+        (
+            "livenessProbe: { tcpSocket: { host: 10.0.0.1, port: 1 } }",
+            "10.0.0.1",
+        ),
+        (
+            "security: { seccompProfile: { type: Unconfined } }",
+            "seccompProfile",
+        ),
+        (
+            "security: { hostUsers: false }, podTemplate: { spec: { securityContext: { runAsUser: 0 } } }",
+            "runAsUser=0",
+        ),
+        ("security: { profile: privileged }", "--allow-privileged"),
+    ] {
+        let message = refused(&format!("{{ image: a, {template} }}"), &default);
+        assert!(message.contains(says), "{template}: {message}");
+    }
+}
+
+#[test]
+fn a_refusal_says_under_which_profile_the_pod_could_be() {
+    let allowing = Options {
+        allow_privileged: true,
+        ..Options::default()
+    };
+    let nfs = "{ image: a, volumes: [{ name: v, nfs: { server: s, path: / } }] }";
+    let message = refused(nfs, &Options::default());
+    assert_eq!(
+        message,
+        "the pod does not meet security.profile restricted: restricted volume types (volume \"v\" uses restricted volume type \"nfs\"); take it out of the manifest, or set security.profile to baseline"
+    );
+    let host = "{ image: a, security: { profile: baseline }, podTemplate: { spec: { hostNetwork: true } } }";
+    let message = refused(host, &Options::default());
+    assert!(
+        message.ends_with("which this installation allows no function"),
+        "{message}"
+    );
+    let message = refused(host, &allowing);
+    assert!(
+        message.ends_with("or set security.profile to privileged"),
+        "{message}"
+    );
+
+    let privileged = host.replace("baseline", "privileged");
+    let spec = format!("{{ functionName: hello, template: {privileged} }}");
+    build(&revision(&spec), &allowing).expect("it is allowed");
+}
+
+#[test]
+fn containers_beside_the_function_get_what_the_profile_asks_of_each() {
+    let beside = "podTemplate: { spec: { containers: [{ name: side, image: b }], initContainers: [{ name: first, image: c, securityContext: { readOnlyRootFilesystem: true, capabilities: { add: [NET_BIND_SERVICE] } } }] } }";
+    let restricted = pod(&format!(
+        "{{ functionName: hello, template: {{ image: a, {beside} }} }}"
+    ));
+    let side = restricted.containers[1]
+        .security_context
+        .clone()
+        .expect("a context");
+    assert_eq!(side.allow_privilege_escalation, Some(false));
+    let first = &restricted.init_containers.expect("init containers")[0];
+    let first = first.security_context.clone().expect("a context");
+    assert_eq!(first.read_only_root_filesystem, Some(true));
+    assert_eq!(
+        first.capabilities.expect("capabilities").drop,
+        Some(vec!["ALL".into()])
+    );
+
+    let baseline = format!(
+        "{{ functionName: hello, template: {{ image: a, security: {{ profile: baseline }}, {beside} }} }}"
+    );
+    assert_eq!(pod(&baseline).containers[1].security_context, None);
 }
