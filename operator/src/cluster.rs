@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use fermata_crds::{
-    Function, FunctionStatus, Revision, Runtime, names,
+    Function, FunctionStatus, Revision, Runtime,
     routes::{self, Claim, ClaimPolicy, Claimant},
 };
 use kube::{Resource, ResourceExt as _};
