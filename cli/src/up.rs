@@ -58,6 +58,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    let files = fermata_listen::files::raise();
     // Both before anything starts: a mistake in a file is told at once, and a Ctrl-C during the
     // start is not lost.
     let stamp = manifest::stamp(&options.files);
@@ -65,7 +66,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let platform = Platform::start(&options).await?;
+    let platform = Platform::start(&options, files).await?;
     report::welcome(&platform, &options);
     let stop = CancellationToken::new();
     let reporter = tokio::spawn(report::follow(

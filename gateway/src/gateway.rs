@@ -11,6 +11,7 @@ use std::{
 };
 
 use fermata_lease::{Claim, Elector};
+use fermata_listen::{Bounds, Seats, files};
 use kube::Client;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -31,7 +32,7 @@ use crate::{
     options::Options,
     proxy::{
         headers::Entrance,
-        server::{self, Server},
+        server::{self, Clocks, Server},
         service::{Gate, Limits},
     },
     random,
@@ -54,6 +55,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Connections that wait to be accepted; the system's own bound (`net.core.somaxconn`) may be lower.
 /// Beyond it the system drops those that come, and their clients wait for a second.
 const BACKLOG: u32 = 4096;
+
+/// The most connections of clients where nothing is said about it.
+const MOST_CONNECTIONS: usize = 65_536;
 
 /// A gateway that has its ports and nothing else yet.
 pub struct Gateway {
@@ -227,19 +231,24 @@ impl Gateway {
             dismiss: ends.dismiss.clone(),
             abort: ends.abort.clone(),
         });
-        let header_timeout = Duration::from(options.header_timeout);
-        let server =
-            |entrance| Server::new(gate.clone(), entrance, header_timeout, ends.serving.clone());
+        let clocks = Clocks {
+            header: options.header_timeout.into(),
+            idle: options.idle_timeout.into(),
+        };
+        let bounds = bounds(options, files::limit());
+        let server = |entrance| Server::new(gate.clone(), entrance, clocks, ends.serving.clone());
         let accepting = [
             (self.data.socket, server(Entrance::Public)),
             (self.internal.socket, server(Entrance::Internal)),
         ]
         .map(|(socket, server)| {
+            // Each has places of its own: strangers keep no caller in the cluster out.
+            let seats = Seats::new(bounds);
             data_plane.spawn(serve(
                 server,
                 socket,
                 owners.connections.clone(),
-                options.max_connections,
+                seats,
                 health.clone(),
             ))
         });
@@ -352,16 +361,35 @@ async fn serve(
     server: Server,
     socket: TcpListener,
     connections: TaskTracker,
-    limit: usize,
+    seats: Seats,
     health: Arc<Health>,
 ) -> io::Result<()> {
     // Whoever drives a socket is decided by the runtime in which it is made.
     let socket = TcpListener::from_std(socket.into_std()?)?;
     tokio::select! {
-        () = health.synced() => server.run(socket, connections, limit).await,
+        () = health.synced() => server.run(socket, connections, seats).await,
         () = server.stopped() => {}
     }
     Ok(())
+}
+
+/// How many connections of clients there may be on each of the two listeners, where this many files may be
+/// open. Each request that runs has a second connection, to its function, and what is left is for
+/// everything else.
+fn bounds(options: &Options, files: u64) -> Bounds {
+    let most = options
+        .max_connections
+        .or(files::share(files, 4, MOST_CONNECTIONS));
+    if most as u64 > files {
+        tracing::warn!(
+            most,
+            files,
+            "--max-connections is more than the files that this process may open; give less, or raise \
+             the limit (ulimit -Hn)",
+        );
+    }
+    let per_address = options.max_connections_per_address.or(most.div_ceil(2));
+    Bounds { most, per_address }
 }
 
 /// Lets running requests finish, then sends waiting ones away, then cuts what is left.

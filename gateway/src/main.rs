@@ -19,11 +19,13 @@ struct Arguments {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let Arguments { options } = Arguments::parse();
+    let files = fermata_listen::files::raise();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
         .init();
+    tracing::info!(files = files.limit, "files that may be open at once");
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .is_err()

@@ -1,5 +1,7 @@
 //! What can be set from outside.
 
+mod bound;
+
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
@@ -7,6 +9,8 @@ use fermata_crds::{
     GoDuration,
     routes::{ClaimGrant, ClaimPolicy},
 };
+
+pub use bound::Bound;
 
 /// Settings of the gateway. Durations are written like 300ms, 30s or 5m.
 #[derive(Args, Clone, Debug)]
@@ -90,10 +94,13 @@ pub struct Options {
     #[arg(long, env = "FERMATA_MAX_BODY_BYTES", default_value_t = 0)]
     pub max_body_bytes: u64,
 
-    /// How long a client may take to send the head of a request, and how long an idle connection
-    /// is kept for its next request.
-    #[arg(long, env = "FERMATA_HEADER_TIMEOUT", default_value = "60s")]
+    /// How long a client may take to send the head of a request, from its first byte on.
+    #[arg(long, env = "FERMATA_HEADER_TIMEOUT", default_value = "10s")]
     pub header_timeout: GoDuration,
+
+    /// How long a connection is kept for its next request.
+    #[arg(long, env = "FERMATA_IDLE_TIMEOUT", default_value = "60s")]
+    pub idle_timeout: GoDuration,
 
     /// How long readiness fails before the listener closes, so that nobody is sent here any more.
     #[arg(long, env = "FERMATA_SHUTDOWN_DELAY", default_value = "0s")]
@@ -103,9 +110,15 @@ pub struct Options {
     #[arg(long, env = "FERMATA_DRAIN_TIMEOUT", default_value = "300s")]
     pub drain_timeout: GoDuration,
 
-    /// The most client connections at once; further ones wait to be accepted.
-    #[arg(long, env = "FERMATA_MAX_CONNECTIONS", default_value_t = 65_536)]
-    pub max_connections: usize,
+    /// The most client connections at once. Further ones take the place of those that have been idle
+    /// longest, or wait while none is idle. auto: a third of the files that the process may open,
+    /// and at most 65536.
+    #[arg(long, env = "FERMATA_MAX_CONNECTIONS", default_value_t)]
+    pub max_connections: Bound,
+
+    /// The most of them from one address, or from one IPv6 network of 64 bits. auto: half.
+    #[arg(long, env = "FERMATA_MAX_CONNECTIONS_PER_ADDRESS", default_value_t)]
+    pub max_connections_per_address: Bound,
 
     /// Keep Forwarded and X-Forwarded-* headers of requests and add to them, instead of replacing
     /// them. Only behind a proxy that sets them.
@@ -167,10 +180,12 @@ impl Default for Options {
             error_details: ErrorDetails::Public,
             max_header_bytes: 64 * 1024,
             max_body_bytes: 0,
-            header_timeout: GoDuration::from(Duration::from_secs(60)),
+            header_timeout: GoDuration::from(Duration::from_secs(10)),
+            idle_timeout: GoDuration::from(Duration::from_secs(60)),
             shutdown_delay: GoDuration::from(Duration::ZERO),
             drain_timeout: GoDuration::from(Duration::from_secs(300)),
-            max_connections: 65_536,
+            max_connections: Bound::Auto,
+            max_connections_per_address: Bound::Auto,
             trust_forwarded: false,
         }
     }

@@ -8,4 +8,4 @@
 mod cluster;
 
 pub use cluster::{Cluster, Error, Options};
-pub use fermata_node::supervise;
+pub use fermata_node::{open_files_argument, supervise};

@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use fermata_gateway::{ErrorDetails, Gateway};
+use fermata_gateway::{Bound, ErrorDetails, Gateway};
+use fermata_listen::files::{OpenFiles, share};
 use fermata_local::Cluster;
 use fermata_operator::Operator;
 use kube::{
@@ -27,6 +28,9 @@ use crate::CONTAINER_COMMAND;
 
 /// What containers see of this process's own environment; anything more could be a secret.
 const PASSED_ON: [&str; 6] = ["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+/// The most connections to the gateway.
+const MOST_CONNECTIONS: usize = 65_536;
 
 /// The running platform.
 pub(crate) struct Platform {
@@ -54,13 +58,17 @@ struct Failure<E> {
 // === impl Platform ===
 
 impl Platform {
-    pub(super) async fn start(options: &Options) -> anyhow::Result<Self> {
+    pub(super) async fn start(options: &Options, files: OpenFiles) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program cannot find itself")?;
         let cluster = Cluster::start(fermata_local::Options {
             listen: options.api,
             data_dir: absolute(&options.data)?,
             ephemeral: options.ephemeral,
-            supervisor: vec![program.clone().into(), OsString::from(CONTAINER_COMMAND)],
+            supervisor: vec![
+                program.clone().into(),
+                OsString::from(CONTAINER_COMMAND),
+                fermata_local::open_files_argument(files.inherited),
+            ],
             programs: vec![("fermata-invoker".to_owned(), program)],
             path: std::env::var_os("PATH").unwrap_or_default(),
             working_dir: std::env::current_dir().context("the current directory is gone")?,
@@ -92,6 +100,9 @@ impl Platform {
                 leader_elect: false,
                 // Whoever calls here also runs it.
                 error_details: ErrorDetails::Full,
+                // Each request has a second connection, to its function; and the API, the functions'
+                // logs and the state need files too.
+                max_connections: Bound::of(share(files.limit, 4, MOST_CONNECTIONS)),
                 ..fermata_gateway::Options::default()
             },
         )

@@ -10,26 +10,24 @@ use std::{
 };
 
 use bytes::Bytes;
+use fermata_listen::{Accepted, Attended, Bounds, Listener, Seat, Seats, files};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{admin::metrics::Page, scale::stats::Counter, state::watch::Health};
 
-/// Connections at once; further ones wait.
+/// Connections at once; further ones take the place of those that have been idle longest.
 const CONNECTIONS: usize = 256;
 
 /// How long a client may take to ask, and how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection has to end after it was asked to.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The media type of the metrics page.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,44 +55,47 @@ impl Admin {
         connections: TaskTracker,
         stop: CancellationToken,
     ) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let most = files::share(files::limit(), 16, CONNECTIONS);
+        let bounds = Bounds {
+            most,
+            per_address: most,
+        };
+        let listener = Listener::new(listener, Seats::new(bounds), "metrics and health");
         loop {
-            let place = places.clone().acquire_owned().await;
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = listener.next(|_| false) => accepted,
             };
-            match accepted {
-                Ok((stream, _)) => {
-                    let (admin, stop) = (self.clone(), stop.clone());
-                    connections.spawn(async move {
-                        admin.serve(stream, stop).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept admin connections; trying again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            let Accepted { stream, seat, .. } = accepted;
+            let (admin, stop) = (self.clone(), stop.clone());
+            connections.spawn(async move { admin.serve(stream, seat, stop).await });
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, stop: CancellationToken) {
-        let service = service_fn(move |request: Request<Incoming>| {
+    async fn serve(self: Arc<Self>, stream: TcpStream, seat: Seat, stop: CancellationToken) {
+        let service = service_fn(|request: Request<Incoming>| {
+            let busy = seat.busy();
             let response = self.answer(request.method(), request.uri().path());
+            let response = response.map(|body| Attended::new(body, busy));
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::select! {
-            ended = connection => if let Err(error) = ended {
-                tracing::debug!(%error, "admin connection broke");
-            },
-            () = stop.cancelled() => {}
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => return,
+            () = seat.lost() => {
+                connection.as_mut().graceful_shutdown();
+                let ended = tokio::time::timeout(GOODBYE, connection).await;
+                ended.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "admin connection broke");
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Failure {
         /// The bound.
         limit: u64,
     },
+    /// The client took too long to send its request.
+    ClientTimeout(Cow<'static, str>),
     /// This many requests wait already.
     QueueFull {
         /// The bound.
@@ -57,6 +59,7 @@ impl Failure {
             Self::BadRequest(_) => "BadRequest",
             Self::HeadersTooLarge { .. } => "HeadersTooLarge",
             Self::PayloadTooLarge { .. } => "PayloadTooLarge",
+            Self::ClientTimeout(_) => "ClientTimeout",
             Self::QueueFull { .. } => "QueueFull",
             Self::StartFailed(_) => "StartFailed",
             Self::Draining => "Draining",
@@ -76,6 +79,7 @@ impl Failure {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ClientTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::QueueFull { .. } | Self::StartFailed(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -97,7 +101,8 @@ impl Failure {
             Self::HeadersTooLarge { .. }
             | Self::PayloadTooLarge { .. }
             | Self::QueueFull { .. } => "8",
-            Self::StartTimeout(_)
+            Self::ClientTimeout(_)
+            | Self::StartTimeout(_)
             | Self::RequestTimeout
             | Self::FirstByteTimeout
             | Self::IdleTimeout => "4",
@@ -141,6 +146,7 @@ impl Failure {
                  kubectl get functions -A shows the URLs"
                 .into(),
             Self::BadRequest(detail)
+            | Self::ClientTimeout(detail)
             | Self::FunctionUnreachable(detail)
             | Self::FunctionReset(detail) => (&**detail).into(),
             Self::HeadersTooLarge { limit } => {

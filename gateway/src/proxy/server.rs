@@ -1,50 +1,29 @@
 //! The data listener: accepts connections, finds out what they speak, and serves them.
 
+mod h1;
+mod h2;
+mod line;
 mod refusal;
+mod sniff;
 mod timer;
+mod wire;
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use fermata_listen::{Accepted, Listener, Seat, Seats};
 use futures::{StreamExt, stream::FuturesUnordered};
-use http::Request;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
-};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::proxy::{
-    headers::{Client, Entrance},
-    service::{self, Gate},
-    upstream::connect::tune,
-};
+use crate::proxy::{headers::Entrance, service::Gate, upstream::connect::tune};
 
-use refusal::Explaining;
-use timer::KeepingTimer;
-
-/// The pause after a connection could not be accepted, for want of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Between two looks at a connection that has sent less than it takes to tell what it speaks.
-const SNIFF_PAUSE: Duration = Duration::from_millis(5);
+use sniff::Protocol;
+use wire::Wire;
 
 /// How long a connection that came at the last moment may take to begin its first request.
 const LATE_REQUEST: Duration = Duration::from_millis(500);
-
-/// What HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How often an HTTP/2 client is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -68,8 +47,17 @@ pub struct Server {
     entrance: Entrance,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    header_timeout: Duration,
+    clocks: Clocks,
     ends: Ends,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// For the head of a request, from its first byte on.
+    pub header: Duration,
+    /// Until the first byte of the next one.
+    pub idle: Duration,
 }
 
 /// The ends of serving, in the order they come.
@@ -82,23 +70,17 @@ pub struct Ends {
     pub stop: CancellationToken,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Protocol {
-    Http1,
-    Http2,
-}
-
 // === impl Server ===
 
 impl Server {
     /// A server with these bounds.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, entrance: Entrance, header_timeout: Duration, ends: Ends) -> Self {
+    pub fn new(gate: Arc<Gate>, entrance: Entrance, clocks: Clocks, ends: Ends) -> Self {
         let header_bytes = gate.limits.header_bytes;
         let mut http1 = http1::Builder::new();
         // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
         http1
-            .header_read_timeout(header_timeout)
+            .header_read_timeout(clocks.idle)
             .max_buf_size((2 * header_bytes).max(64 * 1024));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
@@ -114,7 +96,7 @@ impl Server {
             entrance,
             http1,
             http2,
-            header_timeout,
+            clocks,
             ends,
         }
     }
@@ -124,47 +106,36 @@ impl Server {
         self.ends.stop.cancelled().await;
     }
 
-    /// Accepts connections until told to stop. Their tasks belong to `connections`; at most
-    /// `limit` of them run at once.
-    pub async fn run(self, listener: TcpListener, connections: TaskTracker, limit: usize) {
-        let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+    /// Accepts connections until told to stop. Their tasks belong to `connections`; each has one of
+    /// the places.
+    pub async fn run(self, socket: TcpListener, connections: TaskTracker, seats: Seats) {
+        let listener = Listener::new(socket, seats, "requests");
+        // What another gateway passes on was counted there.
+        let counted = |peer: SocketAddr| !self.gate.peers.has_address(peer.ip().to_canonical());
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.ends.stop.cancelled() => break,
-                accepted = accept(&listener, &places) => accepted,
+                accepted = listener.next(counted) => accepted,
             };
-            match accepted {
-                Ok((stream, address, place)) => self.begin(stream, address, place, &connections),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections; trying again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            let Accepted { stream, peer, seat } = accepted;
+            self.begin(stream, peer, seat, &connections);
         }
         // Who has connected by now would lose a request with the listener.
-        for (stream, address) in queued(listener) {
-            if let Ok(place) = places.clone().try_acquire_owned() {
-                self.begin(stream, address, place, &connections);
+        let (socket, seats) = listener.into_parts();
+        for (stream, peer) in queued(socket) {
+            if let Some(seat) = seats.take_free(None) {
+                self.begin(stream, peer, seat, &connections);
             }
         }
     }
 
-    fn begin(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        place: OwnedSemaphorePermit,
-        connections: &TaskTracker,
-    ) {
+    fn begin(&self, stream: TcpStream, peer: SocketAddr, seat: Seat, connections: &TaskTracker) {
         let server = self.clone();
-        connections.spawn(async move {
-            server.serve(stream, address).await;
-            drop(place);
-        });
+        connections.spawn(async move { server.serve(stream, peer, seat).await });
     }
 
-    async fn serve(self, stream: TcpStream, address: SocketAddr) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         let abort = self.gate.abort.clone();
         let served = async {
             if tune(&stream).is_err() {
@@ -174,15 +145,16 @@ impl Server {
                 self.ends.stop.cancelled().await;
                 tokio::time::sleep(LATE_REQUEST).await;
             };
-            let protocol = tokio::select! {
-                protocol = tokio::time::timeout(self.header_timeout, sniff(&stream)) => protocol,
+            let told = tokio::select! {
+                told = self.sniff(stream) => told,
+                () = seat.lost() => return,
                 () = too_late => return,
             };
-            match protocol {
-                Ok(Ok(Protocol::Http1)) => self.serve_h1(stream, address).await,
-                Ok(Ok(Protocol::Http2)) => self.serve_h2(stream, address).await,
+            match told {
+                Ok((Protocol::Http1, wire)) => self.serve_h1(wire, peer, seat).await,
+                Ok((Protocol::Http2, wire)) => self.serve_h2(wire, peer, seat).await,
                 // Nobody there, or nobody who says anything.
-                Ok(Err(_)) | Err(_) => {}
+                Err(_) => {}
             }
         };
         // The connection is polled several times for each request. A token's own future takes two locks
@@ -195,72 +167,18 @@ impl Server {
         }
     }
 
-    async fn serve_h1(&self, stream: TcpStream, address: SocketAddr) {
-        let (gate, client) = (
-            self.gate.clone(),
-            Arc::new(Client::new(address, self.entrance)),
-        );
-        let limit = gate.limits.header_bytes;
-        let (stream, taken) = Explaining::new(TokioIo::new(stream), limit);
-        let service = service_fn(move |request: Request<Incoming>| {
-            taken.store(true, Ordering::Relaxed);
-            let (gate, client) = (gate.clone(), client.clone());
-            async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
-        });
-        let mut http1 = self.http1.clone();
-        let connection = http1
-            .timer(KeepingTimer::default())
-            .serve_connection(stream, service);
-        let mut connection = std::pin::pin!(connection.with_upgrades());
-        let mut stop = FuturesUnordered::from_iter([self.ends.stop.cancelled()]);
-        let ended = tokio::select! {
-            biased;
-            // First, so that a request that is there already is seen before the end.
-            ended = connection.as_mut() => ended,
-            _ = stop.next() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+    /// What the client speaks, as soon as it has said enough to tell.
+    async fn sniff(&self, mut stream: TcpStream) -> io::Result<(Protocol, Wire)> {
+        let looked = tokio::time::timeout(self.clocks.idle, sniff::look(&stream)).await??;
+        let mut ahead = Vec::new();
+        let protocol = match looked {
+            Some(protocol) => protocol,
+            None => {
+                let taken = sniff::take(&mut stream, &mut ahead);
+                tokio::time::timeout(self.clocks.header, taken).await??
             }
         };
-        note(ended, address);
-    }
-
-    async fn serve_h2(&self, stream: TcpStream, address: SocketAddr) {
-        let (gate, client) = (
-            self.gate.clone(),
-            Arc::new(Client::new(address, self.entrance)),
-        );
-        // Who connects only now may make one request before being sent away.
-        let late = self.ends.leave.is_cancelled();
-        let late = late.then(|| Arc::new(Notify::new()));
-        let asked = late.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            if let Some(asked) = &asked {
-                asked.notify_one();
-            }
-            let (gate, client) = (gate.clone(), client.clone());
-            async move { Ok::<_, Infallible>(service::serve(&gate, &client, request).await) }
-        });
-        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let leave = async {
-            self.ends.leave.cancelled().await;
-            if let Some(asked) = &late {
-                tokio::select! {
-                    () = asked.notified() => {}
-                    () = self.ends.stop.cancelled() => {}
-                }
-            }
-        };
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = leave => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        note(ended, address);
+        Ok((protocol, Wire::new(stream, ahead)))
     }
 }
 
@@ -268,20 +186,6 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Server").finish_non_exhaustive()
     }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
-    Ok((stream, address, place))
 }
 
 /// The connections that wait to be accepted; no more can come.
@@ -296,24 +200,6 @@ fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
         Ok::<_, io::Error>((TcpStream::from_std(stream)?, address))
     };
     std::iter::from_fn(|| accept().ok()).collect()
-}
-
-/// Looks at the first bytes without taking them.
-async fn sniff(stream: &TcpStream) -> io::Result<Protocol> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let seen = stream.peek(&mut first).await?;
-        if seen == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first[..seen] != PREFACE[..seen] {
-            return Ok(Protocol::Http1);
-        }
-        if seen == PREFACE.len() {
-            return Ok(Protocol::Http2);
-        }
-        tokio::time::sleep(SNIFF_PAUSE).await;
-    }
 }
 
 /// Clients come and go; only who looks for it wants to know how.

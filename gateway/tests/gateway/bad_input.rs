@@ -178,6 +178,7 @@ async fn an_endless_head_is_refused() {
 async fn clients_that_say_nothing_or_half_a_head_are_closed() {
     let harness = Harness::with_options(&[], |options| {
         options.header_timeout = Duration::from_millis(100).into();
+        options.idle_timeout = Duration::from_millis(100).into();
     })
     .await;
     for begun in ["", "P", "PRI", "PRI *", "GET / HTTP/1.1\r\nhost: f"] {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cold_start;
+mod connections;
 mod doomed_start;
 mod keeping;
 mod kept_connections;

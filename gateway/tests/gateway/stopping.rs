@@ -3,27 +3,15 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::Semaphore};
 
 use crate::support::{
-    Behaviour, Connection, FunctionSpec, Harness, RawClient, echo, full, get, respond_with, text,
-    until,
+    Behaviour, Connection, FunctionSpec, Harness, RawClient, echo, get, held, text, until,
 };
-
-fn held(gate: &Arc<Semaphore>) -> Behaviour {
-    let gate = gate.clone();
-    respond_with(move |_, _| {
-        let gate = gate.clone();
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Response::new(full("whole"))
-        }
-    })
-}
 
 #[tokio::test]
 async fn running_requests_finish_and_new_connections_are_refused() {

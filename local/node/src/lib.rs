@@ -20,4 +20,4 @@ mod supervisor;
 pub use admission::{NODE_NAME, admit};
 pub use controllers::{Controllers, Error as ControllersError};
 pub use node::{Error as NodeError, Node, Options};
-pub use supervisor::supervise;
+pub use supervisor::{open_files_argument, supervise};

@@ -25,16 +25,33 @@ pub(crate) const KILL: u8 = b'K';
 /// The exit code when the command cannot be started at all.
 pub(crate) const CANNOT_START: u8 = 128;
 
+/// Before the command: how many files its processes may have open at once.
+const OPEN_FILES: &str = "--open-files=";
+
+/// The argument for [`supervise`] that gives the command a limit of open files of its own, such as the
+/// one that a platform was started with before it raised its own.
+#[must_use]
+pub fn open_files_argument(limit: u64) -> OsString {
+    format!("{OPEN_FILES}{limit}").into()
+}
+
 /// Runs a command as a container and stays until nothing of it is left. Its exit code becomes this
 /// process's own; death by a signal is 128 plus the signal's number, as in any shell.
 ///
 /// To be called first thing in a process that does nothing else: it becomes the parent of every
-/// orphan the command leaves behind. `arguments` are the command and its arguments.
+/// orphan the command leaves behind. `arguments` are the command and its arguments, before them
+/// perhaps that of [`open_files_argument`].
 ///
 /// Standard input is the node's pipe: `T` asks the container to end, `K` or the end of the pipe
 /// ends it at once.
 pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
+    let limit = |argument: &OsString| argument.to_str()?.strip_prefix(OPEN_FILES)?.parse().ok();
+    if let Some(limit) = arguments.peek().and_then(limit) {
+        // Programs that go through all files they may have open would do so for a million.
+        fermata_listen::files::lower(limit);
+        arguments.next();
+    }
     let Some(program) = arguments.next() else {
         return complain("a container needs a command");
     };

@@ -1,12 +1,17 @@
 //! Functions of the tests: HTTP handlers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+};
 
 use super::Behaviour;
 
@@ -27,6 +32,18 @@ where
     R: Future<Output = Response<Body>> + Send + 'static,
 {
     Behaviour::http(move |request, pod| -> BoxFuture<'static, _> { handler(request, pod).boxed() })
+}
+
+/// Answers `whole` as soon as the gate lets one more through.
+pub(crate) fn held(gate: &Arc<Semaphore>) -> Behaviour {
+    let gate = gate.clone();
+    respond_with(move |_, _| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Response::new(full("whole"))
+        }
+    })
 }
 
 /// Says what it was asked: method, target and body in the body, headers of the request in headers

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use fermata_listen::{Accepted, Attended, Bounds, Listener, Seat, Seats, files};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -10,14 +11,13 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::api::{Api, User};
 
-/// Connections at once.
+/// Connections at once; further ones take the place of those that have been idle longest.
 const MAX_CONNECTIONS: usize = 512;
 
 /// Requests at once on one connection. Each watch is one.
@@ -35,28 +35,29 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// For running requests at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// After a failed accept, such as for want of file descriptors.
-const BACKOFF: Duration = Duration::from_millis(100);
+/// For a connection that is idle, once it was asked to end.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Accepts connections until the API shuts down, then lets running requests end.
 pub(crate) async fn serve(api: Arc<Api>, listener: TcpListener, config: ServerConfig) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // The platform in this process needs most of the files that it may open for requests and functions.
+    let most = files::share(files::limit(), 8, MAX_CONNECTIONS);
+    let bounds = Bounds {
+        most,
+        per_address: most,
+    };
+    let listener = Listener::new(listener, Seats::new(bounds), "the API");
     let mut connections = JoinSet::new();
     loop {
-        let (stream, peer, permit) = tokio::select! {
-            accepted = accept(&listener, &limit) => match accepted {
-                Some(accepted) => accepted,
-                None => continue,
-            },
+        let accepted = tokio::select! {
+            // All of them come from this machine.
+            accepted = listener.next(|_| false) => accepted,
             Some(_) = connections.join_next() => continue,
             () = api.shutdown.cancelled() => break,
         };
         let (api, acceptor) = (Arc::clone(&api), acceptor.clone());
-        connections.spawn(async move {
-            connection(&api, &acceptor, stream, peer).await;
-            drop(permit);
-        });
+        connections.spawn(async move { connection(&api, &acceptor, accepted).await });
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -66,37 +67,34 @@ pub(crate) async fn serve(api: Arc<Api>, listener: TcpListener, config: ServerCo
     }
 }
 
-/// The next connection, once there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    limit: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(limit).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
-        Err(error) => {
-            tracing::warn!(error = %error, "cannot accept a connection");
-            tokio::time::sleep(BACKOFF).await;
-            None
-        }
-    }
-}
-
-async fn connection(api: &Arc<Api>, acceptor: &TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+async fn connection(api: &Arc<Api>, acceptor: &TlsAcceptor, accepted: Accepted) {
+    let Accepted { stream, peer, seat } = accepted;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(peer = %peer, error = %error, "cannot set TCP_NODELAY");
     }
-    let stream = match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(peer = %peer, error = %error, "TLS handshake failed");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(peer = %peer, "TLS handshake took too long");
-            return;
-        }
+    let stream = tokio::select! {
+        handshake = tokio::time::timeout(PATIENCE, acceptor.accept(stream)) => match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %peer, error = %error, "TLS handshake failed");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!(peer = %peer, "TLS handshake took too long");
+                return;
+            }
+        },
+        () = seat.lost() => return,
     };
+    serve_requests(api, stream, peer, &seat).await;
+}
+
+async fn serve_requests(
+    api: &Arc<Api>,
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    seat: &Seat,
+) {
     let known = stream
         .get_ref()
         .1
@@ -105,8 +103,40 @@ async fn connection(api: &Arc<Api>, acceptor: &TlsAcceptor, stream: TcpStream, p
     let user = if known { User::Admin } else { User::Anonymous };
     let service = service_fn(|request| {
         let (api, user) = (Arc::clone(api), user.clone());
-        async move { Ok::<_, std::convert::Infallible>(api.handle(request, &user).await) }
+        // A watch is a request too, as long as it lasts.
+        let busy = seat.busy();
+        async move {
+            let response = api.handle(request, &user).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| Attended::new(body, busy)))
+        }
     });
+    let builder = builder();
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = api.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = seat.lost() => {
+            connection.as_mut().graceful_shutdown();
+            loop {
+                match tokio::time::timeout(GOODBYE, connection.as_mut()).await {
+                    Ok(ended) => break ended,
+                    // Who asks at the very last moment is answered.
+                    Err(_) if seat.is_busy() => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %peer, error = %error, "connection failed");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -120,16 +150,5 @@ async fn connection(api: &Arc<Api>, acceptor: &TlsAcceptor, stream: TcpStream, p
         .keep_alive_timeout(PATIENCE)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = api.shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer, error = %error, "connection failed");
-    }
+    builder
 }

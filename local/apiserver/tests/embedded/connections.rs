@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use fermata_apiserver::{ApiServer, Error, Options};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Config,
-    api::{ListParams, PostParams},
+    api::{ListParams, PostParams, WatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
@@ -110,6 +111,30 @@ async fn silent_and_rude_clients_disturb_nobody() {
     tokio::time::timeout(Duration::from_secs(15), server.shutdown())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn more_silent_clients_than_there_may_be_keep_nobody_out() {
+    // Both ends are in this process.
+    let files = fermata_listen::files::raise();
+    let count = usize::try_from(files.limit / 4).map_or(600, |share| share.min(600));
+    let server = ApiServer::start(options()).await.unwrap();
+    let client = remote(&server.kubeconfig()).await;
+    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let params = WatchParams::default();
+    let mut watch = api.watch(&params, "0").await.unwrap().boxed();
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        silent.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    let other: Api<ConfigMap> = Api::default_namespaced(remote(&server.kubeconfig()).await);
+    let new = serde_json::from_value(json!({"metadata": {"name": "x"}})).unwrap();
+    let params = PostParams::default();
+    let created = tokio::time::timeout(PATIENCE, other.create(&params, &new));
+    created.await.unwrap().unwrap();
+    let event = tokio::time::timeout(PATIENCE, watch.next()).await;
+    assert!(event.unwrap().unwrap().is_ok(), "the watch goes on");
+    server.shutdown().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,81 @@
+//! What the parts of one HTTP/1.1 connection tell each other: its place among the others, its wire,
+//! hyper's timer and the requests it carries.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fermata_listen::Seat;
+
+/// One HTTP/1.1 connection. All of it is touched by the connection's own task; the place alone is
+/// shared with the listener.
+#[derive(Debug)]
+pub(super) struct Line {
+    seat: Seat,
+    /// Whether a request was taken, and the head of the next one is not awaited yet.
+    request: AtomicBool,
+    /// Whether the place counts as busy, which it does until the response is written.
+    counted: AtomicBool,
+    /// Whether bytes of the awaited head have come.
+    begun: AtomicBool,
+}
+
+// === impl Line ===
+
+impl Line {
+    /// A connection that waits for its first request.
+    pub(super) fn new(seat: Seat) -> Self {
+        Self {
+            seat,
+            request: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns when the place was taken away.
+    pub(super) async fn lost(&self) {
+        self.seat.lost().await;
+    }
+
+    /// The head of the next request is awaited.
+    pub(super) fn await_head(&self) {
+        self.request.store(false, Ordering::Relaxed);
+        self.begun.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes have come.
+    pub(super) fn arrived(&self) {
+        if !self.request.load(Ordering::Relaxed) {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A request begins; false if the place was taken away, and the connection is about to close.
+    pub(super) fn take(&self) -> bool {
+        self.request.store(true, Ordering::Relaxed);
+        // One that was sent ahead begins before the end of the last one was noticed.
+        self.counted.swap(true, Ordering::Relaxed) || self.seat.begin()
+    }
+
+    /// Everything that was to be written is. What is awaited now may be long in coming.
+    pub(super) fn settle(&self) {
+        if self.counted.load(Ordering::Relaxed) && !self.request.load(Ordering::Relaxed) {
+            self.counted.store(false, Ordering::Relaxed);
+            self.seat.end();
+        }
+    }
+
+    /// Whether nothing is under way, in either direction, but the head of the next request.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.request.load(Ordering::Relaxed) && !self.counted.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes of the awaited head have come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is under way but a part of that head.
+    pub(super) fn is_mid_head(&self) -> bool {
+        self.is_idle() && self.has_begun()
+    }
+}
