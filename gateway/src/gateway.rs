@@ -38,6 +38,7 @@ use crate::{
     random,
     scale::{peers::Questioner, scaler::Scaler, stats::Counter},
     state::{
+        ownership::Ownership,
         peers::Peers,
         router::Router,
         table::Table,
@@ -198,7 +199,16 @@ impl Gateway {
         };
         parts.begin("autoscaler", scaler.run(ends.background.clone()));
 
+        let ownership = Arc::new(Ownership::new(
+            peers.clone(),
+            table.clone(),
+            self.admin.address.port(),
+            Handle::current(),
+            owners.background.clone(),
+            ends.background.clone(),
+        ));
         let admin = Arc::new(Admin {
+            ownership: ownership.clone(),
             page: Page::new(table.clone(), metrics.clone(), health.clone()),
             health: health.clone(),
             counter,
@@ -223,7 +233,8 @@ impl Gateway {
                 hurry,
             ),
             table,
-            peers,
+            peers: peers.clone(),
+            ownership,
             metrics,
             limits: Limits::of(options),
             tunnels: owners.tunnels.clone(),
@@ -236,6 +247,7 @@ impl Gateway {
             idle: options.idle_timeout.into(),
         };
         let bounds = bounds(options, files::limit());
+        let has_peers = options.peer_selector.is_some();
         let server = |entrance| Server::new(gate.clone(), entrance, clocks, ends.serving.clone());
         let accepting = [
             (self.data.socket, server(Entrance::Public)),
@@ -249,7 +261,7 @@ impl Gateway {
                 socket,
                 owners.connections.clone(),
                 seats,
-                health.clone(),
+                known(health.clone(), peers.clone(), has_peers),
             ))
         });
         tracing::info!(
@@ -355,19 +367,27 @@ impl Parts {
     }
 }
 
-/// Takes connections once the functions are known. Until then they wait to be accepted: nobody is told
-/// that a function does not exist because the gateway has just begun.
+/// Waits until the functions, and the other gateways, are known.
+async fn known(health: Arc<Health>, peers: Arc<Peers>, has_peers: bool) {
+    health.synced().await;
+    if has_peers {
+        peers.listed().await;
+    }
+}
+
+/// Takes connections once enough is known. Until then they wait to be accepted: nobody is told that a
+/// function does not exist because the gateway has just begun.
 async fn serve(
     server: Server,
     socket: TcpListener,
     connections: TaskTracker,
     seats: Seats,
-    health: Arc<Health>,
+    known: impl Future<Output = ()>,
 ) -> io::Result<()> {
     // Whoever drives a socket is decided by the runtime in which it is made.
     let socket = TcpListener::from_std(socket.into_std()?)?;
     tokio::select! {
-        () = health.synced() => server.run(socket, connections, seats).await,
+        () = known => server.run(socket, connections, seats).await,
         () = server.stopped() => {}
     }
     Ok(())

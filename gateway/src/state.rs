@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod function;
 pub mod key;
 pub mod lean;
+pub mod ownership;
 pub mod peers;
 pub mod pod;
 pub mod revision;

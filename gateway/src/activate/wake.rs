@@ -289,6 +289,7 @@ mod tests {
                 ..DeploymentState::default()
             }),
             pods: Vec::new(),
+            ..Observed::default()
         }
     }
 

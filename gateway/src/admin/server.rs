@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admin::metrics::Page, scale::stats::Counter, state::watch::Health};
+use crate::{
+    admin::metrics::Page,
+    scale::stats::Counter,
+    state::{
+        key::Key,
+        ownership::{HANDOVER_PATH, Ownership},
+        watch::Health,
+    },
+};
 
 /// Connections at once; further ones take the place of those that have been idle longest.
 const CONNECTIONS: usize = 256;
@@ -41,6 +50,8 @@ pub struct Admin {
     pub health: Arc<Health>,
     /// The statistics for the leader.
     pub counter: Counter,
+    /// Hands functions with a hard limit over to other gateways.
+    pub ownership: Arc<Ownership>,
     /// Set when the gateway stops: it is no longer ready.
     pub stopping: AtomicBool,
 }
@@ -69,14 +80,28 @@ impl Admin {
             };
             let Accepted { stream, seat, .. } = accepted;
             let (admin, stop) = (self.clone(), stop.clone());
-            connections.spawn(async move { admin.serve(stream, seat, stop).await });
+            connections.spawn(async move {
+                // Without an address it is nobody's who may ask for more than to be told.
+                let peer = stream.peer_addr().map(|peer| peer.ip().to_canonical()).ok();
+                admin.serve(stream, peer, seat, stop).await;
+            });
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, seat: Seat, stop: CancellationToken) {
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Option<IpAddr>,
+        seat: Seat,
+        stop: CancellationToken,
+    ) {
         let service = service_fn(|request: Request<Incoming>| {
             let busy = seat.busy();
-            let response = self.answer(request.method(), request.uri().path());
+            let response = if request.uri().path() == HANDOVER_PATH {
+                self.hand_over(peer, &request)
+            } else {
+                self.answer(request.method(), request.uri().path())
+            };
             let response = response.map(|body| Attended::new(body, busy));
             async move { Ok::<_, Infallible>(response) }
         });
@@ -117,6 +142,32 @@ impl Admin {
             _ => text(
                 StatusCode::NOT_FOUND,
                 "there are /metrics, /livez, /readyz and /stats\n",
+            ),
+        }
+    }
+
+    /// Hands a Revision over to the gateway that asks for it.
+    fn hand_over(
+        &self,
+        peer: Option<IpAddr>,
+        request: &Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let key = request.uri().query().and_then(|key| key.split_once('/'));
+        let (Some((namespace, name)), &Method::POST) = (key, request.method()) else {
+            return text(
+                StatusCode::BAD_REQUEST,
+                "gateways POST /handover?NAMESPACE/REVISION here\n",
+            );
+        };
+        let key = Key::new(namespace, name);
+        match peer.and_then(|peer| self.ownership.hand_over(peer, &key)) {
+            Some(handover) => match serde_json::to_vec(&handover) {
+                Ok(handover) => of_type("application/json", handover),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+            },
+            None => text(
+                StatusCode::FORBIDDEN,
+                "only other gateways may ask for this\n",
             ),
         }
     }

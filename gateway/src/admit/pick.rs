@@ -34,7 +34,7 @@ fn least_busy(endpoints: &[Arc<Endpoint>], limit: u32, now: Micros) -> Option<&A
     for _ in endpoints {
         let best = endpoints
             .iter()
-            .filter(|endpoint| endpoint.in_flight() < limit)
+            .filter(|endpoint| endpoint.busy() < limit)
             .min_by_key(|endpoint| rank(endpoint, now))?;
         if best.try_enter(limit) {
             return Some(best);
@@ -44,7 +44,7 @@ fn least_busy(endpoints: &[Arc<Endpoint>], limit: u32, now: Micros) -> Option<&A
 }
 
 fn rank(endpoint: &Endpoint, now: Micros) -> (bool, u32) {
-    (endpoint.is_aside(now), endpoint.in_flight())
+    (endpoint.is_aside(now), endpoint.busy())
 }
 
 #[cfg(test)]

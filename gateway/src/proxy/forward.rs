@@ -41,6 +41,9 @@ use crate::{
 use prepare::Target;
 use tries::Tries;
 
+/// How often a request is passed on at most.
+const MOST_HOPS: u32 = 4;
+
 /// A request and where it goes.
 pub(super) struct Call {
     /// Its function.
@@ -131,7 +134,7 @@ async fn exchange(
         let arrived = record.timing.arrived;
         let revision = errand.function.route(arrived, &gate.dismiss).await?;
         let Some(site) = site(gate, errand, &revision, &tries, record).await? else {
-            tries.moved()?;
+            tries.moved().await?;
             continue;
         };
         let endpoint = site.endpoint();
@@ -164,7 +167,8 @@ async fn exchange(
             Site::Instance { .. } => Deadlines::begin(revision.settings(), meter.clone()),
             Site::Keeper(_) => {
                 let namespace = errand.caller.namespace(gate);
-                prepare::pass_on(&mut request, protocol, errand.target, namespace.as_deref());
+                let mark = headers::mark(namespace.as_deref(), errand.caller.hops + 1);
+                prepare::pass_on(&mut request, protocol, errand.target, mark);
                 Deadlines::of_keeper(revision.settings(), meter.clone())
             }
         };
@@ -213,12 +217,11 @@ async fn site(
     record: &mut Record,
 ) -> Result<Option<Site>, Failure> {
     if revision.settings().is_limited() {
-        let (function, leaving) = (errand.function.key(), gate.leaving.load(Ordering::Relaxed));
-        let (sender, entrance) = (errand.caller.sender, errand.caller.entrance);
-        if let Some(keeper) = gate.peers.keeper(function, sender, entrance, leaving) {
+        if let Some(keeper) = keeper(gate, errand, revision) {
             record.passed_on(keeper.pod());
             return Ok(Some(Site::Keeper(keeper)));
         }
+        gate.ownership.ensure(revision).await;
     }
     let visit = Visit::new(revision.clone());
     let slot = wait(gate, revision, tries, record).await?;
@@ -226,6 +229,28 @@ async fn site(
         record.assigned(&revision.key().name, slot.endpoint().pod());
         Site::Instance { slot, visit }
     }))
+}
+
+/// The other gateway that a request for a function with a hard limit goes to.
+fn keeper(gate: &Gate, errand: &Errand<'_>, revision: &Revision) -> Option<Arc<Endpoint>> {
+    let (function, leaving) = (errand.function.key(), gate.leaving.load(Ordering::Relaxed));
+    let (caller, epoch) = (errand.caller, gate.peers.epoch());
+    let by_view = |sender| {
+        gate.peers
+            .keeper(function, sender, caller.entrance, leaving)
+    };
+    // Who has taken the function over knows better than this gateway's view.
+    let taker = || {
+        let taker = revision.yielded_to(epoch)?;
+        gate.peers.at(taker, caller.entrance)
+    };
+    match caller.sender {
+        Sender::Client => taker().or_else(|| by_view(Sender::Client)),
+        Sender::Unknown => by_view(Sender::Unknown),
+        // It goes on only while the function changes hands, and not for ever.
+        Sender::Gateway if revision.is_held(epoch) || caller.hops >= MOST_HOPS => None,
+        Sender::Gateway => taker().or_else(|| by_view(Sender::Client)),
+    }
 }
 
 /// It did not take the connection: others go first for a moment.

@@ -20,11 +20,30 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Marks a request that a gateway passes on to the function's keeper. It is believed only from the
-/// address of a gateway. Its value is the caller's namespace, or [`UNKNOWN_NAMESPACE`].
+/// address of a gateway. Its value is the caller's namespace, or [`UNKNOWN_NAMESPACE`], and how often the
+/// request was passed on, as in `default/1`.
 pub const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
 
 /// What is said of a caller whose namespace is not known; no namespace has this name.
 pub const UNKNOWN_NAMESPACE: &str = "-";
+
+/// The value of [`PASSED_ON`].
+#[must_use]
+pub fn mark(namespace: Option<&str>, hops: u32) -> HeaderValue {
+    let namespace = namespace.unwrap_or(UNKNOWN_NAMESPACE);
+    HeaderValue::try_from(format!("{namespace}/{hops}")).unwrap_or(HeaderValue::from_static("-/1"))
+}
+
+/// The namespace and the number in a value of [`PASSED_ON`]. Other versions may say less.
+#[must_use]
+pub fn read_mark(mark: &HeaderValue) -> (Option<Box<str>>, u32) {
+    let mark = mark.to_str().unwrap_or_default();
+    let Some((namespace, hops)) = mark.split_once('/') else {
+        return (None, 1);
+    };
+    let namespace = Some(namespace).filter(|namespace| *namespace != UNKNOWN_NAMESPACE);
+    (namespace.map(Into::into), hops.parse().unwrap_or(u32::MAX))
+}
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -27,13 +27,14 @@ use crate::{
         body::ResponseBody,
         failure::Failure,
         forward,
-        headers::{Client, Entrance, PASSED_ON, UNKNOWN_NAMESPACE},
+        headers::{Client, Entrance, PASSED_ON, read_mark},
         ids,
         respond::{Asker, refuse},
         survey::Survey,
     },
     state::{
         function::Function,
+        ownership::Ownership,
         peers::{Peers, Sender},
         table::{Routes, Table},
     },
@@ -52,6 +53,8 @@ pub struct Gate {
     pub table: Arc<Table>,
     /// The gateways.
     pub peers: Arc<Peers>,
+    /// Whose the functions with a hard limit are.
+    pub ownership: Arc<Ownership>,
     /// Wakes what rests.
     pub waker: Waker,
     /// Numbers.
@@ -78,6 +81,8 @@ pub struct Caller {
     ip: IpAddr,
     /// The client's namespace, as the gateway says that passes the request on.
     told: Option<Box<str>>,
+    /// How often gateways have passed it on.
+    pub hops: u32,
 }
 
 /// Bounds and switches of the data path.
@@ -200,15 +205,14 @@ fn caller(gate: &Gate, client: &Client, mark: Option<&HeaderValue>) -> Caller {
         Some(_) if gate.peers.has_address(client.ip()) => Sender::Gateway,
         Some(_) => Sender::Unknown,
     };
+    let mark = mark.filter(|_| sender == Sender::Gateway);
+    let (told, hops) = mark.map_or((None, 0), read_mark);
     Caller {
         sender,
         entrance: client.entrance(),
         ip: client.ip(),
-        told: mark
-            .filter(|_| sender == Sender::Gateway)
-            .and_then(|mark| mark.to_str().ok())
-            .filter(|mark| *mark != UNKNOWN_NAMESPACE)
-            .map(Into::into),
+        told,
+        hops,
     }
 }
 

@@ -1,18 +1,14 @@
 //! What the other gateways report.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use http::{Request, header};
+use http::{Method, Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::stats::Report;
@@ -46,20 +42,37 @@ pub struct Answers {
     pub complete: bool,
 }
 
+/// Why another gateway gave no answer.
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+pub enum AskError {
+    /// It takes no connection.
     #[error("the peer cannot be reached")]
     Connect(#[from] std::io::Error),
+    /// The connection broke.
     #[error("the peer did not answer")]
     Http(#[from] hyper::Error),
+    /// The question makes no request.
     #[error("the question cannot be put")]
     Request(#[from] http::Error),
+    /// It has no answer.
     #[error("the peer answered with status {0}")]
     Status(http::StatusCode),
-    #[error("the peer's report broke off or is too large")]
+    /// The answer cannot be had as a whole.
+    #[error("the peer's answer broke off or is too large")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the peer's report cannot be read")]
+    /// The answer cannot be read.
+    #[error("the peer's answer cannot be read")]
     Report(#[from] serde_json::Error),
+}
+
+// === impl AskError ===
+
+impl AskError {
+    /// Whether nobody listens there: a gateway that is no more.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
+    }
 }
 
 // === impl Questioner ===
@@ -78,7 +91,11 @@ impl Questioner {
     /// Asks all of them at once.
     pub async fn ask(&mut self) -> Answers {
         let others = self.peers.others();
-        let answers = join_all(others.iter().map(|(_, ip)| ask(*ip, self.port))).await;
+        let ask = |ip| {
+            let address = SocketAddr::new(ip, self.port);
+            ask_peer::<Report>(address, Method::GET, "/stats", ASK_TIMEOUT)
+        };
+        let answers = join_all(others.iter().map(|(_, ip)| ask(*ip))).await;
         let mut result = Answers {
             reports: Vec::new(),
             complete: true,
@@ -103,15 +120,31 @@ impl Questioner {
     }
 }
 
-async fn ask(ip: IpAddr, port: u16) -> Result<Report, AskError> {
-    let report = tokio::time::timeout(ASK_TIMEOUT, fetch(SocketAddr::new(ip, port))).await;
-    report.unwrap_or_else(|_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+/// Puts a question to the admin listener of another gateway, on a connection of its own.
+///
+/// # Errors
+///
+/// When there is no answer in time, or none that can be read.
+pub async fn ask_peer<T: DeserializeOwned>(
+    address: SocketAddr,
+    method: Method,
+    target: &str,
+    timeout: Duration,
+) -> Result<T, AskError> {
+    let answer = tokio::time::timeout(timeout, fetch(address, method, target)).await;
+    answer.unwrap_or_else(|_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
-async fn fetch(address: SocketAddr) -> Result<Report, AskError> {
+async fn fetch<T: DeserializeOwned>(
+    address: SocketAddr,
+    method: Method,
+    target: &str,
+) -> Result<T, AskError> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/stats")
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;

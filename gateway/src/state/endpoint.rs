@@ -16,6 +16,8 @@ pub struct Endpoint {
     pod: Box<str>,
     address: SocketAddr,
     in_flight: AtomicU32,
+    /// Requests of other gateways that it works on, where only one of them may count.
+    foreign: AtomicU32,
     draining: AtomicBool,
     gone: AtomicBool,
     aside_until: AtomicU64,
@@ -46,6 +48,7 @@ impl Endpoint {
             pod: pod.into(),
             address,
             in_flight: AtomicU32::new(0),
+            foreign: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             aside_until: AtomicU64::new(0),
@@ -72,8 +75,24 @@ impl Endpoint {
         self.in_flight.load(Ordering::SeqCst)
     }
 
+    /// Requests it works on, those of other gateways included as far as they are known.
+    #[must_use]
+    pub fn busy(&self) -> u32 {
+        self.in_flight()
+            .saturating_add(self.foreign.load(Ordering::SeqCst))
+    }
+
+    /// Says how many requests of other gateways it works on.
+    pub fn set_foreign(&self, foreign: u32) {
+        self.foreign.store(foreign, Ordering::SeqCst);
+    }
+
     /// Takes a place if fewer than `limit` are taken.
     pub fn try_enter(&self, limit: u32) -> bool {
+        let limit = match limit {
+            u32::MAX => limit,
+            limit => limit.saturating_sub(self.foreign.load(Ordering::SeqCst)),
+        };
         self.in_flight
             .try_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
                 (count < limit).then_some(count + 1)

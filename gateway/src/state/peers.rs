@@ -3,13 +3,16 @@
 //! What one instance works on at once can only be counted in one place. So each function with a hard
 //! limit has one gateway that keeps it: the others pass its requests on to that one. All gateways
 //! find the same keeper without asking each other, from the same list of pods. While a gateway comes
-//! or goes they may differ for a moment, and requests that run already are not counted by the new
-//! keeper.
+//! or goes they may differ for a moment: then who admits requests takes the function over from the others
+//! first, see [`super::ownership`].
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,7 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,6 +59,10 @@ pub struct Peers {
     pods: Mutex<BTreeMap<Box<str>, Peer>>,
     /// The same as one snapshot, for requests.
     known: ArcSwap<Vec<Peer>>,
+    /// Grows with each change of who there is and who serves.
+    epoch: AtomicU64,
+    /// Whether they have been listed.
+    listed: watch::Sender<bool>,
 }
 
 /// The ports on which all gateways take requests.
@@ -87,6 +95,8 @@ impl Peers {
             ports: Ports { public, internal },
             pods: Mutex::default(),
             known: ArcSwap::default(),
+            epoch: AtomicU64::new(1),
+            listed: watch::Sender::new(false),
         }
     }
 
@@ -113,6 +123,7 @@ impl Peers {
                 Ok(watcher::Event::InitDone) => {
                     let is_listed = |name: &str| listed.iter().any(|one| one == name);
                     self.change(|pods| pods.retain(|name, _| is_listed(name)));
+                    self.listed.send_replace(true);
                 }
                 Ok(watcher::Event::Apply(pod)) => self.apply(&pod),
                 Ok(watcher::Event::Delete(pod)) => {
@@ -158,8 +169,30 @@ impl Peers {
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<Box<str>, Peer>)) {
         let mut pods = lock(&self.pods);
+        let who = |pods: &BTreeMap<Box<str>, Peer>| -> Vec<_> {
+            let peers = pods.iter();
+            peers
+                .map(|(name, peer)| (name.clone(), peer.ip(), peer.serves))
+                .collect()
+        };
+        let before = who(&pods);
         change(&mut pods);
         self.known.store(Arc::new(pods.values().cloned().collect()));
+        if who(&pods) != before {
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Tells one set of gateways from the next; never 0.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the other gateways are known. Cancel safe.
+    pub async fn listed(&self) {
+        // The sender lives as long as this value.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
     /// Name and address of each of the others, those that are being deleted included: they have
@@ -169,6 +202,14 @@ impl Peers {
         let known = self.known.load();
         let others = known.iter().filter(|peer| peer.name() != &*self.own);
         others.map(|peer| (peer.name().into(), peer.ip())).collect()
+    }
+
+    /// Where the gateway with this address takes requests.
+    #[must_use]
+    pub fn at(&self, address: IpAddr, entrance: Entrance) -> Option<Arc<Endpoint>> {
+        let known = self.known.load();
+        let peer = known.iter().find(|peer| peer.ip() == address)?;
+        Some(peer.at(entrance).clone())
     }
 
     /// Whether a gateway has this address.

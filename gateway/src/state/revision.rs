@@ -3,6 +3,8 @@
 mod observed;
 
 use std::{
+    collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -56,7 +58,19 @@ pub struct Revision {
     /// Whether a task looks after the queue.
     pub(crate) attended: AtomicBool,
     failure: Mutex<Option<Arc<str>>>,
+    /// In which epoch of the gateways this one took it over; see [`Revision::is_held`].
+    held: AtomicU64,
+    /// Who has taken it over, and in which epoch.
+    yielded: Mutex<Option<(IpAddr, u64)>>,
+    /// Whose turn it is to take it over.
+    pub(crate) takeover: tokio::sync::Mutex<()>,
 }
+
+/// Another gateway has taken the Revision over.
+const YIELDED: u64 = 0;
+
+/// No other gateway has ever asked for it.
+const UNCONTENDED: u64 = u64::MAX;
 
 /// The instances that take requests.
 #[derive(Debug, Default)]
@@ -88,6 +102,9 @@ impl Revision {
             changed: Notify::new(),
             attended: AtomicBool::new(false),
             failure: Mutex::default(),
+            held: AtomicU64::new(UNCONTENDED),
+            yielded: Mutex::default(),
+            takeover: tokio::sync::Mutex::default(),
         })
     }
 
@@ -194,18 +211,75 @@ impl Revision {
         // is enough, because the list changes right after the mark.
         for last_try in [false, false, true] {
             let endpoints = this.endpoints.load();
-            if endpoints.serving.is_empty() {
-                let endpoint = pick(&endpoints.leaving, limit, now)?;
-                return Some(Slot::new(this.clone(), endpoint.clone()));
+            let fallback = endpoints.serving.is_empty();
+            let endpoint = if fallback {
+                pick(&endpoints.leaving, limit, now)?
+            } else {
+                pick(&endpoints.serving, limit, now)?
+            };
+            // A place is taken first and this looked at second; see `yield_up`.
+            if this.held.load(Ordering::SeqCst) == YIELDED {
+                endpoint.leave();
+                return None;
             }
-            let endpoint = pick(&endpoints.serving, limit, now)?;
-            if last_try || !endpoint.is_draining() {
+            if fallback || last_try || !endpoint.is_draining() {
                 return Some(Slot::new(this.clone(), endpoint.clone()));
             }
             endpoint.leave();
         }
         None
     }
+
+    // --- whose it is ---
+
+    /// Whether this gateway has taken it over since the gateways last changed.
+    #[must_use]
+    pub fn is_held(&self, epoch: u64) -> bool {
+        self.held.load(Ordering::SeqCst) == epoch
+    }
+
+    /// It is this gateway's now.
+    pub(crate) fn hold(&self, epoch: u64) {
+        self.held.store(epoch, Ordering::SeqCst);
+    }
+
+    /// The gateway that has taken it over since the gateways last changed.
+    #[must_use]
+    pub fn yielded_to(&self, epoch: u64) -> Option<IpAddr> {
+        if self.held.load(Ordering::SeqCst) != YIELDED {
+            return None;
+        }
+        let yielded = *lock(&self.yielded);
+        yielded
+            .filter(|(_, since)| *since == epoch)
+            .map(|(to, _)| to)
+    }
+
+    /// It is another gateway's now: nothing more is admitted, and those that wait go there. Returns how
+    /// many requests run on which pods. A request that takes its place first and looks whose the Revision
+    /// is second, and this, which says so first and counts second, cannot miss each other.
+    pub(crate) fn yield_up(this: &Arc<Self>, to: IpAddr, epoch: u64) -> HashMap<String, u32> {
+        *lock(&this.yielded) = Some((to, epoch));
+        this.held.store(YIELDED, Ordering::SeqCst);
+        this.queue.refuse_all(&Refusal::Moved);
+        let observed = lock(&this.observed);
+        let running = observed.pods.iter().map(|pod| {
+            let in_flight = pod.in_flight();
+            (pod.state.name.to_string(), in_flight)
+        });
+        running.filter(|(_, in_flight)| *in_flight > 0).collect()
+    }
+
+    /// How many requests of which other gateways run on which pods.
+    pub(crate) fn set_foreign(&self, foreign: &HashMap<Box<str>, HashMap<String, u32>>) {
+        let mut running: HashMap<Box<str>, u32> = HashMap::new();
+        for (pod, count) in foreign.values().flatten() {
+            *running.entry(pod.as_str().into()).or_default() += count;
+        }
+        lock(&self.observed).set_foreign(running);
+    }
+
+    // --- instances, once more ---
 
     /// Hands free places to waiting requests.
     pub fn serve_queue(this: &Arc<Self>) {

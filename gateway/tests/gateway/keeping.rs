@@ -14,6 +14,7 @@ use futures::future::join_all;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::support::{
     Behaviour, FunctionSpec, Harness, RawClient, chat, echo, full, get, request, respond_with,
@@ -127,6 +128,79 @@ async fn a_hard_limit_holds_for_all_gateways_together() {
         pages.iter().filter(|page| page.contains(counted)).count(),
         1
     );
+}
+
+/// Works on each request until it is let go, and notes how many it ever worked on at once.
+fn held(most: &Arc<AtomicU32>, go: &Arc<Semaphore>) -> Behaviour {
+    let (now, most, go) = (Arc::<AtomicU32>::default(), most.clone(), go.clone());
+    respond_with(move |_, _| {
+        let (now, most, go) = (now.clone(), most.clone(), go.clone());
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            go.acquire().await.unwrap().forget();
+            now.fetch_sub(1, Ordering::SeqCst);
+            Response::new(full("done"))
+        }
+    })
+}
+
+#[tokio::test]
+async fn who_takes_a_function_over_counts_what_runs_already() {
+    let (most, go) = (Arc::<AtomicU32>::default(), Arc::new(Semaphore::new(0)));
+    let (one, two) = two(&[limited("f", held(&most, &go))]).await;
+    // Four requests, of which one runs; wherever they came in, they wait at the gateway that keeps it.
+    let call = |gateway: &Harness| {
+        let data = gateway.data;
+        tokio::spawn(async move { get(data, "f.default.localhost", "/").await })
+    };
+    let mut calls: Vec<_> = [&one, &two, &one, &two].map(call).into();
+    until("one runs", async || most.load(Ordering::SeqCst) == 1).await;
+    // Both go and come back, one after the other, so that the function changes hands while it runs.
+    for gone in [("one", &one), ("two", &two), ("one", &one)] {
+        let mut pod = gateway_pod(gone.0, gone.1.data);
+        pod["status"]["conditions"][0]["status"] = json!("False");
+        one.cluster.api.put("pods", pod);
+        calls.extend([&one, &two, &one, &two].map(call));
+        // Whoever has it now has heard of those that came last.
+        until("all wait", async || {
+            let waiting = in_flight(&one).await + in_flight(&two).await;
+            waiting >= calls.len() as u64
+        })
+        .await;
+        one.cluster
+            .api
+            .put("pods", gateway_pod(gone.0, gone.1.data));
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    go.add_permits(calls.len());
+    for call in calls {
+        let answer = call.await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+/// How many requests for the function wait or run in a gateway, those that it passed on left out.
+async fn in_flight(gateway: &Harness) -> u64 {
+    let page = gateway.admin("/metrics").await;
+    let value = page.lines().find_map(|line| {
+        let rest = line.strip_prefix("fermata_requests_in_flight{")?;
+        let (labels, value) = rest.split_once("} ")?;
+        labels.contains("function=\"f\"").then_some(value)
+    });
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn only_a_gateway_can_have_a_function_handed_over() {
+    let harness = Harness::with(&[limited("f", echo())]).await;
+    assert_eq!(harness.get("f", "/").await.status, 200);
+    let ask = Request::post("/handover?default/f-00001").header("host", "admin");
+    let answer = request(harness.admin, ask.body(Empty::<Bytes>::new()).unwrap()).await;
+    assert_eq!(answer.status, 403);
+    let answer = get(harness.admin, "admin", "/handover?default/f-00001").await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(harness.get("f", "/").await.status, 200);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ fn observed(pods: Vec<PodState>) -> Observed {
             ..DeploymentState::default()
         }),
         pods: pods.into_iter().map(TrackedPod::new).collect(),
+        ..Observed::default()
     }
 }
 

@@ -77,19 +77,17 @@ pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Targ
 }
 
 /// Sends a request that is aimed at an instance to the function's keeper instead, which finds the
-/// function by what was asked for, and by the caller's namespace.
+/// function by what was asked for, and by what the mark says of the caller.
 pub(super) fn pass_on<B>(
     request: &mut Request<B>,
     protocol: Protocol,
     target: &Target,
-    namespace: Option<&str>,
+    mark: HeaderValue,
 ) {
     *request.uri_mut() = match protocol {
         Protocol::Http1 => Uri::from(target.whole.clone()),
         Protocol::H2c => absolute(target, &target.whole),
     };
-    let namespace = namespace.and_then(|namespace| HeaderValue::from_str(namespace).ok());
-    let mark = namespace.unwrap_or(HeaderValue::from_static(headers::UNKNOWN_NAMESPACE));
     request.headers_mut().insert(headers::PASSED_ON, mark);
 }
 
@@ -184,7 +182,7 @@ mod tests {
             let mut request = Request::new(());
             aim(&mut request, protocol, &target, &Hop::default());
             let at_first = request.headers().clone();
-            pass_on(&mut request, protocol, &target, None);
+            pass_on(&mut request, protocol, &target, headers::mark(None, 1));
             assert_eq!(request.uri(), to_keeper);
             assert!(request.headers().contains_key(headers::PASSED_ON));
             keep(&mut request);

@@ -1,6 +1,6 @@
 //! What the cluster says about one Revision, and which instances follow from it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     clock::{self, Micros},
@@ -20,6 +20,8 @@ pub struct Observed {
     pub deployment: Option<DeploymentState>,
     /// Its pods, in the order they were first seen.
     pub pods: Vec<TrackedPod>,
+    /// How many requests of other gateways run on which pods.
+    pub(crate) foreign: HashMap<Box<str>, u32>,
 }
 
 /// What requests wait for.
@@ -107,7 +109,24 @@ impl Observed {
             self.pods.push(TrackedPod::new(pod.clone()));
             self.pods.len() - 1
         });
-        self.pods.get_mut(index)?.update(pod, settings)
+        let probe = self.pods.get_mut(index)?.update(pod, settings);
+        self.count_foreign();
+        probe
+    }
+
+    /// Takes over how many requests of other gateways run on which pods.
+    pub(super) fn set_foreign(&mut self, foreign: HashMap<Box<str>, u32>) {
+        self.foreign = foreign;
+        self.count_foreign();
+    }
+
+    fn count_foreign(&self) {
+        for pod in &self.pods {
+            if let Some(endpoint) = &pod.endpoint {
+                let foreign = self.foreign.get(&pod.state.name);
+                endpoint.set_foreign(foreign.copied().unwrap_or(0));
+            }
+        }
     }
 
     /// Forgets a pod.
