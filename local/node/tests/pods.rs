@@ -5,11 +5,19 @@
 #[path = "support/cluster.rs"]
 mod cluster;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::api::{DeleteParams, LogParams};
-use serde_json::json;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Secret};
+use kube::{
+    api::{DeleteParams, ListParams, LogParams},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde_json::{Value, json};
 use tokio::time;
 
 use cluster::{Cluster, eventually, is_ready, state};
@@ -142,6 +150,62 @@ async fn a_crash_is_restarted_with_back_off_and_its_last_words_are_kept() {
         .await
         .unwrap();
     assert!(previous.contains("no luck"), "{previous}");
+}
+
+#[tokio::test]
+async fn the_first_restart_is_at_once() {
+    let cluster = Cluster::start().await;
+    // Every status of the pod, from the first on.
+    let watched = watch_pod(&cluster, "clumsy");
+    cluster
+        .run(
+            "clumsy",
+            "if mkdir tripped; then echo ouch; exit 3; fi; echo up; exec sleep 60",
+            json!({}),
+        )
+        .await;
+    cluster.says("clumsy", "up").await;
+    let states = eventually("it runs again", async || {
+        let states = watched.lock().unwrap().clone();
+        match states.last() {
+            Some(last) if last["restartCount"] == 1 && last["state"]["running"].is_object() => {
+                Ok(states)
+            }
+            last => Err(format!("{last:?}")),
+        }
+    })
+    .await;
+    let last = states.last().unwrap();
+    assert_eq!(last["lastState"]["terminated"]["exitCode"], 3);
+    // As with the kubelet: it waits before it has run at all, and not after the crash.
+    let crashed = states
+        .iter()
+        .skip_while(|state| state["state"]["terminated"].is_null() && state["restartCount"] != 1);
+    for state in crashed {
+        assert!(state["state"]["waiting"].is_null(), "{states:#?}");
+    }
+    let events = cluster.api::<Event>().list(&ListParams::default()).await;
+    let events = events.unwrap().items;
+    assert!(
+        events
+            .iter()
+            .all(|event| event.reason.as_deref() != Some("BackOff"))
+    );
+}
+
+/// All statuses that the container of a pod goes through, as far as they were written.
+fn watch_pod(cluster: &Cluster, name: &str) -> Arc<Mutex<Vec<Value>>> {
+    let states = Arc::new(Mutex::new(Vec::new()));
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let pods = watcher(cluster.api::<Pod>(), config);
+    let seen = states.clone();
+    tokio::spawn(async move {
+        let mut pods = std::pin::pin!(pods.applied_objects());
+        while let Some(Ok(pod)) = pods.next().await {
+            seen.lock().unwrap().push(state(&pod));
+        }
+    });
+    states
 }
 
 #[tokio::test]

@@ -96,8 +96,10 @@ impl Runner {
                     }
                     Ok(_) => {
                         restarts += 1;
-                        let pause = backoff.after(began);
-                        self.crash_loop(pause);
+                        let pause = backoff.before_restart(began);
+                        if !pause.is_zero() {
+                            self.back_off(pause);
+                        }
                         pause
                     }
                 },
@@ -120,14 +122,17 @@ impl Runner {
     fn block(&self, blocked: &Blocked) {
         self.board.update(self.name(), |report| {
             report.ready = false;
-            report.state = status::waiting(blocked.reason, Some(blocked.message.clone()));
+            report.enter(status::waiting(
+                blocked.reason,
+                Some(blocked.message.clone()),
+            ));
         });
         self.shared
             .events
             .warning(&self.pod, "Failed", format!("Error: {}", blocked.message));
     }
 
-    fn crash_loop(&self, pause: Duration) {
+    fn back_off(&self, pause: Duration) {
         let pod = &self.pod;
         let message = format!(
             "back-off {pause:?} restarting failed container={} pod={}_{}({})",
@@ -137,11 +142,7 @@ impl Runner {
             pod.uid().unwrap_or_default()
         );
         self.board.update(self.name(), |report| {
-            report.last_state = Some(std::mem::take(&mut report.state));
-            report.state = status::waiting("CrashLoopBackOff", Some(message.clone()));
-            report.restarts += 1;
-            report.started = false;
-            report.ready = false;
+            report.enter(status::waiting("CrashLoopBackOff", Some(message.clone())));
         });
         self.shared.events.warning(pod, "BackOff", message);
     }
@@ -224,7 +225,8 @@ impl Runner {
         let since = Timestamp::now();
         let id = process.id().map(|id| format!("process://{id}"));
         self.board.update(self.name(), |report| {
-            report.state = status::running(since);
+            report.enter(status::running(since));
+            report.restarts = restarts;
             report.id.clone_from(&id);
         });
         self.shared.events.normal(

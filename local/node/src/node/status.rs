@@ -51,6 +51,14 @@ impl Report {
         }
     }
 
+    /// The container is in this state now. How it ended before is kept beside it.
+    pub(super) fn enter(&mut self, state: ContainerState) {
+        let before = std::mem::replace(&mut self.state, state);
+        if before.terminated.is_some() {
+            self.last_state = Some(before);
+        }
+    }
+
     fn status(&self) -> ContainerStatus {
         ContainerStatus {
             name: self.name.clone(),
