@@ -177,6 +177,18 @@ impl Function {
         self.send(http::Request::get(self.url(path)), "").await
     }
 
+    /// Status and text of an answer; none if the connection fails or breaks.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        let request = http::Request::get(self.url(path)).body(Full::<Bytes>::default());
+        let response = client().request(request.expect("a request")).await.ok()?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        Some((
+            parts.status.as_u16(),
+            String::from_utf8_lossy(&body).into_owned(),
+        ))
+    }
+
     pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send(http::Request::post(self.url(path)), body).await
     }

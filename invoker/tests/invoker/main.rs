@@ -6,6 +6,7 @@ mod command;
 mod deaths;
 mod function;
 mod headers;
+mod hostile;
 mod input;
 mod lifecycle;
 mod node;
