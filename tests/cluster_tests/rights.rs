@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use fermata_crds::Function;
+use fermata_crds::{Function, Revision};
 use fermata_tests::{Cluster, SYSTEM};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
-    Api,
-    api::{Patch, PatchParams},
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, TypeMeta},
+    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
@@ -87,6 +88,310 @@ async fn the_gateway_may_do_its_work_and_nothing_else() {
         "leases.coordination.k8s.io [fermata-gateway] [get update]",
     ]));
     assert_eq!(rights(&cluster, GATEWAY, SYSTEM), at_home);
+}
+
+/// A child as the operator would write it: a Deployment that says it is the Revision's of its name.
+fn disguised(name: &str) -> Value {
+    let labels = json!({"fermata.dev/revision": name});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/managed-by": "fermata", "fermata.dev/function": "own",
+                "fermata.dev/revision": name,
+            },
+            "ownerReferences": [{
+                "apiVersion": "fermata.dev/v1alpha1", "kind": "Revision", "name": name,
+                "uid": "11111111-1111-1111-1111-111111111111", "controller": true,
+            }],
+        },
+        "spec": {
+            "replicas": 0, "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "function", "image": "localhost/none:1"}]},
+            },
+        },
+    })
+}
+
+/// What the operator is told when it applies an object, which is not kept in any case.
+async fn applies_as_operator(
+    client: &Client,
+    namespace: &str,
+    object: &Value,
+) -> Result<(), String> {
+    let (api_version, kind) = (
+        object["apiVersion"].as_str().unwrap(),
+        object["kind"].as_str().unwrap(),
+    );
+    let kind: GroupVersionKind = TypeMeta {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+    }
+    .try_into()
+    .unwrap();
+    let resource = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let parameters = PatchParams::apply("fermata-operator").force().dry_run();
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
+    applied.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    match object.pointer_mut(parent).unwrap() {
+        Value::Object(fields) => _ = fields.insert(field.to_owned(), value),
+        other => panic!("{pointer} is in no object: {other}"),
+    }
+    object
+}
+
+#[tokio::test]
+async fn the_operator_writes_only_what_belongs_to_a_function() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let client = space.platform.client_as(Some(OPERATOR)).await;
+    let own = disguised("own-00001");
+    applies_as_operator(&client, &space.name, &own)
+        .await
+        .expect("it may write a Revision's Deployment");
+
+    let other_owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "own-00001",
+        "uid": "11111111-1111-1111-1111-111111111111", "controller": true}]);
+    let node = json!([{"name": "v", "hostPath": {"path": "/"}}]);
+    let privileged = json!([{"name": "function", "image": "localhost/none:1",
+        "securityContext": {"privileged": true}}]);
+    let pod = "/spec/template/spec";
+    for (pointer, value, policy) in [
+        ("/metadata/labels".to_owned(), json!({}), "children"),
+        (
+            "/metadata/ownerReferences".to_owned(),
+            json!([]),
+            "children",
+        ),
+        (
+            "/metadata/ownerReferences".to_owned(),
+            other_owner,
+            "children",
+        ),
+        (
+            "/metadata/name".to_owned(),
+            json!("other-00001"),
+            "children",
+        ),
+        (
+            "/spec/selector/matchLabels".to_owned(),
+            json!({"app": "other"}),
+            "deployments",
+        ),
+        (format!("{pod}/nodeName"), json!("one"), "deployments"),
+        (format!("{pod}/hostNetwork"), json!(true), "deployments"),
+        (format!("{pod}/hostPID"), json!(true), "deployments"),
+        (format!("{pod}/volumes"), node, "deployments"),
+        (format!("{pod}/containers"), privileged, "deployments"),
+    ] {
+        let object = with(own.clone(), &pointer, value.clone());
+        let refused = applies_as_operator(&client, &space.name, &object)
+            .await
+            .expect_err(&pointer);
+        let policy = format!("fermata-operator-{policy}");
+        assert!(refused.contains(&policy), "{pointer} {value}: {refused}");
+    }
+    for namespace in ["kube-system", SYSTEM] {
+        let refused = applies_as_operator(&client, namespace, &own)
+            .await
+            .expect_err(namespace);
+        assert!(
+            refused.contains("fermata.dev/functions=allowed"),
+            "{namespace}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_operator_takes_over_nothing_of_others() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let client = space.platform.client_as(Some(OPERATOR)).await;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "theirs",
+            "labels": {"app.kubernetes.io/managed-by": "fermata", "fermata.dev/function": "theirs"},
+            "ownerReferences": [{
+                "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "name": "theirs",
+                "uid": "11111111-1111-1111-1111-111111111111", "controller": true,
+            }],
+        },
+        "spec": {
+            "type": "ExternalName",
+            "externalName": format!("fermata-gateway.{SYSTEM}.svc.cluster.local"),
+        },
+    });
+    applies_as_operator(&client, &space.name, &service)
+        .await
+        .expect("it may make a Function's Service");
+    for (pointer, value) in [
+        ("/spec/externalName", json!("elsewhere.example")),
+        ("/spec/externalIPs", json!(["192.0.2.1"])),
+        (
+            "/spec",
+            json!({"ports": [{"port": 80}], "selector": {"app": "other"}}),
+        ),
+    ] {
+        let refused = applies_as_operator(
+            &client,
+            &space.name,
+            &with(service.clone(), pointer, value.clone()),
+        )
+        .await
+        .expect_err(pointer);
+        assert!(
+            refused.contains("fermata-operator-services"),
+            "{value}: {refused}"
+        );
+    }
+
+    // What is somebody else's stays, however the operator's own version of it looks.
+    for foreign in [
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "theirs"},
+            "spec": {"ports": [{"port": 80}]}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs-00001"}}),
+        json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Revision",
+            "metadata": {"name": "theirs-00001"},
+            "spec": {"functionName": "theirs", "template": {"image": "localhost/none:1"}}}),
+    ] {
+        space.apply(&foreign).await;
+    }
+    let owner = |kind: &str, name: &str| {
+        json!({
+            "labels": {"app.kubernetes.io/managed-by": "fermata", "fermata.dev/function": "theirs"},
+            "ownerReferences": [{
+                "apiVersion": "fermata.dev/v1alpha1", "kind": kind, "name": name,
+                "uid": "11111111-1111-1111-1111-111111111111", "controller": true,
+            }],
+        })
+    };
+    let named = |mut metadata: Value, name: &str| {
+        metadata["name"] = json!(name);
+        metadata
+    };
+    for taken in [
+        service,
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": named(owner("Revision", "theirs-00001"), "theirs-00001"),
+            "data": {"main.py": ""}}),
+        json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Revision",
+            "metadata": named(owner("Function", "theirs"), "theirs-00001"),
+            "spec": {"functionName": "theirs", "template": {"image": "localhost/none:1"}}}),
+    ] {
+        let refused = applies_as_operator(&client, &space.name, &taken)
+            .await
+            .expect_err("it took over what is not its own");
+        assert!(refused.contains("fermata-operator-children"), "{refused}");
+    }
+    let revisions: Api<Revision> = Api::namespaced(client, &space.name);
+    let refused = revisions
+        .delete("theirs-00001", &DeleteParams::default())
+        .await
+        .expect_err("it deleted what is not its own");
+    assert!(
+        refused.to_string().contains("fermata-operator-children"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_service_account_is_for_those_who_may_use_it() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let user = format!("system:serviceaccount:{}:writer", space.name);
+    for object in [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "orders"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "writer"},
+            "rules": [{"apiGroups": ["fermata.dev"], "resources": ["functions"],
+                "verbs": ["get", "create", "patch", "update"]}]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "writer"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "writer"},
+            "subjects": [{"kind": "ServiceAccount", "name": "writer", "namespace": space.name}]}),
+    ] {
+        space.apply(&object).await;
+    }
+    let client = space.platform.client_as(Some(&user)).await;
+    let functions: Api<Function> = Api::namespaced(client, &space.name);
+    let apply = async |name: &str, spec: &Value| {
+        let function = json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Function",
+            "metadata": {"name": name}, "spec": spec});
+        let parameters = PatchParams::apply("writer").force();
+        let applied = functions
+            .patch(name, &parameters, &Patch::Apply(&function))
+            .await;
+        applied.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let spec = |more: Value| {
+        let mut spec = json!({"image": "localhost/none:1", "scale": {"initial": 0}});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        spec
+    };
+    apply("plain", &spec(json!({})))
+        .await
+        .expect("without an account everybody may");
+    let token = json!([{"name": "t", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token"}}]}}]);
+    for (more, account) in [
+        (json!({"serviceAccountName": "orders"}), "orders"),
+        (
+            json!({"podTemplate": {"spec": {"serviceAccountName": "orders"}}}),
+            "orders",
+        ),
+        (
+            json!({"podTemplate": {"spec": {"automountServiceAccountToken": true}}}),
+            "default",
+        ),
+        (json!({"volumes": token}), "default"),
+        (
+            json!({"podTemplate": {"spec": {"volumes": token}}}),
+            "default",
+        ),
+    ] {
+        let refused = apply("plain", &spec(more.clone()))
+            .await
+            .expect_err("it names an account");
+        let way_out = format!("grant the verb use on serviceaccounts/{account}");
+        assert!(refused.contains(&way_out), "{more}: {refused}");
+    }
+
+    // Somebody who may has made one. Others may scale it, and not change what runs.
+    let named = spec(json!({"serviceAccountName": "orders"}));
+    space.function("named", named.clone()).await;
+    let scaled = with(named.clone(), "/scale", json!({"initial": 0, "max": 3}));
+    apply("named", &scaled).await.expect("a scale is harmless");
+    let other = with(scaled, "/image", json!("localhost/other:1"));
+    let refused = apply("named", &other).await.expect_err("another image");
+    assert!(refused.contains("serviceaccounts/orders"), "{refused}");
+
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "use-orders"},
+        "rules": [{"apiGroups": [""], "resources": ["serviceaccounts"],
+            "resourceNames": ["orders"], "verbs": ["use"]}]});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "use-orders"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "use-orders"},
+        "subjects": [{"kind": "ServiceAccount", "name": "writer", "namespace": space.name}]});
+    space.apply(&role).await;
+    space.apply(&binding).await;
+    // The authorizer learns of a Role by a watch.
+    fermata_tests::eventually("the account may be used", async || {
+        apply("named", &other).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -270,10 +575,7 @@ async fn a_function_that_wants_too_much_is_refused_with_the_reason() {
             .ok_or("nothing is said yet".to_owned())
     })
     .await;
-    assert!(
-        message.contains("PodSecurity") || message.contains("hostNetwork"),
-        "{message}"
-    );
+    assert!(message.contains("hostNetwork=true"), "{message}");
 }
 
 #[tokio::test]
