@@ -102,6 +102,10 @@ pub struct Options {
     #[arg(long, env = "FERMATA_IDLE_TIMEOUT", default_value = "60s")]
     pub idle_timeout: GoDuration,
 
+    /// How long a client, or a function, may take no byte of what is sent to it. 0s: for ever.
+    #[arg(long, env = "FERMATA_WRITE_TIMEOUT", default_value = "60s")]
+    pub write_timeout: GoDuration,
+
     /// How long readiness fails before the listener closes, so that nobody is sent here any more.
     #[arg(long, env = "FERMATA_SHUTDOWN_DELAY", default_value = "0s")]
     pub shutdown_delay: GoDuration,
@@ -182,6 +186,7 @@ impl Default for Options {
             max_body_bytes: 0,
             header_timeout: GoDuration::from(Duration::from_secs(10)),
             idle_timeout: GoDuration::from(Duration::from_secs(60)),
+            write_timeout: GoDuration::from(Duration::from_secs(60)),
             shutdown_delay: GoDuration::from(Duration::ZERO),
             drain_timeout: GoDuration::from(Duration::from_secs(300)),
             max_connections: Bound::Auto,

@@ -11,6 +11,8 @@ pub mod respond;
 pub mod server;
 pub mod service;
 pub mod site;
+pub mod stall;
+pub mod streams;
 pub mod survey;
 pub mod timing;
 pub mod tunnel;

@@ -1,5 +1,7 @@
 //! Bodies on their way through. Nothing is collected: every frame goes on as it comes.
 
+mod exchange;
+
 use std::{
     pin::Pin,
     sync::Arc,
@@ -14,8 +16,12 @@ use crate::proxy::{
     access::Record,
     deadlines::{Break, Deadlines, Expired, Meter},
     site::Site,
+    streams::Streams,
     upstream::Link,
 };
+use exchange::Exchange;
+
+pub(crate) use exchange::Shared;
 
 /// Why a body ends too early. Whoever reads it must not take that for its end.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +41,9 @@ pub enum BodyError {
     /// A clock ran out.
     #[error("a timeout ran out")]
     Expired(Expired),
+    /// The client took nothing of it for too long.
+    #[error("the client took no byte for too long")]
+    Stalled,
 }
 
 /// The body of a request, on its way to the function.
@@ -54,18 +63,8 @@ pub struct ResponseBody(Inner);
 enum Inner {
     Full(Option<Bytes>),
     Exchange(Box<Exchange>),
-}
-
-/// A response that is still coming, and all that has to live as long.
-#[derive(Debug)]
-pub struct Exchange {
-    body: Incoming,
-    link: Option<Link>,
-    deadlines: Deadlines,
-    site: Option<Site>,
-    record: Option<Record>,
-    /// Why it breaks off, until the client has got what came before.
-    broken: Option<BodyError>,
+    /// Over a stream, which nobody polls while the client takes nothing.
+    Shared(Arc<Shared>),
 }
 
 // === impl RequestBody ===
@@ -158,7 +157,7 @@ impl ResponseBody {
         Self(Inner::Full(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
-    /// The body of a function's response.
+    /// The body of a function's response; over HTTP/2 it is one of the connection's streams.
     #[must_use]
     pub fn exchange(
         body: Incoming,
@@ -166,20 +165,19 @@ impl ResponseBody {
         deadlines: Deadlines,
         site: Site,
         record: Record,
+        streams: Option<&Streams>,
     ) -> Self {
-        let mut exchange = Exchange {
-            body,
-            link: Some(link),
-            deadlines,
-            site: Some(site),
-            record: Some(record),
-            broken: None,
-        };
-        if exchange.body.is_end_stream() {
+        let mut exchange = Exchange::new(body, link, deadlines, site, record);
+        if exchange.is_end_stream() {
             exchange.finish();
             return Self::empty();
         }
-        Self(Inner::Exchange(Box::new(exchange)))
+        let Some(streams) = streams else {
+            return Self(Inner::Exchange(Box::new(exchange)));
+        };
+        let shared = Arc::new(Shared::new(exchange));
+        streams.add(&shared);
+        Self(Inner::Shared(shared))
     }
 }
 
@@ -194,13 +192,15 @@ impl Body for ResponseBody {
         match &mut self.0 {
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::Exchange(exchange) => exchange.poll_frame(context),
+            Inner::Shared(shared) => shared.poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Full(bytes) => bytes.is_none(),
-            Inner::Exchange(exchange) => exchange.body.is_end_stream(),
+            Inner::Exchange(exchange) => exchange.is_end_stream(),
+            Inner::Shared(shared) => shared.is_end_stream(),
         }
     }
 
@@ -209,95 +209,8 @@ impl Body for ResponseBody {
             Inner::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.remaining() as u64))
             }
-            Inner::Exchange(exchange) => exchange.body.size_hint(),
+            Inner::Exchange(exchange) => exchange.size_hint(),
+            Inner::Shared(shared) => shared.size_hint(),
         }
-    }
-}
-
-// === impl Exchange ===
-
-impl Exchange {
-    fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        if let Some(Link::H1(link)) = &mut self.link {
-            link.drive(context);
-        }
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.deadlines.touch();
-                if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
-                    record.sent(data.len());
-                }
-                // A body of known length may not be asked again after its last frame.
-                if self.body.is_end_stream() {
-                    self.finish();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.break_off(context, BodyError::Function(error), "FunctionReset")
-            }
-            Poll::Ready(None) => {
-                self.finish();
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                let expired = ready!(self.poll_expired(context));
-                self.break_off(context, BodyError::Expired(expired), "RequestTimeout")
-            }
-        }
-    }
-
-    /// Ends the response in the middle. The error is told only when asked again, because on hearing
-    /// it the server drops what it has not written yet.
-    fn break_off(
-        &mut self,
-        context: &mut Context<'_>,
-        error: BodyError,
-        reason: &'static str,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // Without its link the connection to the function closes, or the stream is reset.
-        self.link = None;
-        if let Some(record) = &mut self.record {
-            record.broke(reason);
-        }
-        self.release();
-        self.broken = Some(error);
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
-        let timer = match &mut self.link {
-            Some(Link::H1(link)) => Some(link.timer()),
-            Some(Link::H2(lease)) => lease.timer(),
-            None => None,
-        };
-        match timer {
-            Some(timer) => self.deadlines.poll(timer, context),
-            None => Poll::Pending,
-        }
-    }
-
-    /// The response is complete: its instance takes the next request, over the same connection if
-    /// that is in order.
-    fn finish(&mut self) {
-        if let (Some(link), Some(site)) = (self.link.take(), &self.site) {
-            site.endpoint().pool.give_back(link);
-        }
-        if let Some(record) = &mut self.record {
-            record.complete();
-        }
-        self.release();
-    }
-
-    fn release(&mut self) {
-        self.site = None;
-        self.record = None;
     }
 }

@@ -20,6 +20,13 @@ use crate::{
 /// How much later than a keeper's own clocks the one for it runs out.
 const KEEPER_DELAY: Duration = Duration::from_secs(5);
 
+/// How long the two sides of an exchange may take, where its function does not say so itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a peer to take a byte of what is sent to it; zero is for ever.
+    pub write: Duration,
+}
+
 /// Which clock ran out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Expired {
@@ -57,6 +64,7 @@ pub struct Deadlines {
     /// Until the head of the response.
     first_byte: Option<Instant>,
     idle: Option<Duration>,
+    write: Duration,
     /// The last sign of life from the function.
     touched: Micros,
     meter: Option<Arc<Meter>>,
@@ -103,15 +111,22 @@ impl Meter {
 impl Deadlines {
     /// The clocks of an exchange that begins now. Silence is only noticed with a meter.
     #[must_use]
-    pub fn begin(settings: &Settings, meter: Option<Arc<Meter>>) -> Self {
+    pub fn begin(settings: &Settings, patience: Patience, meter: Option<Arc<Meter>>) -> Self {
         let now = Instant::now();
         Self {
             request: now + settings.request_timeout,
             first_byte: Some(now + settings.first_byte_timeout),
             idle: settings.idle_timeout,
+            write: patience.write,
             touched: clock::at(now),
             meter,
         }
+    }
+
+    /// How long the function may take no byte of what is sent to it; zero is for ever.
+    #[must_use]
+    pub fn write_timeout(&self) -> Duration {
+        self.write
     }
 
     /// The head of the response is there.
@@ -123,12 +138,14 @@ impl Deadlines {
     /// The clock of a request that goes to its function's keeper, which has all clocks and tells which
     /// ran out: this one is for a keeper that does not.
     #[must_use]
-    pub fn of_keeper(settings: &Settings, meter: Option<Arc<Meter>>) -> Self {
+    pub fn of_keeper(settings: &Settings, patience: Patience, meter: Option<Arc<Meter>>) -> Self {
         let longest = settings.start_timeout + settings.request_timeout + KEEPER_DELAY;
         Self {
             request: Instant::now() + longest,
             first_byte: None,
             idle: None,
+            // The keeper passes on what its own peers do.
+            write: patience.write.saturating_add(KEEPER_DELAY),
             touched: clock::now(),
             meter,
         }
@@ -219,6 +236,13 @@ mod tests {
         }
     }
 
+    fn begin(settings: &Settings, meter: Option<Arc<Meter>>) -> Deadlines {
+        let patience = Patience {
+            write: Duration::ZERO,
+        };
+        Deadlines::begin(settings, patience, meter)
+    }
+
     async fn wait(deadlines: &Deadlines) -> Expired {
         let mut timer = Box::pin(tokio::time::sleep_until(Instant::now()));
         deadlines.arm(timer.as_mut());
@@ -228,7 +252,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_byte_is_due_before_the_whole() {
         let begun = Instant::now();
-        let mut deadlines = Deadlines::begin(&settings(None), None);
+        let mut deadlines = begin(&settings(None), None);
         assert_eq!(wait(&deadlines).await, Expired::FirstByte);
         assert_eq!(begun.elapsed().as_secs(), 10);
         deadlines.head_arrived();
@@ -240,17 +264,17 @@ mod tests {
     async fn silence_counts_while_a_body_is_due() {
         let idle = settings(Some(Duration::from_secs(3)));
         let meter = Arc::new(Meter::default());
-        let mut deadlines = Deadlines::begin(&idle, Some(meter.clone()));
+        let mut deadlines = begin(&idle, Some(meter.clone()));
         // The client stalls in the middle of its body.
         assert_eq!(wait(&deadlines).await, Expired::Idle);
 
         // The function may think in silence once it has everything.
-        deadlines = Deadlines::begin(&idle, Some(meter.clone()));
+        deadlines = begin(&idle, Some(meter.clone()));
         meter.end();
         assert_eq!(wait(&deadlines).await, Expired::FirstByte);
 
         // The function stalls in the middle of its answer.
-        deadlines = Deadlines::begin(&idle, Some(meter));
+        deadlines = begin(&idle, Some(meter));
         deadlines.head_arrived();
         let begun = Instant::now();
         assert_eq!(wait(&deadlines).await, Expired::Idle);

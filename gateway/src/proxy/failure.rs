@@ -1,6 +1,6 @@
 //! Everything that can keep a request from being answered by its function.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
@@ -42,6 +42,8 @@ pub enum Failure {
     FirstByteTimeout,
     /// The client, or the function, fell silent.
     IdleTimeout,
+    /// The function took no byte of the request for this long.
+    WriteTimeout(Duration),
     /// No instance takes a connection.
     FunctionUnreachable(Cow<'static, str>),
     /// The connection broke before the response, or what came was no response.
@@ -64,7 +66,7 @@ impl Failure {
             Self::StartFailed(_) => "StartFailed",
             Self::Draining => "Draining",
             Self::StartTimeout(_) => "StartTimeout",
-            Self::RequestTimeout | Self::IdleTimeout => "RequestTimeout",
+            Self::RequestTimeout | Self::IdleTimeout | Self::WriteTimeout(_) => "RequestTimeout",
             Self::FirstByteTimeout => "FirstByteTimeout",
             Self::FunctionUnreachable(_) => "FunctionUnreachable",
             Self::FunctionReset(_) => "FunctionReset",
@@ -86,7 +88,8 @@ impl Failure {
             Self::StartTimeout(_)
             | Self::RequestTimeout
             | Self::FirstByteTimeout
-            | Self::IdleTimeout => StatusCode::GATEWAY_TIMEOUT,
+            | Self::IdleTimeout
+            | Self::WriteTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::FunctionUnreachable(_) | Self::FunctionReset(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -105,7 +108,8 @@ impl Failure {
             | Self::StartTimeout(_)
             | Self::RequestTimeout
             | Self::FirstByteTimeout
-            | Self::IdleTimeout => "4",
+            | Self::IdleTimeout
+            | Self::WriteTimeout(_) => "4",
             Self::StartFailed(_)
             | Self::Draining
             | Self::FunctionUnreachable(_)
@@ -188,6 +192,11 @@ impl Failure {
             Self::IdleTimeout => {
                 "nothing was sent for longer than spec.timeouts.idle allows".into()
             }
+            Self::WriteTimeout(limit) => format!(
+                "the function took no byte of the request for {} s",
+                limit.as_secs_f64()
+            )
+            .into(),
         }
     }
 }

@@ -111,7 +111,7 @@ pub(super) async fn forward(
         caller: &call.caller,
     };
     match exchange(gate, &errand, parts, call.body, &mut record).await {
-        Ok(answer) => finish(gate, answer, &hop, upgrade, &call.asker, record),
+        Ok(answer) => finish(gate, client, answer, &hop, upgrade, &call.asker, record),
         Err(failure) => refuse(&failure, &call.asker, record),
     }
 }
@@ -164,12 +164,14 @@ async fn exchange(
         let protocol = revision.settings().protocol;
         prepare::aim(&mut request, protocol, errand.target, errand.hop);
         let mut deadlines = match &site {
-            Site::Instance { .. } => Deadlines::begin(revision.settings(), meter.clone()),
+            Site::Instance { .. } => {
+                Deadlines::begin(revision.settings(), gate.limits.patience, meter.clone())
+            }
             Site::Keeper(_) => {
                 let namespace = errand.caller.namespace(gate);
                 let mark = headers::mark(namespace.as_deref(), errand.caller.hops + 1);
                 prepare::pass_on(&mut request, protocol, errand.target, mark);
-                Deadlines::of_keeper(revision.settings(), meter.clone())
+                Deadlines::of_keeper(revision.settings(), gate.limits.patience, meter.clone())
             }
         };
         let sent = Instant::now();
@@ -318,6 +320,7 @@ fn meter(record: &Record, needed: bool) -> Option<Arc<Meter>> {
 /// Makes the function's answer the gateway's.
 fn finish(
     gate: &Gate,
+    client: &Client,
     answer: Answer,
     hop: &Hop,
     upgrade: Option<OnUpgrade>,
@@ -341,7 +344,7 @@ fn finish(
     }
     record.answered(parts.status.as_u16());
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        let body = ResponseBody::exchange(body, link, deadlines, site, record);
+        let body = ResponseBody::exchange(body, link, deadlines, site, record, client.streams());
         return Response::from_parts(parts, body);
     }
     let (Link::H1(link), Some(client)) = (link, upgrade) else {

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     net::{IpAddr, SocketAddr},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use http::{
@@ -11,7 +11,10 @@ use http::{
     header::{self, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::{proxy::survey::Survey, sync::lock};
+use crate::{
+    proxy::{streams::Streams, survey::Survey},
+    sync::lock,
+};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -60,6 +63,8 @@ pub struct Client {
     ip: IpAddr,
     entrance: Entrance,
     address: HeaderValue,
+    /// The streams of an HTTP/2 connection.
+    streams: Option<Arc<Streams>>,
     /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
     /// one host.
     forwarded: Mutex<Option<(HeaderValue, HeaderValue)>>,
@@ -87,8 +92,24 @@ impl Client {
             entrance,
             address: HeaderValue::try_from(text)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            streams: None,
             forwarded: Mutex::new(None),
         }
+    }
+
+    /// The same, over an HTTP/2 connection with these streams.
+    #[must_use]
+    pub fn over(self, streams: Arc<Streams>) -> Self {
+        Self {
+            streams: Some(streams),
+            ..self
+        }
+    }
+
+    /// The streams of its connection, if that is one of HTTP/2.
+    #[must_use]
+    pub fn streams(&self) -> Option<&Streams> {
+        self.streams.as_deref()
     }
 
     /// Its address.

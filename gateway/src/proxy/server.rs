@@ -32,7 +32,11 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 250;
+const STREAMS: u32 = 128;
+
+/// Bytes of responses that wait to be sent, per stream, beside one frame of its function's answer: a
+/// client that does not read pins as much of each.
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// Bytes that a client may send ahead of a slow function, per stream.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -88,6 +92,7 @@ impl Server {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(2 * header_bytes).unwrap_or(u32::MAX));
@@ -178,7 +183,10 @@ impl Server {
                 tokio::time::timeout(self.clocks.header, taken).await??
             }
         };
-        Ok((protocol, Wire::new(stream, ahead)))
+        Ok((
+            protocol,
+            Wire::new(stream, ahead, self.gate.limits.patience.write),
+        ))
     }
 }
 

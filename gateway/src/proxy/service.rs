@@ -25,6 +25,7 @@ use crate::{
     proxy::{
         access::Record,
         body::ResponseBody,
+        deadlines::Patience,
         failure::Failure,
         forward,
         headers::{Client, Entrance, PASSED_ON, read_mark},
@@ -98,6 +99,8 @@ pub struct Limits {
     pub access_log: bool,
     /// How much callers are told.
     pub error_details: ErrorDetails,
+    /// How long peers may take.
+    pub patience: Patience,
 }
 
 // === impl Limits ===
@@ -112,6 +115,9 @@ impl Limits {
             trust_forwarded: options.trust_forwarded,
             access_log: options.access_log == AccessLog::Json,
             error_details: options.error_details,
+            patience: Patience {
+                write: options.write_timeout.into(),
+            },
         }
     }
 }

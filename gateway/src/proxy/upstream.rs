@@ -3,8 +3,8 @@
 pub mod connect;
 pub mod h1;
 pub mod h2;
-mod idle;
 pub mod pool;
+pub mod wire;
 
 use http::{Request, Response};
 use hyper::body::Incoming;

@@ -12,6 +12,7 @@ mod leading;
 mod protocols;
 mod routing;
 mod scaling;
+mod stalls;
 mod stopping;
 mod streaming;
 mod support;

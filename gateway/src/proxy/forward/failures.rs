@@ -7,6 +7,7 @@ use crate::proxy::{
     deadlines::{Break, Expired, Meter},
     failure::Failure,
     site::Site,
+    stall,
     upstream::pool::ConnectError,
 };
 
@@ -45,6 +46,9 @@ pub(super) fn broken(
             return Failure::BadRequest("the body of the request broke off".into());
         }
         None => {}
+    }
+    if let Some(stalled) = stall::find(error) {
+        return Failure::WriteTimeout(stalled.0);
     }
     let who = match site {
         Site::Instance { .. } => "the function",

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use super::{Server, note, wire::Wire};
-use crate::proxy::{headers::Client, service};
+use crate::proxy::{headers::Client, service, streams::Streams};
 
 /// How long a connection without requests has to end after it was asked to.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -27,10 +27,10 @@ enum Turn {
 impl Server {
     /// Serves the connection until it ends.
     pub(super) async fn serve_h2(&self, wire: Wire, address: SocketAddr, seat: Seat) {
-        let (gate, client) = (
-            self.gate.clone(),
-            Arc::new(Client::new(address, self.entrance)),
-        );
+        let streams = Arc::<Streams>::default();
+        let client = Client::new(address, self.entrance).over(streams.clone());
+        let client = Arc::new(client);
+        let (gate, write_timeout) = (self.gate.clone(), self.gate.limits.patience.write);
         let seat = Arc::new(seat);
         // Who connects only now may make one request before being sent away.
         let late = self.ends.leave.is_cancelled();
@@ -50,10 +50,14 @@ impl Server {
         let connection = self.http2.serve_connection(TokioIo::new(wire), service);
         let mut connection = pin!(connection);
         let mut turns = self.turns_h2(&seat, late);
+        let watch = async move { streams.watch(write_timeout).await };
+        let mut watch = FuturesUnordered::from_iter([watch]);
         let ended = loop {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => break ended,
+                // It never ends, and is polled only when it is time to look.
+                Some(()) = watch.next() => {}
                 Some(turn) = turns.next() => {
                     connection.as_mut().graceful_shutdown();
                     if matches!(turn, Turn::Idle) {

@@ -5,14 +5,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
 use super::{line::Line, refusal::Refusal};
+use crate::proxy::stall::{self, Stall};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -21,6 +24,9 @@ pub(super) struct Wire {
     /// Bytes that were read already, to find out what the client speaks, and how many of them are
     /// passed on.
     ahead: (Vec<u8>, usize),
+    /// How long the client may take no byte.
+    write_timeout: Duration,
+    stall: Stall,
     /// The HTTP/1.1 connection over it, and what is written in place of hyper's refusals.
     line: Option<(Arc<Line>, Refusal)>,
 }
@@ -28,11 +34,14 @@ pub(super) struct Wire {
 // === impl Wire ===
 
 impl Wire {
-    /// A connection of which these bytes were read already.
-    pub(super) fn new(stream: TcpStream, ahead: Vec<u8>) -> Self {
+    /// A connection of which these bytes were read already, whose client may take no byte for as long as
+    /// the timeout.
+    pub(super) fn new(stream: TcpStream, ahead: Vec<u8>, write_timeout: Duration) -> Self {
         Self {
             stream,
             ahead: (ahead, 0),
+            write_timeout,
+            stall: Stall::default(),
             line: None,
         }
     }
@@ -81,6 +90,22 @@ impl Wire {
         let write = |rest: &[u8]| Pin::new(&mut *stream).poll_write(context, rest);
         Some(refusal.poll_write(bytes, write))
     }
+
+    fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let watched = self.stall.watch(self.write_timeout, context, outcome);
+        if let Poll::Ready(Err(error)) = &watched
+            && stall::find(error).is_some()
+        {
+            // The system would go on holding what it has for a client that does not take it.
+            let at_once = Some(Duration::ZERO);
+            let _ = SockRef::from(&self.stream).set_linger(at_once);
+        }
+        watched
+    }
 }
 
 impl AsyncRead for Wire {
@@ -108,10 +133,11 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(refused) = self.poll_refuse(context, bytes) {
-            return refused;
-        }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = match self.poll_refuse(context, bytes) {
+            Some(refused) => refused,
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        };
+        self.watch(context, outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -136,9 +162,10 @@ impl AsyncWrite for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = slices.iter().find(|slice| !slice.is_empty());
-        if let Some(refused) = self.poll_refuse(context, first.map_or(&[], |slice| slice)) {
-            return refused;
-        }
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let outcome = match self.poll_refuse(context, first.map_or(&[], |slice| slice)) {
+            Some(refused) => refused,
+            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        };
+        self.watch(context, outcome)
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,15 +16,15 @@ use hyper::{
     body::Incoming,
     client::conn::http1::{self, Connection, SendRequest},
 };
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     time::{Instant, Sleep},
 };
 
 use super::{
-    SendError,
-    idle::{Look, Watched},
-    unsent_or_broken,
+    SendError, unsent_or_broken,
+    wire::{Orders, Wire},
 };
 use crate::{
     clock::Micros,
@@ -37,7 +38,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct Link {
     sender: SendRequest<RequestBody>,
     driven: Driven,
-    look: Look,
+    orders: Arc<Orders>,
     /// One timer for all exchanges: moving it on is cheaper than making one.
     timer: Pin<Box<Sleep>>,
     /// When its last exchange ended.
@@ -46,9 +47,9 @@ pub struct Link {
 
 /// What moves the bytes.
 enum Driven {
-    Running(Connection<Watched, RequestBody>),
+    Running(Connection<TokioIo<Wire>, RequestBody>),
     /// It has said that it is finished; after an upgrade its stream is still of use.
-    Finished(Connection<Watched, RequestBody>),
+    Finished(Connection<TokioIo<Wire>, RequestBody>),
     /// It was finished and is closed.
     Closed,
 }
@@ -58,15 +59,15 @@ enum Driven {
 impl Link {
     /// Speaks HTTP/1.1 over the stream.
     pub(super) async fn over(stream: TcpStream) -> hyper::Result<Box<Self>> {
-        let (stream, look) = Watched::new(stream);
+        let (wire, orders) = Wire::new(stream);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
-            .handshake(stream)
+            .handshake(TokioIo::new(wire))
             .await?;
         Ok(Box::new(Self {
             sender,
             driven: Driven::Running(connection),
-            look,
+            orders,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             idle_since: 0,
         }))
@@ -78,6 +79,7 @@ impl Link {
         deadlines: &mut Deadlines,
     ) -> Result<Response<Incoming>, SendError> {
         deadlines.arm(self.timer.as_mut());
+        self.orders.write_within(deadlines.write_timeout());
         let mut response = pin!(self.sender.try_send_request(request));
         let (driven, timer) = (&mut self.driven, &mut self.timer);
         poll_fn(|context| {
@@ -106,7 +108,7 @@ impl Link {
 
     /// Lets the next exchange look first whether the function has ended the connection.
     pub(super) fn look_first(&self) {
-        self.look.first();
+        self.orders.look_first();
     }
 
     /// The timer, for the body.
@@ -125,7 +127,7 @@ impl Link {
 
     /// The bare stream after a `101 Switching Protocols`, with the bytes that were read beyond it;
     /// `None` if the connection is closed.
-    pub(crate) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+    pub(crate) fn into_stream(self) -> Option<(Wire, Bytes)> {
         match self.driven {
             Driven::Running(connection) | Driven::Finished(connection) => {
                 let parts = connection.into_parts();

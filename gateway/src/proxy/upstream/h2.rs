@@ -21,27 +21,37 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{SendError, unsent_or_broken};
+use super::{
+    SendError, unsent_or_broken,
+    wire::{Orders, Wire},
+};
 use crate::proxy::{body::RequestBody, deadlines::Deadlines};
 
 /// Streams that one connection carries before another is opened: what servers commonly allow.
 pub(super) const STREAMS: u32 = 100;
 
-/// Bytes that a function may send ahead of a slow client, per stream.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes that a function may send ahead of a slow client, per stream. Functions are near: this much is on
+/// its way for a fraction of a millisecond.
+const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// The same for all streams of a connection together: as much as all of them, or a few clients that do
+/// not read would stop the answers to all the others.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+
+/// Bytes that wait to be sent to a slow function, per stream.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// A connection.
 pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
+    orders: Arc<Orders>,
     streams: Arc<AtomicU32>,
 }
 
 /// The right to one stream.
 pub struct Lease {
     sender: SendRequest<RequestBody>,
+    orders: Arc<Orders>,
     streams: Arc<AtomicU32>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -52,11 +62,13 @@ impl Connection {
     /// Speaks HTTP/2 over the stream, with prior knowledge. The connection ends when the last
     /// sender is dropped and the last stream is over.
     pub(super) async fn over(stream: TcpStream) -> hyper::Result<Self> {
+        let (wire, orders) = Wire::new(stream);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .handshake(TokioIo::new(stream))
+            .max_send_buf_size(SEND_BUFFER)
+            .handshake(TokioIo::new(wire))
             .await?;
         tokio::spawn(async move {
             // The streams tell their requests what went wrong.
@@ -66,6 +78,7 @@ impl Connection {
         });
         Ok(Self {
             sender,
+            orders,
             streams: Arc::default(),
         })
     }
@@ -82,6 +95,7 @@ impl Connection {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Lease {
             sender: self.sender.clone(),
+            orders: self.orders.clone(),
             streams: self.streams.clone(),
             timer: None,
         }
@@ -109,6 +123,7 @@ impl Lease {
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now())));
         deadlines.arm(timer.as_mut());
+        self.orders.write_within(deadlines.write_timeout());
         let mut response = pin!(self.sender.try_send_request(request));
         poll_fn(|context| {
             if let Poll::Ready(outcome) = response.as_mut().poll(context) {
