@@ -102,6 +102,11 @@ pub struct Options {
     #[arg(long, env = "FERMATA_IDLE_TIMEOUT", default_value = "60s")]
     pub idle_timeout: GoDuration,
 
+    /// How long a client may send nothing in the middle of a request's body, where the function does not
+    /// say so itself (spec.timeouts.idle). 0s: for ever.
+    #[arg(long, env = "FERMATA_BODY_TIMEOUT", default_value = "60s")]
+    pub body_timeout: GoDuration,
+
     /// How long a client, or a function, may take no byte of what is sent to it. 0s: for ever.
     #[arg(long, env = "FERMATA_WRITE_TIMEOUT", default_value = "60s")]
     pub write_timeout: GoDuration,
@@ -186,6 +191,7 @@ impl Default for Options {
             max_body_bytes: 0,
             header_timeout: GoDuration::from(Duration::from_secs(10)),
             idle_timeout: GoDuration::from(Duration::from_secs(60)),
+            body_timeout: GoDuration::from(Duration::from_secs(60)),
             write_timeout: GoDuration::from(Duration::from_secs(60)),
             shutdown_delay: GoDuration::from(Duration::ZERO),
             drain_timeout: GoDuration::from(Duration::from_secs(300)),

@@ -23,6 +23,8 @@ const KEEPER_DELAY: Duration = Duration::from_secs(5);
 /// How long the two sides of an exchange may take, where its function does not say so itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
+    /// For a client to send the next byte of a body that is read; zero is for ever.
+    pub body: Duration,
     /// For a peer to take a byte of what is sent to it; zero is for ever.
     pub write: Duration,
 }
@@ -36,12 +38,16 @@ pub enum Expired {
     Request,
     /// The longest silence.
     Idle,
+    /// The longest silence of a client in the middle of its body.
+    Client(Duration),
 }
 
 /// What the body of a request tells the exchange it belongs to.
 #[derive(Debug, Default)]
 pub struct Meter {
     touched: AtomicU64,
+    /// Since when more is asked for than has come; 0 while that is not so.
+    waiting: AtomicU64,
     bytes: AtomicU64,
     ended: AtomicBool,
     broken: AtomicU8,
@@ -64,6 +70,8 @@ pub struct Deadlines {
     /// Until the head of the response.
     first_byte: Option<Instant>,
     idle: Option<Duration>,
+    /// The longest silence of the client while it owes a part of its body.
+    client: Option<Duration>,
     write: Duration,
     /// The last sign of life from the function.
     touched: Micros,
@@ -73,14 +81,32 @@ pub struct Deadlines {
 // === impl Meter ===
 
 impl Meter {
+    /// As new, for another body.
+    pub fn reset(&self) {
+        self.touched.store(0, Ordering::Relaxed);
+        self.waiting.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        self.ended.store(false, Ordering::Relaxed);
+        self.broken.store(0, Ordering::Relaxed);
+    }
+
+    /// More is asked for than has come.
+    pub fn wait(&self) {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            self.waiting.store(clock::now().max(1), Ordering::Relaxed);
+        }
+    }
+
     /// A frame of the given size has passed.
     pub fn count(&self, bytes: usize) {
+        self.waiting.store(0, Ordering::Relaxed);
         self.touched.store(clock::now(), Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The last frame has passed.
     pub fn end(&self) {
+        self.waiting.store(0, Ordering::Relaxed);
         self.ended.store(true, Ordering::Relaxed);
     }
 
@@ -99,6 +125,16 @@ impl Meter {
         }
     }
 
+    fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Since when the client owes a byte, if it does.
+    fn waiting(&self) -> Option<Micros> {
+        let since = self.waiting.load(Ordering::Relaxed);
+        (since != 0).then_some(since)
+    }
+
     /// Bytes that have passed.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -109,7 +145,8 @@ impl Meter {
 // === impl Deadlines ===
 
 impl Deadlines {
-    /// The clocks of an exchange that begins now. Silence is only noticed with a meter.
+    /// The clocks of an exchange that begins now. What the function says of silence goes before the
+    /// gateway's own patience. The silence of the client is only noticed with a meter.
     #[must_use]
     pub fn begin(settings: &Settings, patience: Patience, meter: Option<Arc<Meter>>) -> Self {
         let now = Instant::now();
@@ -117,6 +154,7 @@ impl Deadlines {
             request: now + settings.request_timeout,
             first_byte: Some(now + settings.first_byte_timeout),
             idle: settings.idle_timeout,
+            client: settings.idle_timeout.or(given(patience.body)),
             write: patience.write,
             touched: clock::at(now),
             meter,
@@ -144,6 +182,7 @@ impl Deadlines {
             request: Instant::now() + longest,
             first_byte: None,
             idle: None,
+            client: None,
             // The keeper passes on what its own peers do.
             write: patience.write.saturating_add(KEEPER_DELAY),
             touched: clock::now(),
@@ -153,7 +192,7 @@ impl Deadlines {
 
     /// The function gave a sign of life.
     pub fn touch(&mut self) {
-        if self.idle.is_some() {
+        if self.idle.is_some() || self.owed().is_some() {
             self.touched = clock::now();
         }
     }
@@ -177,29 +216,64 @@ impl Deadlines {
 
     fn expired(&self, now: Instant) -> Option<Expired> {
         if now >= self.request {
-            Some(Expired::Request)
-        } else if self.first_byte.is_some_and(|deadline| now >= deadline) {
-            Some(Expired::FirstByte)
-        } else {
-            let silence = clock::at(now).saturating_sub(self.last_sign()?);
-            let idle = clock::micros(self.idle?);
-            (silence >= idle).then_some(Expired::Idle)
+            return Some(Expired::Request);
         }
+        if self.first_byte.is_some_and(|deadline| now >= deadline) {
+            return Some(Expired::FirstByte);
+        }
+        let now = clock::at(now);
+        let over =
+            |since: Micros, limit: Duration| now.saturating_sub(since) >= clock::micros(limit);
+        let waiting = self.owed().and_then(Meter::waiting);
+        if let (Some(since), Some(limit)) = (waiting, self.client)
+            && over(self.client_sign(since), limit)
+        {
+            return Some(Expired::Client(limit));
+        }
+        let (sign, limit) = (self.last_sign()?, self.idle?);
+        let blame = if waiting.is_some() && self.first_byte.is_some() {
+            Expired::Client(limit)
+        } else {
+            Expired::Idle
+        };
+        over(sign, limit).then_some(blame)
     }
 
     fn next(&self) -> Instant {
         let first = self
             .first_byte
             .map_or(self.request, |head| head.min(self.request));
-        let Some(idle) = self.idle else { return first };
+        let client = self.client.filter(|_| self.owed().is_some());
+        if self.idle.is_none() && client.is_none() {
+            return first;
+        }
         let now = Instant::now();
-        // Before the head nobody owes a sign once the request is sent: then this only means looking
-        // once more per idle time.
-        let silence = self
-            .last_sign()
-            .map_or(0, |sign| clock::at(now).saturating_sub(sign));
-        let rest = idle.saturating_sub(Duration::from_micros(silence));
+        let rest = |since: Option<Micros>, limit: Duration| {
+            // While nobody owes a sign this only means looking once more per limit.
+            let silence = since.map_or(0, |since| clock::at(now).saturating_sub(since));
+            limit.saturating_sub(Duration::from_micros(silence))
+        };
+        let waiting = self.owed().and_then(Meter::waiting);
+        let waiting = waiting.map(|since| self.client_sign(since));
+        let client = client.map(|limit| rest(waiting, limit));
+        let idle = self.idle.map(|limit| rest(self.last_sign(), limit));
+        let rest = client.into_iter().chain(idle).min().unwrap_or_default();
         first.min(now + rest.max(Duration::from_millis(1)))
+    }
+
+    /// The body of the request, as long as it has not come to its end.
+    fn owed(&self) -> Option<&Meter> {
+        self.meter.as_deref().filter(|meter| !meter.is_ended())
+    }
+
+    /// Since when the client is silent that owes a byte. Once the function answers, the two may talk in
+    /// turns: then it is not silent while the function is not.
+    fn client_sign(&self, waiting: Micros) -> Micros {
+        if self.first_byte.is_none() {
+            waiting.max(self.touched)
+        } else {
+            waiting
+        }
     }
 
     /// The last sign of life, if one is due at all: a function that has the whole request may think
@@ -208,11 +282,16 @@ impl Deadlines {
         let Some(meter) = &self.meter else {
             return self.first_byte.is_none().then_some(self.touched);
         };
-        if self.first_byte.is_some() && meter.ended.load(Ordering::Relaxed) {
+        if self.first_byte.is_some() && meter.is_ended() {
             return None;
         }
         Some(self.touched.max(meter.touched.load(Ordering::Relaxed)))
     }
+}
+
+/// A limit, unless it is zero.
+fn given(limit: Duration) -> Option<Duration> {
+    (!limit.is_zero()).then_some(limit)
 }
 
 #[cfg(test)]
@@ -238,6 +317,7 @@ mod tests {
 
     fn begin(settings: &Settings, meter: Option<Arc<Meter>>) -> Deadlines {
         let patience = Patience {
+            body: Duration::from_secs(7),
             write: Duration::ZERO,
         };
         Deadlines::begin(settings, patience, meter)
@@ -279,5 +359,43 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(wait(&deadlines).await, Expired::Idle);
         assert_eq!(begun.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_owes_a_byte_has_a_clock_of_its_own() {
+        let meter = Arc::new(Meter::default());
+        let deadlines = begin(&settings(None), Some(meter.clone()));
+        // Nothing is asked of it yet.
+        assert_eq!(wait(&deadlines).await, Expired::FirstByte);
+
+        let begun = Instant::now();
+        let deadlines = begin(&settings(None), Some(meter.clone()));
+        meter.wait();
+        let silent = Expired::Client(Duration::from_secs(7));
+        assert_eq!(wait(&deadlines).await, silent);
+        assert_eq!(begun.elapsed().as_secs(), 7);
+
+        // What the function says of silence goes first.
+        meter.count(1);
+        let deadlines = begin(&settings(Some(Duration::from_secs(3))), Some(meter.clone()));
+        meter.wait();
+        let silent = Expired::Client(Duration::from_secs(3));
+        assert_eq!(wait(&deadlines).await, silent);
+
+        // While the function answers, its own signs count too.
+        meter.count(1);
+        let begun = Instant::now();
+        let mut deadlines = begin(&settings(None), Some(meter.clone()));
+        meter.wait();
+        deadlines.head_arrived();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        deadlines.touch();
+        let silent = Expired::Client(Duration::from_secs(7));
+        assert_eq!(wait(&deadlines).await, silent);
+        assert_eq!(begun.elapsed().as_secs(), 12);
+
+        meter.end();
+        let deadlines = begin(&settings(None), Some(meter));
+        assert_eq!(wait(&deadlines).await, Expired::FirstByte);
     }
 }

@@ -10,9 +10,14 @@ mod failures;
 mod prepare;
 mod tries;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use fermata_crds::Protocol;
 use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
+use http_body::Body;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
@@ -24,7 +29,7 @@ use crate::{
     proxy::{
         access::Record,
         body::{RequestBody, ResponseBody},
-        deadlines::{Deadlines, Meter},
+        deadlines::{Deadlines, Meter, Patience},
         failure::Failure,
         headers::{self, Client, Hop},
         ids::REQUEST_ID,
@@ -66,6 +71,8 @@ pub(super) struct Call {
 
 /// What the tries of one request have in common.
 struct Errand<'a> {
+    client: &'a Client,
+    grpc: bool,
     function: &'a Arc<Function>,
     target: &'a Target,
     hop: &'a Hop,
@@ -78,6 +85,20 @@ struct Answer {
     link: Link,
     deadlines: Deadlines,
     site: Site,
+}
+
+// === impl Errand ===
+
+impl Errand<'_> {
+    /// How long the peers of an exchange with a function of this protocol may take.
+    fn patience(&self, gate: &Gate, protocol: Protocol) -> Patience {
+        let mut patience = gate.limits.patience;
+        // Calls of gRPC may be streams in which either side speaks when it has something to say.
+        if self.grpc && protocol == Protocol::H2c {
+            patience.body = Duration::ZERO;
+        }
+        patience
+    }
 }
 
 /// Gets the response of the function, or answers in its place.
@@ -105,6 +126,8 @@ pub(super) async fn forward(
         prepare::join_cookies(&mut parts.headers);
     }
     let errand = Errand {
+        client,
+        grpc: call.asker.grpc,
         function: &call.function,
         target: &target,
         hop: &hop,
@@ -153,10 +176,10 @@ async fn exchange(
                 let (Some(parts), Some(body)) = (parts.take(), body.take()) else {
                     return Err(Failure::FunctionReset("the request was lost".into()));
                 };
-                let meter = meter(
-                    record,
-                    revision.settings().idle_timeout.is_some() || limit > 0,
-                );
+                // Which revision takes the request, and what it says of silence, is not known yet.
+                let meter = record
+                    .meter()
+                    .or_else(|| (!body.is_end_stream()).then(|| errand.client.meter()));
                 let body = RequestBody::new(body, limit, meter.clone());
                 (Request::from_parts(parts, body), meter)
             }
@@ -165,7 +188,8 @@ async fn exchange(
         prepare::aim(&mut request, protocol, errand.target, errand.hop);
         let mut deadlines = match &site {
             Site::Instance { .. } => {
-                Deadlines::begin(revision.settings(), gate.limits.patience, meter.clone())
+                let patience = errand.patience(gate, protocol);
+                Deadlines::begin(revision.settings(), patience, meter.clone())
             }
             Site::Keeper(_) => {
                 let namespace = errand.caller.namespace(gate);
@@ -310,11 +334,6 @@ async fn connect(
     let opened = endpoint.pool.open(endpoint.address(), protocol).await;
     record.timing.connect += begun.elapsed();
     opened.map(|link| (link, false))
-}
-
-/// What watches the body of the request, if anything does.
-fn meter(record: &Record, needed: bool) -> Option<Arc<Meter>> {
-    record.meter().or_else(|| needed.then(Arc::default))
 }
 
 /// Makes the function's answer the gateway's.

@@ -12,7 +12,7 @@ use http::{
 };
 
 use crate::{
-    proxy::{streams::Streams, survey::Survey},
+    proxy::{deadlines::Meter, streams::Streams, survey::Survey},
     sync::lock,
 };
 
@@ -65,6 +65,8 @@ pub struct Client {
     address: HeaderValue,
     /// The streams of an HTTP/2 connection.
     streams: Option<Arc<Streams>>,
+    /// What watched the body of the last request, to be used again.
+    meter: Mutex<Arc<Meter>>,
     /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
     /// one host.
     forwarded: Mutex<Option<(HeaderValue, HeaderValue)>>,
@@ -93,6 +95,7 @@ impl Client {
             address: HeaderValue::try_from(text)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             streams: None,
+            meter: Mutex::default(),
             forwarded: Mutex::new(None),
         }
     }
@@ -104,6 +107,18 @@ impl Client {
             streams: Some(streams),
             ..self
         }
+    }
+
+    /// What watches the body of a request: the same as last time, if nothing else uses that any more.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        let mut last = lock(&self.meter);
+        if Arc::strong_count(&last) == 1 {
+            last.reset();
+        } else {
+            *last = Arc::default();
+        }
+        last.clone()
     }
 
     /// The streams of its connection, if that is one of HTTP/2.

@@ -30,7 +30,7 @@ use crate::{
         forward,
         headers::{Client, Entrance, PASSED_ON, read_mark},
         ids,
-        respond::{Asker, refuse},
+        respond::{Asker, REASON, refuse},
         survey::Survey,
     },
     state::{
@@ -116,6 +116,7 @@ impl Limits {
             access_log: options.access_log == AccessLog::Json,
             error_details: options.error_details,
             patience: Patience {
+                body: options.body_timeout.into(),
                 write: options.write_timeout.into(),
             },
         }
@@ -149,7 +150,8 @@ pub async fn serve(
 ) -> Response<ResponseBody> {
     let http1 = request.version() <= Version::HTTP_11;
     let mut response = answer(gate, client, request).await;
-    if gate.leaving.load(Ordering::Relaxed)
+    let leaving = gate.leaving.load(Ordering::Relaxed);
+    if (leaving || is_client_timeout(&response))
         && http1
         && response.status() != StatusCode::SWITCHING_PROTOCOLS
     {
@@ -157,6 +159,11 @@ pub async fn serve(
         response.headers_mut().insert(CONNECTION, close);
     }
     response
+}
+
+/// Whether the client did not send its request in time: what comes of it now is not to be waited for.
+fn is_client_timeout(response: &Response<ResponseBody>) -> bool {
+    response.status() == StatusCode::REQUEST_TIMEOUT && response.headers().contains_key(REASON)
 }
 
 async fn answer(

@@ -25,7 +25,11 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::support::{Behaviour, FunctionSpec, Harness, RawClient, request, respond_with, until};
+use serde_json::json;
+
+use crate::support::{
+    Behaviour, FunctionSpec, Harness, RawClient, full, request, respond_with, until,
+};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -178,8 +182,8 @@ async fn an_http2_connection_that_does_not_read_is_cut() {
 #[tokio::test]
 async fn a_stream_that_is_given_no_room_gives_its_instance_back() {
     let limited = FunctionSpec::warm("f", endless(&open()))
-        .template(serde_json::json!({ "concurrency": 1 }))
-        .scale(serde_json::json!({ "max": 1 }));
+        .template(json!({ "concurrency": 1 }))
+        .scale(json!({ "max": 1 }));
     let functions = [limited, FunctionSpec::warm("echo", crate::support::echo())];
     let harness = impatient(&functions).await;
     let (mut sender, _) = h2(&harness, 64 * 1024).await;
@@ -201,7 +205,7 @@ async fn a_function_that_does_not_read_is_given_up() {
             }
             .boxed()
         });
-        FunctionSpec::warm("f", behaviour).template(serde_json::json!({ "protocol": protocol }))
+        FunctionSpec::warm("f", behaviour).template(json!({ "protocol": protocol }))
     };
     let harness = impatient(&[deaf("http1")]).await;
     let blocks =
@@ -214,4 +218,140 @@ async fn a_function_that_does_not_read_is_given_up() {
         (504, "RequestTimeout")
     );
     assert!(answer.text().contains("took no byte"), "{}", answer.text());
+}
+
+/// Answers when it has the whole body, with its length.
+fn length() -> Behaviour {
+    respond_with(|request, _| async move {
+        match request.into_body().collect().await {
+            Ok(body) => Response::new(full(body.to_bytes().len().to_string())),
+            Err(_) => Response::builder().status(500).body(full("")).unwrap(),
+        }
+    })
+}
+
+#[tokio::test]
+async fn stalled_uploads_do_not_hold_a_limited_function() {
+    let function = FunctionSpec::warm("f", length())
+        .template(json!({ "concurrency": 1 }))
+        .scale(json!({ "max": 1 }));
+    let harness = Harness::with_options(&[function], |options| {
+        options.body_timeout = SHORT.into();
+    })
+    .await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut client = RawClient::open(harness.data).await;
+        client
+            .send(
+                "POST / HTTP/1.1\r\nhost: f.default.localhost\r\ncontent-length: 100000\r\n\r\nabc",
+            )
+            .await;
+        stalled.push(client);
+    }
+    until_in_flight(&harness, "f", |count| count == 4).await;
+    assert_eq!(harness.get("f", "/").await.status, 200);
+    for client in &mut stalled {
+        let answer = client.read_to_end().await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(
+            answer.contains("x-fermata-reason: ClientTimeout"),
+            "{answer}"
+        );
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_goes_on_slowly_is_not_cut() {
+    let harness = Harness::with_options(&[FunctionSpec::warm("f", length())], |options| {
+        options.body_timeout = SHORT.into();
+    })
+    .await;
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: f.default.localhost\r\ncontent-length: 15\r\n\r\n")
+        .await;
+    for _ in 0..15 {
+        tokio::time::sleep(SHORT / 5).await;
+        client.send("x").await;
+    }
+    let answer = client.read_until("\r\n\r\n15").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn what_the_function_says_of_silence_goes_before_the_default() {
+    let short =
+        FunctionSpec::warm("f", length()).template(json!({ "timeouts": { "idle": "100ms" } }));
+    let harness = Harness::with(&[short]).await;
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: f.default.localhost\r\ncontent-length: 10\r\n\r\nhalf")
+        .await;
+    let answer = client.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+
+    let long = FunctionSpec::warm("f", length()).template(json!({ "timeouts": { "idle": "60s" } }));
+    let harness = Harness::with_options(&[long], |options| {
+        options.body_timeout = (SHORT / 10).into();
+    })
+    .await;
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: f.default.localhost\r\ncontent-length: 2\r\n\r\nx")
+        .await;
+    tokio::time::sleep(SHORT).await;
+    client.send("y").await;
+    let answer = client.read_until("\r\n\r\n2").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn silence_is_judged_by_the_revision_that_takes_the_request() {
+    // The first one takes connections and closes them at once, so that the request comes back unsent.
+    let closing = Behaviour::raw(|stream| async move { drop(stream) }.boxed());
+    let first = FunctionSpec::warm("f", closing);
+    let harness = Harness::with(std::slice::from_ref(&first)).await;
+    let mut client = RawClient::open(harness.data).await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: f.default.localhost\r\ncontent-length: 10\r\n\r\nhalf")
+        .await;
+    until_in_flight(&harness, "f", |count| count == 1).await;
+    let second =
+        FunctionSpec::warm("f", length()).template(json!({ "timeouts": { "idle": "100ms" } }));
+    harness.cluster.add_revision(&second, "f-00002", true);
+    harness
+        .cluster
+        .put_function(&second, "f-00002", Some("f-00002"));
+    let answer = client.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stream_of_grpc_may_be_silent() {
+    let mirror =
+        FunctionSpec::warm("f", crate::support::echo()).template(json!({ "protocol": "h2c" }));
+    let harness = Harness::with_options(&[mirror], |options| {
+        options.body_timeout = (SHORT / 4).into();
+    })
+    .await;
+    let stream = TcpStream::connect(harness.data).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for (kind, survives) in [("application/grpc", true), ("application/json", false)] {
+        let (messages, body) = futures::channel::mpsc::unbounded::<Bytes>();
+        let body = body.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+        let call = Request::post("http://f.default.localhost/").header("content-type", kind);
+        let call = call.body(StreamBody::new(body)).unwrap();
+        let mut response = sender.send_request(call).await.unwrap();
+        assert_eq!(response.status(), 200);
+        tokio::time::sleep(SHORT).await;
+        let sent = messages.unbounded_send(Bytes::from("late"));
+        let frame = response.body_mut().frame().await;
+        let came = frame.is_some_and(|frame| frame.is_ok());
+        assert_eq!(came, survives, "{kind} {sent:?}");
+    }
 }

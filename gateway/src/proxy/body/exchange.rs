@@ -103,7 +103,11 @@ impl Exchange {
             }
             Poll::Pending => {
                 let expired = ready!(self.poll_expired(context));
-                self.break_off(context, BodyError::Expired(expired), "RequestTimeout")
+                let reason = match expired {
+                    Expired::Client(_) => "ClientTimeout",
+                    _ => "RequestTimeout",
+                };
+                self.break_off(context, BodyError::Expired(expired), reason)
             }
         }
     }

@@ -29,6 +29,11 @@ pub(super) fn expired(expired: Expired) -> Failure {
         Expired::FirstByte => Failure::FirstByteTimeout,
         Expired::Request => Failure::RequestTimeout,
         Expired::Idle => Failure::IdleTimeout,
+        Expired::Client(limit) => {
+            let seconds = limit.as_secs_f64();
+            let detail = format!("nothing of the request's body came for {seconds} s");
+            Failure::ClientTimeout(detail.into())
+        }
     }
 }
 
