@@ -18,6 +18,8 @@ pub mod revision;
 pub mod routes;
 mod rules;
 pub mod runtime;
+#[cfg(feature = "sample")]
+pub mod sample;
 pub mod scale;
 pub mod template;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod debian;
+mod deny;
 mod generate;
 mod image;
 mod node;

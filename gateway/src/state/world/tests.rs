@@ -292,3 +292,52 @@ fn a_reason_to_fail_ends_with_what_caused_it() {
     fixture.world.delete_pod(&key("a"));
     assert_eq!(revision.failure(), None);
 }
+
+/// Whatever the API may hold, reading it and acting on it does not panic: one object would stop all.
+#[test]
+fn no_object_makes_the_gateway_panic() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use fermata_crds::sample::{self, Sampler};
+
+    use crate::{activate::doom::doom, scale::schedule::bounds};
+
+    static ROUTED: AtomicU32 = AtomicU32::new(0);
+    let functions = Sampler::of::<crds::Function>();
+    let revisions = Sampler::of::<crds::Revision>();
+    bolero::check!().with_type::<u64>().for_each(|seed| {
+        let mut choose = sample::choices(*seed);
+        let mut fixture = fixture();
+        let function = functions.object("default", "f", &mut choose);
+        let mut revision = revisions.object("default", "f-00001", &mut choose);
+        revision["spec"]["functionName"] = json!("f");
+        if let Ok(function) = serde_json::from_value::<crds::Function>(function) {
+            fixture.world.apply_function(&function);
+        }
+        if let Ok(revision) = serde_json::from_value::<crds::Revision>(revision) {
+            fixture.world.apply_revision(&revision);
+        }
+        fixture.world.apply_deployment(&deployment("f-00001", 1));
+        fixture.world.apply_pod(&pod("p", "f-00001", &json!({})));
+        fixture.settle();
+        let _ = fixture.routed("api.example.com");
+        let Some(revision) = fixture.table.revision(&key("f-00001")) else {
+            return;
+        };
+        ROUTED.fetch_add(1, Ordering::Relaxed);
+        for time in [
+            "2026-03-08T07:30:00Z",
+            "2026-11-26T12:00:00Z",
+            "9999-12-30T22:00:00Z",
+        ] {
+            let now = time.parse().unwrap();
+            let (min, max) = bounds(&revision.scale(), now);
+            assert!(min <= max);
+            revision.observe(|observed| doom(observed, now));
+        }
+        let start = tokio::time::Instant::now();
+        let _ = start + revision.settings().start_timeout;
+        let _ = start + revision.settings().request_timeout;
+    });
+    assert!(ROUTED.load(Ordering::Relaxed) > 50, "few objects were read");
+}

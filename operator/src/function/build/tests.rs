@@ -119,3 +119,41 @@ fn a_service_is_repaired_when_it_is_ours_and_left_alone_when_not() {
     });
     assert_eq!(of_another, ServicePlan::Foreign);
 }
+
+/// Whatever the API may hold, it is built, or refused with a sentence; it does not panic.
+#[test]
+fn no_object_makes_the_operator_panic() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use fermata_crds::{
+        Function, Revision,
+        sample::{self, Sampler},
+    };
+
+    static BUILT: AtomicU32 = AtomicU32::new(0);
+    let functions = Sampler::of::<Function>();
+    let revisions = Sampler::of::<Revision>();
+    bolero::check!().with_type::<u64>().for_each(|seed| {
+        let mut choose = sample::choices(*seed);
+        let function = functions.object("default", "hello", &mut choose);
+        if let Ok(function) = serde_json::from_value::<Function>(function) {
+            let seen = seen(function);
+            let options = Options::default();
+            let now = "2026-11-26T12:00:00Z".parse().expect("a time");
+            let valid = validate(&seen, &options, now);
+            let prepared = build(&seen, valid.as_ref(), &options);
+            if let Some(revision) = prepared.create {
+                BUILT.fetch_add(1, Ordering::Relaxed);
+                let _ = crate::revision::build::build(&revision, &Options::default());
+            }
+            if let Err(invalid) = valid {
+                assert!(!invalid.to_string().is_empty());
+            }
+        }
+        let revision = revisions.object("default", "hello-00001", &mut choose);
+        if let Ok(revision) = serde_json::from_value::<Revision>(revision) {
+            let _ = crate::revision::build::build(&revision, &Options::default());
+        }
+    });
+    assert!(BUILT.load(Ordering::Relaxed) > 5, "few objects were valid");
+}
