@@ -84,7 +84,12 @@ impl Worker {
         let begun = self
             .calls
             .begin(&head, body.bytes, (place, body.room))
-            .await?;
+            .await
+            .inspect_err(|failure| {
+                if let Failure::BadAnswer(why) = failure {
+                    log::line(format_args!("the handler's answer cannot be sent: {why}"));
+                }
+            })?;
         let (head, body) = match begun {
             Begun::Whole(head, data) => (head, Body::whole(data)),
             Begun::Stream(head, answer) => (head, Body::Worker(answer)),

@@ -109,4 +109,62 @@ mod tests {
             assert_eq!(split(line), Err(error));
         }
     }
+
+    #[test]
+    fn fuzz_any_line_is_split_or_refused() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let line = String::from_utf8_lossy(bytes);
+            let Ok(words) = split(&line) else {
+                return;
+            };
+            // Splitting takes characters away and adds none, and a word is made by at least one.
+            let taken: usize = words.iter().map(String::len).sum();
+            assert!(taken <= line.len() && words.len() <= line.len());
+            assert!(!words.iter().any(|word| word.contains('\0')));
+        });
+    }
+
+    #[test]
+    fn fuzz_words_that_were_quoted_are_had_back() {
+        let words = bolero::generator::produce::<Vec<(u8, String)>>();
+        bolero::check!()
+            .with_generator(words)
+            .for_each(|words: &Vec<(u8, String)>| {
+                let words: Vec<(u8, String)> = words
+                    .iter()
+                    .map(|(how, word)| (*how, word.replace('\0', "")))
+                    .collect();
+                let quoted: Vec<String> =
+                    words.iter().map(|(how, word)| quote(*how, word)).collect();
+                for between in [" ", "\t", " \\\n \r\n"] {
+                    let line = quoted.join(between);
+                    let split = split(&line).expect(&line);
+                    assert!(
+                        split.iter().eq(words.iter().map(|(_, word)| word)),
+                        "{line:?}"
+                    );
+                }
+            });
+    }
+
+    /// A word as somebody might write it for a shell, in one of three ways.
+    fn quote(how: u8, word: &str) -> String {
+        match how % 3 {
+            0 => format!("'{}'", word.replace('\'', "'\\''")),
+            1 => {
+                let special = ['\\', '"', '$', '`'];
+                let escaped = word.chars().flat_map(|character| {
+                    let escape = special.contains(&character).then_some('\\');
+                    escape.into_iter().chain([character])
+                });
+                format!("\"{}\"", escaped.collect::<String>())
+            }
+            // A line feed that is escaped is none; it has to be quoted.
+            _ if word.is_empty() || word.contains('\n') => quote(0, word),
+            _ => word
+                .chars()
+                .flat_map(|character| ['\\', character])
+                .collect(),
+        }
+    }
 }

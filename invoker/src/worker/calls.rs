@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::protocol::{BadHead, CallHead, FromWorker, Head, ProtocolError, ToWorker, WINDOW};
-use crate::{body::Aborted, failure::Failure, log};
+use crate::{body::Aborted, failure::Failure};
 
 /// What a call holds until its answer ends: its place among the calls at once, and the room of its
 /// body.
@@ -187,7 +187,6 @@ impl Calls {
 }
 
 fn bad_answer(bad: BadHead) -> Failure {
-    log::line(format_args!("the handler's answer cannot be sent: {bad}"));
     Failure::BadAnswer(bad.to_string())
 }
 

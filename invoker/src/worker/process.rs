@@ -16,7 +16,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter},
+    io::{
+        AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+        BufWriter,
+    },
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -204,7 +207,7 @@ async fn read_frames(link: OwnedReadHalf, calls: Arc<Calls>, ready: oneshot::Sen
 
 /// The next frame; none at the end.
 async fn read_frame(
-    link: &mut BufReader<OwnedReadHalf>,
+    link: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<Option<(u32, FromWorker)>, ProtocolError> {
     match link.fill_buf().await {
         Ok(begun) if !begun.is_empty() => {}
@@ -217,7 +220,7 @@ async fn read_frame(
 
 /// A frame of which the first byte is there; none if the end comes first.
 async fn read_begun(
-    link: &mut BufReader<OwnedReadHalf>,
+    link: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<Option<(u32, FromWorker)>, ProtocolError> {
     let mut header = [0; FRAME_HEADER];
     if link.read_exact(&mut header).await.is_err() {
@@ -275,3 +278,6 @@ impl std::fmt::Display for Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
