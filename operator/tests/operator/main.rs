@@ -10,6 +10,7 @@ mod failures;
 mod leader;
 mod many;
 mod orphans;
+mod pod_template;
 mod robust;
 mod roll;
 mod security;

@@ -18,13 +18,17 @@ use super::{
 use crate::children;
 
 /// How long a pod that was told to go still takes requests, in seconds, so that the gateways have
-/// stopped sending by then.
-const PRE_STOP_SECONDS: u16 = 5;
+/// stopped sending by then. At most half of the grace period.
+const PRE_STOP_SECONDS: i64 = 5;
 
 /// The pod template, with the user's own merged over it.
 pub(crate) fn build(revision: &Revision) -> Result<PodTemplateSpec, OverlayError> {
     let template = &revision.spec.template;
     let name = revision.name_any();
+    let overlay = Overlay::of(template)?;
+    let grace_period = overlay
+        .grace_period
+        .unwrap_or_else(|| grace_period_seconds(template));
     let mut labels = children::labels(&revision.spec.function_name, Some(&name));
     labels.insert(
         "app.kubernetes.io/name".to_owned(),
@@ -35,12 +39,9 @@ pub(crate) fn build(revision: &Revision) -> Result<PodTemplateSpec, OverlayError
             labels: Some(labels),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(revision)),
+        spec: Some(spec(revision, grace_period)),
     };
-    let mut pod = match &template.pod_template {
-        Some(overlay) => Overlay::parse(overlay, template.port())?.over(&pod)?,
-        None => pod,
-    };
+    let mut pod = overlay.over(&pod)?;
     if let Some(spec) = &mut pod.spec {
         complete(spec, template);
     }
@@ -52,13 +53,20 @@ fn complete(spec: &mut PodSpec, template: &Template) {
     // A token is mounted where an account is named, here or there.
     let named = spec.service_account_name.is_some();
     spec.automount_service_account_token.get_or_insert(named);
+    let mut containers = spec.containers.iter_mut();
+    let function = containers.find(|container| container.name == names::CONTAINER);
+    // Kubernetes would probe every ten seconds; a new Revision should not wait that long for its first
+    // request.
+    if let Some(probe) = function.and_then(|function| function.readiness_probe.as_mut()) {
+        probe.period_seconds.get_or_insert(1);
+    }
     if template.security().profile() == SecurityLevel::Restricted {
         let init = spec.init_containers.iter_mut().flatten();
         init.chain(&mut spec.containers).for_each(security::harden);
     }
 }
 
-fn spec(revision: &Revision) -> PodSpec {
+fn spec(revision: &Revision, grace_period: i64) -> PodSpec {
     let template = &revision.spec.template;
     let security_options = template.security();
     let mut volumes = template.volumes.clone().unwrap_or_default();
@@ -66,7 +74,7 @@ fn spec(revision: &Revision) -> PodSpec {
         volumes.push(source_volume(&revision.name_any()));
     }
     PodSpec {
-        containers: vec![container(revision)],
+        containers: vec![container(revision, grace_period)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),
         // They cost each start time that grows with the number of Services, and nobody reads them.
@@ -75,12 +83,12 @@ fn spec(revision: &Revision) -> PodSpec {
         security_context: Some(security::pod(template)),
         runtime_class_name: security_options.runtime_class_name,
         host_users: security_options.host_users,
-        termination_grace_period_seconds: Some(grace_period_seconds(template)),
+        termination_grace_period_seconds: Some(grace_period),
         ..PodSpec::default()
     }
 }
 
-fn container(revision: &Revision) -> Container {
+fn container(revision: &Revision, grace_period: i64) -> Container {
     let template = &revision.spec.template;
     let runtime = revision.spec.runtime.as_ref();
     let mut mounts = template.volume_mounts.clone().unwrap_or_default();
@@ -105,15 +113,7 @@ fn container(revision: &Revision) -> Container {
         env: Some(env::build(revision)),
         env_from: template.env_from.clone(),
         image_pull_policy: template.image_pull_policy.clone(),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: PRE_STOP_SECONDS.into(),
-                }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
+        lifecycle: lifecycle(grace_period),
         liveness_probe: template.liveness_probe.clone(),
         ports: Some(vec![ContainerPort {
             name: Some(names::PORT_NAME.to_owned()),
@@ -136,19 +136,29 @@ fn container(revision: &Revision) -> Container {
     }
 }
 
-/// The function's own probe, or that its port accepts a connection. Kubernetes would probe every
-/// ten seconds; a new Revision should not wait that long for its first request.
+/// The wait before SIGTERM. Within half of the grace period, which a manifest may make short, so that the
+/// function has time to finish as well.
+fn lifecycle(grace_period: i64) -> Option<Lifecycle> {
+    let seconds = PRE_STOP_SECONDS.min(grace_period / 2);
+    (seconds > 0).then(|| Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction { seconds }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    })
+}
+
+/// The function's own probe, or that its port accepts a connection.
 fn readiness_probe(template: &Template) -> Probe {
     let given = template.readiness_probe.clone();
-    let mut probe = given.unwrap_or_else(|| Probe {
+    given.unwrap_or_else(|| Probe {
         tcp_socket: Some(TCPSocketAction {
             host: None,
             port: IntOrString::String(names::PORT_NAME.to_owned()),
         }),
         ..Probe::default()
-    });
-    probe.period_seconds.get_or_insert(1);
-    probe
+    })
 }
 
 fn source_volume(config_map: &str) -> Volume {
@@ -169,6 +179,6 @@ fn source_volume(config_map: &str) -> Volume {
 fn grace_period_seconds(template: &Template) -> i64 {
     let request = template.timeouts().request();
     let partial = u64::from(request.subsec_nanos() > 0);
-    let seconds = request.as_secs() + partial + u64::from(PRE_STOP_SECONDS);
-    i64::try_from(seconds).unwrap_or(i64::MAX)
+    let seconds = i64::try_from(request.as_secs() + partial);
+    seconds.map_or(i64::MAX, |seconds| seconds.saturating_add(PRE_STOP_SECONDS))
 }

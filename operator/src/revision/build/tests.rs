@@ -48,6 +48,41 @@ fn the_grace_period_covers_the_longest_request() {
 }
 
 #[test]
+fn the_wait_before_the_end_fits_into_a_short_grace_period() {
+    for (grace, sleep) in [
+        (305, Some(5)),
+        (10, Some(5)),
+        (9, Some(4)),
+        (3, Some(1)),
+        (2, Some(1)),
+        (1, None),
+        (0, None),
+    ] {
+        let spec = format!(
+            "{{ functionName: hello, template: {{ image: a, podTemplate: {{ spec: {{ terminationGracePeriodSeconds: {grace} }} }} }} }}"
+        );
+        let pod = pod(&spec);
+        assert_eq!(pod.termination_grace_period_seconds, Some(grace));
+        let lifecycle = pod.containers[0].lifecycle.as_ref();
+        let hook = lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        let seconds = hook.and_then(|hook| hook.sleep.as_ref().map(|sleep| sleep.seconds));
+        assert_eq!(seconds, sleep, "{grace}");
+    }
+}
+
+#[test]
+fn a_probe_of_the_pod_template_replaces_the_one_beside_it_and_runs_each_second() {
+    let spec = "{ functionName: hello, template: { image: a, readinessProbe: { httpGet: { path: /one, port: http }, timeoutSeconds: 3 }, podTemplate: { spec: { containers: [{ name: function, readinessProbe: { exec: { command: [ok] } } }] } } } }";
+    let probe = pod(spec).containers[0].readiness_probe.clone();
+    let probe = probe.expect("a probe");
+    assert!(probe.exec.is_some() && probe.http_get.is_none() && probe.tcp_socket.is_none());
+    assert_eq!(
+        (probe.period_seconds, probe.timeout_seconds),
+        (Some(1), None)
+    );
+}
+
+#[test]
 fn a_token_is_mounted_only_for_a_named_account() {
     let plain = pod("{ functionName: hello, template: { image: a } }");
     assert_eq!(plain.automount_service_account_token, Some(false));
