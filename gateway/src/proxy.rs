@@ -5,6 +5,7 @@ pub mod body;
 pub mod deadlines;
 pub mod failure;
 pub mod forward;
+pub mod hangup;
 pub mod headers;
 pub mod ids;
 pub mod respond;

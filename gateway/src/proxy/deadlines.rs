@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     clock::{self, Micros},
+    proxy::hangup::HangUp,
     state::settings::Settings,
 };
 
@@ -28,6 +29,9 @@ pub struct Patience {
     /// For a peer to take a byte of what is sent to it; zero is for ever.
     pub write: Duration,
 }
+
+/// Between two looks whether the client is still there, where nobody reads from it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Which clock ran out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,6 +70,7 @@ pub enum Break {
 /// When an exchange is given up.
 #[derive(Debug)]
 pub struct Deadlines {
+    begun: Instant,
     request: Instant,
     /// Until the head of the response.
     first_byte: Option<Instant>,
@@ -76,6 +81,8 @@ pub struct Deadlines {
     /// The last sign of life from the function.
     touched: Micros,
     meter: Option<Arc<Meter>>,
+    /// When to look for the client next.
+    look: Option<(Instant, Arc<HangUp>)>,
 }
 
 // === impl Meter ===
@@ -151,6 +158,7 @@ impl Deadlines {
     pub fn begin(settings: &Settings, patience: Patience, meter: Option<Arc<Meter>>) -> Self {
         let now = Instant::now();
         Self {
+            begun: now,
             request: now + settings.request_timeout,
             first_byte: Some(now + settings.first_byte_timeout),
             idle: settings.idle_timeout,
@@ -158,6 +166,18 @@ impl Deadlines {
             write: patience.write,
             touched: clock::at(now),
             meter,
+            look: None,
+        }
+    }
+
+    /// The same for a client that may leave without anybody noticing.
+    #[must_use]
+    pub fn watching(self, hang_up: Option<&Arc<HangUp>>) -> Self {
+        // A look costs a wake-up: most exchanges are over before the first one.
+        let first = self.begun + LOOK_EVERY;
+        Self {
+            look: hang_up.map(|hang_up| (first, hang_up.clone())),
+            ..self
         }
     }
 
@@ -178,15 +198,18 @@ impl Deadlines {
     #[must_use]
     pub fn of_keeper(settings: &Settings, patience: Patience, meter: Option<Arc<Meter>>) -> Self {
         let longest = settings.start_timeout + settings.request_timeout + KEEPER_DELAY;
+        let now = Instant::now();
         Self {
-            request: Instant::now() + longest,
+            begun: now,
+            request: now + longest,
             first_byte: None,
             idle: None,
             client: None,
             // The keeper passes on what its own peers do.
             write: patience.write.saturating_add(KEEPER_DELAY),
-            touched: clock::now(),
+            touched: clock::at(now),
             meter,
+            look: None,
         }
     }
 
@@ -204,11 +227,18 @@ impl Deadlines {
 
     /// Ready when a clock has run out. The timer is moved on if it went off too early, as it does
     /// after every sign of life.
-    pub fn poll(&self, mut timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Expired> {
+    pub fn poll(&mut self, mut timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Expired> {
         loop {
             ready!(timer.as_mut().poll(context));
-            if let Some(expired) = self.expired(Instant::now()) {
+            let now = Instant::now();
+            if let Some(expired) = self.expired(now) {
                 return Poll::Ready(expired);
+            }
+            if let Some((at, hang_up)) = &mut self.look
+                && now >= *at
+            {
+                hang_up.look();
+                *at = now + LOOK_EVERY;
             }
             self.arm(timer.as_mut());
         }
@@ -243,6 +273,10 @@ impl Deadlines {
         let first = self
             .first_byte
             .map_or(self.request, |head| head.min(self.request));
+        let first = match &self.look {
+            Some((at, _)) => first.min(*at),
+            None => first,
+        };
         let client = self.client.filter(|_| self.owed().is_some());
         if self.idle.is_none() && client.is_none() {
             return first;
@@ -323,7 +357,7 @@ mod tests {
         Deadlines::begin(settings, patience, meter)
     }
 
-    async fn wait(deadlines: &Deadlines) -> Expired {
+    async fn wait(deadlines: &mut Deadlines) -> Expired {
         let mut timer = Box::pin(tokio::time::sleep_until(Instant::now()));
         deadlines.arm(timer.as_mut());
         poll_fn(|context| deadlines.poll(timer.as_mut(), context)).await
@@ -333,10 +367,10 @@ mod tests {
     async fn the_first_byte_is_due_before_the_whole() {
         let begun = Instant::now();
         let mut deadlines = begin(&settings(None), None);
-        assert_eq!(wait(&deadlines).await, Expired::FirstByte);
+        assert_eq!(wait(&mut deadlines).await, Expired::FirstByte);
         assert_eq!(begun.elapsed().as_secs(), 10);
         deadlines.head_arrived();
-        assert_eq!(wait(&deadlines).await, Expired::Request);
+        assert_eq!(wait(&mut deadlines).await, Expired::Request);
         assert_eq!(begun.elapsed().as_secs(), 100);
     }
 
@@ -346,41 +380,41 @@ mod tests {
         let meter = Arc::new(Meter::default());
         let mut deadlines = begin(&idle, Some(meter.clone()));
         // The client stalls in the middle of its body.
-        assert_eq!(wait(&deadlines).await, Expired::Idle);
+        assert_eq!(wait(&mut deadlines).await, Expired::Idle);
 
         // The function may think in silence once it has everything.
         deadlines = begin(&idle, Some(meter.clone()));
         meter.end();
-        assert_eq!(wait(&deadlines).await, Expired::FirstByte);
+        assert_eq!(wait(&mut deadlines).await, Expired::FirstByte);
 
         // The function stalls in the middle of its answer.
         deadlines = begin(&idle, Some(meter));
         deadlines.head_arrived();
         let begun = Instant::now();
-        assert_eq!(wait(&deadlines).await, Expired::Idle);
+        assert_eq!(wait(&mut deadlines).await, Expired::Idle);
         assert_eq!(begun.elapsed().as_secs(), 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_owes_a_byte_has_a_clock_of_its_own() {
         let meter = Arc::new(Meter::default());
-        let deadlines = begin(&settings(None), Some(meter.clone()));
+        let mut deadlines = begin(&settings(None), Some(meter.clone()));
         // Nothing is asked of it yet.
-        assert_eq!(wait(&deadlines).await, Expired::FirstByte);
+        assert_eq!(wait(&mut deadlines).await, Expired::FirstByte);
 
         let begun = Instant::now();
-        let deadlines = begin(&settings(None), Some(meter.clone()));
+        let mut deadlines = begin(&settings(None), Some(meter.clone()));
         meter.wait();
         let silent = Expired::Client(Duration::from_secs(7));
-        assert_eq!(wait(&deadlines).await, silent);
+        assert_eq!(wait(&mut deadlines).await, silent);
         assert_eq!(begun.elapsed().as_secs(), 7);
 
         // What the function says of silence goes first.
         meter.count(1);
-        let deadlines = begin(&settings(Some(Duration::from_secs(3))), Some(meter.clone()));
+        let mut deadlines = begin(&settings(Some(Duration::from_secs(3))), Some(meter.clone()));
         meter.wait();
         let silent = Expired::Client(Duration::from_secs(3));
-        assert_eq!(wait(&deadlines).await, silent);
+        assert_eq!(wait(&mut deadlines).await, silent);
 
         // While the function answers, its own signs count too.
         meter.count(1);
@@ -391,11 +425,11 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         deadlines.touch();
         let silent = Expired::Client(Duration::from_secs(7));
-        assert_eq!(wait(&deadlines).await, silent);
+        assert_eq!(wait(&mut deadlines).await, silent);
         assert_eq!(begun.elapsed().as_secs(), 12);
 
         meter.end();
-        let deadlines = begin(&settings(None), Some(meter));
-        assert_eq!(wait(&deadlines).await, Expired::FirstByte);
+        let mut deadlines = begin(&settings(None), Some(meter));
+        assert_eq!(wait(&mut deadlines).await, Expired::FirstByte);
     }
 }

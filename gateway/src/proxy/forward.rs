@@ -155,7 +155,8 @@ async fn exchange(
     let mut tries = Tries::begin();
     loop {
         let arrived = record.timing.arrived;
-        let revision = errand.function.route(arrived, &gate.dismiss).await?;
+        let route = errand.function.route(arrived, &gate.dismiss);
+        let revision = errand.client.attend(route).await?;
         let Some(site) = site(gate, errand, &revision, &tries, record).await? else {
             tries.moved().await?;
             continue;
@@ -198,6 +199,7 @@ async fn exchange(
                 Deadlines::of_keeper(revision.settings(), gate.limits.patience, meter.clone())
             }
         };
+        deadlines = deadlines.watching(errand.client.hang_up());
         let sent = Instant::now();
         let outcome = link.send(request, &mut deadlines).await;
         record.timing.function = sent.elapsed();
@@ -250,7 +252,7 @@ async fn site(
         gate.ownership.ensure(revision).await;
     }
     let visit = Visit::new(revision.clone());
-    let slot = wait(gate, revision, tries, record).await?;
+    let slot = wait(gate, errand.client, revision, tries, record).await?;
     Ok(slot.map(|slot| {
         record.assigned(&revision.key().name, slot.endpoint().pod());
         Site::Instance { slot, visit }
@@ -290,6 +292,7 @@ fn suspect(gate: &Gate, revision: &Arc<Revision>, site: Site) {
 /// Gets an instance; `None` if the revision serves no more.
 async fn wait(
     gate: &Gate,
+    client: &Client,
     revision: &Arc<Revision>,
     tries: &Tries,
     record: &mut Record,
@@ -304,7 +307,8 @@ async fn wait(
     let begun = Instant::now();
     let deadline = record.timing.arrived + revision.settings().start_timeout;
     let again = tries.is_again();
-    let admission = admit(revision, &gate.waker, &gate.dismiss, deadline, again).await;
+    let admission = admit(revision, &gate.waker, &gate.dismiss, deadline, again);
+    let admission = client.attend(admission).await;
     let waited = begun.elapsed();
     if served {
         record.timing.queue += waited;

@@ -12,7 +12,7 @@ use http::{
 };
 
 use crate::{
-    proxy::{deadlines::Meter, streams::Streams, survey::Survey},
+    proxy::{deadlines::Meter, hangup::HangUp, streams::Streams, survey::Survey},
     sync::lock,
 };
 
@@ -65,6 +65,8 @@ pub struct Client {
     address: HeaderValue,
     /// The streams of an HTTP/2 connection.
     streams: Option<Arc<Streams>>,
+    /// What lets an HTTP/1.1 connection look whether it is still there.
+    hang_up: Option<Arc<HangUp>>,
     /// What watched the body of the last request, to be used again.
     meter: Mutex<Arc<Meter>>,
     /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
@@ -95,6 +97,7 @@ impl Client {
             address: HeaderValue::try_from(text)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             streams: None,
+            hang_up: None,
             meter: Mutex::default(),
             forwarded: Mutex::new(None),
         }
@@ -119,6 +122,33 @@ impl Client {
             *last = Arc::default();
         }
         last.clone()
+    }
+
+    /// The same, over an HTTP/1.1 connection that can be told to look.
+    #[must_use]
+    pub fn watched(self, hang_up: Arc<HangUp>) -> Self {
+        Self {
+            hang_up: Some(hang_up),
+            ..self
+        }
+    }
+
+    /// What lets its connection look whether it is still there. HTTP/2 does that all the time.
+    #[must_use]
+    pub fn hang_up(&self) -> Option<&Arc<HangUp>> {
+        self.hang_up.as_ref()
+    }
+
+    /// Waits for as long as the client does.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of the wait.
+    pub async fn attend<T>(&self, wait: impl Future<Output = T>) -> T {
+        match &self.hang_up {
+            Some(hang_up) => hang_up.attend(wait).await,
+            None => wait.await,
+        }
     }
 
     /// The streams of its connection, if that is one of HTTP/2.

@@ -9,6 +9,7 @@ mod doomed_start;
 mod keeping;
 mod kept_connections;
 mod leading;
+mod leaving;
 mod protocols;
 mod routing;
 mod scaling;

@@ -27,11 +27,9 @@ enum Turn {
 impl Server {
     /// Serves the connection until it ends.
     pub(super) async fn serve_h1(&self, wire: Wire, address: SocketAddr, seat: Seat) {
-        let (gate, client) = (
-            self.gate.clone(),
-            Arc::new(Client::new(address, self.entrance)),
-        );
         let line = Arc::new(Line::new(seat));
+        let client = Arc::new(Client::new(address, self.entrance).watched(line.hang_up()));
+        let gate = self.gate.clone();
         let wire = wire.on(line.clone(), Refusal::new(gate.limits.header_bytes));
         let taking = line.clone();
         let service = service_fn(move |request: Request<Incoming>| {

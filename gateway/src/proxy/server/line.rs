@@ -1,9 +1,14 @@
 //! What the parts of one HTTP/1.1 connection tell each other: its place among the others, its wire,
 //! hyper's timer and the requests it carries.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use fermata_listen::Seat;
+
+use crate::proxy::hangup::HangUp;
 
 /// One HTTP/1.1 connection. All of it is touched by the connection's own task; the place alone is
 /// shared with the listener.
@@ -16,6 +21,7 @@ pub(super) struct Line {
     counted: AtomicBool,
     /// Whether bytes of the awaited head have come.
     begun: AtomicBool,
+    hang_up: Arc<HangUp>,
 }
 
 // === impl Line ===
@@ -28,7 +34,18 @@ impl Line {
             request: AtomicBool::new(false),
             counted: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            hang_up: Arc::default(),
         }
+    }
+
+    /// What its requests tell it to look by.
+    pub(super) fn hang_up(&self) -> Arc<HangUp> {
+        self.hang_up.clone()
+    }
+
+    /// Whether it is time to look for the client, who waits for a response.
+    pub(super) fn is_look_due(&self) -> bool {
+        self.hang_up.is_due() && !self.is_idle()
     }
 
     /// Returns when the place was taken away.

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::TcpStream,
 };
 
@@ -91,6 +92,12 @@ impl Wire {
         Some(refusal.poll_write(bytes, write))
     }
 
+    /// Whether the client has ended its side. What it has sent before may still be unread.
+    fn is_left(&self) -> bool {
+        let ready = self.stream.ready(Interest::READABLE).now_or_never();
+        ready.is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
+    }
+
     fn watch(
         &mut self,
         context: &mut Context<'_>,
@@ -144,6 +151,9 @@ impl AsyncWrite for Wire {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         if let Some((line, _)) = &self.line {
             line.settle();
+            if line.is_look_due() && self.is_left() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
         }
         Poll::Ready(Ok(()))
     }
