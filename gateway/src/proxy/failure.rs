@@ -18,6 +18,11 @@ pub enum Failure {
         /// The bound.
         limit: usize,
     },
+    /// The request has more than this many header fields.
+    TooManyHeaders {
+        /// The bound.
+        limit: usize,
+    },
     /// The body of the request is larger than this many bytes.
     PayloadTooLarge {
         /// The bound.
@@ -59,7 +64,7 @@ impl Failure {
         match self {
             Self::NoSuchFunction => "NoSuchFunction",
             Self::BadRequest(_) => "BadRequest",
-            Self::HeadersTooLarge { .. } => "HeadersTooLarge",
+            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => "HeadersTooLarge",
             Self::PayloadTooLarge { .. } => "PayloadTooLarge",
             Self::ClientTimeout(_) => "ClientTimeout",
             Self::QueueFull { .. } => "QueueFull",
@@ -79,7 +84,9 @@ impl Failure {
         match self {
             Self::NoSuchFunction => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::QueueFull { .. } | Self::StartFailed(_) | Self::Draining => {
@@ -102,6 +109,7 @@ impl Failure {
             Self::NoSuchFunction => "12",
             Self::BadRequest(_) => "3",
             Self::HeadersTooLarge { .. }
+            | Self::TooManyHeaders { .. }
             | Self::PayloadTooLarge { .. }
             | Self::QueueFull { .. } => "8",
             Self::ClientTimeout(_)
@@ -155,6 +163,9 @@ impl Failure {
             | Self::FunctionReset(detail) => (&**detail).into(),
             Self::HeadersTooLarge { limit } => {
                 format!("the head of the request has more than {limit} bytes").into()
+            }
+            Self::TooManyHeaders { limit } => {
+                format!("the request has more than {limit} header fields").into()
             }
             Self::PayloadTooLarge { limit } => {
                 format!("the body of the request has more than {limit} bytes").into()

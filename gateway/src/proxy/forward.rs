@@ -227,6 +227,9 @@ async fn exchange(
                     tries.pause_or(failure).await?;
                 }
             }
+            Err(SendError::HeadTooLarge(bound)) => {
+                return Err(failures::head_too_large(&site, bound));
+            }
             Err(SendError::Broken(error)) => {
                 return Err(failures::broken(&site, &error, meter.as_deref(), limit));
             }

@@ -1,5 +1,7 @@
 //! The data listener: accepts connections, finds out what they speak, and serves them.
 
+mod ahead;
+mod framing;
 mod h1;
 mod h2;
 mod line;

@@ -41,6 +41,9 @@ use crate::{
     },
 };
 
+/// Header fields that a request may have.
+pub const MOST_FIELDS: usize = 1000;
+
 /// How much later than another gateway this one may hear of a function.
 const LATE_NEWS: Duration = Duration::from_secs(5);
 
@@ -240,6 +243,9 @@ fn check(gate: &Gate, parts: &Parts, survey: &Survey) -> Result<HeaderValue, Fai
         return Err(Failure::HeadersTooLarge {
             limit: limits.header_bytes,
         });
+    }
+    if survey.fields > MOST_FIELDS {
+        return Err(Failure::TooManyHeaders { limit: MOST_FIELDS });
     }
     if parts.method == Method::CONNECT {
         return Err(Failure::BadRequest(

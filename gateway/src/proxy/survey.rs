@@ -10,6 +10,8 @@ use http::HeaderMap;
 pub struct Survey {
     /// About as many bytes as the headers took on the wire.
     pub bytes: usize,
+    /// How many there are.
+    pub fields: usize,
     /// One that is only meant for the connection it came over (RFC 9110, section 7.6.1).
     pub hop: bool,
     /// `Content-Type`.
@@ -35,6 +37,7 @@ impl Survey {
         for (name, value) in headers {
             let name = name.as_str();
             survey.bytes += name.len() + value.len() + 4;
+            survey.fields += 1;
             match name {
                 "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding"
                 | "upgrade" => survey.hop = true,
@@ -70,6 +73,7 @@ mod tests {
         }
         Survey {
             bytes: 0,
+            fields: 0,
             ..Survey::of(&headers)
         }
     }
@@ -79,7 +83,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("a", HeaderValue::from_static("1"));
         headers.append("a", HeaderValue::from_static("22"));
-        assert_eq!(Survey::of(&headers).bytes, "a: 1\r\na: 22\r\n".len());
+        let survey = Survey::of(&headers);
+        assert_eq!(survey.bytes, "a: 1\r\na: 22\r\n".len());
+        assert_eq!(survey.fields, 2);
     }
 
     #[test]

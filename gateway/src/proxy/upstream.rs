@@ -29,6 +29,9 @@ pub enum SendError {
     /// The connection was closed before a byte of the request was written; here it is back.
     #[error("the connection was closed before the request was sent")]
     Unsent(Box<Request<RequestBody>>),
+    /// The head of the response is larger than it may be.
+    #[error("the head of the response is too large")]
+    HeadTooLarge(HeadBound),
     /// The connection broke, or what came back was not HTTP.
     #[error("the exchange with the function broke off")]
     Broken(#[source] hyper::Error),
@@ -36,6 +39,18 @@ pub enum SendError {
     #[error("a timeout ran out")]
     Expired(Expired),
 }
+
+/// What bounds the head of a response.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HeadBound {
+    /// The number of its fields.
+    Fields(usize),
+    /// Its size in bytes.
+    Bytes(usize),
+}
+
+/// The largest head of a response, in bytes.
+pub const LARGEST_HEAD: usize = 64 * 1024;
 
 // === impl Link ===
 

@@ -8,7 +8,7 @@ use crate::proxy::{
     failure::Failure,
     site::Site,
     stall,
-    upstream::pool::ConnectError,
+    upstream::{HeadBound, pool::ConnectError},
 };
 
 /// The instance did not take a connection.
@@ -55,10 +55,7 @@ pub(super) fn broken(
     if let Some(stalled) = stall::find(error) {
         return Failure::WriteTimeout(stalled.0);
     }
-    let who = match site {
-        Site::Instance { .. } => "the function",
-        Site::Keeper(_) => "the gateway that keeps the function",
-    };
+    let who = who(site);
     let detail = if error.is_parse() {
         "gave an answer that is not valid HTTP"
     } else if error.is_incomplete_message() {
@@ -68,6 +65,24 @@ pub(super) fn broken(
     };
     let cause = error.source().map(|cause| format!(" ({cause})"));
     Failure::FunctionReset(format!("{who} {detail}{}", cause.unwrap_or_default()).into())
+}
+
+/// The head of the answer is larger than it may be.
+pub(super) fn head_too_large(site: &Site, bound: HeadBound) -> Failure {
+    let (limit, of) = match bound {
+        HeadBound::Fields(limit) => (limit, "header fields"),
+        HeadBound::Bytes(limit) => (limit, "bytes of head"),
+    };
+    Failure::FunctionReset(
+        format!("{} gave an answer with more than {limit} {of}", who(site)).into(),
+    )
+}
+
+fn who(site: &Site) -> &'static str {
+    match site {
+        Site::Instance { .. } => "the function",
+        Site::Keeper(_) => "the gateway that keeps the function",
+    }
 }
 
 fn body_break(error: &hyper::Error) -> Option<Break> {

@@ -1,15 +1,25 @@
 //! One HTTP/1.1 connection.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration,
+};
 
 use fermata_listen::Seat;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::Request;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{Server, line::Line, note, refusal::Refusal, timer::KeepingTimer, wire::Wire};
+use super::{
+    Server,
+    framing::{Finding, MOST_FIELDS},
+    line::Line,
+    note,
+    refusal::Refusal,
+    timer::KeepingTimer,
+    wire::Wire,
+};
 use crate::proxy::{failure::Failure, headers::Client, respond::refusal_text, service};
 
 /// How long a client that is sent away gets to read why.
@@ -33,7 +43,8 @@ impl Server {
         let wire = wire.on(line.clone(), Refusal::new(gate.limits.header_bytes));
         let taking = line.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let taken = taking.take();
+            let switches = request.extensions().get::<OnUpgrade>().is_some();
+            let taken = taking.take(switches);
             let (gate, client) = (gate.clone(), client.clone());
             async move {
                 if !taken {
@@ -44,8 +55,8 @@ impl Server {
             }
         });
         let mut http1 = self.http1.clone();
+        http1.timer(KeepingTimer::new(line.clone(), self.clocks.header));
         let mut connection = http1
-            .timer(KeepingTimer::new(line.clone(), self.clocks.header))
             .serve_connection(TokioIo::new(wire), service)
             .with_upgrades();
         // The connection is polled several times for each request. These futures take locks each time;
@@ -56,6 +67,22 @@ impl Server {
                 biased;
                 // First, so that a request that is there already is seen before the end.
                 ended = &mut connection => break ended,
+                finding = poll_fn(|_| line.due().map_or(Poll::Pending, Poll::Ready)) => {
+                    if finding == Finding::Lost {
+                        std::pin::Pin::new(&mut connection).graceful_shutdown();
+                        continue;
+                    }
+                    let Some(parts) = connection.into_parts() else { return };
+                    let wire = parts.io.into_inner();
+                    if let Some(failure) = refused(finding) {
+                        say(wire.into_stream(), &failure).await;
+                        return;
+                    }
+                    connection = http1
+                        .max_headers(MOST_FIELDS)
+                        .serve_connection(TokioIo::new(wire.widened(&parts.read_buf)), parts.service)
+                        .with_upgrades();
+                }
                 Some(turn) = turns.next() => match turn {
                     Turn::Stop => std::pin::Pin::new(&mut connection).graceful_shutdown(),
                     Turn::Lost => return,
@@ -88,12 +115,25 @@ impl Server {
     }
 }
 
+/// Why a head is not read, if it is not.
+fn refused(finding: Finding) -> Option<Failure> {
+    match finding {
+        Finding::TooManyFields => Some(Failure::TooManyHeaders { limit: MOST_FIELDS }),
+        Finding::BareLineFeed => Some(Failure::BadRequest(
+            "a line of the head ends in a bare line feed".into(),
+        )),
+        Finding::ManyFields | Finding::Lost => None,
+    }
+}
+
 /// Writes a refusal to a connection that hyper has done with.
 async fn say(mut stream: TcpStream, failure: &Failure) {
     let text = refusal_text(failure);
     let said = async {
         stream.write_all(&text).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // To close while there is something unread would take back what was said.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
     // Who does not read it does not hear it.
     let _ = tokio::time::timeout(LAST_WORDS, said).await;

@@ -3,11 +3,12 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
 use fermata_listen::Seat;
 
+use super::framing::Finding;
 use crate::proxy::hangup::HangUp;
 
 /// One HTTP/1.1 connection. All of it is touched by the connection's own task; the place alone is
@@ -19,8 +20,12 @@ pub(super) struct Line {
     request: AtomicBool,
     /// Whether the place counts as busy, which it does until the response is written.
     counted: AtomicBool,
-    /// Whether bytes of the awaited head have come.
+    /// Whether a part of a head has come that is not complete.
     begun: AtomicBool,
+    /// Whether the request that was taken may switch to another protocol.
+    switching: AtomicBool,
+    /// What was found among the bytes, and is to be seen to; 0 is nothing.
+    found: AtomicU8,
     hang_up: Arc<HangUp>,
 }
 
@@ -34,6 +39,8 @@ impl Line {
             request: AtomicBool::new(false),
             counted: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            switching: AtomicBool::new(false),
+            found: AtomicU8::new(0),
             hang_up: Arc::default(),
         }
     }
@@ -56,21 +63,44 @@ impl Line {
     /// The head of the next request is awaited.
     pub(super) fn await_head(&self) {
         self.request.store(false, Ordering::Relaxed);
-        self.begun.store(false, Ordering::Relaxed);
+        self.switching.store(false, Ordering::Relaxed);
     }
 
-    /// Bytes have come.
-    pub(super) fn arrived(&self) {
-        if !self.request.load(Ordering::Relaxed) {
-            self.begun.store(true, Ordering::Relaxed);
-        }
+    /// Bytes have come, after which there is a part of a head or not.
+    pub(super) fn heard(&self, mid_head: bool) {
+        self.begun.store(mid_head, Ordering::Relaxed);
     }
 
-    /// A request begins; false if the place was taken away, and the connection is about to close.
-    pub(super) fn take(&self) -> bool {
+    /// A request begins, perhaps one that switches to another protocol; false if the place was taken
+    /// away, and the connection is about to close.
+    pub(super) fn take(&self, switches: bool) -> bool {
         self.request.store(true, Ordering::Relaxed);
+        if switches {
+            self.switching.store(true, Ordering::Relaxed);
+        }
         // One that was sent ahead begins before the end of the last one was noticed.
         self.counted.swap(true, Ordering::Relaxed) || self.seat.begin()
+    }
+
+    /// Whether what comes may be of another protocol.
+    pub(super) fn is_switching(&self) -> bool {
+        self.switching.load(Ordering::Relaxed)
+    }
+
+    /// Something was found among the bytes.
+    pub(super) fn found(&self, finding: Finding) {
+        self.found.store(finding as u8, Ordering::Relaxed);
+    }
+
+    /// What is to be seen to now, once: what is wrong with a head not before all that was asked before it
+    /// is answered.
+    pub(super) fn due(&self) -> Option<Finding> {
+        let finding = Finding::of(self.found.load(Ordering::Relaxed))?;
+        let due = finding == Finding::Lost || self.is_idle();
+        due.then(|| {
+            self.found.store(0, Ordering::Relaxed);
+            finding
+        })
     }
 
     /// Everything that was to be written is. What is awaited now may be long in coming.
@@ -86,7 +116,7 @@ impl Line {
         !self.request.load(Ordering::Relaxed) && !self.counted.load(Ordering::Relaxed)
     }
 
-    /// Whether bytes of the awaited head have come.
+    /// Whether a part of a head has come.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }

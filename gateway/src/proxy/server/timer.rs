@@ -161,14 +161,15 @@ mod tests {
             let mut idle = timer.sleep(Duration::from_secs(60));
             let first = time::timeout(Duration::from_secs(40), idle.as_mut()).await;
             assert!(first.is_err(), "nothing has come");
-            line.arrived();
+            line.heard(true);
             idle.await;
+            line.heard(false);
             assert_eq!(begun.elapsed().as_secs(), 50);
         }
         // It never makes the wait longer.
         let begun = time::Instant::now();
         let short = timer.sleep(Duration::from_secs(3));
-        line.arrived();
+        line.heard(true);
         short.await;
         assert_eq!(begun.elapsed().as_secs(), 3);
     }

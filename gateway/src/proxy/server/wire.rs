@@ -15,21 +15,35 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{line::Line, refusal::Refusal};
+use super::{
+    ahead::Ahead,
+    framing::{Finding, Framing},
+    line::Line,
+    refusal::Refusal,
+};
 use crate::proxy::stall::{self, Stall};
 
 /// A client's connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
-    /// Bytes that were read already, to find out what the client speaks, and how many of them are
-    /// passed on.
-    ahead: (Vec<u8>, usize),
+    ahead: Ahead,
     /// How long the client may take no byte.
     write_timeout: Duration,
     stall: Stall,
-    /// The HTTP/1.1 connection over it, and what is written in place of hyper's refusals.
-    line: Option<(Arc<Line>, Refusal)>,
+    http1: Option<Http1>,
+}
+
+/// What there is to a connection of HTTP/1.1.
+#[derive(Debug)]
+struct Http1 {
+    line: Arc<Line>,
+    refusal: Refusal,
+    framing: Framing,
+    /// Whether heads with many fields can be read.
+    wide: bool,
+    /// Whether something was found that has to be seen to before hyper reads on.
+    held: bool,
 }
 
 // === impl Wire ===
@@ -40,19 +54,37 @@ impl Wire {
     pub(super) fn new(stream: TcpStream, ahead: Vec<u8>, write_timeout: Duration) -> Self {
         Self {
             stream,
-            ahead: (ahead, 0),
+            ahead: Ahead::new(ahead),
             write_timeout,
             stall: Stall::default(),
-            line: None,
+            http1: None,
         }
     }
 
     /// The same, for HTTP/1.1.
     pub(super) fn on(self, line: Arc<Line>, refusal: Refusal) -> Self {
+        let http1 = Http1 {
+            line,
+            refusal,
+            framing: Framing::default(),
+            wide: false,
+            held: false,
+        };
         Self {
-            line: Some((line, refusal)),
+            http1: Some(http1),
             ..self
         }
+    }
+
+    /// The same after [`Finding::ManyFields`], for a reader that can read many fields, and has these bytes
+    /// before it once more.
+    pub(super) fn widened(mut self, again: &[u8]) -> Self {
+        self.ahead.put_back(again);
+        if let Some(http1) = &mut self.http1 {
+            http1.wide = true;
+            http1.held = false;
+        }
+        self
     }
 
     /// The bare connection.
@@ -60,20 +92,22 @@ impl Wire {
         self.stream
     }
 
-    /// Passes on what was read already; says whether there was anything.
-    fn pass_ahead(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        let (bytes, passed) = &mut self.ahead;
-        let rest = &bytes[*passed..];
-        if rest.is_empty() {
-            return false;
+    /// Passes on what was read already, as far as it may go.
+    fn pass_ahead(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<()> {
+        if let Some(http1) = &mut self.http1 {
+            let ahead = &mut self.ahead;
+            if !http1.held {
+                http1.held = ahead.admit(|bytes| http1.follow(bytes)).is_some();
+            }
+        } else {
+            self.ahead.admit_all();
         }
-        let count = rest.len().min(buffer.remaining());
-        buffer.put_slice(&rest[..count]);
-        *passed += count;
-        if *passed == bytes.len() {
-            self.ahead = (Vec::new(), 0);
+        if self.ahead.pass(buffer) {
+            Poll::Ready(())
+        } else {
+            // Who sees to what was found wakes nobody: it is the task that polls this.
+            Poll::Pending
         }
-        true
     }
 
     /// Writes a refusal, if what hyper writes is one of its own.
@@ -82,14 +116,14 @@ impl Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Option<Poll<io::Result<usize>>> {
-        let (line, refusal) = self.line.as_mut()?;
+        let http1 = self.http1.as_mut()?;
         // Between two requests, when all responses are out, there is nothing else to be written.
-        if !line.is_idle() {
+        if !http1.line.is_idle() {
             return None;
         }
         let stream = &mut self.stream;
         let write = |rest: &[u8]| Pin::new(&mut *stream).poll_write(context, rest);
-        Some(refusal.poll_write(bytes, write))
+        Some(http1.refusal.poll_write(bytes, write))
     }
 
     /// Whether the client has ended its side. What it has sent before may still be unread.
@@ -115,20 +149,62 @@ impl Wire {
     }
 }
 
+// === impl Http1 ===
+
+impl Http1 {
+    /// Follows the bytes; how many of them may pass, and how many were followed, if not all may.
+    fn follow(&mut self, bytes: &[u8]) -> Option<(usize, usize)> {
+        if self.line.is_switching() {
+            // What comes now may be of another protocol.
+            self.framing.lose();
+            self.line.found(Finding::Lost);
+            return None;
+        }
+        let mut at = 0;
+        loop {
+            let outcome = self.framing.follow(&bytes[at..]);
+            self.line.heard(self.framing.is_mid_head());
+            let Err(found) = outcome else { return None };
+            let (begin, end) = (at + found.begin, at + found.end);
+            match found.finding {
+                Finding::ManyFields if self.wide => at = end,
+                Finding::Lost => {
+                    self.line.found(Finding::Lost);
+                    return None;
+                }
+                finding => {
+                    self.line.found(finding);
+                    return Some((begin, end));
+                }
+            }
+        }
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        if !self.pass_ahead(buffer) {
-            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let this = &mut *self;
+        if !this.ahead.is_empty() {
+            return this.pass_ahead(buffer).map(Ok);
         }
-        if let Some((line, _)) = &self.line
-            && buffer.filled().len() > before
-        {
-            line.arrived();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let Some(http1) = &mut this.http1 else {
+            return Poll::Ready(Ok(()));
+        };
+        let new = &buffer.filled()[before..];
+        let Some((passing, followed)) = http1.follow(new) else {
+            return Poll::Ready(Ok(()));
+        };
+        http1.held = true;
+        this.ahead = Ahead::held(&new[passing..], followed - passing);
+        buffer.set_filled(before + passing);
+        if passing == 0 {
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
@@ -149,9 +225,9 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        if let Some((line, _)) = &self.line {
-            line.settle();
-            if line.is_look_due() && self.is_left() {
+        if let Some(http1) = &self.http1 {
+            http1.line.settle();
+            if http1.line.is_look_due() && self.is_left() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
         }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    SendError, unsent_or_broken,
+    HeadBound, LARGEST_HEAD, SendError, unsent_or_broken,
     wire::{Orders, Wire},
 };
 use crate::{
@@ -32,7 +32,10 @@ use crate::{
 };
 
 /// The most bytes that are read ahead of the caller, and the largest head of a response.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = LARGEST_HEAD;
+
+/// The fields of a response that hyper's table holds. A larger one would cost every response.
+const MOST_FIELDS: usize = 100;
 
 /// A connection and all that belongs to it.
 pub struct Link {
@@ -62,6 +65,7 @@ impl Link {
         let (wire, orders) = Wire::new(stream);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
+            .max_header_size(LARGEST_HEAD)
             .handshake(TokioIo::new(wire))
             .await?;
         Ok(Box::new(Self {
@@ -82,7 +86,7 @@ impl Link {
         self.orders.write_within(deadlines.write_timeout());
         let mut response = pin!(self.sender.try_send_request(request));
         let (driven, timer) = (&mut self.driven, &mut self.timer);
-        poll_fn(|context| {
+        let outcome = poll_fn(|context| {
             driven.drive(context);
             if let Poll::Ready(outcome) = response.as_mut().poll(context) {
                 return Poll::Ready(outcome.map_err(unsent_or_broken));
@@ -97,7 +101,13 @@ impl Link {
             let expired = deadlines.poll(timer.as_mut(), context);
             expired.map(|expired| Err(SendError::Expired(expired)))
         })
-        .await
+        .await;
+        match outcome {
+            Err(SendError::Broken(error)) if error.is_parse_too_large() => {
+                Err(SendError::HeadTooLarge(driven.head_bound()))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Moves bytes. To be called whenever the body of the response is polled.
@@ -148,6 +158,26 @@ impl Driven {
             && let Self::Running(connection) = std::mem::replace(self, Self::Closed)
         {
             *self = Self::Finished(connection);
+        }
+    }
+
+    /// Which bound the head is beyond that could not be read.
+    fn head_bound(&mut self) -> HeadBound {
+        let head = match std::mem::replace(self, Self::Closed) {
+            Self::Running(connection) | Self::Finished(connection) => {
+                connection.into_parts().read_buf
+            }
+            Self::Closed => Bytes::new(),
+        };
+        let head = &head[..head.len().min(LARGEST_HEAD)];
+        // One more for the status.
+        if memchr::memchr_iter(b'\n', head)
+            .nth(MOST_FIELDS + 1)
+            .is_some()
+        {
+            HeadBound::Fields(MOST_FIELDS)
+        } else {
+            HeadBound::Bytes(LARGEST_HEAD)
         }
     }
 

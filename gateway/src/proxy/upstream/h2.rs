@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    SendError, unsent_or_broken,
+    LARGEST_HEAD, SendError, unsent_or_broken,
     wire::{Orders, Wire},
 };
 use crate::proxy::{body::RequestBody, deadlines::Deadlines};
@@ -68,6 +68,7 @@ impl Connection {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(wire))
             .await?;
         tokio::spawn(async move {

@@ -307,7 +307,9 @@ async fn serve(behaviour: Behaviour, api: &Api, pod: &str, port: u16) {
                         let response = handler(request, pod.clone());
                         async move { Ok::<_, std::convert::Infallible>(response.await) }
                     });
-                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let mut server =
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    server.http1().max_headers(2000);
                     let _ = server
                         .serve_connection_with_upgrades(TokioIo::new(stream), service)
                         .await;
