@@ -161,7 +161,9 @@ function readRequest(payload) {
   const headers = Object.create(null);
   for (let i = 0; i < rest.length; i += 2) {
     const name = rest[i];
-    headers[name] = name in headers ? `${headers[name]}, ${rest[i + 1]}` : rest[i + 1];
+    // Over HTTP/2 cookies may come in several fields (RFC 9113, section 8.2.3).
+    const between = name === "cookie" ? "; " : ", ";
+    headers[name] = name in headers ? headers[name] + between + rest[i + 1] : rest[i + 1];
   }
   return new FunctionRequest(method, path, query, headers, payload.subarray(4 + size));
 }

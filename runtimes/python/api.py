@@ -25,14 +25,16 @@ class Headers:
         self._fields = fields
 
     def __getitem__(self, name):
-        values = self.get_all(name)
-        if not values:
+        value = self.get(name)
+        if value is None:
             raise KeyError(name)
-        return ", ".join(values)
+        return value
 
     def get(self, name, default=None):
         values = self.get_all(name)
-        return ", ".join(values) if values else default
+        # Over HTTP/2 cookies may come in several fields (RFC 9113, section 8.2.3).
+        between = "; " if name.lower() == "cookie" else ", "
+        return between.join(values) if values else default
 
     def get_all(self, name):
         name = name.lower()

@@ -306,3 +306,29 @@ async fn a_head_that_no_program_can_be_given_is_a_431() {
     assert_eq!(answer.status, 431, "{}", answer.text());
     assert_eq!(function.get("/").await.text(), "hi\n");
 }
+
+#[tokio::test]
+async fn cookies_of_several_fields_are_one_list() {
+    for setup in [
+        Setup::new("python").file(
+            "main.py",
+            "def handle(request): return request.headers['Cookie'] + ' ' + request.headers['x']",
+        ),
+        Setup::new("node").file(
+            "main.mjs",
+            "export const handle = ({ headers }) => `${headers.cookie} ${headers.x}`;",
+        ),
+        Setup::new("command").handler("sh -c 'printf %s \"$HTTP_COOKIE $HTTP_X\"'"),
+    ] {
+        let function = setup.start();
+        let request = http::Request::get(function.url("/"))
+            .header("cookie", "a=1")
+            .header("cookie", "b=2; c=3")
+            .header("x", "1")
+            .header("x", "2");
+        assert_eq!(
+            function.send(request, "").await.text(),
+            "a=1; b=2; c=3 1, 2"
+        );
+    }
+}
