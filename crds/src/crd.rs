@@ -40,12 +40,37 @@ const BOUNDS: &[(&str, i64)] = &[
     ("volumes[].name", 63),
     ("volumeMounts", 128),
     ("volumeMounts[].mountPath", 1024),
+    ("volumeMounts[].name", 63),
+    ("volumes[].configMap.name", 253),
+    ("volumes[].secret.secretName", 253),
+    ("env[].valueFrom.configMapKeyRef.name", 253),
+    ("env[].valueFrom.secretKeyRef.name", 253),
+    ("envFrom[].configMapRef.name", 253),
+    ("envFrom[].secretRef.name", 253),
     ("imagePullSecrets", 16),
+    ("imagePullSecrets[].name", 253),
+    ("serviceAccountName", 253),
+    ("security.runtimeClassName", 253),
+    ("resources.limits", 12),
+    ("resources.requests", 12),
     ("timeouts.request", 32),
     ("timeouts.firstByte", 32),
     ("timeouts.idle", 32),
     ("timeouts.start", 32),
 ];
+
+/// Ports that are numbers or names.
+const PROBE_PORTS: [&str; 6] = [
+    "readinessProbe.httpGet.port",
+    "readinessProbe.tcpSocket.port",
+    "livenessProbe.httpGet.port",
+    "livenessProbe.tcpSocket.port",
+    "startupProbe.httpGet.port",
+    "startupProbe.tcpSocket.port",
+];
+
+/// The longest name of a port (RFC 6335, section 5.1).
+const LONGEST_PORT_NAME: i64 = 15;
 
 const SCALE_BOUNDS: &[(&str, i64)] = &[
     ("window", 32),
@@ -148,6 +173,12 @@ fn with_schema(crd: &mut CustomResourceDefinition, change: impl Fn(&mut JSONSche
 fn template(schema: &mut JSONSchemaProps) {
     add_bounds(schema, BOUNDS);
     add_rules(schema, rules::TEMPLATE);
+    for path in PROBE_PORTS {
+        if let Some(port) = at(schema, path) {
+            (port.minimum, port.maximum) = (Some(1.0), Some(f64::from(u16::MAX)));
+            (port.min_length, port.max_length) = (Some(1), Some(LONGEST_PORT_NAME));
+        }
+    }
     for (path, keys) in LIST_MAPS {
         list_map(schema, path, keys);
     }
@@ -260,6 +291,7 @@ mod tests {
                 .iter()
                 .map(|(path, _)| format!("spec.scale.{path}")),
         );
+        all.extend(PROBE_PORTS.iter().map(|path| format!("spec.{path}")));
         for path in all {
             assert!(at(&mut root, &path).is_some(), "no schema at {path}");
         }

@@ -64,7 +64,7 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     ),
     rule(
         "",
-        "!has(self.source) || !has(self.volumeMounts) || self.volumeMounts.all(m, m.mountPath != '/function')",
+        "!has(self.source) || !has(self.volumeMounts) || self.volumeMounts.all(m, !m.mountPath.matches('^/function/*$'))",
         "the mount path /function is taken by the source files; choose another path",
     ),
     rule(
@@ -130,6 +130,118 @@ pub(crate) const TEMPLATE: &[Rule] = &[
         "security",
         "!(has(self.runAsUser) && self.runAsUser == 0) || (has(self.profile) && self.profile in ['baseline', 'privileged'])",
         "user 0 is root, which the restricted profile forbids; choose another runAsUser or set security.profile to baseline",
+    ),
+    rule(
+        "serviceAccountName",
+        SUBDOMAIN,
+        "serviceAccountName must be the name of a ServiceAccount: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "security.runtimeClassName",
+        SUBDOMAIN,
+        "security.runtimeClassName must be the name of a RuntimeClass: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "security.seccompProfile",
+        "self.type in ['RuntimeDefault', 'Localhost', 'Unconfined'] && has(self.localhostProfile) == (self.type == 'Localhost')",
+        "security.seccompProfile.type must be RuntimeDefault, Localhost or Unconfined; Localhost alone needs localhostProfile",
+    ),
+    rule(
+        "source.configMap.name",
+        SUBDOMAIN,
+        "source.configMap.name must be the name of a ConfigMap: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "imagePullSecrets[].name",
+        SUBDOMAIN,
+        "imagePullSecrets must name Secrets: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "volumes[].name",
+        "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+        "the name of a volume is made of lower case letters, digits and '-'",
+    ),
+    rule(
+        "volumes[].configMap.name",
+        SUBDOMAIN,
+        "a volume's configMap.name must be the name of a ConfigMap: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "volumes[].secret.secretName",
+        SUBDOMAIN,
+        "a volume's secret.secretName must be the name of a Secret: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "",
+        "has(self.podTemplate) || !has(self.volumeMounts) || self.volumeMounts.all(m, has(self.source) && m.name == 'fermata-source' || has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+        "volumeMounts must name volumes of spec.volumes; add the volume, or correct the name",
+    ),
+    rule(
+        "volumeMounts[].mountPath",
+        "self != '' && !self.contains(':')",
+        "mountPath must not be empty or contain ':'",
+    ),
+    rule("resources.limits", RESOURCES, RESOURCES_MESSAGE),
+    rule("resources.requests", RESOURCES, RESOURCES_MESSAGE),
+    rule(
+        "resources",
+        "!has(self.requests) || !has(self.limits) || ['cpu', 'memory'].all(r, !(r in self.requests) || !(r in self.limits) || !isQuantity(string(self.requests[r])) || !isQuantity(string(self.limits[r])) || quantity(string(self.requests[r])).compareTo(quantity(string(self.limits[r]))) <= 0)",
+        "resources.requests must be at most resources.limits",
+    ),
+    rule(
+        "env[]",
+        "self.name.matches('^[ -~]*$')",
+        "the name of an environment variable is made of printable ASCII characters",
+    ),
+    rule(
+        "env[]",
+        "!has(self.valueFrom) || !has(self.value) || self.value == ''",
+        "an environment variable has either value or valueFrom",
+    ),
+    rule(
+        "env[].valueFrom.configMapKeyRef.name",
+        SUBDOMAIN,
+        "configMapKeyRef.name must be the name of a ConfigMap: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "env[].valueFrom.secretKeyRef.name",
+        SUBDOMAIN,
+        "secretKeyRef.name must be the name of a Secret: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "envFrom[]",
+        "has(self.configMapRef) != has(self.secretRef)",
+        "envFrom needs exactly one of configMapRef and secretRef",
+    ),
+    rule(
+        "envFrom[].configMapRef.name",
+        SUBDOMAIN,
+        "configMapRef.name must be the name of a ConfigMap: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "envFrom[].secretRef.name",
+        SUBDOMAIN,
+        "secretRef.name must be the name of a Secret: lower case letters, digits, '-' and '.'",
+    ),
+    rule(
+        "readinessProbe",
+        "[has(self.exec), has(self.grpc), has(self.httpGet), has(self.tcpSocket)].filter(given, given).size() <= 1",
+        "a probe has at most one of exec, grpc, httpGet and tcpSocket",
+    ),
+    rule("livenessProbe", ONE_HANDLER, ONE_HANDLER_MESSAGE),
+    rule("startupProbe", ONE_HANDLER, ONE_HANDLER_MESSAGE),
+    rule("readinessProbe", PROBE_NUMBERS, PROBE_NUMBERS_MESSAGE),
+    rule("livenessProbe", PROBE_NUMBERS, PROBE_NUMBERS_MESSAGE),
+    rule("startupProbe", PROBE_NUMBERS, PROBE_NUMBERS_MESSAGE),
+    rule(
+        "livenessProbe",
+        ONE_SUCCESS,
+        "livenessProbe.successThreshold must be 1",
+    ),
+    rule(
+        "startupProbe",
+        ONE_SUCCESS,
+        "startupProbe.successThreshold must be 1",
     ),
 ];
 
@@ -285,3 +397,17 @@ pub(crate) const RUNTIME: &[Rule] = &[
         "a Runtime needs a command that serves HTTP on $PORT",
     ),
 ];
+
+/// The name of an object (RFC 1123, section 2.1); its length is bounded by the schema.
+const SUBDOMAIN: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+
+const RESOURCES: &str = "self.all(r, (r in ['cpu', 'memory', 'ephemeral-storage'] || r.startsWith('hugepages-') || r.contains('/')) && isQuantity(string(self[r])))";
+const RESOURCES_MESSAGE: &str = "resources are cpu, memory, ephemeral-storage, hugepages-SIZE or names with a domain, and their values quantities such as 500m, 2, 128Mi or 1Gi";
+
+const ONE_HANDLER: &str = "[has(self.exec), has(self.grpc), has(self.httpGet), has(self.tcpSocket)].filter(given, given).size() == 1";
+const ONE_HANDLER_MESSAGE: &str =
+    "this probe needs exactly one of exec, grpc, httpGet and tcpSocket";
+const ONE_SUCCESS: &str = "!has(self.successThreshold) || self.successThreshold in [0, 1]";
+const PROBE_NUMBERS: &str = "(!has(self.initialDelaySeconds) || self.initialDelaySeconds >= 0) && (!has(self.periodSeconds) || self.periodSeconds >= 0) && (!has(self.timeoutSeconds) || self.timeoutSeconds >= 0) && (!has(self.failureThreshold) || self.failureThreshold >= 0) && (!has(self.successThreshold) || self.successThreshold >= 0)";
+const PROBE_NUMBERS_MESSAGE: &str = "the numbers of a probe must not be negative";

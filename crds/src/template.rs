@@ -88,7 +88,8 @@ pub struct Template {
     pub volume_mounts: Option<Vec<VolumeMount>>,
 
     /// When an instance may get requests. The gateway runs an httpGet probe itself, every few
-    /// milliseconds while the instance starts. Default: the port accepts a connection.
+    /// milliseconds while the instance starts. Default, also where only times are given: the port
+    /// accepts a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness_probe: Option<Probe>,
 

@@ -166,6 +166,131 @@ async fn each_rule_is_kept_and_says_what_to_do() {
             with(json!({"imagePullPolicy": "Sometimes"})),
             "Always, IfNotPresent or Never",
         ),
+        (
+            with(json!({"serviceAccountName": "foo@bar"})),
+            "serviceAccountName must be the name of a ServiceAccount",
+        ),
+        (
+            with(json!({"security": {"runtimeClassName": "Gvisor"}})),
+            "the name of a RuntimeClass",
+        ),
+        (
+            with(json!({"security": {"seccompProfile": {"type": "None"}}})),
+            "RuntimeDefault, Localhost or Unconfined",
+        ),
+        (
+            with(json!({"security": {"seccompProfile": {"type": "Localhost"}}})),
+            "needs localhostProfile",
+        ),
+        (
+            source(json!({"runtime": "python", "configMap": {"name": "my_code"}})),
+            "the name of a ConfigMap",
+        ),
+        (
+            with(json!({"imagePullSecrets": [{"name": "a/b"}]})),
+            "must name Secrets",
+        ),
+        (
+            with(json!({"volumes": [{"name": "My.Data", "emptyDir": {}}]})),
+            "the name of a volume",
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "configMap": {"name": "A"}}]})),
+            "configMap.name must be",
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "secret": {"secretName": "a..b"}}]})),
+            "secret.secretName must be",
+        ),
+        (
+            with(json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]})),
+            "must name volumes of spec.volumes",
+        ),
+        (
+            with(json!({"volumes": [{"name": "date", "emptyDir": {}}],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}]})),
+            "must name volumes of spec.volumes",
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "emptyDir": {}}],
+                "volumeMounts": [{"name": "v", "mountPath": "/a:b"}]})),
+            "must not be empty or contain ':'",
+        ),
+        (
+            json!({"source": {"runtime": "python", "files": {"a": ""}},
+                "volumes": [{"name": "v", "emptyDir": {}}],
+                "volumeMounts": [{"name": "v", "mountPath": "/function/"}]}),
+            "/function is taken",
+        ),
+        (
+            with(json!({"resources": {"limits": {"memory": "12XB"}}})),
+            "quantities such as 500m",
+        ),
+        (
+            with(json!({"resources": {"requests": {"cpu": "one"}}})),
+            "quantities such as 500m",
+        ),
+        (
+            with(json!({"resources": {"requests": {"ram": "1Gi"}}})),
+            "resources are cpu, memory",
+        ),
+        (
+            with(json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}})),
+            "at most resources.limits",
+        ),
+        (
+            with(json!({"env": [{"name": "ÄÖ", "value": "1"}]})),
+            "printable ASCII",
+        ),
+        (
+            with(json!({"env": [{"name": "A", "value": "1",
+                "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]})),
+            "either value or valueFrom",
+        ),
+        (
+            with(json!({"env": [{"name": "A",
+                "valueFrom": {"secretKeyRef": {"name": "My Secret", "key": "k"}}}]})),
+            "secretKeyRef.name must be",
+        ),
+        (
+            with(json!({"env": [{"name": "A",
+                "valueFrom": {"configMapKeyRef": {"name": "-a", "key": "k"}}}]})),
+            "configMapKeyRef.name must be",
+        ),
+        (
+            with(json!({"envFrom": [{"prefix": "A_"}]})),
+            "exactly one of configMapRef and secretRef",
+        ),
+        (
+            with(json!({"envFrom": [{"secretRef": {"name": "UPPER"}}]})),
+            "secretRef.name must be",
+        ),
+        (
+            with(
+                json!({"readinessProbe": {"httpGet": {"port": 8080}, "tcpSocket": {"port": 8080}}}),
+            ),
+            "at most one of exec",
+        ),
+        (
+            with(json!({"livenessProbe": {"periodSeconds": 5}})),
+            "exactly one of exec",
+        ),
+        (
+            with(json!({"startupProbe": {"tcpSocket": {"port": 70000}}})),
+            "less than or equal to 65535",
+        ),
+        (
+            with(json!({"readinessProbe": {"httpGet": {"port": ""}}})),
+            "port",
+        ),
+        (
+            with(json!({"livenessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": -1}})),
+            "must not be negative",
+        ),
+        (
+            with(json!({"livenessProbe": {"tcpSocket": {"port": "http"}, "successThreshold": 2}})),
+            "successThreshold must be 1",
+        ),
         (with(json!({"unknown": 1})), "unknown"),
         (with(json!({"scale": {"minimum": 1}})), "minimum"),
     ];
@@ -217,6 +342,37 @@ async fn what_is_valid_is_accepted() {
     });
     space.function("good", spec).await;
     space.ready("good").await;
+}
+
+#[tokio::test]
+async fn what_only_looks_wrong_is_accepted() {
+    let space = Space::new().await;
+    for (number, more) in [
+        json!({"serviceAccountName": "system.orders-2"}),
+        json!({"security": {"runAsUser": 0, "profile": "baseline"}}),
+        json!({"security": {"seccompProfile": {"type": "Localhost", "localhostProfile": "p"}}}),
+        json!({"resources": {"requests": {"cpu": 1, "memory": "1.5Gi", "ephemeral-storage": "2e6"},
+            "limits": {"cpu": "1000m", "memory": "1610612736", "example.com/gpu": "1"}}}),
+        json!({"resources": {"limits": {}}}),
+        // A volume of podTemplate.
+        json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            "podTemplate": {"spec": {"volumes": [{"name": "data", "emptyDir": {}}]}}}),
+        json!({"env": [{"name": "a.b-c", "value": ""}, {"name": "B", "value": "",
+            "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
+        json!({"readinessProbe": {"periodSeconds": 3}}),
+        json!({"readinessProbe": {"httpGet": {"port": "http"}, "successThreshold": 2}}),
+        json!({"livenessProbe": {"grpc": {"port": 8080}}}),
+        json!({"startupProbe": {"exec": {"command": ["true"]}, "successThreshold": 1}}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut spec = with(more.clone());
+        spec["scale"] = json!({"initial": 0});
+        let name = format!("odd-{number}");
+        space.function(&name, spec).await;
+        space.ready(&name).await;
+    }
 }
 
 #[tokio::test]

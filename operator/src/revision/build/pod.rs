@@ -149,16 +149,21 @@ fn lifecycle(grace_period: i64) -> Option<Lifecycle> {
     })
 }
 
-/// The function's own probe, or that its port accepts a connection.
+/// The function's own probe; where it says only how often and how long, or nothing, that the port accepts
+/// a connection.
 fn readiness_probe(template: &Template) -> Probe {
-    let given = template.readiness_probe.clone();
-    given.unwrap_or_else(|| Probe {
-        tcp_socket: Some(TCPSocketAction {
+    let mut probe = template.readiness_probe.clone().unwrap_or_default();
+    let silent = probe.exec.is_none()
+        && probe.grpc.is_none()
+        && probe.http_get.is_none()
+        && probe.tcp_socket.is_none();
+    if silent {
+        probe.tcp_socket = Some(TCPSocketAction {
             host: None,
             port: IntOrString::String(names::PORT_NAME.to_owned()),
-        }),
-        ..Probe::default()
-    })
+        });
+    }
+    probe
 }
 
 fn source_volume(config_map: &str) -> Volume {

@@ -140,6 +140,18 @@ fn a_given_probe_is_kept_but_runs_each_second() {
 }
 
 #[test]
+fn a_probe_that_says_only_how_often_asks_whether_the_port_accepts_a_connection() {
+    let spec = "{ functionName: hello, template: { image: a, readinessProbe: { periodSeconds: 3, failureThreshold: 9 } } }";
+    let probe = pod(spec).containers[0].readiness_probe.clone();
+    let probe = probe.expect("a probe");
+    assert_eq!(
+        (probe.period_seconds, probe.failure_threshold),
+        (Some(3), Some(9))
+    );
+    assert!(probe.tcp_socket.is_some());
+}
+
+#[test]
 fn the_users_pod_template_lies_over_the_built_one() {
     let spec = "{ functionName: hello, template: { image: a, podTemplate: { metadata: { labels: { team: a } }, spec: { nodeSelector: { disk: fast } } } } }";
     let template = built(spec).deployment.spec.expect("a spec").template;
