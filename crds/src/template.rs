@@ -126,7 +126,8 @@ pub struct Template {
 
     /// A partial PodTemplateSpec that is merged over the one Fermata builds (strategic merge: the
     /// container is called function). For what the fields above do not offer: node selectors,
-    /// tolerations, affinity, sidecars, labels and annotations. The merged pod has to meet
+    /// tolerations, affinity, sidecars, and the pods' labels and annotations, since those of the
+    /// Function go to its Service, Revisions and Deployments alone. The merged pod has to meet
     /// security.profile; nodeName, and labels and annotations below fermata.dev/, cannot be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<serde_json::Map<String, serde_json::Value>>,

@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt as _};
 
 use crate::{
     cache::{Cache, Change, Index},
+    inherited::Inherited,
     key::Key,
     observed::{
         config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod,
@@ -274,6 +275,7 @@ fn identity<K: Resource>(object: &K) -> impl PartialEq + use<K> {
         meta.uid.clone(),
         meta.generation,
         meta.labels.clone(),
+        Inherited::of(object),
         meta.owner_references.clone(),
         meta.deletion_timestamp.is_some(),
     )

@@ -23,6 +23,7 @@ mod events;
 #[cfg(test)]
 mod fixtures;
 mod function;
+mod inherited;
 mod key;
 mod metrics;
 mod observed;

@@ -50,7 +50,7 @@ pub(crate) async fn apply(
         mut current,
         create,
         adopt,
-        rescale,
+        follow,
         service,
         surplus,
     } = prepared;
@@ -87,7 +87,7 @@ pub(crate) async fn apply(
             }
         }
     }
-    for revision in rescale {
+    for revision in follow {
         let revision = write(&revision, Conflicts::Take, context).await?;
         revisions.put(revision);
     }

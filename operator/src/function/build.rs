@@ -11,7 +11,7 @@ use super::{
     revisions::{Current, Revisions},
     validate::{Invalid, Valid},
 };
-use crate::{children, observed::service::ObservedService, options::Options};
+use crate::{children, inherited::Inherited, observed::service::ObservedService, options::Options};
 
 /// What is to be done for a Function.
 pub(crate) struct Prepared {
@@ -22,8 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) create: Option<Revision>,
     /// Revisions that lost their owner and are taken over.
     pub(crate) adopt: Vec<Revision>,
-    /// Revisions whose scale has to follow the Function's.
-    pub(crate) rescale: Vec<Revision>,
+    /// Revisions whose scale, labels and annotations have to follow the Function's.
+    pub(crate) follow: Vec<Revision>,
     pub(crate) service: ServicePlan,
     /// Revisions that are no longer needed.
     pub(crate) surplus: Vec<std::sync::Arc<Revision>>,
@@ -72,23 +72,25 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
         .orphans()
         .map(|orphan| orphan.name_any())
         .collect();
+    let follower = |revision: &Revision| {
+        let follows = followers.contains(&revision.name_any());
+        let valid = valid.ok().filter(|_| follows);
+        let scale = valid.map_or(&revision.spec.scale, |valid| &valid.scale);
+        following(revision, function, scale)
+    };
     let adopt = revisions
         .orphans()
-        .map(|orphan| {
-            let follows = followers.contains(&orphan.name_any());
-            let scale = valid.ok().filter(|_| follows).map(|valid| &valid.scale);
-            adopted(orphan, function, scale.unwrap_or(&orphan.spec.scale))
+        .map(|orphan| bound(orphan, follower(orphan)))
+        .collect();
+    let follow = followers
+        .iter()
+        .filter(|name| !orphans.contains(**name))
+        .filter_map(|name| {
+            let revision = revisions.get(name)?;
+            let wanted = follower(revision);
+            (!follows(revision, function, &wanted)).then_some(wanted)
         })
         .collect();
-    let rescale = valid.map_or_else(
-        |_| Vec::new(),
-        |valid| {
-            let followers = followers.iter().filter(|name| !orphans.contains(**name));
-            followers
-                .filter_map(|name| rescaled(revisions.get(name)?, function, valid))
-                .collect()
-        },
-    );
     let surplus = {
         let mut keep: BTreeSet<String> = [&current, &serving]
             .into_iter()
@@ -108,7 +110,7 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
         current,
         create,
         adopt,
-        rescale,
+        follow,
         service: service_plan(function, seen.service.as_deref(), options),
         surplus,
     }
@@ -129,21 +131,36 @@ pub(super) fn revision(function: &Function, name: &str, valid: &Valid) -> Revisi
     };
     let mut revision = Revision::new(name, spec);
     revision.metadata = children::metadata(function, name, labels);
+    Inherited::of(function).put_sealed(&mut revision.metadata);
     revision
 }
 
-/// The Revision with the Function's scale, if it has another one. Nothing else of it changes.
-fn rescaled(revision: &Revision, function: &Function, valid: &Valid) -> Option<Revision> {
-    let defaults = |scale: &Option<Scale>| scale.clone().unwrap_or_default();
-    if defaults(&revision.spec.scale) == defaults(&valid.scale) {
-        return None;
-    }
-    Some(with_scale(revision, function, &valid.scale))
+/// The Revision with this scale and the Function's labels and annotations. Nothing else of it changes.
+fn following(revision: &Revision, function: &Function, scale: &Option<Scale>) -> Revision {
+    let name = revision.name_any();
+    let spec = RevisionSpec {
+        scale: scale.clone(),
+        ..revision.spec.clone()
+    };
+    let mut labels = children::labels(&function.name_any(), Some(&name));
+    let hash = revision.labels().get_key_value(names::TEMPLATE_HASH_LABEL);
+    labels.extend(hash.map(|(label, hash)| (label.clone(), hash.clone())));
+    let mut following = Revision::new(&name, spec);
+    following.metadata = children::metadata(function, &name, labels);
+    Inherited::of(function).put_sealed(&mut following.metadata);
+    following
 }
 
-/// The Revision that lost its owner, under this one. Nothing happens if somebody else changes it first.
-fn adopted(orphan: &Revision, function: &Function, scale: &Option<Scale>) -> Revision {
-    let mut adopted = with_scale(orphan, function, scale);
+/// Whether the Revision is as it is wanted.
+fn follows(revision: &Revision, function: &Function, wanted: &Revision) -> bool {
+    let mut labels = wanted.labels().iter();
+    revision.spec.scale() == wanted.spec.scale()
+        && labels.all(|(label, value)| revision.labels().get(label) == Some(value))
+        && Inherited::of(function).is_on(revision)
+}
+
+/// The write of a Revision that is taken over. Nothing happens if somebody else changes it first.
+fn bound(orphan: &Revision, mut adopted: Revision) -> Revision {
     let (uid, version) = (orphan.uid(), orphan.resource_version());
     children::bind(
         &mut adopted.metadata,
@@ -151,22 +168,6 @@ fn adopted(orphan: &Revision, function: &Function, scale: &Option<Scale>) -> Rev
         &version.unwrap_or_default(),
     );
     adopted
-}
-
-fn with_scale(revision: &Revision, function: &Function, scale: &Option<Scale>) -> Revision {
-    let mut scaled = Revision::new(
-        &revision.name_any(),
-        RevisionSpec {
-            scale: scale.clone(),
-            ..revision.spec.clone()
-        },
-    );
-    scaled.metadata = children::metadata(
-        function,
-        &revision.name_any(),
-        revision.metadata.labels.clone().unwrap_or_default(),
-    );
-    scaled
 }
 
 fn service_plan(
@@ -198,8 +199,10 @@ fn service_plan(
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#externalname>).
 fn service(function: &Function, options: &Options) -> Service {
     let name = function.name_any();
+    let mut metadata = children::metadata(function, &name, children::labels(&name, None));
+    Inherited::of(function).put(&mut metadata);
     children::sealed(Service {
-        metadata: children::metadata(function, &name, children::labels(&name, None)),
+        metadata,
         spec: Some(ServiceSpec {
             type_: Some("ExternalName".to_owned()),
             external_name: Some(options.gateway_service.clone()),

@@ -1,6 +1,6 @@
 //! What somebody else changes is put right; what is the gateway's stays.
 
-use fermata_crds::conditions;
+use fermata_crds::{Function, Revision, conditions};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service},
@@ -177,6 +177,93 @@ async fn nothing_is_written_at_rest_nor_after_a_restart() {
     world.settled().await;
     assert_eq!((of(&world, "plain"), of(&world, "code")), before);
     world.end().await;
+}
+
+#[tokio::test]
+async fn labels_and_annotations_of_a_function_reach_its_children_and_leave_them_again() {
+    let mut world = World::start().await;
+    world
+        .apply("hello", "{ image: example.com/a:1, scale: { initial: 0 } }")
+        .await;
+    world.ready("hello").await;
+    let template = |deployment: &Deployment| deployment.spec.clone().unwrap().template;
+    let before = world
+        .until::<Deployment>("hello-00001", "there", |_| true)
+        .await;
+    let written = of(&world, "hello").len();
+    edit_function(
+        &world,
+        json!({"labels": {"team": "shop", "app.kubernetes.io/instance": "x"},
+            "annotations": {"example.com/note": "hi"}}),
+    )
+    .await;
+    let has = |meta: &kube::core::ObjectMeta| {
+        let label = meta.labels.as_ref().and_then(|labels| labels.get("team"));
+        let note = meta.annotations.as_ref();
+        let note = note.and_then(|annotations| annotations.get("example.com/note"));
+        (label.is_some(), note.is_some())
+    };
+    let both = (true, true);
+    let service = world
+        .until::<Service>("hello", "labelled", |service| {
+            has(&service.metadata) == both
+        })
+        .await;
+    assert!(
+        !service
+            .metadata
+            .labels
+            .unwrap()
+            .contains_key("app.kubernetes.io/instance")
+    );
+    world
+        .until::<Revision>("hello-00001", "labelled", |revision| {
+            has(&revision.metadata) == both
+        })
+        .await;
+    let after = world
+        .until::<Deployment>("hello-00001", "labelled", |deployment| {
+            has(&deployment.metadata) == both
+        })
+        .await;
+    assert_eq!(template(&before), template(&after), "no pod is restarted");
+    world.settled().await;
+    let writes = of(&world, "hello");
+    // Its status, which tells the generation, may be among them.
+    assert!(writes.len() <= written + 4, "{:#?}", &writes[written..]);
+
+    world.stop_operator().await;
+    world.start_operator(fermata_operator::Options::default());
+    world.settled().await;
+    assert_eq!(of(&world, "hello"), writes, "nothing is written at rest");
+
+    edit_function(
+        &world,
+        json!({"labels": {"team": null}, "annotations": {"example.com/note": null}}),
+    )
+    .await;
+    let none = (false, false);
+    world
+        .until::<Service>("hello", "plain", |service| has(&service.metadata) == none)
+        .await;
+    world
+        .until::<Revision>("hello-00001", "plain", |revision| {
+            has(&revision.metadata) == none
+        })
+        .await;
+    world
+        .until::<Deployment>("hello-00001", "plain", |deployment| {
+            has(&deployment.metadata) == none
+        })
+        .await;
+    world.end().await;
+}
+
+async fn edit_function(world: &World, metadata: Value) {
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let api = world.api::<Function>();
+    let patched = api.patch("hello", &PatchParams::default(), &patch).await;
+    patched.expect("an edited function");
 }
 
 /// What was written about a Function or its children.

@@ -34,17 +34,57 @@ fn a_changed_scale_follows_into_the_revision_and_nothing_else_changes() {
     let mut seen = seen(function("{ image: a }"));
     let first = plan(&seen).create.expect("a revision");
     seen.revisions = vec![Arc::new(first.clone())];
-    assert!(plan(&seen).rescale.is_empty());
+    assert!(plan(&seen).follow.is_empty());
 
     seen.function = Arc::new(function("{ image: a, scale: { min: 2 } }"));
     let again = plan(&seen);
     assert!(again.create.is_none());
-    let [rescaled] = again.rescale.as_slice() else {
+    let [rescaled] = again.follow.as_slice() else {
         panic!("not one revision");
     };
     assert_eq!(rescaled.spec.scale().min(), 2);
     assert_eq!(rescaled.spec.template, first.spec.template);
     assert_eq!(rescaled.metadata.labels, first.metadata.labels);
+}
+
+#[test]
+fn labels_and_annotations_follow_into_the_service_and_the_revision() {
+    let mut seen = seen(function("{ image: a }"));
+    let first = plan(&seen).create.expect("a revision");
+    seen.revisions = vec![Arc::new(first.clone())];
+    let labelled = |key: &str| {
+        let mut function = function("{ image: a }");
+        function.labels_mut().insert(key.into(), "shop".into());
+        function
+            .annotations_mut()
+            .insert("note".into(), "hi".into());
+        Arc::new(function)
+    };
+    seen.function = labelled("team");
+    let labelled_plan = plan(&seen);
+    let [following] = labelled_plan.follow.as_slice() else {
+        panic!("not one revision");
+    };
+    assert_eq!(following.labels()["team"], "shop");
+    assert_eq!(following.annotations()["note"], "hi");
+    assert_eq!(following.spec, first.spec);
+    assert_eq!(
+        following.labels()[names::TEMPLATE_HASH_LABEL],
+        first.labels()[names::TEMPLATE_HASH_LABEL]
+    );
+    let ServicePlan::Create(service) = labelled_plan.service else {
+        panic!("no service");
+    };
+    assert_eq!(service.labels()["team"], "shop");
+    assert_eq!(service.annotations()["note"], "hi");
+
+    // As it is wanted, and then with one that is gone.
+    seen.revisions = vec![Arc::new(following.clone())];
+    assert!(plan(&seen).follow.is_empty());
+    seen.function = labelled("kubernetes.io/team");
+    let [following] = plan(&seen).follow.try_into().expect("one revision");
+    assert!(!following.labels().contains_key("team"));
+    assert!(!following.labels().contains_key("kubernetes.io/team"));
 }
 
 #[test]
@@ -57,7 +97,7 @@ fn a_revision_that_lost_its_owner_is_taken_over_in_one_write() {
     seen.revisions = vec![Arc::new(orphan.clone())];
     seen.function = Arc::new(function("{ image: a, scale: { max: 3 } }"));
     let plan = plan(&seen);
-    assert!(plan.create.is_none() && plan.rescale.is_empty());
+    assert!(plan.create.is_none() && plan.follow.is_empty());
     assert_eq!(plan.current.as_deref(), Some("hello-00001"));
     let [adopted] = plan.adopt.as_slice() else {
         panic!("not one revision");
@@ -81,7 +121,7 @@ fn an_invalid_function_keeps_what_it_has() {
     });
     seen.function = Arc::new(broken);
     let plan = plan(&seen);
-    assert!(plan.create.is_none() && plan.rescale.is_empty() && plan.surplus.is_empty());
+    assert!(plan.create.is_none() && plan.follow.is_empty() && plan.surplus.is_empty());
     assert_eq!(plan.current.as_deref(), Some("hello-00001"));
 }
 

@@ -12,15 +12,17 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 
-use crate::children;
+use crate::{children, inherited::Inherited};
 
 /// The Deployment, without its replicas.
 pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec) -> Deployment {
     let name = revision.name_any();
     let selector = BTreeMap::from([(names::REVISION_LABEL.to_owned(), name.clone())]);
     let labels = children::labels(&revision.spec.function_name, Some(&name));
+    let mut metadata = children::metadata(revision, &name, labels);
+    Inherited::of(revision).put(&mut metadata);
     let deployment = Deployment {
-        metadata: children::metadata(revision, &name, labels),
+        metadata,
         spec: Some(DeploymentSpec {
             selector: LabelSelector {
                 match_labels: Some(selector),
