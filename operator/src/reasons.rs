@@ -82,6 +82,12 @@ pub const POD_FAILED: &str = "PodFailed";
 /// The pods run but do not become ready.
 pub const NOT_READY_IN_TIME: &str = "NotReadyInTime";
 
+/// The pods run, and a probe of theirs fails or has not passed for longer than a start may take.
+pub const PROBE_FAILED: &str = "ProbeFailed";
+
+/// The pods run and are not ready, for another reason than a probe.
+pub const NOT_READY: &str = "NotReady";
+
 /// Event: a new Revision was made.
 pub const REVISION_CREATED: &str = "RevisionCreated";
 

@@ -21,7 +21,7 @@ use kube::runtime::controller::Action;
 use self::{
     apply::{Applied, ApplyError},
     dereference::Seen,
-    diagnose::Failure as Trouble,
+    diagnose::{Diagnosis, Failure as Trouble},
 };
 use crate::{
     cluster::Origin,
@@ -78,8 +78,9 @@ pub(crate) async fn reconcile(
             .map_err(Error::Apply)?,
         Err(error) => apply::nothing(&error, &seen),
     };
-    let trouble = trouble(&seen, &applied);
-    let delayed = write_status(&seen, &applied, trouble.as_ref(), context).await?;
+    let now = Timestamp::now();
+    let Diagnosis { failure, again } = diagnosis(&seen, &applied, now);
+    let delayed = write_status(&seen, &applied, failure.as_ref(), now, context).await?;
     let retry = (may_change && applied.failure.is_some()).then_some(REFUSED_RETRY);
     Ok(Reconciled {
         outcome: if applied.failure.is_some() {
@@ -87,7 +88,7 @@ pub(crate) async fn reconcile(
         } else {
             Outcome::Ok
         },
-        action: [retry, delayed]
+        action: [retry, delayed, again]
             .into_iter()
             .flatten()
             .min()
@@ -107,15 +108,16 @@ fn may_have_children(seen: &Seen) -> bool {
 }
 
 /// What the cluster says against the Revision's replicas.
-fn trouble(seen: &Seen, applied: &Applied) -> Option<Trouble> {
-    let deployment = applied.deployment.as_deref()?;
-    if deployment.wanted == 0 {
-        return None;
-    }
+fn diagnosis(seen: &Seen, applied: &Applied, now: Timestamp) -> Diagnosis {
+    let deployment = applied.deployment.as_deref();
+    let Some(deployment) = deployment.filter(|deployment| deployment.wanted > 0) else {
+        return Diagnosis::default();
+    };
     let status = seen.revision.status.as_ref();
     let previous =
         status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
-    diagnose::diagnose(deployment, &seen.pods, previous)
+    let patience = seen.revision.spec.template.timeouts().start();
+    diagnose::diagnose(deployment, &seen.pods, patience, previous, now)
 }
 
 /// Writes the status if it says something new. Returns when to look again if it may wait.
@@ -123,9 +125,9 @@ async fn write_status(
     seen: &Seen,
     applied: &Applied,
     trouble: Option<&Trouble>,
+    now: Timestamp,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let now = Timestamp::now();
     let new = status::status(seen, applied, trouble, now);
     if seen.revision.status.as_ref() == Some(&new) {
         return Ok(None);

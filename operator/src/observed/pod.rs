@@ -1,7 +1,8 @@
 //! Pods of Revisions, and what keeps them from working.
 
 use fermata_crds::{names, pod_failure::StartFailure, pods};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
 
 use super::Observed;
 
@@ -14,6 +15,23 @@ pub(crate) struct PodState {
     pub(crate) ready: bool,
     /// What keeps it from working.
     pub(crate) trouble: Option<Trouble>,
+    /// Its containers run and it is not ready.
+    pub(crate) unready: Option<Unready>,
+}
+
+/// Containers that run in a pod that is not ready.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Unready {
+    /// When the last of them started, or when the pod lost its readiness.
+    pub(crate) since: Timestamp,
+    /// It has been ready since they started.
+    pub(crate) lost: bool,
+    /// Those that are not ready; none where the pod is not for another reason.
+    pub(crate) containers: Vec<String>,
+    /// One of these has a startup probe that has not passed.
+    pub(crate) starting: bool,
+    /// The cluster's own sentence.
+    pub(crate) message: String,
 }
 
 /// What keeps a pod from working, in the cluster's own words.
@@ -52,16 +70,52 @@ pub(crate) fn observe(pod: Pod) -> ObservedPod {
         .as_ref()
         .and_then(|status| status.conditions.as_deref())
         .unwrap_or_default();
-    let ready = conditions
+    let condition = conditions
         .iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let trouble = if ready { None } else { trouble(&pod) };
+        .find(|condition| condition.type_ == "Ready");
+    let ready = condition.is_some_and(|condition| condition.status == "True");
     let state = PodState {
         revision: pods::revision_of(&pod.metadata).map(str::to_owned),
         ready,
-        trouble,
+        trouble: if ready { None } else { trouble(&pod) },
+        unready: condition.and_then(|condition| unready(&pod, condition)),
     };
     Observed::new(&pod, state)
+}
+
+/// How long after the start of its containers the cluster may have taken down that a pod is not ready
+/// yet; later, it was ready in between.
+const FIRST_VERDICT: SignedDuration = SignedDuration::from_secs(1);
+
+fn unready(pod: &Pod, ready: &PodCondition) -> Option<Unready> {
+    let status = pod.status.as_ref()?;
+    let containers = status.container_statuses.as_deref()?;
+    let started: Option<Vec<Timestamp>> = containers.iter().map(running_since).collect();
+    let started = started?.into_iter().max()?;
+    if ready.status == "True" || status.phase.as_deref() != Some("Running") {
+        return None;
+    }
+    let turned = ready.last_transition_time.as_ref();
+    let turned = turned.map_or(started, |time| time.0);
+    let waiting = containers.iter().filter(|container| !container.ready);
+    let message = ready.message.as_ref().or(ready.reason.as_ref());
+    Some(Unready {
+        since: started.max(turned),
+        lost: turned.duration_since(started) > FIRST_VERDICT,
+        containers: waiting
+            .clone()
+            .map(|container| container.name.clone())
+            .collect(),
+        starting: waiting
+            .into_iter()
+            .any(|container| container.started == Some(false)),
+        message: message.cloned().unwrap_or_default(),
+    })
+}
+
+fn running_since(container: &ContainerStatus) -> Option<Timestamp> {
+    let running = container.state.as_ref()?.running.as_ref()?;
+    Some(running.started_at.as_ref()?.0)
 }
 
 fn trouble(pod: &Pod) -> Option<Trouble> {
@@ -228,6 +282,34 @@ mod tests {
         );
         status["conditions"] = json!([{"type": "Ready", "status": "True"}]);
         assert_eq!(trouble_of(status), None);
+    }
+
+    #[test]
+    fn a_pod_that_runs_unready_says_since_when_and_whether_it_was_ready_before() {
+        let observed = |started: &str, turned: &str| {
+            let status = json!({"phase": "Running",
+                "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": turned,
+                    "reason": "ContainersNotReady",
+                    "message": "containers with unready status: [function]"}],
+                "containerStatuses": [
+                    {"name": "function", "image": "", "imageID": "", "ready": false,
+                        "restartCount": 0, "started": true,
+                        "state": {"running": {"startedAt": started}}},
+                    {"name": "side", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]});
+            let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []},
+                "status": status});
+            let pod = observe(serde_json::from_value(pod).expect("a Pod"));
+            pod.unready.clone().expect("it is unready")
+        };
+        let never = observed("2026-01-01T00:00:10Z", "2026-01-01T00:00:05Z");
+        assert!(!never.lost && !never.starting);
+        assert_eq!(never.since.to_string(), "2026-01-01T00:00:10Z");
+        assert_eq!(never.containers, ["function"]);
+        let lost = observed("2026-01-01T00:00:10Z", "2026-01-01T01:00:00Z");
+        assert!(lost.lost);
+        assert_eq!(lost.since.to_string(), "2026-01-01T01:00:00Z");
+        assert!(lost.message.contains("[function]"));
     }
 
     #[test]

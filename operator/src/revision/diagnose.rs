@@ -1,19 +1,24 @@
 //! Why a Revision does not work, in the cluster's own words. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use fermata_crds::names;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     observed::{
         deployment::ObservedDeployment,
-        pod::{Crash, ObservedPod, Trouble},
+        pod::{Crash, ObservedPod, Trouble, Unready},
     },
     reasons,
 };
 
 /// How many characters of a container's last line are told.
 const LONGEST_LINE: usize = 512;
+
+/// How long a pod that was ready may be unready before that is told.
+const LOST_GRACE: Duration = Duration::from_secs(30);
 
 /// Something that keeps a Revision from working.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,34 +29,111 @@ pub(crate) struct Failure {
     pub(crate) capacity: bool,
 }
 
+/// What is known against a Revision.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Diagnosis {
+    /// What keeps it from working, if anything is known to.
+    pub(crate) failure: Option<Failure>,
+    /// When to look again although nothing is seen to change: a pod may be unready for no longer.
+    pub(crate) again: Option<Duration>,
+}
+
 /// What keeps the Revision from working, if anything is known to.
 ///
-/// `previous` is the condition as it was: Kubernetes tells the cause of a failed pull only now and
-/// then, and "back off" in between.
+/// `patience` is how long a start may take. `previous` is the condition as it was: Kubernetes tells the
+/// cause of a failed pull only now and then, and "back off" in between.
 pub(crate) fn diagnose(
     deployment: &ObservedDeployment,
     pods: &[Arc<ObservedPod>],
+    patience: Duration,
     previous: Option<&Condition>,
-) -> Option<Failure> {
-    if let Some(trouble) = worst(pods) {
-        return Some(pod_failure(trouble, previous));
+    now: Timestamp,
+) -> Diagnosis {
+    let due: Vec<(Duration, &ObservedPod)> = pods
+        .iter()
+        .filter_map(|pod| Some((due_in(pod.unready.as_ref()?, patience, now), &**pod)))
+        .collect();
+    let overdue = due.iter().filter(|(due, _)| due.is_zero());
+    let overdue: Vec<&ObservedPod> = overdue.map(|(_, pod)| *pod).collect();
+    let again = due.iter().map(|(due, _)| *due).filter(|due| !due.is_zero());
+    // What runs for as long as that is not at fault for how it ended before.
+    let runs_on = |pod: &ObservedPod| {
+        let crashed = matches!(pod.trouble, Some(Trouble::Crash(_)));
+        crashed && overdue.iter().any(|other| other.uid == pod.uid)
+    };
+    let troubled = pods.iter().filter(|pod| !runs_on(pod));
+    let troubled: Vec<Arc<ObservedPod>> = troubled.cloned().collect();
+    let failure = worst(&troubled)
+        .map(|trouble| pod_failure(trouble, previous))
+        .or_else(|| replica_failure(deployment))
+        .or_else(|| unready_failure(&overdue))
+        .or_else(|| stalled(deployment));
+    Diagnosis {
+        failure,
+        again: again.min(),
     }
-    if let Some(message) = &deployment.replica_failure {
-        let reason = if message.contains("exceeded quota") {
-            reasons::QUOTA_EXCEEDED
-        } else {
-            reasons::REPLICA_FAILURE
-        };
-        return Some(Failure {
-            reason,
-            message: message.clone(),
-            capacity: true,
-        });
-    }
+}
+
+/// How much longer the pod may be unready before that is told: as long as a start may take, or a moment
+/// where it was ready before.
+fn due_in(unready: &Unready, patience: Duration, now: Timestamp) -> Duration {
+    let grace = if unready.lost { LOST_GRACE } else { patience };
+    let elapsed = Duration::try_from(now.duration_since(unready.since)).unwrap_or_default();
+    grace.saturating_sub(elapsed)
+}
+
+fn replica_failure(deployment: &ObservedDeployment) -> Option<Failure> {
+    let message = deployment.replica_failure.as_ref()?;
+    let reason = if message.contains("exceeded quota") {
+        reasons::QUOTA_EXCEEDED
+    } else {
+        reasons::REPLICA_FAILURE
+    };
+    Some(Failure {
+        reason,
+        message: message.clone(),
+        capacity: true,
+    })
+}
+
+fn stalled(deployment: &ObservedDeployment) -> Option<Failure> {
     deployment.stalled.as_ref().map(|message| Failure {
         reason: reasons::NOT_READY_IN_TIME,
         message: format!(
             "the replicas run but do not become ready ({message}); does the function listen on $PORT, and does its readiness probe pass?"
+        ),
+        capacity: false,
+    })
+}
+
+/// What is told of the pod that is unready for the longest time. It has no name of a pod, so that it
+/// stays the same while pods come and go.
+fn unready_failure(overdue: &[&ObservedPod]) -> Option<Failure> {
+    let unready = overdue.iter().filter_map(|pod| pod.unready.as_ref());
+    let unready = unready.min_by_key(|unready| unready.since)?;
+    let own = [names::CONTAINER];
+    let who = match unready.containers.as_slice() {
+        [] => {
+            return Some(Failure {
+                reason: reasons::NOT_READY,
+                message: format!("the replicas run and are not ready: {}", unready.message),
+                capacity: false,
+            });
+        }
+        only if only == own => "the function".to_owned(),
+        [one] => format!("the container {one}"),
+        several => format!("the containers {}", several.join(", ")),
+    };
+    let what = match (unready.starting, unready.lost) {
+        (true, _) => format!("the startup probe of {who} has not passed"),
+        (false, false) => format!("the readiness probe of {who} has not passed since it started"),
+        (false, true) => format!("the readiness probe of {who} fails"),
+    };
+    Some(Failure {
+        reason: reasons::PROBE_FAILED,
+        message: format!(
+            "{what} ({}); does it listen on $PORT, and what does the probe get? See kubectl describe pod",
+            unready.message
         ),
         capacity: false,
     })
@@ -118,7 +200,7 @@ fn worded(reason: &str, message: &str) -> String {
 }
 
 fn crash_message(crash: &Crash) -> String {
-    let who = if crash.container == fermata_crds::names::CONTAINER {
+    let who = if crash.container == names::CONTAINER {
         "the function".to_owned()
     } else {
         format!("the container {}", crash.container)
@@ -170,14 +252,38 @@ mod tests {
         Arc::new(pod::observe(serde_json::from_value(pod).expect("a Pod")))
     }
 
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn diagnosed(conditions: Value, pods: &[Arc<ObservedPod>], second: i64) -> Diagnosis {
+        let deployment = deployment(conditions);
+        diagnose(&deployment, pods, PATIENCE, None, at(second))
+    }
+
     fn failure(conditions: Value, pods: &[Arc<ObservedPod>]) -> Failure {
-        diagnose(&deployment(conditions), pods, None).expect("a failure")
+        diagnosed(conditions, pods, 0).failure.expect("a failure")
+    }
+
+    /// A pod that runs since second 0 and is unready since this one.
+    fn unready(container: &str, turned: i64, last: Value) -> Arc<ObservedPod> {
+        let pod = json!({"metadata": {"name": "p", "uid": container}, "spec": {"containers": []},
+            "status": {"phase": "Running",
+                "conditions": [{"type": "Ready", "status": "False",
+                    "lastTransitionTime": at(turned).to_string(),
+                    "message": format!("containers with unready status: [{container}]")}],
+                "containerStatuses": [{"name": container, "image": "", "imageID": "",
+                    "ready": false, "restartCount": 1, "started": true, "lastState": last,
+                    "state": {"running": {"startedAt": at(0).to_string()}}}]}});
+        Arc::new(pod::observe(serde_json::from_value(pod).expect("a Pod")))
     }
 
     #[test]
     fn nothing_is_wrong_with_replicas_that_are_starting() {
         let pods = [waiting("ContainerCreating", "")];
-        assert_eq!(diagnose(&deployment(json!([])), &pods, None), None);
+        assert_eq!(diagnosed(json!([]), &pods, 1000), Diagnosis::default());
     }
 
     #[test]
@@ -202,8 +308,9 @@ mod tests {
             .expect("a condition")
         };
         let pods = [waiting("ImagePullBackOff", "Back-off pulling image")];
-        let later = diagnose(&deployment(json!([])), &pods, Some(&condition));
-        assert_eq!(later, Some(first));
+        let deployment = deployment(json!([]));
+        let later = diagnose(&deployment, &pods, PATIENCE, Some(&condition), at(0));
+        assert_eq!(later.failure, Some(first));
     }
 
     #[test]
@@ -217,6 +324,49 @@ mod tests {
         );
         let killed = failure(json!([]), &[crashing(137, "OOMKilled", "")]);
         assert!(killed.message.contains("137 (OOMKilled)"));
+    }
+
+    #[test]
+    fn a_pod_that_stays_unready_is_told_after_a_grace_and_looked_at_again_until_then() {
+        let lost = [unready("function", 500, json!({}))];
+        let soon = diagnosed(json!([]), &lost, 510);
+        assert_eq!(soon.failure, None);
+        assert_eq!(soon.again, Some(Duration::from_secs(20)));
+        let late = diagnosed(json!([]), &lost, 530);
+        assert_eq!(late.again, None);
+        let failure = late.failure.expect("a failure");
+        assert_eq!(failure.reason, reasons::PROBE_FAILED);
+        assert!(
+            failure.message.starts_with(
+                "the readiness probe of the function fails (containers with unready status: [function])"
+            ),
+            "{}",
+            failure.message
+        );
+
+        // One that has never been ready has as long as a start may take.
+        let never = [unready("beside", 0, json!({}))];
+        assert_eq!(diagnosed(json!([]), &never, 119).failure, None);
+        let failure = diagnosed(json!([]), &never, 120)
+            .failure
+            .expect("a failure");
+        assert!(
+            failure
+                .message
+                .contains("the container beside has not passed")
+        );
+    }
+
+    #[test]
+    fn a_crash_of_long_ago_does_not_hide_a_probe_that_fails() {
+        let last = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        let pods = [unready("function", 0, last)];
+        let reason = |second| {
+            let failure = diagnosed(json!([]), &pods, second).failure;
+            failure.map(|failure| failure.reason)
+        };
+        assert_eq!(reason(5), Some(reasons::CRASH_LOOP));
+        assert_eq!(reason(121), Some(reasons::PROBE_FAILED));
     }
 
     #[test]

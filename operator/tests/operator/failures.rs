@@ -146,6 +146,69 @@ async fn replicas_that_never_become_ready() {
     mended(world).await;
 }
 
+/// The state of a pod that runs, unready for so many seconds after it was ready.
+fn unready_for(seconds: i64) -> serde_json::Value {
+    let ago = |seconds: i64| {
+        let now = jiff::Timestamp::now().as_second();
+        jiff::Timestamp::from_second(now - seconds)
+            .unwrap()
+            .to_string()
+    };
+    let mut status = container(
+        json!({"running": {"startedAt": ago(seconds + 600)}}),
+        json!({}),
+        0,
+    );
+    status["phase"] = json!("Running");
+    status["conditions"] = json!([{"type": "Ready", "status": "False",
+        "lastTransitionTime": ago(seconds), "reason": "ContainersNotReady",
+        "message": "containers with unready status: [function]"}]);
+    status
+}
+
+#[tokio::test]
+async fn a_readiness_probe_that_fails_while_the_container_runs() {
+    let world = on_trial().await;
+    world.replicas("hello-00001", 1, 1).await;
+    world.ready("hello").await;
+    world.replicas("hello-00001", 1, 0).await;
+    world.pod("hello-00001", unready_for(3600)).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "ProbeFailed"))
+        .await;
+    assert!(
+        message.contains("the readiness probe of the function fails")
+            && message.contains("containers with unready status: [function]"),
+        "{message}"
+    );
+    world
+        .condition("hello", conditions::ACTIVE, ("False", "ProbeFailed"))
+        .await;
+    // It keeps the traffic: there is nothing else.
+    world.serves("hello", "hello-00001").await;
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_for_a_moment_is_told_when_the_moment_lasts() {
+    let world = on_trial().await;
+    world.replicas("hello-00001", 1, 1).await;
+    world.ready("hello").await;
+    world.pod("hello-00001", unready_for(27)).await;
+    world.replicas("hello-00001", 1, 0).await;
+    world
+        .condition("hello", conditions::ACTIVE, ("Unknown", "Starting"))
+        .await;
+    world.ready("hello").await;
+    // Nothing happens any more but that time passes.
+    world
+        .condition("hello", conditions::READY, ("False", "ProbeFailed"))
+        .await;
+    world.delete::<Pod>("hello-00001-pod").await;
+    mended(world).await;
+}
+
 #[tokio::test]
 async fn a_spec_that_the_crd_cannot_check() {
     let world = World::start().await;
