@@ -133,6 +133,50 @@ async fn bodyless_statuses_come_through() {
 }
 
 #[tokio::test]
+async fn bodies_come_through_with_any_method_and_without_a_length() {
+    let functions = [
+        FunctionSpec::warm("echo", echo()),
+        FunctionSpec::warm("h2c", echo()).template(serde_json::json!({ "protocol": "h2c" })),
+    ];
+    let harness = Harness::with(&functions).await;
+    for function in ["echo", "h2c"] {
+        for method in ["GET", "POST", "DELETE", "OPTIONS", "PURGE"] {
+            let body = futures::stream::iter(["two ", "parts"]);
+            let body = body.map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part))));
+            let asked = Request::builder().method(method).uri("/");
+            let asked = asked
+                .header("host", format!("{function}.default.localhost"))
+                .header("transfer-encoding", "chunked");
+            let asked = asked.body(StreamBody::new(body)).unwrap();
+            let answer = request(harness.data, asked).await;
+            assert_eq!(answer.text(), "two parts", "{function} {method}");
+            assert_eq!(answer.header("got-method"), method);
+        }
+        // A GET without a body is none of one chunk.
+        let answer = harness.get(function, "/").await;
+        assert_eq!(answer.text(), "");
+        assert_eq!(answer.header("got-transfer-encoding"), "");
+        assert_eq!(answer.header("got-content-length"), "");
+    }
+    let stream = tokio::net::TcpStream::connect(harness.data).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    for function in ["echo", "h2c"] {
+        let body = futures::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from("data")))]);
+        let asked = Request::get(format!("http://{function}.default.localhost/"));
+        let asked = asked.body(StreamBody::new(body)).unwrap();
+        let response = sender.send_request(asked).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "data", "{function}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_asks_first_is_told_to_go_on() {
     let harness = Harness::with(&[FunctionSpec::warm("echo", echo())]).await;
     let mut client = RawClient::open(harness.data).await;

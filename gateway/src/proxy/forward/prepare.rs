@@ -2,10 +2,11 @@
 
 use fermata_crds::Protocol;
 use http::{
-    HeaderMap, HeaderValue, Request, Uri, Version,
-    header::{COOKIE, HOST},
+    HeaderMap, HeaderValue, Method, Request, Uri, Version,
+    header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING},
     uri::{Authority, PathAndQuery, Scheme},
 };
+use http_body::Body;
 
 use crate::proxy::{
     failure::Failure,
@@ -54,15 +55,26 @@ fn parse(path: &str) -> Result<PathAndQuery, Failure> {
 }
 
 /// Aims the request at an instance that speaks the protocol. May be done again for another one.
-pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Target, hop: &Hop) {
+pub(super) fn aim<B: Body>(
+    request: &mut Request<B>,
+    protocol: Protocol,
+    target: &Target,
+    hop: &Hop,
+) {
+    let chunked = protocol == Protocol::Http1 && is_chunked(request);
     match protocol {
         Protocol::Http1 => {
             *request.uri_mut() = Uri::from(target.path().clone());
             *request.version_mut() = Version::HTTP_11;
             request.headers_mut().insert(HOST, target.host.clone());
             headers::restore_hop(request.headers_mut(), hop);
+            if chunked {
+                let coding = HeaderValue::from_static("chunked");
+                request.headers_mut().insert(TRANSFER_ENCODING, coding);
+            }
         }
         Protocol::H2c => {
+            request.headers_mut().remove(TRANSFER_ENCODING);
             *request.uri_mut() = absolute(target, target.path());
             *request.version_mut() = Version::HTTP_2;
             request.headers_mut().remove(HOST);
@@ -74,6 +86,17 @@ pub(super) fn aim<B>(request: &mut Request<B>, protocol: Protocol, target: &Targ
             request.headers_mut().remove(http::header::CONNECTION);
         }
     }
+}
+
+/// Whether the body has to be framed in chunks and hyper would not: it leaves out a body without a
+/// length where one is not usual, such as that of a GET (RFC 9110, section 9.3.1, has no such rule).
+fn is_chunked<B: Body>(request: &Request<B>) -> bool {
+    let unusual = matches!(*request.method(), Method::GET | Method::HEAD);
+    let body = request.body();
+    unusual
+        && !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+        && !request.headers().contains_key(CONTENT_LENGTH)
 }
 
 /// Sends a request that is aimed at an instance to the function's keeper instead, which finds the
@@ -125,6 +148,9 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+
     use super::*;
 
     fn path(uri: &'static str, strip: usize) -> String {
@@ -152,7 +178,7 @@ mod tests {
             upgrade: None,
             trailers: true,
         };
-        let mut request = Request::new(());
+        let mut request = Request::new(Empty::<Bytes>::new());
         aim(&mut request, Protocol::H2c, &target, &hop);
         assert_eq!(request.uri(), "http://a.example:8080/x?y");
         assert!(!request.headers().contains_key(HOST));
@@ -179,7 +205,7 @@ mod tests {
                 "http://a.example/x?y",
             ),
         ] {
-            let mut request = Request::new(());
+            let mut request = Request::new(Empty::<Bytes>::new());
             aim(&mut request, protocol, &target, &Hop::default());
             let at_first = request.headers().clone();
             pass_on(&mut request, protocol, &target, headers::mark(None, 1));
