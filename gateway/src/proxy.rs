@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod body;
+pub mod causes;
 pub mod deadlines;
 pub mod failure;
 pub mod forward;

@@ -57,27 +57,12 @@ impl Stall {
     }
 }
 
-/// Whether an error, or what caused it, is that a peer has [`Stalled`].
-#[must_use]
-pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<Stalled> {
-    if let Some(stalled) = error.downcast_ref() {
-        return Some(*stalled);
-    }
-    // An I/O error shows what it carries not as its source but as itself.
-    match error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        Some(carried) => find(carried),
-        None => find(error.source()?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::proxy::causes;
 
     const LIMIT: Duration = Duration::from_secs(3);
 
@@ -101,10 +86,7 @@ mod tests {
         }
         let error = write(&mut stall, LIMIT, 2 * LIMIT).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(find(&error), Some(Stalled(LIMIT)));
-        let wrapped = io::Error::other(error);
-        assert_eq!(find(&wrapped), Some(Stalled(LIMIT)));
-        assert_eq!(find(&io::Error::other("else")), None);
+        assert_eq!(causes::find(&error), Some(Stalled(LIMIT)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -221,3 +221,31 @@ async fn what_a_tunnel_carries_is_not_looked_at() {
     let back = client.read_until("end").await;
     assert_eq!(back.len(), lines.len());
 }
+
+#[tokio::test]
+async fn informational_answers_are_skipped_but_not_for_ever() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n";
+    let some = hints.repeat(100) + "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let endless = Behaviour::raw(move |mut stream| {
+        async move {
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            let many = hints.repeat(100);
+            while stream.write_all(many.as_bytes()).await.is_ok() {}
+        }
+        .boxed()
+    });
+    let functions = [
+        FunctionSpec::warm("some", answers(some)),
+        FunctionSpec::warm("endless", endless),
+    ];
+    let harness = Harness::with(&functions).await;
+    for _ in 0..3 {
+        let answer = harness.get("some", "/").await;
+        assert_eq!((answer.status.as_u16(), &*answer.text()), (200, "ok"));
+        let answer = harness.get("endless", "/").await;
+        assert_eq!(answer.status, 502);
+        let says = "more than 262144 bytes before the head of its answer";
+        assert!(answer.text().contains(says), "{}", answer.text());
+    }
+}

@@ -4,11 +4,12 @@ use std::error::Error;
 
 use crate::proxy::{
     body::BodyError,
+    causes,
     deadlines::{Break, Expired, Meter},
     failure::Failure,
     site::Site,
-    stall,
-    upstream::{HeadBound, pool::ConnectError},
+    stall::Stalled,
+    upstream::{HeadBound, pool::ConnectError, wire::NoHead},
 };
 
 /// The instance did not take a connection.
@@ -52,10 +53,14 @@ pub(super) fn broken(
         }
         None => {}
     }
-    if let Some(stalled) = stall::find(error) {
-        return Failure::WriteTimeout(stalled.0);
+    if let Some(Stalled(limit)) = causes::find(error) {
+        return Failure::WriteTimeout(limit);
     }
     let who = who(site);
+    if let Some(NoHead(limit)) = causes::find(error) {
+        let detail = format!("{who} sent more than {limit} bytes before the head of its answer");
+        return Failure::FunctionReset(detail.into());
+    }
     let detail = if error.is_parse() {
         "gave an answer that is not valid HTTP"
     } else if error.is_incomplete_message() {

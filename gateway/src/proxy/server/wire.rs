@@ -21,7 +21,10 @@ use super::{
     line::Line,
     refusal::Refusal,
 };
-use crate::proxy::stall::{self, Stall};
+use crate::proxy::{
+    causes,
+    stall::{Stall, Stalled},
+};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -139,7 +142,7 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         let watched = self.stall.watch(self.write_timeout, context, outcome);
         if let Poll::Ready(Err(error)) = &watched
-            && stall::find(error).is_some()
+            && causes::find::<Stalled>(error).is_some()
         {
             // The system would go on holding what it has for a client that does not take it.
             let at_once = Some(Duration::ZERO);

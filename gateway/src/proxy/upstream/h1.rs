@@ -84,6 +84,7 @@ impl Link {
     ) -> Result<Response<Incoming>, SendError> {
         deadlines.arm(self.timer.as_mut());
         self.orders.write_within(deadlines.write_timeout());
+        self.orders.await_head();
         let mut response = pin!(self.sender.try_send_request(request));
         let (driven, timer) = (&mut self.driven, &mut self.timer);
         let outcome = poll_fn(|context| {
@@ -103,6 +104,10 @@ impl Link {
         })
         .await;
         match outcome {
+            Ok(response) => {
+                self.orders.head_came();
+                Ok(response)
+            }
             Err(SendError::Broken(error)) if error.is_parse_too_large() => {
                 Err(SendError::HeadTooLarge(driven.head_bound()))
             }

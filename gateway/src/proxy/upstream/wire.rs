@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,6 +24,15 @@ use tokio::{
 };
 
 use crate::{clock, proxy::stall::Stall};
+
+/// Bytes that may come before the head of an answer is complete: that head, as much as may be read with its
+/// end, and some informational answers (1xx), which have no other end.
+const BEFORE_HEAD: u64 = 256 * 1024;
+
+/// Too much came before the head of an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("more than {0} bytes came before the head of the answer")]
+pub struct NoHead(pub u64);
 
 /// A connection to a function.
 #[derive(Debug)]
@@ -39,6 +48,8 @@ pub(super) struct Orders {
     look: AtomicBool,
     /// How long the function may take no byte, in microseconds; 0 is for ever.
     write_timeout: AtomicU64,
+    /// Bytes that may still come until a head is complete; 0 while none is awaited.
+    before_head: AtomicU64,
 }
 
 // === impl Orders ===
@@ -53,6 +64,31 @@ impl Orders {
     pub(super) fn write_within(&self, timeout: Duration) {
         self.write_timeout
             .store(clock::micros(timeout), Ordering::Relaxed);
+    }
+
+    /// The head of an answer is awaited.
+    pub(super) fn await_head(&self) {
+        self.before_head.store(BEFORE_HEAD, Ordering::Relaxed);
+    }
+
+    /// The head is there.
+    pub(super) fn head_came(&self) {
+        self.before_head.store(0, Ordering::Relaxed);
+    }
+
+    /// So many bytes have come.
+    fn count(&self, bytes: usize) -> io::Result<()> {
+        let left = self.before_head.load(Ordering::Relaxed);
+        if left == 0 {
+            return Ok(());
+        }
+        match left.checked_sub(bytes as u64) {
+            None | Some(0) => Err(io::Error::other(NoHead(BEFORE_HEAD))),
+            Some(left) => {
+                self.before_head.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 
     fn is_look_due(&self) -> bool {
@@ -113,7 +149,10 @@ impl AsyncRead for Wire {
         {
             return Poll::Ready(end);
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        Poll::Ready(self.orders.count(count))
     }
 }
 
