@@ -34,4 +34,4 @@ mod sync;
 
 pub use error::Error;
 pub use gateway::Gateway;
-pub use options::{AccessLog, Bound, ErrorDetails, Options};
+pub use options::{AccessLog, Bound, ErrorDetails, Network, Options};

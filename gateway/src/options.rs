@@ -1,6 +1,7 @@
 //! What can be set from outside.
 
 mod bound;
+mod network;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,6 +12,7 @@ use fermata_crds::{
 };
 
 pub use bound::Bound;
+pub use network::Network;
 
 /// Settings of the gateway. Durations are written like 300ms, 30s or 5m.
 #[derive(Args, Clone, Debug)]
@@ -129,10 +131,17 @@ pub struct Options {
     #[arg(long, env = "FERMATA_MAX_CONNECTIONS_PER_ADDRESS", default_value_t)]
     pub max_connections_per_address: Bound,
 
-    /// Keep Forwarded and X-Forwarded-* headers of requests and add to them, instead of replacing
-    /// them. Only behind a proxy that sets them.
-    #[arg(long, env = "FERMATA_TRUST_FORWARDED", default_value_t = false)]
-    pub trust_forwarded: bool,
+    /// Networks of proxies before the gateway, such as 10.0.0.0/8,fd00::/8: what they say about who asks
+    /// (Forwarded, X-Forwarded-*, X-Real-IP and their like) is kept and added to, instead of replaced, and
+    /// their connections are not bounded per address. Only proxies that do not pass on what their own
+    /// clients say.
+    #[arg(
+        long,
+        env = "FERMATA_TRUSTED_PROXIES",
+        value_name = "NETWORKS",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// How requests are logged.
@@ -197,7 +206,7 @@ impl Default for Options {
             drain_timeout: GoDuration::from(Duration::from_secs(300)),
             max_connections: Bound::Auto,
             max_connections_per_address: Bound::Auto,
-            trust_forwarded: false,
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod body;
 pub mod causes;
+pub mod client;
 pub mod deadlines;
 pub mod failure;
 pub mod forward;

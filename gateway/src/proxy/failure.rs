@@ -13,6 +13,8 @@ pub enum Failure {
     NoSuchFunction,
     /// The request makes no sense.
     BadRequest(Cow<'static, str>),
+    /// The body of the request has a transfer coding that is not known here.
+    ForeignCoding,
     /// The head of the request is larger than this many bytes.
     HeadersTooLarge {
         /// The bound.
@@ -64,6 +66,7 @@ impl Failure {
         match self {
             Self::NoSuchFunction => "NoSuchFunction",
             Self::BadRequest(_) => "BadRequest",
+            Self::ForeignCoding => "UnsupportedCoding",
             Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => "HeadersTooLarge",
             Self::PayloadTooLarge { .. } => "PayloadTooLarge",
             Self::ClientTimeout(_) => "ClientTimeout",
@@ -84,6 +87,7 @@ impl Failure {
         match self {
             Self::NoSuchFunction => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::ForeignCoding => StatusCode::NOT_IMPLEMENTED,
             Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
@@ -106,7 +110,7 @@ impl Failure {
     #[must_use]
     pub const fn grpc_status(&self) -> &'static str {
         match self {
-            Self::NoSuchFunction => "12",
+            Self::NoSuchFunction | Self::ForeignCoding => "12",
             Self::BadRequest(_) => "3",
             Self::HeadersTooLarge { .. }
             | Self::TooManyHeaders { .. }
@@ -161,6 +165,9 @@ impl Failure {
             | Self::ClientTimeout(detail)
             | Self::FunctionUnreachable(detail)
             | Self::FunctionReset(detail) => (&**detail).into(),
+            Self::ForeignCoding => "the body has a transfer coding other than chunked; use \
+                 Content-Encoding for what the function is to undo"
+                .into(),
             Self::HeadersTooLarge { limit } => {
                 format!("the head of the request has more than {limit} bytes").into()
             }

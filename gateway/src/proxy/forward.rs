@@ -29,9 +29,10 @@ use crate::{
     proxy::{
         access::Record,
         body::{RequestBody, ResponseBody},
+        client::Client,
         deadlines::{Deadlines, Meter, Patience},
         failure::Failure,
-        headers::{self, Client, Hop},
+        headers::{self, Hop},
         ids::REQUEST_ID,
         respond::{Asker, refuse},
         service::{Caller, Gate},
@@ -59,6 +60,8 @@ pub(super) struct Call {
     pub strip: usize,
     /// What its headers held when it came.
     pub survey: Survey,
+    /// What it wants of its connection.
+    pub hop: Hop,
     /// Its head.
     pub parts: Parts,
     /// Its body.
@@ -109,13 +112,14 @@ pub(super) async fn forward(
     mut record: Record,
 ) -> Response<ResponseBody> {
     let mut parts = call.parts;
-    let survey = &call.survey;
-    let hop = headers::strip_hop(&mut parts.headers, parts.version, survey);
+    let (survey, hop) = (&call.survey, call.hop);
     if survey.expect {
         headers::strip_expect(&mut parts.headers);
     }
     if call.caller.sender != Sender::Gateway {
-        client.add_forwarded(&mut parts.headers, &call.host, gate.limits.trust_forwarded);
+        let prefix = parts.uri.path().get(..call.strip);
+        let prefix = prefix.filter(|prefix| !prefix.is_empty());
+        client.add_forwarded(&mut parts.headers, survey, &call.host, prefix);
     }
     let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
     let target = match Target::of(call.host, &parts.uri, call.strip) {
@@ -361,6 +365,10 @@ fn finish(
     } = answer;
     let (mut parts, body) = response.into_parts();
     let survey = Survey::of(&parts.headers);
+    if headers::has_foreign_coding(&parts.headers, &survey) {
+        let detail = "the function's answer has a transfer coding other than chunked";
+        return refuse(&Failure::FunctionReset(detail.into()), asker, record);
+    }
     let granted = headers::strip_hop(&mut parts.headers, parts.version, &survey);
     // The server knows what it speaks.
     parts.version = http::Version::default();

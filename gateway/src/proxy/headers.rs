@@ -1,26 +1,14 @@
 //! What happens to headers on their way through.
 
-use std::{
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
-};
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::{
-    proxy::{deadlines::Meter, hangup::HangUp, streams::Streams, survey::Survey},
-    sync::lock,
-};
+use crate::proxy::survey::Survey;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Marks a request that a gateway passes on to the function's keeper. It is believed only from the
 /// address of a gateway. Its value is the caller's namespace, or [`UNKNOWN_NAMESPACE`], and how often the
@@ -57,23 +45,6 @@ pub enum Entrance {
     Internal,
 }
 
-/// What a connection's requests have in common.
-#[derive(Debug)]
-pub struct Client {
-    ip: IpAddr,
-    entrance: Entrance,
-    address: HeaderValue,
-    /// The streams of an HTTP/2 connection.
-    streams: Option<Arc<Streams>>,
-    /// What lets an HTTP/1.1 connection look whether it is still there.
-    hang_up: Option<Arc<HangUp>>,
-    /// What watched the body of the last request, to be used again.
-    meter: Mutex<Arc<Meter>>,
-    /// The last `Forwarded` that was made, with the host it was made for: one connection mostly asks
-    /// one host.
-    forwarded: Mutex<Option<(HeaderValue, HeaderValue)>>,
-}
-
 /// What a request wants of its connection.
 #[derive(Clone, Debug, Default)]
 pub struct Hop {
@@ -81,153 +52,6 @@ pub struct Hop {
     pub upgrade: Option<HeaderValue>,
     /// Whether trailers are welcome in the response.
     pub trailers: bool,
-}
-
-// === impl Client ===
-
-impl Client {
-    /// The client at this address, which came in there.
-    #[must_use]
-    pub fn new(address: SocketAddr, entrance: Entrance) -> Self {
-        let ip = address.ip().to_canonical();
-        let text = ip.to_string();
-        Self {
-            ip,
-            entrance,
-            address: HeaderValue::try_from(text)
-                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            streams: None,
-            hang_up: None,
-            meter: Mutex::default(),
-            forwarded: Mutex::new(None),
-        }
-    }
-
-    /// The same, over an HTTP/2 connection with these streams.
-    #[must_use]
-    pub fn over(self, streams: Arc<Streams>) -> Self {
-        Self {
-            streams: Some(streams),
-            ..self
-        }
-    }
-
-    /// What watches the body of a request: the same as last time, if nothing else uses that any more.
-    #[must_use]
-    pub fn meter(&self) -> Arc<Meter> {
-        let mut last = lock(&self.meter);
-        if Arc::strong_count(&last) == 1 {
-            last.reset();
-        } else {
-            *last = Arc::default();
-        }
-        last.clone()
-    }
-
-    /// The same, over an HTTP/1.1 connection that can be told to look.
-    #[must_use]
-    pub fn watched(self, hang_up: Arc<HangUp>) -> Self {
-        Self {
-            hang_up: Some(hang_up),
-            ..self
-        }
-    }
-
-    /// What lets its connection look whether it is still there. HTTP/2 does that all the time.
-    #[must_use]
-    pub fn hang_up(&self) -> Option<&Arc<HangUp>> {
-        self.hang_up.as_ref()
-    }
-
-    /// Waits for as long as the client does.
-    ///
-    /// # Cancel safety
-    ///
-    /// That of the wait.
-    pub async fn attend<T>(&self, wait: impl Future<Output = T>) -> T {
-        match &self.hang_up {
-            Some(hang_up) => hang_up.attend(wait).await,
-            None => wait.await,
-        }
-    }
-
-    /// The streams of its connection, if that is one of HTTP/2.
-    #[must_use]
-    pub fn streams(&self) -> Option<&Streams> {
-        self.streams.as_deref()
-    }
-
-    /// Its address.
-    #[must_use]
-    pub fn ip(&self) -> IpAddr {
-        self.ip
-    }
-
-    /// Where it came in.
-    #[must_use]
-    pub fn entrance(&self) -> Entrance {
-        self.entrance
-    }
-
-    /// Says who asks, and for what. What the client itself said about that is replaced, unless it
-    /// is a proxy that is trusted.
-    pub fn add_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue, trusted: bool) {
-        let element = self.forwarded(host);
-        if trusted {
-            append(headers, FORWARDED_FOR, &self.address);
-            append(headers, header::FORWARDED, &element);
-            let proto = headers.entry(FORWARDED_PROTO);
-            proto.or_insert(HeaderValue::from_static("http"));
-            headers
-                .entry(FORWARDED_HOST)
-                .or_insert_with(|| host.clone());
-        } else {
-            headers.insert(FORWARDED_FOR, self.address.clone());
-            headers.insert(header::FORWARDED, element);
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-            headers.insert(FORWARDED_HOST, host.clone());
-        }
-    }
-
-    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
-        let mut last = lock(&self.forwarded);
-        if let Some((known, element)) = &*last
-            && known == host
-        {
-            return element.clone();
-        }
-        let element = forwarded_element(&self.address, host);
-        *last = Some((host.clone(), element.clone()));
-        element
-    }
-}
-
-/// One element of RFC 7239. IPv6 addresses and hosts with a port have to be quoted.
-fn forwarded_element(address: &HeaderValue, host: &HeaderValue) -> HeaderValue {
-    let address = address.to_str().unwrap_or("unknown");
-    let mut text = String::with_capacity(64);
-    // Writing to a String cannot fail.
-    let _ = if address.contains(':') {
-        write!(text, "for=\"[{address}]\"")
-    } else {
-        write!(text, "for={address}")
-    };
-    if let Ok(host) = host.to_str() {
-        let _ = write!(text, ";host=\"{host}\"");
-    }
-    text.push_str(";proto=http");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
-}
-
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    let mut list = Vec::new();
-    for value in headers.get_all(&name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(element.as_bytes());
-    let value = HeaderValue::from_bytes(&list).unwrap_or_else(|_| element.clone());
-    headers.insert(name, value);
 }
 
 /// Removes what is only meant for the connection it came over (RFC 9110, section 7.6.1), and says
@@ -269,6 +93,24 @@ pub fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Survey) -> 
         headers.remove(name);
     }
     hop
+}
+
+/// Whether the body has another transfer coding than chunked alone (RFC 9112, section 7), which nothing
+/// here can undo and the next hop would not hear of.
+#[must_use]
+pub fn has_foreign_coding(headers: &HeaderMap, survey: &Survey) -> bool {
+    if !survey.hop {
+        return false;
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => false,
+        (Some(coding), None) => !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => true,
+    }
 }
 
 /// The gateway itself tells the client to go on, by reading its body.
@@ -324,10 +166,6 @@ mod tests {
         strip_hop(headers, Version::HTTP_11, &survey)
     }
 
-    fn client(address: &str) -> Client {
-        Client::new(address.parse().unwrap(), Entrance::Public)
-    }
-
     #[test]
     fn headers_of_the_connection_are_removed_with_those_it_names() {
         let mut some = headers(&[
@@ -372,40 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_says_about_itself_is_replaced() {
-        let mut some = headers(&[
-            ("x-forwarded-for", "1.1.1.1"),
-            ("forwarded", "for=1.1.1.1"),
-            ("x-forwarded-proto", "https"),
-        ]);
-        let host = HeaderValue::from_static("a.example:8080");
-        client("10.0.0.9:5").add_forwarded(&mut some, &host, false);
-        assert_eq!(some["x-forwarded-for"], "10.0.0.9");
-        assert_eq!(
-            some["forwarded"],
-            "for=10.0.0.9;host=\"a.example:8080\";proto=http"
-        );
-        assert_eq!(some["x-forwarded-proto"], "http");
-        assert_eq!(some["x-forwarded-host"], "a.example:8080");
-    }
-
-    #[test]
-    fn what_a_trusted_proxy_says_is_added_to() {
-        let mut some = headers(&[
-            ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-for", "2.2.2.2"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "outside"),
-        ]);
-        let host = HeaderValue::from_static("inside");
-        client("[fd00::9]:5").add_forwarded(&mut some, &host, true);
-        assert_eq!(some["x-forwarded-for"], "1.1.1.1, 2.2.2.2, fd00::9");
-        assert_eq!(some.get_all("x-forwarded-for").iter().count(), 1);
-        assert_eq!(
-            some["forwarded"],
-            "for=\"[fd00::9]\";host=\"inside\";proto=http"
-        );
-        assert_eq!(some["x-forwarded-proto"], "https");
-        assert_eq!(some["x-forwarded-host"], "outside");
+    fn other_codings_than_chunked_alone_are_foreign() {
+        for (codings, foreign) in [
+            (vec![], false),
+            (vec!["chunked"], false),
+            (vec![" Chunked"], false),
+            (vec!["gzip, chunked"], true),
+            (vec!["chunked, chunked"], true),
+            (vec!["gzip", "chunked"], true),
+            (vec!["gzip"], true),
+            (vec![""], true),
+        ] {
+            let pairs: Vec<_> = codings
+                .iter()
+                .map(|it| ("transfer-encoding", *it))
+                .collect();
+            let some = headers(&pairs);
+            let survey = Survey::of(&some);
+            assert_eq!(has_foreign_coding(&some, &survey), foreign, "{codings:?}");
+        }
     }
 }

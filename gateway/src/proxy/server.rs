@@ -117,13 +117,18 @@ impl Server {
     /// the places.
     pub async fn run(self, socket: TcpListener, connections: TaskTracker, seats: Seats) {
         let listener = Listener::new(socket, seats, "requests");
-        // What another gateway passes on was counted there.
-        let counted = |peer: SocketAddr| !self.gate.peers.has_address(peer.ip().to_canonical());
+        // What another gateway passes on was counted there, and a proxy has many clients.
+        let gate = self.gate.clone();
+        let counted = move |peer: SocketAddr| {
+            let peer = peer.ip().to_canonical();
+            let trusted = &gate.limits.trusted;
+            !gate.peers.has_address(peer) && !trusted.iter().any(|network| network.contains(peer))
+        };
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.ends.stop.cancelled() => break,
-                accepted = listener.next(counted) => accepted,
+                accepted = listener.next(&counted) => accepted,
             };
             let Accepted { stream, peer, seat } = accepted;
             self.begin(stream, peer, seat, &connections);

@@ -21,14 +21,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     activate::wake::Waker,
     admin::metrics::Metrics,
-    options::{AccessLog, ErrorDetails, Options},
+    options::{AccessLog, ErrorDetails, Network, Options},
     proxy::{
         access::Record,
         body::ResponseBody,
+        client::Client,
         deadlines::Patience,
         failure::Failure,
         forward,
-        headers::{Client, Entrance, PASSED_ON, read_mark},
+        headers::{self, Entrance, PASSED_ON, read_mark},
         ids,
         respond::{Asker, REASON, refuse},
         survey::Survey,
@@ -96,8 +97,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The largest body of a request; 0 is no bound.
     pub body_bytes: u64,
-    /// Whether `Forwarded` of a request is kept.
-    pub trust_forwarded: bool,
+    /// The networks of proxies that are believed.
+    pub trusted: Arc<[Network]>,
     /// Whether each request is logged.
     pub access_log: bool,
     /// How much callers are told.
@@ -115,7 +116,7 @@ impl Limits {
         Self {
             header_bytes: options.max_header_bytes,
             body_bytes: options.max_body_bytes,
-            trust_forwarded: options.trust_forwarded,
+            trusted: options.trusted_proxies.clone().into(),
             access_log: options.access_log == AccessLog::Json,
             error_details: options.error_details,
             patience: Patience {
@@ -179,6 +180,8 @@ async fn answer(
     // Looked at before the request's own name is added to it.
     let survey = Survey::of(&parts.headers);
     let checked = check(gate, &parts, &survey);
+    // First of all, so that what a client says of its connection touches nothing that is added.
+    let hop = headers::strip_hop(&mut parts.headers, parts.version, &survey);
     let mark = survey.passed_on.then(|| parts.headers.remove(PASSED_ON));
     let caller = caller(gate, client, mark.flatten().as_ref());
     let id = ids::identify(&mut parts.headers, &survey);
@@ -204,6 +207,7 @@ async fn answer(
                 host,
                 strip,
                 survey,
+                hop,
                 parts,
                 body,
                 asker,
@@ -218,7 +222,7 @@ async fn answer(
 fn caller(gate: &Gate, client: &Client, mark: Option<&HeaderValue>) -> Caller {
     let sender = match mark {
         None => Sender::Client,
-        Some(_) if gate.peers.has_address(client.ip()) => Sender::Gateway,
+        Some(_) if gate.peers.has_address(client.peer()) => Sender::Gateway,
         Some(_) => Sender::Unknown,
     };
     let mark = mark.filter(|_| sender == Sender::Gateway);
@@ -226,7 +230,7 @@ fn caller(gate: &Gate, client: &Client, mark: Option<&HeaderValue>) -> Caller {
     Caller {
         sender,
         entrance: client.entrance(),
-        ip: client.ip(),
+        ip: client.peer(),
         told,
         hops,
     }
@@ -246,6 +250,9 @@ fn check(gate: &Gate, parts: &Parts, survey: &Survey) -> Result<HeaderValue, Fai
     }
     if survey.fields > MOST_FIELDS {
         return Err(Failure::TooManyHeaders { limit: MOST_FIELDS });
+    }
+    if headers::has_foreign_coding(&parts.headers, survey) {
+        return Err(Failure::ForeignCoding);
     }
     if parts.method == Method::CONNECT {
         return Err(Failure::BadRequest(

@@ -5,6 +5,8 @@
 
 use http::HeaderMap;
 
+use crate::proxy::client::is_forwarding;
+
 /// What there is among the headers of one message.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Survey {
@@ -24,6 +26,8 @@ pub struct Survey {
     pub ids: bool,
     /// `X-Fermata-Passed-On`.
     pub passed_on: bool,
+    /// One that says for whom a proxy asks.
+    pub forwarding: bool,
 }
 
 // === impl Survey ===
@@ -49,7 +53,7 @@ impl Survey {
                 }
                 "x-request-id" | "traceparent" | "tracestate" => survey.ids = true,
                 "x-fermata-passed-on" => survey.passed_on = true,
-                _ => {}
+                name => survey.forwarding |= is_forwarding(name),
             }
         }
         survey
@@ -109,6 +113,9 @@ mod tests {
             HeaderName::from_static("proxy-connection"),
         ] {
             assert!(of(std::slice::from_ref(&name)).hop, "{name}");
+        }
+        for name in ["x-forwarded-for", "x-forwarded-x", "forwarded", "x-real-ip"] {
+            assert!(of(&[HeaderName::from_static(name)]).forwarding, "{name}");
         }
         assert!(of(&[PASSED_ON]).passed_on);
         assert!(of(&[header::EXPECT]).expect);

@@ -6,6 +6,7 @@ mod bad_input;
 mod cold_start;
 mod connections;
 mod doomed_start;
+mod forwarded;
 mod heads;
 mod keeping;
 mod kept_connections;

@@ -20,7 +20,7 @@ use super::{
     timer::KeepingTimer,
     wire::Wire,
 };
-use crate::proxy::{failure::Failure, headers::Client, respond::refusal_text, service};
+use crate::proxy::{client::Client, failure::Failure, respond::refusal_text, service};
 
 /// How long a client that is sent away gets to read why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -38,7 +38,8 @@ impl Server {
     /// Serves the connection until it ends.
     pub(super) async fn serve_h1(&self, wire: Wire, address: SocketAddr, seat: Seat) {
         let line = Arc::new(Line::new(seat));
-        let client = Arc::new(Client::new(address, self.entrance).watched(line.hang_up()));
+        let client = Client::new(address, address, self.entrance, &self.gate.limits.trusted);
+        let client = Arc::new(client.watched(line.hang_up()));
         let gate = self.gate.clone();
         let wire = wire.on(line.clone(), Refusal::new(gate.limits.header_bytes));
         let taking = line.clone();

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use super::{Server, note, wire::Wire};
-use crate::proxy::{headers::Client, service, streams::Streams};
+use crate::proxy::{client::Client, service, streams::Streams};
 
 /// How long a connection without requests has to end after it was asked to.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -28,8 +28,8 @@ impl Server {
     /// Serves the connection until it ends.
     pub(super) async fn serve_h2(&self, wire: Wire, address: SocketAddr, seat: Seat) {
         let streams = Arc::<Streams>::default();
-        let client = Client::new(address, self.entrance).over(streams.clone());
-        let client = Arc::new(client);
+        let client = Client::new(address, address, self.entrance, &self.gate.limits.trusted);
+        let client = Arc::new(client.over(streams.clone()));
         let (gate, write_timeout) = (self.gate.clone(), self.gate.limits.patience.write);
         let seat = Arc::new(seat);
         // Who connects only now may make one request before being sent away.
