@@ -213,6 +213,7 @@ impl Gateway {
             health: health.clone(),
             counter,
             stopping: AtomicBool::new(false),
+            names: options.admin_hosts.clone(),
         });
         let admin_server = admin.clone().run(
             self.admin.socket,
@@ -246,6 +247,12 @@ impl Gateway {
             header: options.header_timeout.into(),
             idle: options.idle_timeout.into(),
         };
+        if options.proxy_protocol && options.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "--proxy-protocol changes nothing without --trusted-proxies: a PROXY header is taken \
+                 from these only",
+            );
+        }
         let bounds = bounds(options, files::limit());
         let has_peers = options.peer_selector.is_some();
         let server = |entrance| Server::new(gate.clone(), entrance, clocks, ends.serving.clone());

@@ -142,6 +142,21 @@ pub struct Options {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<Network>,
+
+    /// Whether connections from --trusted-proxies begin with a PROXY protocol header, version 2, that says
+    /// whose they are. One that does not is closed.
+    #[arg(long, env = "FERMATA_PROXY_PROTOCOL")]
+    pub proxy_protocol: bool,
+
+    /// Names under which metrics, health and statistics are asked for, beside addresses and localhost,
+    /// separated by commas. Others are refused: a web page could lead a name of its own here.
+    #[arg(
+        long,
+        env = "FERMATA_ADMIN_HOSTS",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub admin_hosts: Vec<String>,
 }
 
 /// How requests are logged.
@@ -207,6 +222,8 @@ impl Default for Options {
             max_connections: Bound::Auto,
             max_connections_per_address: Bound::Auto,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            admin_hosts: Vec::new(),
         }
     }
 }

@@ -216,6 +216,18 @@ impl Table {
         }
     }
 
+    /// Counts one that was not counted for an address yet.
+    fn count_for(&mut self, number: usize, place: &Arc<Place>, address: IpAddr) {
+        // It may have lost its place by now, and its number may be somebody else's.
+        if let Some(Some(slot)) = self.slots.get_mut(number)
+            && Arc::ptr_eq(&slot.place, place)
+            && slot.address.is_none()
+        {
+            slot.address = Some(address);
+            *self.by_address.entry(address).or_default() += 1;
+        }
+    }
+
     fn remove(&mut self, number: usize) {
         let Some(slot) = self.slots.get_mut(number).and_then(Option::take) else {
             return;
@@ -286,6 +298,22 @@ impl Seat {
     #[must_use]
     pub fn begin(&self) -> bool {
         self.place.begin()
+    }
+
+    /// Counts the connection for an address that has become known only now. Where that has too many
+    /// connections, the longest idle one of them loses its place.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressFull`] if all of them are busy: this one is to be closed.
+    pub fn count_for(&self, address: IpAddr) -> Result<(), AddressFull> {
+        let address = network(address);
+        let mut table = self.shared.table();
+        if table.of(address) >= self.shared.bounds.per_address && !table.dismiss(Some(address)) {
+            return Err(AddressFull);
+        }
+        table.count_for(self.number, &self.place, address);
+        Ok(())
     }
 
     /// A request that began is over.

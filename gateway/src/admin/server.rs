@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::metrics::Page,
+    admin::{host, metrics::Page},
     scale::stats::Counter,
     state::{
         key::Key,
@@ -54,6 +54,8 @@ pub struct Admin {
     pub ownership: Arc<Ownership>,
     /// Set when the gateway stops: it is no longer ready.
     pub stopping: AtomicBool,
+    /// Names under which it is asked, beside addresses and `localhost`.
+    pub names: Vec<String>,
 }
 
 // === impl Admin ===
@@ -97,11 +99,7 @@ impl Admin {
     ) {
         let service = service_fn(|request: Request<Incoming>| {
             let busy = seat.busy();
-            let response = if request.uri().path() == HANDOVER_PATH {
-                self.hand_over(peer, &request)
-            } else {
-                self.answer(request.method(), request.uri().path())
-            };
+            let response = self.answer(peer, &request);
             let response = response.map(|body| Attended::new(body, busy));
             async move { Ok::<_, Infallible>(response) }
         });
@@ -124,11 +122,18 @@ impl Admin {
         }
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if method != Method::GET && method != Method::HEAD {
+    fn answer(&self, peer: Option<IpAddr>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !self.is_own_host(request) {
+            let detail = "this listener answers to addresses, localhost and --admin-hosts only\n";
+            return text(StatusCode::MISDIRECTED_REQUEST, detail);
+        }
+        if request.uri().path() == HANDOVER_PATH {
+            return self.hand_over(peer, request);
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
         }
-        match path {
+        match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness(),
             "/metrics" => match self.page.text() {
@@ -144,6 +149,17 @@ impl Admin {
                 "there are /metrics, /livez, /readyz and /stats\n",
             ),
         }
+    }
+
+    /// Whether it is asked under a name of its own. Who sends none is no browser.
+    fn is_own_host(&self, request: &Request<Incoming>) -> bool {
+        let own = |host: &str| host::is_own(host, &self.names);
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        authority.is_none_or(own) && hosts.all(|host| host.to_str().is_ok_and(own))
     }
 
     /// Hands a Revision over to the gateway that asks for it.

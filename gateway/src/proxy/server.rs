@@ -5,6 +5,7 @@ mod framing;
 mod h1;
 mod h2;
 mod line;
+mod proxy_protocol;
 mod refusal;
 mod sniff;
 mod timer;
@@ -66,6 +67,15 @@ pub struct Clocks {
     pub idle: Duration,
 }
 
+/// Who is at the far end of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Far {
+    /// Who has opened it.
+    peer: SocketAddr,
+    /// For whom: somebody else, if that is a proxy that says so.
+    client: SocketAddr,
+}
+
 /// The ends of serving, in the order they come.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {
@@ -120,9 +130,8 @@ impl Server {
         // What another gateway passes on was counted there, and a proxy has many clients.
         let gate = self.gate.clone();
         let counted = move |peer: SocketAddr| {
-            let peer = peer.ip().to_canonical();
-            let trusted = &gate.limits.trusted;
-            !gate.peers.has_address(peer) && !trusted.iter().any(|network| network.contains(peer))
+            let ip = peer.ip().to_canonical();
+            !gate.peers.has_address(ip) && !gate.limits.trusts(ip)
         };
         loop {
             let accepted = tokio::select! {
@@ -157,16 +166,16 @@ impl Server {
                 self.ends.stop.cancelled().await;
                 tokio::time::sleep(LATE_REQUEST).await;
             };
-            let told = tokio::select! {
-                told = self.sniff(stream) => told,
+            let begun = tokio::select! {
+                begun = self.begin_with(stream, peer, &seat) => begun,
                 () = seat.lost() => return,
                 () = too_late => return,
             };
-            match told {
-                Ok((Protocol::Http1, wire)) => self.serve_h1(wire, peer, seat).await,
-                Ok((Protocol::Http2, wire)) => self.serve_h2(wire, peer, seat).await,
-                // Nobody there, or nobody who says anything.
-                Err(_) => {}
+            match begun {
+                Ok((Protocol::Http1, wire, ends)) => self.serve_h1(wire, ends, seat).await,
+                Ok((Protocol::Http2, wire, ends)) => self.serve_h2(wire, ends, seat).await,
+                // Nobody there, nobody who says anything, or a proxy that does not say for whom.
+                Err(error) => tracing::debug!(%peer, %error, "connection ended before a request"),
             }
         };
         // The connection is polled several times for each request. A token's own future takes two locks
@@ -177,6 +186,36 @@ impl Server {
             () = served => {}
             _ = abort.next() => {}
         }
+    }
+
+    /// Whose connection it is, and what is spoken over it.
+    async fn begin_with(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        seat: &Seat,
+    ) -> io::Result<(Protocol, Wire, Far)> {
+        let mut client = peer;
+        if self.is_proxied(peer) {
+            tokio::time::timeout(self.clocks.idle, stream.readable()).await??;
+            let header = proxy_protocol::take(&mut stream);
+            let named = tokio::time::timeout(self.clocks.header, header).await??;
+            if let Some(named) = named {
+                client = named;
+                seat.count_for(named.ip()).map_err(io::Error::other)?;
+            }
+        }
+        let (protocol, wire) = self.sniff(stream).await?;
+        Ok((protocol, wire, Far { peer, client }))
+    }
+
+    /// Whether the peer says first whose the connection is. Other gateways do not, wherever they are.
+    fn is_proxied(&self, peer: SocketAddr) -> bool {
+        let (gate, ip) = (&self.gate, peer.ip().to_canonical());
+        self.entrance == Entrance::Public
+            && gate.limits.proxy_protocol
+            && gate.limits.trusts(ip)
+            && !gate.peers.has_address(ip)
     }
 
     /// What the client speaks, as soon as it has said enough to tell.
@@ -218,8 +257,8 @@ fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 }
 
 /// Clients come and go; only who looks for it wants to know how.
-fn note(ended: hyper::Result<()>, address: SocketAddr) {
+fn note(ended: hyper::Result<()>, far: Far) {
     if let Err(error) = ended {
-        tracing::debug!(client = %address, error = &error as &dyn std::error::Error, "connection broke");
+        tracing::debug!(client = %far.client, error = &error as &dyn std::error::Error, "connection broke");
     }
 }

@@ -99,6 +99,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// The networks of proxies that are believed.
     pub trusted: Arc<[Network]>,
+    /// Whether their connections begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// Whether each request is logged.
     pub access_log: bool,
     /// How much callers are told.
@@ -110,6 +112,12 @@ pub struct Limits {
 // === impl Limits ===
 
 impl Limits {
+    /// Whether a peer is a proxy that is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
     /// The bounds of the options.
     #[must_use]
     pub fn of(options: &Options) -> Self {
@@ -117,6 +125,7 @@ impl Limits {
             header_bytes: options.max_header_bytes,
             body_bytes: options.max_body_bytes,
             trusted: options.trusted_proxies.clone().into(),
+            proxy_protocol: options.proxy_protocol,
             access_log: options.access_log == AccessLog::Json,
             error_details: options.error_details,
             patience: Patience {

@@ -195,10 +195,10 @@ async fn in_flight(gateway: &Harness) -> u64 {
 async fn only_a_gateway_can_have_a_function_handed_over() {
     let harness = Harness::with(&[limited("f", echo())]).await;
     assert_eq!(harness.get("f", "/").await.status, 200);
-    let ask = Request::post("/handover?default/f-00001").header("host", "admin");
+    let ask = Request::post("/handover?default/f-00001").header("host", "localhost");
     let answer = request(harness.admin, ask.body(Empty::<Bytes>::new()).unwrap()).await;
     assert_eq!(answer.status, 403);
-    let answer = get(harness.admin, "admin", "/handover?default/f-00001").await;
+    let answer = get(harness.admin, "localhost", "/handover?default/f-00001").await;
     assert_eq!(answer.status, 400);
     assert_eq!(harness.get("f", "/").await.status, 200);
 }

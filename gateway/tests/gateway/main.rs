@@ -13,6 +13,7 @@ mod kept_connections;
 mod leading;
 mod leaving;
 mod protocols;
+mod proxies;
 mod routing;
 mod scaling;
 mod stalls;

@@ -31,10 +31,10 @@ async fn running_requests_finish_and_new_connections_are_refused() {
         .await;
         harness.shutdown.cancel();
         until("readiness fails", async || {
-            get(harness.admin, "admin", "/readyz").await.status == 503
+            get(harness.admin, "localhost", "/readyz").await.status == 503
         })
         .await;
-        assert_eq!(get(harness.admin, "admin", "/livez").await.status, 200);
+        assert_eq!(get(harness.admin, "localhost", "/livez").await.status, 200);
         until("connections are refused", async || {
             TcpStream::connect(harness.data).await.is_err()
         })
@@ -109,7 +109,7 @@ async fn an_idle_connection_lasts_until_the_end_of_the_delay() {
     }
     harness.shutdown.cancel();
     until("readiness fails", async || {
-        get(harness.admin, "admin", "/readyz").await.status == 503
+        get(harness.admin, "localhost", "/readyz").await.status == 503
     })
     .await;
     used.send(request).await;
@@ -224,7 +224,7 @@ async fn a_gateway_that_begins_denies_no_function() {
     let running = tokio::spawn(gateway.run(harness.shutdown.clone()));
     let mended = async {
         until("it lives and is not ready", async || {
-            get(admin, "admin", "/readyz").await.status == 503
+            get(admin, "localhost", "/readyz").await.status == 503
         })
         .await;
         harness.cluster.api.set_down(false);

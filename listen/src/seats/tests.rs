@@ -87,6 +87,28 @@ async fn an_address_with_too_many_loses_its_own() {
 }
 
 #[tokio::test]
+async fn an_address_that_becomes_known_later_is_bounded_then() {
+    let seats = seats(10, 2);
+    let mut all = Vec::new();
+    for _ in 0..2 {
+        let seat = seats.take(None).await.unwrap();
+        seat.count_for(address(1).unwrap()).unwrap();
+        all.push(seat);
+        pass();
+    }
+    let third = seats.take(None).await.unwrap();
+    third.count_for(address(1).unwrap()).unwrap();
+    tokio::time::timeout(LONG, all[0].lost()).await.unwrap();
+    let _busy = (all[1].busy(), third.busy());
+    let fourth = seats.take(None).await.unwrap();
+    let full = fourth.count_for(address(1).unwrap());
+    assert_eq!(full, Err(AddressFull));
+    assert_eq!(fourth.count_for(address(2).unwrap()), Ok(()));
+    drop((all, third, fourth));
+    assert!(seats.table().by_address.is_empty());
+}
+
+#[tokio::test]
 async fn one_ipv6_network_is_one_address() {
     let seats = seats(10, 1);
     let of = |text: &str| Some(text.parse::<IpAddr>().unwrap());

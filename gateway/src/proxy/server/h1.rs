@@ -1,8 +1,6 @@
 //! One HTTP/1.1 connection.
 
-use std::{
-    convert::Infallible, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use fermata_listen::Seat;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -12,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
-    Server,
+    Far, Server,
     framing::{Finding, MOST_FIELDS},
     line::Line,
     note,
@@ -36,9 +34,14 @@ enum Turn {
 
 impl Server {
     /// Serves the connection until it ends.
-    pub(super) async fn serve_h1(&self, wire: Wire, address: SocketAddr, seat: Seat) {
+    pub(super) async fn serve_h1(&self, wire: Wire, far: Far, seat: Seat) {
         let line = Arc::new(Line::new(seat));
-        let client = Client::new(address, address, self.entrance, &self.gate.limits.trusted);
+        let client = Client::new(
+            far.peer,
+            far.client,
+            self.entrance,
+            &self.gate.limits.trusted,
+        );
         let client = Arc::new(client.watched(line.hang_up()));
         let gate = self.gate.clone();
         let wire = wire.on(line.clone(), Refusal::new(gate.limits.header_bytes));
@@ -99,7 +102,7 @@ impl Server {
                 Failure::ClientTimeout("the head of the request did not come in time".into());
             say(parts.io.into_inner().into_stream(), &failure).await;
         }
-        note(ended, address);
+        note(ended, far);
     }
 
     fn turns(&self, line: Arc<Line>) -> FuturesUnordered<BoxFuture<'static, Turn>> {

@@ -1,6 +1,6 @@
 //! One HTTP/2 connection.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use fermata_listen::{Attended, Seat};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -9,7 +9,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
-use super::{Server, note, wire::Wire};
+use super::{Far, Server, note, wire::Wire};
 use crate::proxy::{client::Client, service, streams::Streams};
 
 /// How long a connection without requests has to end after it was asked to.
@@ -26,9 +26,14 @@ enum Turn {
 
 impl Server {
     /// Serves the connection until it ends.
-    pub(super) async fn serve_h2(&self, wire: Wire, address: SocketAddr, seat: Seat) {
+    pub(super) async fn serve_h2(&self, wire: Wire, far: Far, seat: Seat) {
         let streams = Arc::<Streams>::default();
-        let client = Client::new(address, address, self.entrance, &self.gate.limits.trusted);
+        let client = Client::new(
+            far.peer,
+            far.client,
+            self.entrance,
+            &self.gate.limits.trusted,
+        );
         let client = Arc::new(client.over(streams.clone()));
         let (gate, write_timeout) = (self.gate.clone(), self.gate.limits.patience.write);
         let seat = Arc::new(seat);
@@ -73,7 +78,7 @@ impl Server {
                 }
             }
         };
-        note(ended, address);
+        note(ended, far);
     }
 
     fn turns_h2(

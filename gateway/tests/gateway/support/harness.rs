@@ -72,7 +72,7 @@ impl Harness {
             everything,
         };
         until("the gateway is ready", async || {
-            get(admin, "admin", "/readyz").await.status == 200
+            get(admin, "localhost", "/readyz").await.status == 200
         })
         .await;
         harness
@@ -85,7 +85,7 @@ impl Harness {
 
     /// A page of the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> String {
-        get(self.admin, "admin", path).await.text()
+        get(self.admin, "localhost", path).await.text()
     }
 
     /// Waits until the Deployment asks for this many replicas.
