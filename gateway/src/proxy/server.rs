@@ -248,6 +248,9 @@ fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else {
         return Vec::new();
     };
+    // Clients that come between the last look and the end are then not connected yet, and lose no
+    // request. Where that fails there are only more of them.
+    let _ = rustix::net::listen(&listener, 0);
     let accept = || {
         let (stream, address) = listener.accept()?;
         stream.set_nonblocking(true)?;

@@ -28,7 +28,7 @@ use crate::support::{Behaviour, Connection, FunctionSpec, Harness, full, text};
 const ROUNDS: u32 = 50;
 
 /// An idle connection is one that was not used for a moment.
-const MOMENT: Duration = Duration::from_millis(1);
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// How a function ends a connection.
 #[derive(Clone, Copy, Debug)]
