@@ -135,10 +135,9 @@ impl Gateway {
         mut request: Request<Full<Bytes>>,
         within: Duration,
     ) -> Result<Answer, String> {
-        request
-            .headers_mut()
-            .entry(header::HOST)
-            .or_insert_with(|| header::HeaderValue::from_static("gateway.example"));
+        let own = header::HeaderValue::try_from(self.address.to_string());
+        let own = own.map_err(|error| error.to_string())?;
+        request.headers_mut().entry(header::HOST).or_insert(own);
         let exchange = async {
             let stream = TcpStream::connect(self.address)
                 .await
