@@ -127,16 +127,8 @@ pub(super) async fn http_get(action: &HTTPGetAction, container: &Container) -> R
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
         .map_err(|error| error.to_string())?;
-    let exchange = async {
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())
-    };
-    let response = tokio::select! {
-        response = exchange => response?,
-        _ = connection => return Err("the connection was closed".to_owned()),
-    };
+    let exchange = sender.send_request(request);
+    let response = answer(exchange, connection).await?;
     let status = response.status();
     if status.is_success() || status.is_redirection() {
         Ok(())
@@ -146,6 +138,20 @@ pub(super) async fn http_get(action: &HTTPGetAction, container: &Container) -> R
             status.as_u16()
         ))
     }
+}
+
+/// What is answered on a connection that works for the exchange. A connection may end together with its
+/// last answer, which counts all the same.
+async fn answer<T>(
+    exchange: impl Future<Output = hyper::Result<T>>,
+    connection: impl Future<Output = hyper::Result<()>>,
+) -> Result<T, String> {
+    let mut exchange = std::pin::pin!(exchange);
+    let answer = tokio::select! {
+        answer = &mut exchange => answer,
+        _ = connection => exchange.await,
+    };
+    answer.map_err(|error| error.to_string())
 }
 
 /// The standard health check (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>),
@@ -179,21 +185,11 @@ async fn grpc(action: &GRPCAction) -> Result<(), String> {
             .await
             .map_err(|error| error.to_string())?;
     let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        response
-            .into_body()
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .map_err(|error| error.to_string())
+        let response = sender.send_request(request).await?;
+        let body = response.into_body().collect().await?;
+        Ok(body.to_bytes())
     };
-    let answer = tokio::select! {
-        answer = exchange => answer?,
-        _ = connection => return Err("the connection was closed".to_owned()),
-    };
+    let answer = answer(exchange, connection).await?;
     // Five bytes of frame, then field 1 with the value 1, SERVING.
     match answer.get(5..) {
         Some([0x08, 0x01, ..]) => Ok(()),
@@ -222,4 +218,47 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     TcpStream::connect((host, port))
         .await
         .map_err(|error| format!("dial tcp {host}:{port}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Probes a server that says this to each request and closes.
+    async fn probed(answer: &'static str) -> Result<(), String> {
+        let listener = TcpListener::bind((super::super::ADDRESS, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut head).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let action = HTTPGetAction {
+            port: k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(port.into()),
+            ..HTTPGetAction::default()
+        };
+        let container = Container::default();
+        let ((), probed) = tokio::join!(server, http_get(&action, &container));
+        probed
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_that_is_the_last_word_on_its_connection() {
+        let empty = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        assert_eq!(probed(empty).await, Ok(()));
+        let body = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        assert_eq!(probed(body).await, Ok(()));
+        let refused = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
+        let failed = probed(refused).await.expect_err("it failed");
+        assert!(failed.contains("statuscode: 500"), "{failed}");
+        assert!(probed("").await.is_err());
+    }
 }
