@@ -22,7 +22,7 @@ const PYTHON_SHIM: &str = concat!(
     include_str!("../../runtimes/python/answer.py"),
     include_str!("../../runtimes/python/shim.py"),
 );
-const NODE_SHIM: &str = include_str!("../../runtimes/node/shim.mjs");
+const NODE_SHIM: &str = include_str!("../../runtimes/node/shim.cjs");
 
 /// How long a worker without calls may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -150,9 +150,7 @@ async fn start(runtime: Runtime, settings: &Settings) -> Result<Started, Error> 
         },
         Runtime::Node => Launch {
             program: settings.node.clone(),
-            arguments: ["--input-type=module", "--eval", NODE_SHIM]
-                .map(OsString::from)
-                .into(),
+            arguments: ["--eval", NODE_SHIM].map(OsString::from).into(),
             hint: "install Node.js 20 or later, or name it in FERMATA_NODE",
             tells: true,
         },

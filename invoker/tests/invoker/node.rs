@@ -1,5 +1,7 @@
 //! JavaScript handlers.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -250,4 +252,50 @@ export function handle(request) { throw thrown[request.path.slice(1)](); }
             .await;
     }
     assert!(!function.log().contains("\nfermata: forged"));
+}
+
+#[tokio::test]
+async fn a_handler_may_start_threads_and_processes_of_its_own_language() {
+    let function = Setup::new("node")
+        .file(
+            "child.mjs",
+            "process.send(2, () => process.exit());",
+        )
+        .file(
+            "thread.mjs",
+            "import { parentPort, workerData } from 'node:worker_threads'; parentPort.postMessage(workerData + 1);",
+        )
+        .file(
+            "main.mjs",
+            "
+import cluster from 'node:cluster';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+async function hear(child) {
+  const [answer] = await Promise.race([once(child, 'message'), once(child, 'exit')]);
+  return answer;
+}
+export async function handle(request) {
+  switch (request.path) {
+    case '/fork': return hear(fork('./child.mjs'));
+    case '/cluster':
+      cluster.setupPrimary({ exec: './child.mjs' });
+      return hear(cluster.fork());
+    case '/thread': return (await once(new Worker('./thread.mjs', { workerData: 1 }), 'message'))[0];
+    case '/names':
+      return [typeof require, typeof exports, typeof __filename, typeof link, typeof send];
+  }
+}
+",
+        )
+        .start();
+    for path in ["/fork", "/cluster", "/thread"] {
+        for _ in 0..2 {
+            let answer = tokio::time::timeout(Duration::from_secs(20), function.get(path)).await;
+            assert_eq!(answer.expect(path).text(), "2", "{path}");
+        }
+    }
+    let names = function.get("/names").await.json();
+    assert_eq!(names, json!(vec!["undefined"; 5]));
 }

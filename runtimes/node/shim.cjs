@@ -1,8 +1,18 @@
 // Runs one JavaScript handler for fermata-invoker; see runtimes/README.md for the protocol.
-import { existsSync, readdirSync } from "node:fs";
-import { Socket } from "node:net";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+//
+// A script and no module, since the option that makes a module of it would go on to the threads and
+// processes that a handler starts; in a function, since a script's names are everybody's.
+(() => {
+"use strict";
+
+const { existsSync, readdirSync } = require("node:fs");
+const { Socket } = require("node:net");
+const { join } = require("node:path");
+const { pathToFileURL } = require("node:url");
+
+// What only this script gets, and what would have a handler's cluster run it again.
+for (const name of ["require", "exports", "__filename"]) delete globalThis[name];
+process.execArgv = [];
 
 const CALL = 1, CANCEL = 2, CREDIT = 3;
 const READY = 16, RESPONSE = 17, HEAD = 18, DATA = 19, END = 20, ERROR = 21;
@@ -384,13 +394,10 @@ async function load(spec) {
 // The invoker ends this process by closing the link, when the running calls are done.
 for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
 
-let handler;
-try {
-  handler = await load(process.env.FERMATA_HANDLER || "main.handle");
-} catch (error) {
+load(process.env.FERMATA_HANDLER || "main.handle").then(serve, (error) => {
   console.error(error);
   // The last line is what the cluster shows.
   console.error(`fermata: the handler cannot be loaded: ${error}`);
   process.exit(1);
-}
-serve(handler);
+});
+})();
