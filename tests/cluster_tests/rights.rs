@@ -159,6 +159,9 @@ async fn the_operator_writes_only_what_belongs_to_a_function() {
         .await
         .expect("it may write a Revision's Deployment");
 
+    // So that a selector of others still is one that the API server itself takes.
+    let labels = json!({"fermata.dev/revision": "own-00001", "app": "other"});
+    let own = with(own, "/spec/template/metadata/labels", labels);
     let other_owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "own-00001",
         "uid": "11111111-1111-1111-1111-111111111111", "controller": true}]);
     let node = json!([{"name": "v", "hostPath": {"path": "/"}}]);
