@@ -14,15 +14,26 @@ use crate::{
     worker::{Ended, LAST_WORDS, Launch, StartError, Worker},
 };
 
-/// In this order; see `runtimes/python/api.py`.
+/// In this order; see `runtimes/python/module.py`.
 const PYTHON_SHIM: &str = concat!(
-    include_str!("../../runtimes/python/api.py"),
+    include_str!("../../runtimes/python/fermata/__init__.py"),
+    include_str!("../../runtimes/python/module.py"),
+    include_str!("../../runtimes/python/fermata/_result.py"),
     include_str!("../../runtimes/python/link.py"),
     include_str!("../../runtimes/python/fork.py"),
     include_str!("../../runtimes/python/answer.py"),
+    include_str!("../../runtimes/python/apps.py"),
     include_str!("../../runtimes/python/shim.py"),
 );
-const NODE_SHIM: &str = include_str!("../../runtimes/node/shim.cjs");
+
+/// A script and no module, since the option that makes a module of it would go on to the threads and
+/// processes that a handler starts; in a function, since a script's names are everybody's.
+const NODE_SHIM: &str = concat!(
+    "(() => {",
+    include_str!("../../runtimes/node/fermata/index.cjs"),
+    include_str!("../../runtimes/node/shim.cjs"),
+    "})();",
+);
 
 /// How long a worker without calls may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,9 +1,5 @@
-// Runs one JavaScript handler for fermata-invoker; see runtimes/README.md for the protocol.
-//
-// A script and no module, since the option that makes a module of it would go on to the threads and
-// processes that a handler starts; in a function, since a script's names are everybody's.
-(() => {
-"use strict";
+// Runs one JavaScript handler for fermata-invoker; see runtimes/README.md for the protocol. The invoker puts
+// fermata/index.cjs before it.
 
 const { existsSync, readdirSync } = require("node:fs");
 const { Socket } = require("node:net");
@@ -22,98 +18,6 @@ const LARGEST_HEAD = 32768;
 const LARGEST_DETAIL = 8192;
 
 class Gone extends Error {}
-
-/** A request: method, path, query, headers and body. */
-class FunctionRequest {
-  #query;
-
-  constructor(method, path, queryString, headers, body) {
-    this.method = method;
-    this.path = path;
-    this.queryString = queryString;
-    this.headers = headers;
-    this.body = body;
-  }
-
-  /** The query's parameters, as URLSearchParams. */
-  get query() {
-    this.#query ??= new URLSearchParams(this.queryString);
-    return this.#query;
-  }
-
-  /** The body as text, in the charset it is declared in, else UTF-8; 400 for the caller if it is none. */
-  text() {
-    const charset = charsetOf(this.headers["content-type"] ?? "");
-    let decoder;
-    try {
-      decoder = new TextDecoder(charset, { fatal: true, ignoreBOM: true });
-    } catch {
-      throw new HttpError(400, `the body's charset ${JSON.stringify(charset.slice(0, 40))} is not known`);
-    }
-    try {
-      return decoder.decode(this.body);
-    } catch {
-      throw new HttpError(400, `the body is not text in ${charset.slice(0, 40)}`);
-    }
-  }
-
-  /** The body as JSON (RFC 8259); 400 for the caller if it is none. */
-  json() {
-    try {
-      return parseJson(this.body);
-    } catch (error) {
-      throw new HttpError(400, `the body is not JSON: ${error.message}`);
-    }
-  }
-}
-
-function charsetOf(type) {
-  for (const part of type.split(";").slice(1)) {
-    const [name, value = ""] = part.trim().split("=", 2);
-    if (name.toLowerCase() === "charset") return value.replace(/^"|"$/g, "");
-  }
-  return "utf-8";
-}
-
-// How deep JSON may be nested, so that a program may walk it by calling itself.
-const NESTING = 256;
-
-function parseJson(body) {
-  const text = new TextDecoder("utf-8", { fatal: true }).decode(body);
-  if (isDeeper(body, NESTING)) throw new Error(`it is nested more than ${NESTING} deep`);
-  // What could not be sent again is no text; see RFC 8259, section 8.2.
-  return JSON.parse(text, /\\u[dD]/.test(text) ? wellFormed : undefined);
-}
-
-function wellFormed(key, value) {
-  if (!key.isWellFormed() || (typeof value === "string" && !value.isWellFormed())) {
-    throw new Error("half of a surrogate pair stands alone");
-  }
-  return value;
-}
-
-function isDeeper(json, most) {
-  const QUOTE = 0x22, BACKSLASH = 0x5c, LIST = 0x5b, OBJECT = 0x7b, LIST_END = 0x5d, OBJECT_END = 0x7d;
-  let depth = 0;
-  let quoted = false;
-  for (let i = 0; i < json.length; i += 1) {
-    const byte = json[i];
-    if (byte === QUOTE) quoted = !quoted;
-    else if (quoted) i += byte === BACKSLASH ? 1 : 0;
-    else if (byte === LIST_END || byte === OBJECT_END) depth -= 1;
-    else if ((byte === LIST || byte === OBJECT) && ++depth > most) return true;
-  }
-  return false;
-}
-
-/** Throw it to answer with an error; the message is for the caller. */
-class HttpError extends Error {
-  constructor(status, message = "") {
-    super(message);
-    this.status = status;
-    this.expose = true;
-  }
-}
 
 globalThis.fermata = Object.freeze({ HttpError });
 
@@ -197,27 +101,6 @@ async function pump(call, data) {
   }
 }
 
-function bytes(item) {
-  if (typeof item === "string") return Buffer.from(item, "utf8");
-  if (item instanceof Uint8Array) return Buffer.from(item.buffer, item.byteOffset, item.byteLength);
-  if (item instanceof ArrayBuffer) return Buffer.from(item);
-  throw new TypeError(`a stream must give text or bytes, not ${typeof item}`);
-}
-
-function isStream(value) {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    (Symbol.asyncIterator in value || (Symbol.iterator in value && typeof value.next === "function"))
-  );
-}
-
-function withType(headers, type) {
-  const given = headers.some(([name]) => name.toLowerCase() === "content-type");
-  if (type && !given) headers.push(["content-type", type]);
-  return headers;
-}
-
 async function answerWhole(call, status, headers, data, type) {
   const head = encodeHead(status, withType(headers, type));
   if (data.length <= CHUNK) {
@@ -252,32 +135,9 @@ async function answerStream(call, status, headers, stream) {
 }
 
 async function answer(call, result) {
-  if (result === null || result === undefined) {
-    return answerWhole(call, 204, [], Buffer.alloc(0), null);
-  }
-  // Looking at the name first spares the time to load the class for those who never use it.
-  if (result?.constructor?.name === "Response" && result instanceof Response) {
-    const headers = [...result.headers];
-    if (result.body === null) {
-      return answerWhole(call, result.status, headers, Buffer.alloc(0), null);
-    }
-    return answerStream(call, result.status, headers, result.body);
-  }
-  if (typeof result === "string") {
-    return answerWhole(call, 200, [], Buffer.from(result, "utf8"), "text/plain; charset=utf-8");
-  }
-  if (result instanceof Uint8Array || result instanceof ArrayBuffer) {
-    return answerWhole(call, 200, [], bytes(result), "application/octet-stream");
-  }
-  if (isStream(result)) return answerStream(call, 200, [], result);
-  const json = JSON.stringify(result);
-  if (json === undefined) {
-    throw new TypeError(
-      `a handler cannot return a ${typeof result}; it returns text, bytes, something JSON can say, ` +
-        "null, a Response or an iterator",
-    );
-  }
-  return answerWhole(call, 200, [], Buffer.from(json, "utf8"), "application/json");
+  const { status, headers, data, stream, type } = unpack(result);
+  if (stream) return answerStream(call, status, headers, stream);
+  return answerWhole(call, status, headers, data, type);
 }
 
 /** Status and text of an error that is meant for the caller; none of any other error. */
@@ -379,13 +239,21 @@ async function load(spec) {
     fail(`the handler ${JSON.stringify(spec)} must be written MODULE.FUNCTION, such as main.handle`);
   }
   const [base, name] = [spec.slice(0, dot), spec.slice(dot + 1)];
-  const file = [".mjs", ".js", ".cjs"].map((ending) => base + ending).find((file) => existsSync(file));
+  const present = (endings) => endings.map((ending) => base + ending).find((file) => existsSync(file));
+  const types = present([".mts", ".ts", ".cts"]);
+  // Undefined in versions that do not strip types by themselves.
+  const file = present([".mjs", ".js", ".cjs"]) ?? (process.features.typescript ? types : undefined);
+  if (!file && types) {
+    fail(`${types} is TypeScript, which Node.js runs from 22.18 on, and this is ${process.version}; give ${base}.mjs`);
+  }
   if (!file) {
     const files = readdirSync(".").sort().join(", ") || "nothing";
     fail(`there is no ${base}.mjs, .js or .cjs for the handler ${spec}; the source has: ${files}`);
   }
   const module = await import(pathToFileURL(join(process.cwd(), file)).href);
-  const handler = module[name] ?? module.default?.[name];
+  // "handle" is the default's name, and a default export is known by none.
+  const nameless = name === "handle" && typeof module.default === "function" ? module.default : undefined;
+  const handler = module[name] ?? module.default?.[name] ?? nameless;
   if (handler === undefined) fail(`${file} exports no ${name}, which the handler ${spec} names`);
   if (typeof handler !== "function") fail(`${spec} is a ${typeof handler} and cannot be called`);
   return handler;
@@ -400,4 +268,3 @@ load(process.env.FERMATA_HANDLER || "main.handle").then(serve, (error) => {
   console.error(`fermata: the handler cannot be loaded: ${error}`);
   process.exit(1);
 });
-})();

@@ -41,8 +41,20 @@ def serve(start):
         if kind == CANCEL and call.task is not None:
             loop.call_soon_threadsafe(call.task.cancel)
     # Nobody is there any more who could be answered.
+    farewell()
     flush()
     os._exit(0)
+
+
+def farewell():
+    """Lets an ASGI application end as it has to."""
+    if life is not None:
+        from asyncio import run_coroutine_threadsafe
+
+        try:
+            run_coroutine_threadsafe(life.shutdown(), loop).result()
+        except Exception as error:
+            report(error, "fermata: the application did not end well")
 
 
 def flush():
@@ -202,13 +214,25 @@ class Pool:
                 self.calls -= 1
 
 
-def serve_async(handler):
+# An ASGI application's.
+life = None
+
+
+def serve_async(handler, app=None):
     """Coroutines run in the main thread, where libraries expect the event loop."""
-    global loop
+    global life, loop
     import asyncio
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    if app is not None:
+        life = Lifespan()
+        try:
+            loop.run_until_complete(life.startup(app))
+        except SystemExit as error:
+            say(str(error.code))
+            flush()
+            os._exit(1)
 
     def start(call, payload):
         def begin():
@@ -243,6 +267,9 @@ def load(spec):
             raise SystemExit(f"fermata: there is no module {error.name} for the handler {spec}; the source has: {files}")
         raise
     handler = getattr(module, name, None)
+    if handler is None and name == "handle":
+        # Frameworks have names of their own for what is called.
+        handler = next(filter(kind_of, (getattr(module, other, None) for other in ("app", "application"))), None)
     if handler is None:
         raise SystemExit(f"fermata: the module {module_name} has no {name}, which the handler {spec} names")
     if not callable(handler):
@@ -294,10 +321,13 @@ def main():
             leave(error)
         report(error, "fermata: the handler cannot be loaded")
         os._exit(1)
-    if is_async(handler):
+    kind = kind_of(handler)
+    if kind == "asgi":
+        essential(serve_async, asgi(handler), handler)
+    elif is_async(handler):
         essential(serve_async, handler)
     else:
-        pool = Pool(threads(), handler)
+        pool = Pool(threads(), wsgi(handler) if kind == "wsgi" else handler)
         send((READY, 0, b""))
         essential(serve, pool.submit)
 

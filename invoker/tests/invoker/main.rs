@@ -1,6 +1,7 @@
 //! The program, driven as the platform drives it: by its environment, over HTTP and by signals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod apps;
 mod children;
 mod command;
 mod deaths;
@@ -10,5 +11,6 @@ mod hostile;
 mod input;
 mod lifecycle;
 mod node;
+mod packages;
 mod python;
 mod worker;

@@ -167,6 +167,8 @@ async fn all_kinds_of_modules_are_loaded() {
         ("main.cjs", "exports.handle = () => 'hi';"),
         ("main.js", "module.exports = { handle: () => 'hi' };"),
         ("main.mjs", "export default { handle: async () => 'hi' };"),
+        ("main.mjs", "export default async () => 'hi';"),
+        ("main.cjs", "module.exports = () => 'hi';"),
     ] {
         let function = Setup::new("node").file(file, source).start();
         assert_eq!(function.get("/").await.text(), "hi", "{file} {source}");
@@ -298,4 +300,26 @@ export async function handle(request) {
     }
     let names = function.get("/names").await.json();
     assert_eq!(names, json!(vec!["undefined"; 5]));
+}
+
+#[tokio::test]
+async fn typescript_runs_where_node_strips_types_and_is_named_where_not() {
+    let source = "import type { FunctionRequest } from 'fermata';
+export function handle(request: FunctionRequest): string { return `hi ${request.path satisfies string}`; }";
+    let setup = || Setup::new("node").file("main.ts", source);
+    let strips = std::process::Command::new("node")
+        .args(["--print", "Boolean(process.features.typescript)"])
+        .output()
+        .unwrap();
+    if strips.stdout.starts_with(b"true") {
+        assert_eq!(setup().start().get("/x").await.text(), "hi /x");
+        return;
+    }
+    let (status, text) = setup().fail();
+    assert_eq!(status.code(), Some(1), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("main.ts is TypeScript") && last.contains("22.18"),
+        "{text}"
+    );
 }

@@ -1,19 +1,20 @@
-# Runs one Python handler for fermata-invoker; see runtimes/README.md for the protocol.
-#
-# One program in five files, which the invoker puts together in this order: api.py (what a handler
-# gets and may return), link.py (frames and credit), fork.py (a handler's forked children), answer.py
-# (from what a handler returned to frames), shim.py (calls, and the program itself).
-#
-# Time from start to ready is what a caller waits for, so that this imports as little as it can:
-# no asyncio, json or threading unless the handler needs them, and the site packages only when an
-# import is not found without them.
-import sys
-import os
-import _signal
-import _thread
-from _queue import SimpleQueue
+"""What a handler gets and may return."""
 
-fermata = type(sys)("fermata", "What a handler gets and may return.")
+# The first file of the program that runs handlers (see shim.py), and the module `fermata` of the package
+# that editors and tests use. Here it imports nothing: time from start to ready is what a caller waits for.
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from typing import Any, Union
+
+    Piece = Union[str, bytes, bytearray, memoryview]
+    Fields = Union[Mapping[str, Any], Iterable["tuple[str, Any]"]]
+    Body = Union[Piece, dict, list, bool, int, float, None, Iterator[Piece], AsyncIterator[Piece]]
+    Result = Union[Body, "tuple[Body, int]", "tuple[Body, int, Fields]", "Response"]
+
+__all__ = ["HTTPError", "Headers", "Request", "Response"]
 
 
 class Headers:
@@ -21,42 +22,42 @@ class Headers:
 
     __slots__ = ("_fields",)
 
-    def __init__(self, fields):
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
         self._fields = fields
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> str:
         value = self.get(name)
         if value is None:
             raise KeyError(name)
         return value
 
-    def get(self, name, default=None):
+    def get(self, name: str, default: Any = None) -> Any:
         values = self.get_all(name)
         # Over HTTP/2 cookies may come in several fields (RFC 9113, section 8.2.3).
         between = "; " if name.lower() == "cookie" else ", "
         return between.join(values) if values else default
 
-    def get_all(self, name):
+    def get_all(self, name: str) -> list[str]:
         name = name.lower()
         return [value for field, value in self._fields if field == name]
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         name = name.lower()
         return any(field == name for field, _ in self._fields)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(field for field, _ in self._fields))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len({field for field, _ in self._fields})
 
-    def keys(self):
+    def keys(self) -> list[str]:
         return list(self)
 
-    def items(self):
+    def items(self) -> list[tuple[str, str]]:
         return list(self._fields)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Headers({self._fields!r})"
 
 
@@ -65,16 +66,18 @@ class Request:
 
     __slots__ = ("method", "path", "query_string", "headers", "body", "_query")
 
-    def __init__(self, method, path, query_string, headers, body):
+    def __init__(
+        self, method: str, path: str, query_string: str, headers: Headers, body: bytes
+    ) -> None:
         self.method = method
         self.path = path
         self.query_string = query_string
         self.headers = headers
         self.body = body
-        self._query = None
+        self._query: dict[str, str] | None = None
 
     @property
-    def query(self):
+    def query(self) -> dict[str, str]:
         """The query's parameters; of one that is given more than once, the first."""
         if self._query is None:
             from urllib.parse import parse_qsl
@@ -84,14 +87,14 @@ class Request:
                 self._query.setdefault(name, value)
         return self._query
 
-    def query_all(self, name):
+    def query_all(self, name: str) -> list[str]:
         """All values of a parameter."""
         from urllib.parse import parse_qsl
 
         pairs = parse_qsl(self.query_string, keep_blank_values=True)
         return [value for given, value in pairs if given == name]
 
-    def text(self):
+    def text(self) -> str:
         """The body as text, in the charset it is declared in, else UTF-8; 400 for the caller if it is none."""
         charset = "utf-8"
         for part in self.headers.get("content-type", "").split(";")[1:]:
@@ -107,7 +110,7 @@ class Request:
         except (UnicodeError, LookupError) as error:
             raise HTTPError(400, f"the body is not text in {charset[:40]}") from error
 
-    def json(self):
+    def json(self) -> Any:
         """The body as JSON (RFC 8259); 400 for the caller if it is none."""
         try:
             return parse_json(self.body)
@@ -116,10 +119,10 @@ class Request:
         except UnicodeEncodeError:
             what = "half of a surrogate pair stands alone"
         except ValueError as error:
-            what = error
+            what = str(error)
         raise HTTPError(400, f"the body is not JSON: {what}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
 
 
@@ -131,7 +134,7 @@ NESTING = 256
 MORE_CODECS = {"cp874", "koi8_t", "koi8_u", "utf_8_sig"}
 
 
-def codec_of(charset):
+def codec_of(charset: str) -> str | None:
     """Python's name of a charset; None if there is none.
 
     Only those in a table are looked for: Python would import a module of any name that a caller
@@ -147,7 +150,7 @@ def codec_of(charset):
     return codec if is_known and codec != "utf_7" else None
 
 
-def parse_json(data):
+def parse_json(data: bytes) -> Any:
     global json_decoder
     from json import JSONDecoder, dumps
 
@@ -163,18 +166,18 @@ def parse_json(data):
     return value
 
 
-def finite(text):
+def finite(text: str) -> float:
     number = float(text)
     if number - number != 0:
         raise ValueError("a number is beyond the range of floating point")
     return number
 
 
-def no_number(name):
+def no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number")
 
 
-def is_deeper(value, most):
+def is_deeper(value: Any, most: int) -> bool:
     level = [value] if type(value) in (dict, list) else []
     for _ in range(most):
         level = [
@@ -186,7 +189,7 @@ def is_deeper(value, most):
     return bool(level)
 
 
-json_decoder = None
+json_decoder: Any = None
 
 
 class Response:
@@ -194,7 +197,9 @@ class Response:
 
     __slots__ = ("body", "status", "headers")
 
-    def __init__(self, body=None, status=None, headers=None):
+    def __init__(
+        self, body: Body = None, status: int | None = None, headers: Fields | None = None
+    ) -> None:
         self.body = body
         self.status = status
         self.headers = headers
@@ -203,15 +208,7 @@ class Response:
 class HTTPError(Exception):
     """Raise it to answer with an error; the detail is for the caller."""
 
-    def __init__(self, status, detail=""):
+    def __init__(self, status: int, detail: object = "") -> None:
         super().__init__(status, detail)
         self.status = status
         self.detail = detail
-
-
-for _exported in (Headers, Request, Response, HTTPError):
-    _exported.__module__ = "fermata"
-    setattr(fermata, _exported.__name__, _exported)
-sys.modules["fermata"] = fermata
-
-
