@@ -40,4 +40,6 @@ Environment:
   FERMATA_THREADS      python: most threads for handlers that are not async
                        (FERMATA_CONCURRENCY, at most 256; 32 without)
   FERMATA_PYTHON       the Python to run (python3)
+  FERMATA_SITE_PACKAGES  python: `warn` says so in the log when a package is found only among
+                       those that are installed with that Python (nothing is said)
   FERMATA_NODE         the Node.js to run (node)";

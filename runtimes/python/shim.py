@@ -15,6 +15,11 @@ class Late:
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
+                if os.environ.get("FERMATA_SITE_PACKAGES") == "warn":
+                    say(
+                        f"fermata: warning: {name} is a package of this machine's Python, which the image of the "
+                        "Runtime does not have; a later version will not find it here either"
+                    )
                 return spec
         return None
 

@@ -20,6 +20,7 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
     discovery,
 };
+use serde_json::json;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -219,8 +220,13 @@ impl<E: std::error::Error + Send + Sync + 'static> Part<E> {
 /// Installs the Runtimes that come with Fermata.
 async fn apply_runtimes(client: &Client) -> anyhow::Result<()> {
     for (name, text) in fermata_invoker::RUNTIMES {
-        let runtime: DynamicObject = serde_saphyr::from_str(text)
+        let mut runtime: DynamicObject = serde_saphyr::from_str(text)
             .with_context(|| format!("the Runtime {name} is not valid"))?;
+        if *name == "python" {
+            // This machine's packages are not in the Runtime's image.
+            runtime.data["spec"]["env"] =
+                json!([{ "name": "FERMATA_SITE_PACKAGES", "value": "warn" }]);
+        }
         let kind = runtime
             .types
             .clone()

@@ -474,6 +474,43 @@ async fn packages_of_the_site_are_found() {
     assert_eq!(function.get("/").await.text(), expected);
 }
 
+#[tokio::test]
+async fn packages_that_the_image_does_not_have_are_warned_of_where_that_is_wanted() {
+    // A folder of site packages of its own, since not every machine has packages.
+    let environment = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("python3")
+        .args(["-m", "venv", "--without-pip"])
+        .arg(environment.path())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let python = environment.path().join("bin/python3");
+    let site = std::process::Command::new(&python)
+        .args([
+            "-c",
+            "import sysconfig; print(sysconfig.get_path('purelib'), end='')",
+        ])
+        .output()
+        .unwrap();
+    let site = String::from_utf8(site.stdout).unwrap();
+    std::fs::write(format!("{site}/thing_of_this_machine.py"), "text = 'found'").unwrap();
+    for (setting, is_told) in [("warn", true), ("allow", false)] {
+        let function = Setup::new("python")
+            .file("main.py", "import json, thing_of_this_machine\ndef handle(r):\n    print('called')\n    return thing_of_this_machine.text")
+            .variable("FERMATA_PYTHON", python.to_str().unwrap())
+            .variable("FERMATA_SITE_PACKAGES", setting)
+            .start();
+        assert_eq!(function.get("/").await.text(), "found");
+        function.logged("called").await;
+        let log = function.log();
+        assert_eq!(
+            log.contains("thing_of_this_machine is a package of this machine"),
+            is_told,
+            "{log}"
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_loaded_says_why_and_ends() {
     let cases: [(&str, &str, &[&str]); 7] = [
