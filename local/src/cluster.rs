@@ -9,8 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use fermata_apiserver::ApiServer;
-use fermata_node::{Controllers, Node};
+use fermata_apiserver::{ApiServer, Exec, ExecRequest, Execution};
+use fermata_node::{Containers, Controllers, Node};
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,7 @@ impl Cluster {
         for (name, program) in &options.programs {
             link(program, &bin.join(name))?;
         }
+        let containers = Containers::default();
         let api = ApiServer::start(fermata_apiserver::Options {
             listen: options.listen,
             data_dir: (!options.ephemeral).then(|| dir("state")),
@@ -87,11 +88,13 @@ impl Cluster {
             pki_dir: Some(dir("pki")),
             crds: fermata_crds::crd::all(),
             mutators: vec![Arc::new(fermata_node::admit)],
+            exec: Some(exec(containers.clone())),
         })
         .await?;
         let client = api.client("default");
         let node = Node::new(
             client.clone(),
+            containers,
             fermata_node::Options {
                 pods_dir: dir("pods"),
                 logs_dir: dir("logs"),
@@ -145,6 +148,29 @@ impl Cluster {
         }
         self.api.shutdown().await;
     }
+}
+
+/// How the API has the node run commands.
+fn exec(containers: Containers) -> Exec {
+    Arc::new(move |request: &ExecRequest| {
+        let ExecRequest {
+            pod,
+            container,
+            command,
+            stdin,
+            tty,
+        } = request;
+        let execution = containers
+            .exec(pod, container, command, *stdin, *tty)
+            .map_err(|error| error.to_string())?;
+        Ok(Execution {
+            stdin: execution.stdin,
+            stdout: execution.stdout,
+            stderr: execution.stderr,
+            resize: execution.resize,
+            ended: execution.ended,
+        })
+    })
 }
 
 /// Makes a folder that only this user can enter: there are secrets, logs and credentials in it.

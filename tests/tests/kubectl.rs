@@ -404,6 +404,64 @@ async fn watches_and_logs_follow() {
 }
 
 #[tokio::test]
+async fn commands_run_in_a_functions_pod() {
+    let k = space().await;
+    let code = "def handle(request):\n    return 'ok'\n";
+    k.0.function(
+        "inside",
+        json!({"source": {"runtime": "python", "files": {"main.py": code}}, "scale": {"min": 1}}),
+    )
+    .await;
+    k.0.ready("inside").await;
+    let pod = k.ok(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let exec = |options: &[&str], command: &[&str], input: &str| {
+        let program = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
+        let mut child = Command::new(program)
+            .arg("--kubeconfig")
+            .arg(&k.0.platform.kubeconfig)
+            .args(["-n", &k.0.name, "exec", &pod])
+            .args(options)
+            .arg("--")
+            .args(command)
+            // The default of kubectl 1.31 and newer.
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let script = "echo $FERMATA_FUNCTION; echo wrong >&2; exit 7";
+    let (code, out, err) = exec(&[], &["sh", "-c", script], "");
+    assert_eq!((code, out.as_str()), (Some(7), "inside\n"), "{err}");
+    assert!(
+        err.contains("wrong") && err.contains("exit code 7"),
+        "{err}"
+    );
+    // Standard input comes to its end, or the loop would go on.
+    let script = "while read line; do echo \"<$line>\"; done";
+    let (code, out, err) = exec(&["-i"], &["sh", "-c", script], "one\ntwo\n");
+    assert_eq!((code, out.as_str()), (Some(0), "<one>\n<two>\n"), "{err}");
+    let (code, _, err) = exec(&[], &["no-such-program"], "");
+    assert!(code != Some(0) && err.contains("no-such-program"), "{err}");
+    let (code, _, err) = exec(&["-c", "other"], &["sh"], "");
+    assert!(code != Some(0) && err.contains("container"), "{err}");
+    k.0.call("inside", "").await.ok();
+}
+
+#[tokio::test]
 async fn pods_are_removed_by_force_too() {
     let k = space().await;
     let pod = json!({

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         logs_dir: dir.join("logs"),
         pki_dir: Some(dir.join("pki")),
         crds: fermata_crds::crd::all(),
-        mutators: Vec::new(),
+        ..Options::default()
     })
     .await?;
     std::fs::write(dir.join("kubeconfig"), server.kubeconfig())?;

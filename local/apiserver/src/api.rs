@@ -6,12 +6,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Mutator, discovery,
-    handlers::{create, delete, logs, patch, read, review, scale, update, watch},
+    Exec, Mutator, discovery,
+    handlers::{create, delete, exec, logs, patch, read, review, scale, update, watch},
     openapi,
     request::{Form, Query, Target},
     resource::registry::Registry,
@@ -34,6 +35,12 @@ pub(crate) struct Api {
     pub(crate) definitions: Mutex<()>,
     pub(crate) mutators: Vec<Mutator>,
     pub(crate) logs_dir: PathBuf,
+    /// How commands are run in containers, where there is a node that can.
+    pub(crate) exec: Option<Exec>,
+    /// One for each command that may run.
+    pub(crate) executions: Arc<Semaphore>,
+    /// The tasks that go on with connections which have switched protocols.
+    pub(crate) sessions: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -69,8 +76,10 @@ impl Api {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let mut request = request;
+        let upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
-        let result = self.route(&parts, body, user).await;
+        let result = self.route(&parts, body, upgrade, user).await;
         result.unwrap_or_else(|failure| {
             if failure.code >= 500 {
                 tracing::warn!(
@@ -89,6 +98,7 @@ impl Api {
         self: &Arc<Self>,
         parts: &Parts,
         body: B,
+        upgrade: OnUpgrade,
         user: &User,
     ) -> Result<Response<Body>, Failure>
     where
@@ -117,6 +127,11 @@ impl Api {
             return review.answer(parts, &body);
         }
         let target = Target::parse(path, &self.registry.load())?;
+        let has = &target.resource.subresources;
+        let is_read = parts.method == Method::GET || parts.method == Method::POST;
+        if target.subresource.as_deref() == Some("exec") && has.exec && is_read {
+            return exec::exec(self, parts, upgrade, &target, &query);
+        }
         let form = Form::negotiate(&parts.headers, &query)?;
         let body = collect(body).await?;
         let call = Call {

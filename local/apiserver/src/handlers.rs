@@ -4,6 +4,7 @@ pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod disruption;
+pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod patch;
 pub(crate) mod read;

@@ -53,6 +53,7 @@ pub(crate) struct Subresources {
     pub(crate) scale: Option<ScalePaths>,
     pub(crate) finalize: bool,
     pub(crate) log: bool,
+    pub(crate) exec: bool,
     pub(crate) eviction: bool,
 }
 

@@ -14,12 +14,17 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, Semaphore},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    Exec,
     api::Api,
-    handlers::{commit, commit::DEFINITIONS},
+    handlers::{commit, commit::DEFINITIONS, exec::MAX_EXECUTIONS},
     kinds::namespace,
     resource::registry::Registry,
     server::{
@@ -52,6 +57,8 @@ pub struct Options {
     pub crds: Vec<CustomResourceDefinition>,
     /// What changes pods on their creation, in this order. Default: nothing.
     pub mutators: Vec<Mutator>,
+    /// What runs commands in containers. Default: nothing, and `exec` is not served.
+    pub exec: Option<Exec>,
 }
 
 /// Why a server could not start.
@@ -135,6 +142,7 @@ impl Default for Options {
             pki_dir: None,
             crds: Vec::new(),
             mutators: Vec::new(),
+            exec: None,
         }
     }
 }
@@ -148,6 +156,7 @@ impl fmt::Debug for Options {
             .field("pki_dir", &self.pki_dir)
             .field("crds", &self.crds.len())
             .field("mutators", &self.mutators.len())
+            .field("exec", &self.exec.is_some())
             .finish()
     }
 }
@@ -176,6 +185,9 @@ impl ApiServer {
             definitions: Mutex::new(()),
             mutators: options.mutators,
             logs_dir: options.logs_dir,
+            exec: options.exec,
+            executions: Arc::new(Semaphore::new(MAX_EXECUTIONS)),
+            sessions: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         });
         let mut server = Self {
@@ -225,6 +237,9 @@ impl ApiServer {
                 tracing::error!(error = %error, "a task of the API failed");
             }
         }
+        // They end with the shutdown by themselves.
+        self.api.sessions.close();
+        self.api.sessions.wait().await;
         self.api.store.close().await;
     }
 

@@ -19,5 +19,5 @@ mod supervisor;
 
 pub use admission::{NODE_NAME, admit};
 pub use controllers::{Controllers, Error as ControllersError};
-pub use node::{Error as NodeError, Node, Options};
+pub use node::{Containers, Error as NodeError, Execution, Node, NotExecuted, Options};
 pub use supervisor::{open_files_argument, supervise};

@@ -4,6 +4,7 @@ mod backoff;
 mod container;
 mod env;
 mod events;
+mod exec;
 mod expand;
 mod log;
 mod pod;
@@ -37,6 +38,7 @@ use kube::{
 use tokio::{sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
+pub use self::exec::{Containers, Execution, NotExecuted};
 use self::{events::Events, pod::Seen};
 use crate::NODE_NAME;
 
@@ -95,20 +97,22 @@ struct Shared {
     client: Client,
     options: Options,
     events: Events,
+    containers: Containers,
 }
 
 // === impl Node ===
 
 impl Node {
-    /// A node that has yet to be started.
+    /// A node that has yet to be started. The running containers are among `containers` as long as they run.
     #[must_use]
-    pub fn new(client: Client, options: Options) -> Self {
+    pub fn new(client: Client, containers: Containers, options: Options) -> Self {
         let events = Events::new(client.clone());
         Self {
             shared: Arc::new(Shared {
                 client,
                 options,
                 events,
+                containers,
             }),
         }
     }

@@ -28,6 +28,12 @@ pub(crate) const CANNOT_START: u8 = 128;
 /// Before the command: how many files its processes may have open at once.
 const OPEN_FILES: &str = "--open-files=";
 
+/// Before the command: it takes the place of this process, without a supervisor, and ends when the node does.
+pub(crate) const EXEC: &str = "--exec";
+
+/// The same, with standard input as the terminal of a session of its own.
+pub(crate) const EXEC_TTY: &str = "--exec-tty";
+
 /// The argument for [`supervise`] that gives the command a limit of open files of its own, such as the
 /// one that a platform was started with before it raised its own.
 #[must_use]
@@ -55,6 +61,9 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(program) = arguments.next() else {
         return complain("a container needs a command");
     };
+    if program == EXEC || program == EXEC_TTY {
+        return execute(program == EXEC_TTY, arguments);
+    }
     if let Err(error) = process::set_child_subreaper(Some(process::getpid())) {
         return complain(&format!("cannot adopt orphans: {error}"));
     }
@@ -75,6 +84,25 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let status = wait_for(pid);
     kill_the_rest();
     ExitCode::from(exit_code(status))
+}
+
+/// Becomes a command that runs beside a container's own.
+fn execute(tty: bool, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(program) = arguments.next() else {
+        return complain("a container needs a command");
+    };
+    let begun = process::set_parent_process_death_signal(Some(Signal::KILL)).and_then(|()| {
+        if tty {
+            process::setsid()?;
+            process::ioctl_tiocsctty(std::io::stdin())?;
+        }
+        Ok(())
+    });
+    if let Err(error) = begun {
+        return complain(&format!("cannot set up {}: {error}", program.display()));
+    }
+    let error = Command::new(&program).args(arguments).exec();
+    complain(&format!("exec {}: {error}", program.display()))
 }
 
 /// Does what comes through the pipe, until it ends.

@@ -288,7 +288,8 @@ async fn a_node_that_comes_back_replaces_the_pods_it_had() {
     .await;
     cluster.stop.cancel();
     (&mut cluster.node).await.unwrap();
-    let (_node, stop) = node(&cluster.client, cluster.dir.path()).await;
+    let containers = cluster.containers.clone();
+    let (_node, stop) = node(&cluster.client, containers, cluster.dir.path()).await;
     tokio::spawn(Controllers::new(cluster.client.clone()).run(stop.clone()));
     let second = eventually("another is ready", async || {
         let pods = cluster

@@ -109,7 +109,7 @@ pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failur
 }
 
 /// The container to read: the one that was named, or the only one.
-fn container(pod: &Value, named: Option<&str>) -> Result<String, Failure> {
+pub(super) fn container(pod: &Value, named: Option<&str>) -> Result<String, Failure> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let names = |field: &str| -> Vec<&str> {
         let all = pod["spec"][field].as_array().into_iter().flatten();
@@ -136,6 +136,11 @@ fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
     of("containerStatuses")
         .chain(of("initContainerStatuses"))
         .find(|status| status["name"] == container)
+}
+
+/// Whether the container runs now.
+pub(super) fn is_running(pod: &Value, container: &str) -> bool {
+    status(pod, container).is_some_and(|status| status["state"]["running"].is_object())
 }
 
 /// Which run of the container to read, counted from 0.

@@ -222,6 +222,13 @@ impl Runner {
             .map_err(|error| failed("cannot open the log", error))?;
         let mut process = Process::start(&self.shared.options.supervisor, plan, &log)
             .map_err(|error| failed("cannot start the process", error))?;
+        // Commands that run beside this one end with it.
+        let _entered = self.shared.containers.enter(
+            &self.pod.uid().unwrap_or_default(),
+            self.name(),
+            plan,
+            &self.shared.options.supervisor,
+        );
         let since = Timestamp::now();
         let id = process.id().map(|id| format!("process://{id}"));
         self.board.update(self.name(), |report| {

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
 use fermata_apiserver::ApiServer;
-use fermata_node::{Controllers, Node, Options};
+use fermata_node::{Containers, Controllers, Node, Options};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
@@ -21,6 +21,7 @@ pub(crate) struct Cluster {
     pub(crate) dir: TempDir,
     pub(crate) stop: CancellationToken,
     pub(crate) node: JoinHandle<()>,
+    pub(crate) containers: Containers,
     _api: ApiServer,
 }
 
@@ -36,13 +37,15 @@ impl Cluster {
         .await
         .unwrap();
         let client = api.client("default");
-        let (node, stop) = node(&client, dir.path()).await;
+        let containers = Containers::default();
+        let (node, stop) = node(&client, containers.clone(), dir.path()).await;
         tokio::spawn(Controllers::new(client.clone()).run(stop.clone()));
         Self {
             client,
             dir,
             stop,
             node,
+            containers,
             _api: api,
         }
     }
@@ -109,9 +112,14 @@ impl Cluster {
     }
 }
 
-pub(crate) async fn node(client: &Client, dir: &Path) -> (JoinHandle<()>, CancellationToken) {
+pub(crate) async fn node(
+    client: &Client,
+    containers: Containers,
+    dir: &Path,
+) -> (JoinHandle<()>, CancellationToken) {
     let node = Node::new(
         client.clone(),
+        containers,
         Options {
             pods_dir: dir.join("pods"),
             logs_dir: dir.join("logs"),

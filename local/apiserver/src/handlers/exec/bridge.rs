@@ -1,0 +1,218 @@
+//! A command's streams on one side, the channels of a WebSocket on the other.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::Mutex,
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+use crate::{exec::Execution, status::Failure};
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+/// Of version 5: the channel that the next byte names is at its end.
+const CLOSE: u8 = 255;
+
+/// How much of a stream goes into one message.
+const CHUNK: usize = 32 * 1024;
+
+/// How long what a command has left behind may still write, once it has ended itself.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// For the client to take the result, and for its goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// The versions of the protocol. The fifth can say that standard input is at its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Protocol {
+    V4,
+    V5,
+}
+
+/// How streams and channels belong together.
+pub(super) struct Bridge {
+    pub(super) protocol: Protocol,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+}
+
+/// What a terminal's size is told as.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Size {
+    width: u16,
+    height: u16,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "v4.channel.k8s.io",
+            Self::V5 => "v5.channel.k8s.io",
+        }
+    }
+}
+
+// === impl Bridge ===
+
+impl Bridge {
+    /// Carries data both ways until the command has ended or the client has gone, which kills the command.
+    /// Why a command could not be started is told as its result: a refusal would make kubectl try SPDY.
+    pub(super) async fn run<S>(self, socket: S, execution: Result<Execution, String>)
+    where
+        S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error>,
+    {
+        let (mut sink, mut source) = socket.split();
+        let result = match execution {
+            Ok(execution) => self.carry(&mut sink, &mut source, execution).await,
+            Err(why) => Some(Failure::internal(why).to_value()),
+        };
+        let Some(result) = result else { return };
+        let goodbye = async {
+            let result = message(ERROR, result.to_string().as_bytes());
+            sink.send(result).await?;
+            // kubectl takes a close without a code for an error.
+            let normal = CloseFrame {
+                code: CloseCode::Normal,
+                reason: "".into(),
+            };
+            sink.send(Message::Close(Some(normal))).await?;
+            // What the client still sends would make the kernel reset the connection.
+            while source.next().await.is_some_and(|message| message.is_ok()) {}
+            Ok::<_, Error>(())
+        };
+        if let Ok(Err(error)) = timeout(GOODBYE, goodbye).await {
+            tracing::debug!(error = %error, "nobody took a command's result");
+        }
+    }
+
+    /// Gives the result; none if the client has gone.
+    async fn carry(
+        &self,
+        sink: &mut (impl Sink<Message, Error = Error> + Unpin),
+        source: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+        execution: Execution,
+    ) -> Option<Value> {
+        let sink = Mutex::new(sink);
+        let Execution {
+            stdin,
+            stdout,
+            stderr,
+            resize,
+            mut ended,
+        } = execution;
+        let output = async {
+            tokio::join!(
+                pump(self.stdout.then_some(STDOUT), Some(stdout), &sink),
+                pump(self.stderr.then_some(STDERR), stderr, &sink),
+            )
+        };
+        let command = async {
+            let mut output = std::pin::pin!(output);
+            tokio::select! {
+                _ = &mut output => ended.await,
+                code = &mut ended => {
+                    // A process that it started may hold its output for ever.
+                    let _ = timeout(LAST_WORDS, output).await;
+                    code
+                }
+            }
+        };
+        tokio::select! {
+            code = command => Some(result(code)),
+            () = self.input(source, stdin, &*resize) => None,
+        }
+    }
+
+    /// Takes what the client sends; ends when it has gone.
+    async fn input(
+        &self,
+        source: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+        mut stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+        resize: &(dyn Fn(u16, u16) + Send + Sync),
+    ) {
+        while let Some(Ok(message)) = source.next().await {
+            let data = match message {
+                Message::Binary(data) => data,
+                Message::Close(_) => return,
+                _ => continue,
+            };
+            match (data.first(), data.get(1..).unwrap_or_default()) {
+                (Some(&STDIN), data) => {
+                    if let Some(pipe) = &mut stdin
+                        && (pipe.write_all(data).await.is_err() || pipe.flush().await.is_err())
+                    {
+                        // The command reads no more; that is no reason to end it.
+                        stdin = None;
+                    }
+                }
+                (Some(&RESIZE), data) => {
+                    if let Ok(Size { width, height }) = serde_json::from_slice(data) {
+                        resize(width, height);
+                    }
+                }
+                (Some(&CLOSE), &[STDIN]) if self.protocol == Protocol::V5 => stdin = None,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Sends what comes from a stream; what nobody asked for is read and dropped, so that the command goes on.
+async fn pump(
+    channel: Option<u8>,
+    stream: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    sink: &Mutex<impl Sink<Message, Error = Error> + Unpin>,
+) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; CHUNK];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        let data = buffer.get(..read).unwrap_or_default();
+        if let Some(channel) = channel
+            && sink
+                .lock()
+                .await
+                .send(message(channel, data))
+                .await
+                .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn message(channel: u8, data: &[u8]) -> Message {
+    let mut bytes = Vec::with_capacity(data.len() + 1);
+    bytes.push(channel);
+    bytes.extend_from_slice(data);
+    Message::Binary(Bytes::from(bytes))
+}
+
+/// How the command ended, as a kubelet says it.
+fn result(code: i32) -> Value {
+    if code == 0 {
+        return json!({"metadata": {}, "status": "Success"});
+    }
+    json!({
+        "metadata": {},
+        "status": "Failure",
+        "reason": "NonZeroExitCode",
+        "message": format!("command terminated with non-zero exit code: exit status {code}"),
+        "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+    })
+}
