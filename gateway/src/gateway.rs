@@ -12,6 +12,7 @@ use std::{
 
 use fermata_lease::{Claim, Elector};
 use fermata_listen::{Bounds, Seats, files};
+use fermata_watch::Places;
 use kube::Client;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -164,12 +165,14 @@ impl Gateway {
         let policy = options.claim_policy();
         let routes = Router::new(policy.domain(), policy.cluster_domain());
         let table = Arc::new(Table::new(routes));
-        let (metrics, health) = (Arc::<Metrics>::default(), Arc::<Health>::default());
+        let places = Places::of(&options.watch_namespaces);
+        let watch = watch::watches(self.client.clone(), places);
+        let (metrics, health) = (Arc::<Metrics>::default(), Arc::new(Health::of(&watch)));
         let (hurry, counter) = (Arc::new(Notify::new()), Counter::new(table.clone()));
 
         let world = World::new(table.clone(), policy);
         let watches = watch::run(
-            self.client.clone(),
+            watch,
             world,
             health.clone(),
             Probes {

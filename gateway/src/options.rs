@@ -59,6 +59,17 @@ pub struct Options {
     )]
     pub claims: Vec<ClaimGrant>,
 
+    /// Serve the functions of these namespaces alone, and need no rights elsewhere; separated by commas. The
+    /// operator has to be given the same. Default: those of the whole cluster.
+    #[arg(
+        long,
+        env = "FERMATA_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = fermata_watch::namespace,
+        value_name = "NAMESPACES"
+    )]
+    pub watch_namespaces: Vec<String>,
+
     /// Whether gateways agree by a Lease on the one that scales. false: this one always scales.
     #[arg(long, env = "FERMATA_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
@@ -205,6 +216,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             gateway_hosts: Vec::new(),
             claims: Vec::new(),
+            watch_namespaces: Vec::new(),
             leader_elect: false,
             lease_namespace: "fermata-system".to_owned(),
             identity: None,

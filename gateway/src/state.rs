@@ -4,7 +4,6 @@
 pub mod deployment;
 pub mod endpoint;
 pub mod function;
-pub mod key;
 pub mod lean;
 pub mod ownership;
 pub mod peers;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::key::Key;
+use fermata_watch::Key;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(60);

@@ -10,15 +10,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use fermata_watch::{Key, Told};
 use kube::{
     ResourceExt as _,
     runtime::{
-        reflector::{Lookup, ObjectRef, Store, store::Writer},
+        reflector::{Lookup, Store, store::Writer},
         watcher::Event,
     },
 };
-
-use crate::key::Key;
 
 /// What objects are looked up by, besides their own names.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -58,7 +57,6 @@ where
 {
     writer: Writer<K>,
     index: HashMap<Index, BTreeSet<Key>>,
-    listing: Option<Vec<Arc<K>>>,
 }
 
 // === impl Change ===
@@ -83,12 +81,14 @@ where
 {
     /// An empty cache whose objects are also found by the given terms.
     pub(crate) fn new(terms: fn(&K) -> Vec<Index>) -> Self {
-        let writer = Writer::<K>::new(());
+        let mut writer = Writer::<K>::new(());
+        // Kube's controller runtime waits for a first list. Whether there was one is known better elsewhere.
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
         let reader = writer.as_reader();
         let inner = Inner {
             writer,
             index: HashMap::new(),
-            listing: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -102,14 +102,8 @@ where
         self.reader.clone()
     }
 
-    /// Waits until the first list is complete. Cancel safe.
-    pub(crate) async fn ready(&self) {
-        // The writer lives as long as the cache, so this cannot fail while anyone waits.
-        let _ = self.reader.wait_until_ready().await;
-    }
-
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.reader.get(&reference(key))
+        self.reader.get(&key.object_ref())
     }
 
     /// The objects under an index term, by name.
@@ -127,87 +121,65 @@ where
 
     /// Takes over what the API server answered to a write.
     pub(crate) fn remember(&self, object: K) -> Option<Change<K>> {
-        self.observe(Event::Apply(object)).pop()
+        self.put(object, false)
     }
 
-    /// Drops an object of which only the identity is known any more.
-    pub(crate) fn forget(&self, key: &Key, uid: &str) -> Option<Change<K>> {
-        let last = self
-            .get(key)
-            .filter(|last| last.uid().as_deref() == Some(uid))?;
-        self.observe(Event::Delete((*last).clone())).pop()
+    /// Takes over what a watch told and says what changed.
+    pub(crate) fn observe(&self, told: Told<K>) -> Vec<Change<K>> {
+        match told {
+            Told::There { object, listed } => self.put(object, listed).into_iter().collect(),
+            Told::Gone { key, uid } => self.remove(&key, Some(&uid)).into_iter().collect(),
+            Told::Listed(names) => {
+                let known = self.reader.state();
+                let known = known.iter().map(|object| key_of(&**object));
+                let gone = known.filter(|key| names.lack(key));
+                gone.filter_map(|key| self.remove(&key, None)).collect()
+            }
+            Told::Unreadable(_) | Told::Broke => Vec::new(),
+        }
     }
 
-    /// An object is there and cannot be read: a list that names it leaves what is known of it.
-    pub(crate) fn keep(&self, key: &Key) {
+    /// What is older than what is known changes nothing, unless a list says it: versions begin anew where
+    /// the API server's store was restored.
+    fn put(&self, object: K, listed: bool) -> Option<Change<K>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(known), Some(listing)) = (self.get(key), &mut inner.listing) else {
-            return;
+        let old = self.get(&key_of(&object));
+        let changes = |old: &K| {
+            if listed {
+                object.uid() != old.uid() || object.resource_version() != old.resource_version()
+            } else {
+                newer(&object, old)
+            }
         };
-        listing.push(known.clone());
+        if !old.as_deref().is_none_or(changes) {
+            return None;
+        }
+        if let Some(old) = &old {
+            inner.remove(old, self.terms);
+        }
         inner
             .writer
-            .apply_watcher_event(&Event::InitApply((*known).clone()));
+            .apply_watcher_event(&Event::Apply(object.clone()));
+        inner.insert(&object, self.terms);
+        let new = Some(Arc::new(object));
+        Some(Change { old, new })
     }
 
-    /// Takes over an event of the watch and says what changed. An event that is older than what is
-    /// known changes nothing.
-    pub(crate) fn observe(&self, event: Event<K>) -> Vec<Change<K>> {
+    /// Drops an object; one that has taken the place of the one with this uid stays.
+    fn remove(&self, key: &Key, uid: Option<&str>) -> Option<Change<K>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::Init => {
-                inner.listing = Some(Vec::new());
-                inner.writer.apply_watcher_event(&Event::Init);
-                Vec::new()
-            }
-            Event::InitApply(object) => {
-                if let Some(listing) = &mut inner.listing {
-                    listing.push(Arc::new(object.clone()));
-                }
-                inner.writer.apply_watcher_event(&Event::InitApply(object));
-                Vec::new()
-            }
-            Event::InitDone => {
-                let before = self.reader.state();
-                inner.writer.apply_watcher_event(&Event::InitDone);
-                let after = inner.listing.take().unwrap_or_default();
-                inner.index.clear();
-                for object in &after {
-                    inner.insert(object, self.terms);
-                }
-                relisted(before, after)
-            }
-            Event::Apply(object) => {
-                let old = self.get(&key_of(&object));
-                if old.as_deref().is_some_and(|old| !newer(&object, old)) {
-                    return Vec::new();
-                }
-                if let Some(old) = &old {
-                    inner.remove(old, self.terms);
-                }
-                inner
-                    .writer
-                    .apply_watcher_event(&Event::Apply(object.clone()));
-                inner.insert(&object, self.terms);
-                let new = Some(Arc::new(object));
-                vec![Change { old, new }]
-            }
-            Event::Delete(object) => {
-                let Some(old) = self.get(&key_of(&object)) else {
-                    return Vec::new();
-                };
-                // A newer object of the same name has taken its place already.
-                if old.uid() != object.uid() {
-                    return Vec::new();
-                }
-                inner.remove(&old, self.terms);
-                inner.writer.apply_watcher_event(&Event::Delete(object));
-                vec![Change {
-                    old: Some(old),
-                    new: None,
-                }]
-            }
+        let old = self.get(key)?;
+        if uid.is_some_and(|uid| old.uid().as_deref() != Some(uid)) {
+            return None;
         }
+        inner.remove(&old, self.terms);
+        inner
+            .writer
+            .apply_watcher_event(&Event::Delete((*old).clone()));
+        Some(Change {
+            old: Some(old),
+            new: None,
+        })
     }
 }
 
@@ -236,43 +208,11 @@ where
     }
 }
 
-/// What a complete list changed against what was known before it.
-fn relisted<K>(before: Vec<Arc<K>>, after: Vec<Arc<K>>) -> Vec<Change<K>>
-where
-    K: Lookup<DynamicType = ()>,
-{
-    let mut gone: HashMap<Key, Arc<K>> = before
-        .into_iter()
-        .map(|object| (key_of(&*object), object))
-        .collect();
-    let mut changes: Vec<Change<K>> = after
-        .into_iter()
-        .map(|object| Change {
-            old: gone.remove(&key_of(&*object)),
-            new: Some(object),
-        })
-        .collect();
-    changes.extend(gone.into_values().map(|object| Change {
-        old: Some(object),
-        new: None,
-    }));
-    changes
-}
-
 fn key_of<K: Lookup>(object: &K) -> Key {
     Key::new(
         object.namespace().unwrap_or_default(),
         object.name().unwrap_or_default(),
     )
-}
-
-fn reference<K: Lookup<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
-    let reference = ObjectRef::new(&key.name);
-    if key.namespace.is_empty() {
-        reference
-    } else {
-        reference.within(&key.namespace)
-    }
 }
 
 /// Resource versions grow and may be compared since Kubernetes 1.35, and did in practice before
@@ -297,6 +237,7 @@ pub(crate) fn controller_uid<K: kube::Resource>(object: &K) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use fermata_watch::{Names, Place};
     use k8s_openapi::api::core::v1::Service;
 
     use super::*;
@@ -323,26 +264,44 @@ mod tests {
         found.iter().map(|service| service.name_any()).collect()
     }
 
+    fn there(object: Service) -> Told<Service> {
+        Told::There {
+            object,
+            listed: false,
+        }
+    }
+
+    fn listed(object: Service) -> Told<Service> {
+        Told::There {
+            object,
+            listed: true,
+        }
+    }
+
+    fn gone(name: &str, uid: &str) -> Told<Service> {
+        Told::Gone {
+            key: Key::new("default", name),
+            uid: uid.into(),
+        }
+    }
+
+    fn whole(names: &[&str]) -> Told<Service> {
+        let keys = names.iter().map(|name| Key::new("default", name));
+        Told::Listed(Names::new(Place::cluster(), keys.collect()))
+    }
+
     #[test]
     fn an_own_write_is_known_at_once_and_its_echo_changes_nothing() {
         let cache = cache();
         let change = cache.remember(service("a", "10", "x")).expect("a change");
         assert!(change.old.is_none() && change.new.is_some());
-        assert!(
-            cache
-                .observe(Event::Apply(service("a", "10", "x")))
-                .is_empty()
-        );
-        assert!(
-            cache
-                .observe(Event::Apply(service("a", "9", "old")))
-                .is_empty()
-        );
+        assert!(cache.observe(there(service("a", "10", "x"))).is_empty());
+        assert!(cache.observe(there(service("a", "9", "old"))).is_empty());
         assert_eq!(names(&cache, "x"), ["a"]);
     }
 
     #[test]
-    fn the_index_follows_changes_deletions_and_relists() {
+    fn the_index_follows_changes_deletions_and_lists() {
         let cache = cache();
         cache.remember(service("a", "1", "x"));
         cache.remember(service("b", "2", "x"));
@@ -350,29 +309,29 @@ mod tests {
         assert_eq!(names(&cache, "x"), ["b"]);
         assert_eq!(names(&cache, "y"), ["a"]);
 
-        cache.observe(Event::Delete(service("b", "4", "x")));
+        cache.observe(gone("b", "b"));
         assert!(names(&cache, "x").is_empty());
 
-        cache.observe(Event::Init);
-        cache.observe(Event::InitApply(service("c", "5", "x")));
-        let changes = cache.observe(Event::InitDone);
-        assert_eq!(changes.len(), 2, "one came, one went");
+        assert_eq!(cache.observe(listed(service("c", "5", "x"))).len(), 1);
+        assert_eq!(cache.observe(whole(&["c"])).len(), 1, "a went");
         assert_eq!(names(&cache, "x"), ["c"]);
         assert!(names(&cache, "y").is_empty());
+    }
+
+    #[test]
+    fn a_list_counts_whatever_was_known() {
+        let cache = cache();
+        cache.remember(service("a", "9", "x"));
+        assert_eq!(cache.observe(listed(service("a", "3", "y"))).len(), 1);
+        assert_eq!(names(&cache, "y"), ["a"]);
+        assert!(cache.observe(listed(service("a", "3", "y"))).is_empty());
     }
 
     #[test]
     fn a_list_leaves_what_is_known_of_an_object_that_cannot_be_read() {
         let cache = cache();
         cache.remember(service("a", "1", "x"));
-        cache.observe(Event::Init);
-        cache.keep(&Key::new("default", "a"));
-        cache.keep(&Key::new("default", "never-seen"));
-        let changes = cache.observe(Event::InitDone);
-        assert!(
-            changes.iter().all(|change| !change.differs(Clone::clone)),
-            "{changes:?}"
-        );
+        assert!(cache.observe(whole(&["a", "never-seen"])).is_empty());
         assert_eq!(names(&cache, "x"), ["a"]);
     }
 
@@ -382,11 +341,7 @@ mod tests {
         let mut successor = service("a", "7", "x");
         successor.metadata.uid = Some("new".into());
         cache.remember(successor);
-        assert!(
-            cache
-                .observe(Event::Delete(service("a", "6", "x")))
-                .is_empty()
-        );
+        assert!(cache.observe(gone("a", "a")).is_empty());
         assert_eq!(names(&cache, "x"), ["a"]);
     }
 }

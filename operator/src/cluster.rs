@@ -10,12 +10,12 @@ use fermata_crds::{
     Function, FunctionStatus, Revision, Runtime,
     routes::{self, Claim, ClaimPolicy, Claimant},
 };
+use fermata_watch::Key;
 use kube::{Resource, ResourceExt as _};
 
 use crate::{
     cache::{Cache, Change, Index},
     inherited::Inherited,
-    key::Key,
     observed::{
         config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod,
         service::ObservedService,
@@ -63,19 +63,6 @@ impl Cluster {
             function_queue: Arc::default(),
             revision_queue: Arc::default(),
         }
-    }
-
-    /// Waits until everything has been listed once. Cancel safe.
-    pub(crate) async fn ready(&self) {
-        tokio::join!(
-            self.functions.ready(),
-            self.revisions.ready(),
-            self.runtimes.ready(),
-            self.deployments.ready(),
-            self.services.ready(),
-            self.config_maps.ready(),
-            self.pods.ready(),
-        );
     }
 
     /// Everything is due, as when a replica begins to lead.

@@ -3,6 +3,7 @@
 
 use std::{error::Error, fmt::Debug, pin::Pin, sync::Arc, time::Instant};
 
+use fermata_watch::Key;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::{
     Resource,
@@ -19,7 +20,6 @@ use tracing::{Instrument as _, debug, warn};
 use crate::{
     backoff::Backoff,
     context::Context,
-    key::Key,
     metrics::{Controller, Outcome},
     queue::Queue,
 };
@@ -119,10 +119,8 @@ where
                 // while it waited.
                 if let Err(controller::Error::ObjectNotFound(object)) = result {
                     debug!(%object, "gone before its turn");
-                    gone.forget(&Key::new(
-                        object.namespace.clone().unwrap_or_default(),
-                        &*object.name,
-                    ));
+                    let namespace = object.namespace.as_deref().unwrap_or_default();
+                    gone.forget(&Key::new(namespace, &object.name));
                 }
                 std::future::ready(())
             })
@@ -157,7 +155,8 @@ where
 #[cfg(test)]
 mod tests {
     use fermata_crds::Function;
-    use kube::runtime::watcher::Event;
+    use fermata_watch::Told;
+    use kube::ResourceExt as _;
 
     use super::*;
     use crate::fixtures;
@@ -188,14 +187,15 @@ mod tests {
         let shutdown = CancellationToken::new();
         let controller = tokio::spawn(work.run(shutdown.clone()));
         let function = fixtures::function("image: a");
-        cluster.functions.observe(Event::Init);
-        cluster.functions.observe(Event::InitDone);
         cluster.functions.remember(function.clone());
         cluster.function_queue.push(Key::of(&function));
         while backoff.remembered() == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        cluster.functions.observe(Event::Delete(function));
+        cluster.functions.observe(Told::Gone {
+            key: Key::of(&function),
+            uid: function.uid().unwrap_or_default(),
+        });
         // Its next try is due within the longest wait, and finds that it is gone.
         tokio::time::sleep(std::time::Duration::from_secs(120)).await;
         assert_eq!(backoff.remembered(), 0);

@@ -8,10 +8,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use fermata_watch::Key;
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-use crate::key::Key;
 
 /// Keys by which items of a list are told apart, as in the Kubernetes API; first match counts.
 const LIST_KEYS: [&str; 6] = [

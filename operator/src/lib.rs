@@ -24,7 +24,6 @@ mod events;
 mod fixtures;
 mod function;
 mod inherited;
-mod key;
 mod metrics;
 mod observed;
 mod operator;
@@ -33,7 +32,6 @@ mod queue;
 pub mod reasons;
 mod revision;
 mod unreadable;
-mod watch;
 mod writes;
 
 pub use operator::{Error, Operator};

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fermata_watch::Told;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
@@ -159,12 +160,14 @@ impl Metrics {
         self.writes.get_or_create(&ByKind { kind }).inc();
     }
 
-    pub(crate) fn unreadable(&self, kind: &'static str) {
-        self.unreadable.get_or_create(&ByKind { kind }).inc();
-    }
-
-    pub(crate) fn watch_broke(&self, kind: &'static str) {
-        self.watch_errors.get_or_create(&ByKind { kind }).inc();
+    /// Counts what went wrong with a watch.
+    pub(crate) fn told<K>(&self, kind: &'static str, told: &Told<K>) {
+        let family = match told {
+            Told::Unreadable(_) => &self.unreadable,
+            Told::Broke => &self.watch_errors,
+            Told::There { .. } | Told::Gone { .. } | Told::Listed(_) => return,
+        };
+        family.get_or_create(&ByKind { kind }).inc();
     }
 
     pub(crate) fn event_dropped(&self) {

@@ -7,34 +7,31 @@ use std::{
 
 use fermata_crds::{Function, Revision, Runtime, names};
 use fermata_lease::{Claim, Elector};
+use fermata_watch::{Key, Listed, Places, Told, Watch};
+use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
 };
-use kube::{
-    Client, Resource, ResourceExt as _,
-    runtime::{reflector::Lookup, watcher::Event},
-};
+use kube::{Client, Resource, ResourceExt as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span};
 
 use crate::{
     admin,
-    cache::{Cache, Change},
+    cache::Change,
     cluster::{Cluster, Origin},
     context::Context,
     controller::Work,
     drift::Accepted,
     events, function,
     function::Sources,
-    key::Key,
     metrics::{Controller, Metrics},
     observed,
     options::{Admin, Options},
     revision,
     unreadable::{Kind, UnreadableObjects},
-    watch::{self, Told},
     writes::Writes,
 };
 
@@ -79,8 +76,8 @@ enum Ended {
 // === impl Operator ===
 
 impl Operator {
-    /// An operator that will work through the client. It needs the rights of the ClusterRole in
-    /// the Helm chart.
+    /// An operator that will work through the client. It needs the rights that the Helm chart
+    /// gives it.
     #[must_use]
     pub fn new(client: Client, options: Options) -> Self {
         Self { client, options }
@@ -122,7 +119,8 @@ impl Operator {
         }
         let claim = self.claim(&mut tasks, &stop);
         let context = self.context(&claim, &metrics, &mut tasks, &stop);
-        spawn_watches(&context, &mut tasks, &stop);
+        let places = Places::of(&self.options.watch_namespaces);
+        let listed = spawn_watches(&context, places, &mut tasks, &stop);
         tasks.spawn({
             let (context, claim, stop) = (context.clone(), claim.clone(), stop.clone());
             async move {
@@ -136,7 +134,7 @@ impl Operator {
             let (context, stop) = (context.clone(), stop.clone());
             async move {
                 let listed = async {
-                    context.cluster.ready().await;
+                    listed.whole().await;
                     ready.store(true, Ordering::Relaxed);
                     info!("everything is listed");
                 };
@@ -276,7 +274,22 @@ async fn run_controllers(context: Arc<Context>, stop: CancellationToken) {
     tokio::join!(functions.run(stop.clone()), revisions.run(stop));
 }
 
-fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &CancellationToken) {
+/// Begins the watches, and says which lists are whole.
+fn spawn_watches(
+    context: &Arc<Context>,
+    places: Places,
+    tasks: &mut JoinSet<Ended>,
+    stop: &CancellationToken,
+) -> Arc<Listed> {
+    let kinds = [
+        "Function",
+        "Revision",
+        "Deployment",
+        "Pod",
+        "Service",
+        "ConfigMap",
+    ];
+    let watch = Watch::new(context.client.clone(), places, &kinds).with_cluster_kind("Runtime");
     let all = fermata_watch::all();
     let ours = all.clone().labels(names::FUNCTION_LABEL);
     let mut spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, kind| {
@@ -289,28 +302,30 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     };
     /// A watch that reduces what it sees, and tells one cache.
     macro_rules! watch {
-        ($kind:ty, $config:expr, $unreadable:expr, $cache:ident, $reduce:expr, $changed:expr) => {{
-            let (context, config) = (context.clone(), $config);
+        ($kind:ident, $events:expr, $unreadable:expr, $cache:ident, $reduce:expr, $changed:expr) => {{
+            let (context, watch, events) = (context.clone(), watch.clone(), $events);
             let work = async move {
-                let sink = |told: Told<$kind>| {
-                    if let Some(kind) = $unreadable {
-                        note(&context.unreadable, kind, &told);
-                    }
-                    let changes = take(&context.cluster.$cache, told, $reduce);
-                    let changed: fn(&Context, &Change<_>) = $changed;
-                    for change in changes {
-                        changed(&context, &change);
-                    }
-                };
-                let client = context.client.clone();
-                watch::objects::<$kind>(client, config, &context.metrics, sink).await;
+                let mut events = std::pin::pin!(events);
+                while let Some(told) = events.next().await {
+                    watch.hand(told, |told| {
+                        context.metrics.told(stringify!($kind), &told);
+                        if let Some(kind) = $unreadable {
+                            note(&context.unreadable, kind, &told);
+                        }
+                        let changes = context.cluster.$cache.observe(told.map($reduce));
+                        let changed: fn(&Context, &Change<_>) = $changed;
+                        for change in changes {
+                            changed(&context, &change);
+                        }
+                    });
+                }
             };
             spawn(Box::pin(work), stringify!($kind));
         }};
     }
     watch!(
         Function,
-        all.clone(),
+        watch.objects::<Function>(&all),
         Some(Kind::Function),
         functions,
         without_managers,
@@ -323,7 +338,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     );
     watch!(
         Revision,
-        all.clone(),
+        watch.objects::<Revision>(&all),
         Some(Kind::Revision),
         revisions,
         without_managers,
@@ -336,7 +351,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     );
     watch!(
         Runtime,
-        all.clone(),
+        watch.cluster_objects::<Runtime>(&all),
         None,
         runtimes,
         without_managers,
@@ -346,7 +361,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     );
     watch!(
         Deployment,
-        ours.clone(),
+        watch.objects::<Deployment>(&ours),
         None,
         deployments,
         observed::deployment::observe,
@@ -356,7 +371,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     );
     watch!(
         Pod,
-        ours,
+        watch.objects::<Pod>(&ours),
         None,
         pods,
         observed::pod::observe,
@@ -366,7 +381,7 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
     );
     watch!(
         Service,
-        all,
+        watch.objects::<Service>(&all),
         None,
         services,
         observed::service::observe,
@@ -374,42 +389,17 @@ fn spawn_watches(context: &Arc<Context>, tasks: &mut JoinSet<Ended>, stop: &Canc
             context.cluster.service_changed(change);
         }
     );
-    let context = context.clone();
-    let work = async move {
-        let sink = |told| {
-            let observe = observed::config_map::observe;
-            for change in take(&context.cluster.config_maps, told, observe) {
-                context.cluster.config_map_changed(&change);
-            }
-        };
-        let client = context.client.clone();
-        watch::metadata::<ConfigMap>(client, &context.metrics, sink).await;
-    };
-    spawn(Box::pin(work), "ConfigMap");
-}
-
-/// Puts into a cache what a watch told.
-fn take<K, O>(cache: &Cache<O>, told: Told<K>, reduce: fn(K) -> O) -> Vec<Change<O>>
-where
-    O: Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let event = match told {
-        Told::Gone { key, uid } => return cache.forget(&key, &uid).into_iter().collect(),
-        Told::Unreadable(object) => {
-            let meta = object.metadata;
-            cache.keep(&Key::new(
-                meta.namespace.unwrap_or_default(),
-                meta.name.unwrap_or_default(),
-            ));
-            return Vec::new();
+    watch!(
+        ConfigMap,
+        watch.metadata::<ConfigMap>(&all),
+        None,
+        config_maps,
+        observed::config_map::observe,
+        |context, change| {
+            context.cluster.config_map_changed(change);
         }
-        Told::Event(Event::Init) => Event::Init,
-        Told::Event(Event::InitDone) => Event::InitDone,
-        Told::Event(Event::InitApply(object)) => Event::InitApply(reduce(object)),
-        Told::Event(Event::Apply(object)) => Event::Apply(reduce(object)),
-        Told::Event(Event::Delete(object)) => Event::Delete(reduce(object)),
-    };
-    cache.observe(event)
+    );
+    watch.listed().clone()
 }
 
 /// Keeps account of the objects that cannot be read.
@@ -417,11 +407,9 @@ fn note<K: Resource>(unreadable: &UnreadableObjects, kind: Kind, told: &Told<K>)
     match told {
         Told::Unreadable(object) => unreadable.note(kind, object),
         Told::Gone { key, .. } => unreadable.forget(kind, key),
-        Told::Event(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) => {
-            unreadable.forget(kind, &Key::of(object));
-        }
-        Told::Event(Event::Init) => unreadable.begin_list(kind),
-        Told::Event(Event::InitDone) => unreadable.end_list(kind),
+        Told::There { object, .. } => unreadable.forget(kind, &Key::of(object)),
+        Told::Listed(names) => unreadable.keep(kind, names),
+        Told::Broke => {}
     }
 }
 

@@ -94,6 +94,17 @@ pub struct Options {
     )]
     pub claims: Vec<ClaimGrant>,
 
+    /// Work for the Functions of these namespaces alone, and need no rights elsewhere but to read Runtimes;
+    /// separated by commas. The gateway has to be given the same. Default: those of the whole cluster.
+    #[arg(
+        long,
+        env = "FERMATA_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = fermata_watch::namespace,
+        value_name = "NAMESPACES"
+    )]
+    pub watch_namespaces: Vec<String>,
+
     /// Let Functions ask for the security profile privileged, which lets them do anything on their
     /// nodes.
     #[arg(
@@ -158,6 +169,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             gateway_hosts: Vec::new(),
             claims: Vec::new(),
+            watch_namespaces: Vec::new(),
             allow_privileged: false,
             concurrency: DEFAULT_CONCURRENCY,
         }

@@ -7,11 +7,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use fermata_watch::Key;
 use futures::{Stream, stream};
 use kube::{Resource, runtime::reflector::ObjectRef};
 use tokio::sync::Notify;
-
-use crate::key::Key;
 
 /// A first-in first-out queue in which an object stands at most once, so that it is never longer
 /// than there are objects.

@@ -12,7 +12,7 @@ use fermata_crds::{
     names::OPERATOR_FIELD_MANAGER,
 };
 use fermata_lease::Claim;
-use fermata_watch::Unreadable;
+use fermata_watch::{Key, Names, Unreadable};
 use jiff::Timestamp;
 use kube::{
     Api, Client,
@@ -23,7 +23,7 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::{key::Key, reasons, writes};
+use crate::{reasons, writes};
 
 /// The pause before those that could not be told are tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -53,8 +53,6 @@ struct Report {
     generation: Option<i64>,
     error: String,
     told: bool,
-    /// Whether the list in progress has named it.
-    listed: bool,
 }
 
 // === impl UnreadableObjects ===
@@ -63,23 +61,16 @@ impl UnreadableObjects {
     /// An object cannot be read. Said again of the same object it changes nothing.
     pub(crate) fn note(&self, kind: Kind, object: &Unreadable) {
         let meta = &object.metadata;
-        let key = Key::new(
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
+        let key = Key::of_meta(meta);
         let report = Report {
             uid: meta.uid.clone().unwrap_or_default(),
             generation: meta.generation,
             error: shortened(&object.error),
             told: false,
-            listed: true,
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.entry((kind, key)) {
-            Entry::Occupied(mut entry) if entry.get().is_same(&report) => {
-                entry.get_mut().listed = true;
-                return;
-            }
+            Entry::Occupied(entry) if entry.get().is_same(&report) => return,
             Entry::Occupied(mut entry) => drop(entry.insert(report)),
             Entry::Vacant(entry) => drop(entry.insert(report)),
         }
@@ -95,18 +86,10 @@ impl UnreadableObjects {
         }
     }
 
-    /// A list begins.
-    pub(crate) fn begin_list(&self, kind: Kind) {
+    /// A list is whole: what it lacks is gone.
+    pub(crate) fn keep(&self, kind: Kind, names: &Names) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((of, _), report) in known.iter_mut() {
-            report.listed &= *of != kind;
-        }
-    }
-
-    /// A list is complete: what it did not name is gone.
-    pub(crate) fn end_list(&self, kind: Kind) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(of, _), report| *of != kind || report.listed);
+        known.retain(|(of, key), _| *of != kind || !names.lack(key));
     }
 
     /// Writes the conditions while this replica leads, until the shutdown.

@@ -46,6 +46,7 @@ async fn lint_and_template_take_every_value() {
             "operator/image/pullPolicy",
         ),
         ("urlScheme=ftp", "urlScheme"),
+        ("watchNamespaces={Shop}", "watchNamespaces/0"),
     ] {
         let refused = cluster
             .try_helm(&["template", RELEASE, &chart, "--set", wrong])

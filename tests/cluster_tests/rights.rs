@@ -90,6 +90,47 @@ async fn the_gateway_may_do_its_work_and_nothing_else() {
     assert_eq!(rights(&cluster, GATEWAY, SYSTEM), at_home);
 }
 
+#[tokio::test]
+async fn with_named_namespaces_there_are_rights_in_these_alone() {
+    let cluster = Cluster::new().await;
+    let namespace = &cluster.space.name;
+    let chart = fermata_tests::repository().join("charts/fermata");
+    let name = format!("fullnameOverride={namespace}");
+    let watched = format!("watchNamespaces={{{namespace}}}");
+    let mut arguments = vec!["template", "some", chart.to_str().unwrap()];
+    arguments.extend(["--namespace", namespace, "--set", &name, "--set", &watched]);
+    for component in ["operator", "gateway"] {
+        let only = format!("templates/{component}/rbac.yaml");
+        let rendered = cluster.helm(&[&arguments[..], &["--show-only", &only]].concat());
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        std::fs::write(file.path(), rendered).unwrap();
+        let file = file.path().to_str().unwrap();
+        cluster.kubectl(&["apply", "--filename", file]);
+
+        let user = format!("system:serviceaccount:{namespace}:{namespace}-{component}");
+        let here = rights(&cluster, &user, namespace);
+        let elsewhere = rights(&cluster, &user, "default");
+        cluster.kubectl(&["delete", "--filename", file]);
+        let lease = format!("leases.coordination.k8s.io [fermata-{component}] [get update]");
+        assert!(here.contains(&lease), "{here:?}");
+        assert!(
+            here.contains("functions.fermata.dev [list watch]"),
+            "{here:?}"
+        );
+        assert!(
+            here.contains("functions.fermata.dev/status [patch]"),
+            "{here:?}"
+        );
+        let runtimes = "runtimes.fermata.dev [list watch]";
+        let expected: &[&str] = if component == "operator" {
+            &[runtimes]
+        } else {
+            &[]
+        };
+        assert_eq!(elsewhere, lines(expected), "{component}");
+    }
+}
+
 /// A child as the operator would write it: a Deployment that says it is the Revision's of its name.
 fn disguised(name: &str) -> Value {
     let labels = json!({"fermata.dev/revision": name});

@@ -81,6 +81,42 @@ that alone. Takes (dict "root" $ "component" NAME).
 {{- end }}
 {{- end }}
 
+{{/*
+A Role and its RoleBinding in each of the namespaces that are watched. Takes (dict "root" $ "component" NAME
+"rules" YAML).
+*/}}
+{{- define "fermata.watchedRoles" -}}
+{{- $name := printf "%s-%s-functions" (include "fermata.fullname" .root) .component -}}
+{{- range $namespace := .root.Values.watchNamespaces }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "fermata.labels" $ | nindent 4 }}
+rules:
+  {{- $.rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $name }}
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "fermata.labels" $ | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ $name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "fermata.serviceAccountName" $ }}
+    namespace: {{ $.root.Release.Namespace }}
+{{- end }}
+{{- end }}
+
 {{/* What both components' pods have in common. Takes (dict "root" $ "component" NAME). */}}
 {{- define "fermata.podSpec" -}}
 {{- $values := index .root.Values .component -}}

@@ -7,6 +7,7 @@ use std::{
 };
 
 use fermata_crds::{ColdStart, Function, GoDuration, names::GATEWAY_FIELD_MANAGER};
+use fermata_watch::Key;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -16,8 +17,6 @@ use kube::{
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-use crate::state::key::Key;
 
 /// How many reports may wait to be written; further ones are only counted.
 const WAITING_REPORTS: usize = 256;

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use fermata_listen::{Accepted, Attended, Bounds, Listener, Seat, Seats, files};
+use fermata_watch::Key;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -23,7 +24,6 @@ use crate::{
     admin::{host, metrics::Page},
     scale::stats::Counter,
     state::{
-        key::Key,
         ownership::{HANDOVER_PATH, Ownership},
         watch::Health,
     },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fermata_crds::names::GATEWAY_FIELD_MANAGER;
+use fermata_watch::Key;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Client,
@@ -10,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::state::{deployment::DeploymentState, key::Key};
+use crate::state::deployment::DeploymentState;
 
 /// How long one call of the API may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use fermata_watch::Key;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +17,7 @@ use crate::{
     admin::metrics::FunctionMetrics,
     proxy::failure::Failure,
     random,
-    state::{
-        key::Key,
-        revision::{Revision, Wait},
-    },
+    state::revision::{Revision, Wait},
 };
 
 /// One Function.

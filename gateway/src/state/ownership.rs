@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use fermata_watch::Key;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, time::Instant};
@@ -22,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     scale::peers::{AskError, ask_peer},
-    state::{key::Key, peers::Peers, revision::Revision, table::Table},
+    state::{peers::Peers, revision::Revision, table::Table},
 };
 
 /// How long a gateway may take to hand over.

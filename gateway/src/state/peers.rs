@@ -17,20 +17,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fermata_watch::Waits;
+use fermata_watch::{Key, Places, Told, Watch};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{self, Micros},
     proxy::headers::Entrance,
-    state::{endpoint::Endpoint, key::Key},
+    state::endpoint::Endpoint,
     sync::lock,
 };
 
@@ -108,32 +105,20 @@ impl Peers {
         selector: String,
         stop: CancellationToken,
     ) {
-        let pods: Api<Pod> = Api::namespaced(client, &namespace);
-        let config = fermata_watch::all().labels(&selector);
-        let events = watcher(pods, config).backoff(Waits::default());
+        let watch = Watch::new(client, Places::of([&namespace]), &["Pod"]);
+        let events = watch.objects::<Pod>(&fermata_watch::all().labels(&selector));
         let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
-        let mut listed = Vec::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(pod)) => {
-                    listed.push(pod.name_any());
-                    self.apply(&pod);
-                }
-                Ok(watcher::Event::InitDone) => {
-                    let is_listed = |name: &str| listed.iter().any(|one| one == name);
-                    self.change(|pods| pods.retain(|name, _| is_listed(name)));
+        while let Some(told) = events.next().await {
+            watch.hand(told, |told| match told {
+                Told::There { object, .. } => self.apply(&object),
+                Told::Gone { key, .. } => self.change(|pods| drop(pods.remove(&key.name))),
+                Told::Listed(names) => {
+                    let listed = |name: &str| !names.lack(&Key::new(&namespace, name));
+                    self.change(|pods| pods.retain(|name, _| listed(name)));
                     self.listed.send_replace(true);
                 }
-                Ok(watcher::Event::Apply(pod)) => self.apply(&pod),
-                Ok(watcher::Event::Delete(pod)) => {
-                    self.change(|pods| drop(pods.remove(&*pod.name_any())));
-                }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "watch of the other gateways failed; beginning again");
-                }
-            }
+                Told::Unreadable(_) | Told::Broke => {}
+            });
         }
     }
 
@@ -357,7 +342,7 @@ mod tests {
         let one = &gateways()[0];
         let keeper = |entrance| {
             (0..).find_map(|number| {
-                let key = Key::new("default", &format!("f-{number}"));
+                let key = Key::new("default", format!("f-{number}"));
                 one.keeper(&key, Sender::Client, entrance, false)
             })
         };
@@ -400,7 +385,7 @@ mod tests {
     fn one_that_stops_keeps_nothing_while_there_are_others() {
         let one = &gateways()[0];
         for number in 0..20 {
-            let key = Key::new("default", &format!("f-{number}"));
+            let key = Key::new("default", format!("f-{number}"));
             assert!(
                 one.keeper(&key, Sender::Client, Entrance::Public, true)
                     .is_some()
@@ -420,7 +405,7 @@ mod tests {
     fn nothing_goes_round_in_circles_whatever_each_of_them_sees() {
         let gateways = gateways();
         for number in 0..50 {
-            let key = Key::new("default", &format!("f-{number}"));
+            let key = Key::new("default", format!("f-{number}"));
             // Each of them is about to stop and takes the others for those to go to.
             let next = |from: &Peers, sender| {
                 let keeper = from.keeper(&key, sender, Entrance::Public, true)?;

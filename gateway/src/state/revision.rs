@@ -13,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use fermata_watch::Key;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
@@ -30,7 +31,6 @@ use crate::{
     state::{
         deployment::DeploymentState,
         endpoint::Endpoint,
-        key::Key,
         pod::PodState,
         role::Role,
         settings::{ScaleSettings, Settings},

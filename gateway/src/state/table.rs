@@ -8,9 +8,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use fermata_watch::Key;
 
 use crate::{
-    state::{function::Function, key::Key, revision::Revision, router::Router},
+    state::{function::Function, revision::Revision, router::Router},
     sync::lock,
 };
 

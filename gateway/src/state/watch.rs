@@ -1,30 +1,23 @@
 //! Watches the four kinds and feeds them to the [`World`].
 
 use std::{
-    collections::HashSet,
-    fmt::Debug,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use fermata_crds::{Function, Revision, names::FUNCTION_LABEL};
-use fermata_watch::{Guarded, Unreadable, Waits, without_panic};
+use fermata_watch::{Key, Listed, Names, Places, Told, Watch};
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::{
-    Api, Client,
-    runtime::{WatchStreamExt, watcher},
-};
-use tokio::sync::Notify;
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     activate::probe::Probes,
     state::{
-        key::Key,
         lean::{Lean, Parts},
         world::World,
     },
@@ -38,63 +31,64 @@ const BATCH: usize = 1024;
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 
 /// How the watches are doing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
-    listed: [AtomicBool; 4],
-    listed_one: Notify,
+    listed: Arc<Listed>,
     errors: AtomicU64,
     invalid: AtomicU64,
 }
 
-/// A kind that is watched; also its place in [`Health`].
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Functions,
-    Revisions,
-    Deployments,
-    Pods,
-}
-
-/// An event of one kind, as the watch tells it.
-type Seen<K> = watcher::Event<Guarded<Lean<K>>>;
-
-/// One event of any kind.
+/// What is told of any of the four kinds.
 enum Event {
-    Function(Seen<Function>),
-    Revision(Seen<Revision>),
-    Deployment(Seen<Deployment>),
-    Pod(Seen<Pod>),
-    Failed(Kind, Box<watcher::Error>),
+    Function(Told<Lean<Function>>),
+    Revision(Told<Lean<Revision>>),
+    Deployment(Told<Lean<Deployment>>),
+    Pod(Told<Lean<Pod>>),
 }
 
-/// The keys that a list in progress has named, by kind.
-type Lists = [Option<HashSet<Key>>; 4];
+/// What the world does with the objects of one kind.
+struct Ways<K> {
+    apply: fn(&mut World, &K),
+    delete: fn(&mut World, &Key),
+    keep: fn(&mut World, &Names),
+}
+
+/// The watches of what a gateway has to know, in these places.
+#[must_use]
+pub fn watches(client: Client, places: Places) -> Watch {
+    Watch::new(
+        client,
+        places,
+        &["Function", "Revision", "Deployment", "Pod"],
+    )
+}
 
 // === impl Health ===
 
 impl Health {
-    /// Whether each watch has seen a whole list.
+    /// That of these watches.
     #[must_use]
-    pub fn is_synced(&self) -> bool {
-        self.listed
-            .iter()
-            .all(|listed| listed.load(Ordering::Acquire))
+    pub fn of(watch: &Watch) -> Self {
+        Self {
+            listed: watch.listed().clone(),
+            errors: AtomicU64::new(0),
+            invalid: AtomicU64::new(0),
+        }
     }
 
-    /// Waits until each watch has seen a whole list.
+    /// Whether everything has been listed, but for namespaces that may not be listed.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.listed.is_whole()
+    }
+
+    /// Waits until [`Health::is_synced`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
     pub async fn synced(&self) {
-        loop {
-            // Listens before it looks, so that no list is missed.
-            let listed = self.listed_one.notified();
-            if self.is_synced() {
-                return;
-            }
-            listed.await;
-        }
+        self.listed.whole().await;
     }
 
     /// How often a watch failed and was begun again.
@@ -110,21 +104,19 @@ impl Health {
     }
 }
 
-/// Watches until told to stop. Failed watches are begun again after a pause of at most five seconds;
-/// what was known stays in force meanwhile.
+/// Watches until told to stop.
 pub async fn run(
-    client: Client,
+    watch: Watch,
     mut world: World,
     health: Arc<Health>,
     probes: Probes,
     stop: CancellationToken,
 ) {
     let mut events = Box::pin(
-        events(&client)
+        events(&watch)
             .ready_chunks(BATCH)
             .take_until(stop.cancelled()),
     );
-    let mut lists = Lists::default();
     let mut next_publication = tokio::time::Instant::now();
     loop {
         let publication = tokio::time::sleep_until(next_publication);
@@ -132,7 +124,7 @@ pub async fn run(
             batch = events.next() => {
                 let Some(batch) = batch else { return };
                 for event in batch {
-                    take_in(&mut world, &mut lists, &health, event);
+                    take_in(&mut world, &watch, &health, event);
                 }
                 for job in world.take_jobs() {
                     probes.begin(job, &stop);
@@ -147,154 +139,92 @@ pub async fn run(
     }
 }
 
-fn events(client: &Client) -> impl Stream<Item = Event> + use<> {
-    let all = fermata_watch::all;
-    let children = || all().labels(FUNCTION_LABEL);
+fn events(watch: &Watch) -> impl Stream<Item = Event> + use<> {
+    let all = fermata_watch::all();
+    let children = all.clone().labels(FUNCTION_LABEL);
     stream::select(
         stream::select(
-            watch(client, all(), Event::Function, Kind::Functions),
-            watch(client, all(), Event::Revision, Kind::Revisions),
+            watch.objects(&all).map(Event::Function),
+            watch.objects(&all).map(Event::Revision),
         ),
         stream::select(
-            watch(client, children(), Event::Deployment, Kind::Deployments),
-            watch(client, children(), Event::Pod, Kind::Pods),
+            watch.objects(&children).map(Event::Deployment),
+            watch.objects(&children).map(Event::Pod),
         ),
     )
 }
 
-fn watch<K>(
-    client: &Client,
-    config: watcher::Config,
-    wrap: fn(Seen<K>) -> Event,
-    kind: Kind,
-) -> impl Stream<Item = Event> + use<K>
-where
-    K: Parts + Clone + Debug + Send + 'static,
-{
-    watcher(Api::<Guarded<Lean<K>>>::all(client.clone()), config)
-        .backoff(Waits::default())
-        .map(move |event| match event {
-            Ok(event) => wrap(event),
-            Err(error) => Event::Failed(kind, Box::new(error)),
-        })
-}
-
-fn take_in(world: &mut World, lists: &mut Lists, health: &Health, event: Event) {
+fn take_in(world: &mut World, watch: &Watch, health: &Health, event: Event) {
     match event {
-        Event::Function(event) => step(
+        Event::Function(told) => step(
             world,
-            lists,
+            watch,
             health,
-            Kind::Functions,
-            event,
-            World::apply_function,
-            World::delete_function,
-            World::keep_functions,
+            told,
+            &Ways {
+                apply: World::apply_function,
+                delete: World::delete_function,
+                keep: World::keep_functions,
+            },
         ),
-        Event::Revision(event) => step(
+        Event::Revision(told) => step(
             world,
-            lists,
+            watch,
             health,
-            Kind::Revisions,
-            event,
-            World::apply_revision,
-            World::delete_revision,
-            World::keep_revisions,
+            told,
+            &Ways {
+                apply: World::apply_revision,
+                delete: World::delete_revision,
+                keep: World::keep_revisions,
+            },
         ),
-        Event::Deployment(event) => step(
+        Event::Deployment(told) => step(
             world,
-            lists,
+            watch,
             health,
-            Kind::Deployments,
-            event,
-            World::apply_deployment,
-            World::delete_deployment,
-            World::keep_deployments,
+            told,
+            &Ways {
+                apply: World::apply_deployment,
+                delete: World::delete_deployment,
+                keep: World::keep_deployments,
+            },
         ),
-        Event::Pod(event) => step(
+        Event::Pod(told) => step(
             world,
-            lists,
+            watch,
             health,
-            Kind::Pods,
-            event,
-            World::apply_pod,
-            World::delete_pod,
-            World::keep_pods,
+            told,
+            &Ways {
+                apply: World::apply_pod,
+                delete: World::delete_pod,
+                keep: World::keep_pods,
+            },
         ),
-        Event::Failed(kind, error) => {
-            health.errors.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                ?kind,
-                error = &*error as &dyn std::error::Error,
-                "watch failed; beginning again"
-            );
-        }
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the three ways of one kind, told once per kind"
-)]
 fn step<K: Parts>(
     world: &mut World,
-    lists: &mut Lists,
+    watch: &Watch,
     health: &Health,
-    kind: Kind,
-    event: Seen<K>,
-    apply: fn(&mut World, &K),
-    delete: fn(&mut World, &Key),
-    keep: fn(&mut World, &HashSet<Key>),
+    told: Told<Lean<K>>,
+    ways: &Ways<K>,
 ) {
-    let list = &mut lists[kind as usize];
-    match event {
-        watcher::Event::Init => *list = Some(HashSet::new()),
-        watcher::Event::InitApply(guard) => {
-            if let Some(list) = list {
-                list.insert(Key::of(&guard));
-            }
-            apply_valid(world, health, kind, guard, apply);
+    watch.hand(told, |told| match told {
+        Told::There { object, .. } => (ways.apply)(world, &object.0),
+        Told::Gone { key, .. } => (ways.delete)(world, &key),
+        Told::Unreadable(_) => {
+            health.invalid.fetch_add(1, Ordering::Relaxed);
         }
-        watcher::Event::InitDone => {
-            if let Some(listed) = list.take() {
-                keep(world, &listed);
-            }
+        Told::Listed(names) => {
+            (ways.keep)(world, &names);
+            // The routes belong to what "synced" means.
             if world.routes_changed() {
                 world.publish_routes();
             }
-            // Published before: the routes belong to what "synced" means.
-            health.listed[kind as usize].store(true, Ordering::Release);
-            health.listed_one.notify_waiters();
         }
-        watcher::Event::Apply(guard) => apply_valid(world, health, kind, guard, apply),
-        watcher::Event::Delete(guard) => delete(world, &Key::of(&guard)),
-    }
-}
-
-/// An object that cannot be read changes nothing: what was known of it stays in force.
-fn apply_valid<K: Parts>(
-    world: &mut World,
-    health: &Health,
-    kind: Kind,
-    guard: Guarded<Lean<K>>,
-    apply: fn(&mut World, &K),
-) {
-    let unreadable = match guard.0 {
-        Ok(Lean(object)) => match without_panic(|| apply(world, &object)) {
-            Ok(()) => return,
-            Err(panicked) => Unreadable {
-                metadata: Box::new(object.meta().clone()),
-                error: panicked.to_string(),
-            },
-        },
-        Err(unreadable) => unreadable,
-    };
-    health.invalid.fetch_add(1, Ordering::Relaxed);
-    tracing::warn!(
-        ?kind,
-        namespace = unreadable.metadata.namespace.as_deref().unwrap_or_default(),
-        name = unreadable.metadata.name.as_deref().unwrap_or_default(),
-        error = unreadable.error,
-        "object cannot be read; what was known of it stays in force",
-    );
+        Told::Broke => {
+            health.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    });
 }

@@ -7,13 +7,14 @@
 pub mod facts;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
 
 use fermata_crds as crds;
 use fermata_crds::routes::{Claim, ClaimPolicy, Claimant};
+use fermata_watch::{Key, Names};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::ResourceExt;
 
@@ -22,7 +23,6 @@ use crate::{
     state::{
         deployment::DeploymentState,
         function::{Function, Share, Traffic},
-        key::Key,
         pod::PodState,
         revision::Revision,
         role::Role,
@@ -405,38 +405,38 @@ impl World {
 
     // --- after a new list ---
 
-    /// All Functions that are known and not among the listed ones are gone; and so below.
-    pub fn keep_functions(&mut self, listed: &HashSet<Key>) {
-        for key in missing(self.functions.keys(), listed) {
+    /// All Functions that are known and that the list lacks are gone; and so below.
+    pub fn keep_functions(&mut self, names: &Names) {
+        for key in missing(self.functions.keys(), names) {
             self.delete_function(&key);
         }
     }
 
     /// See [`World::keep_functions`].
-    pub fn keep_revisions(&mut self, listed: &HashSet<Key>) {
-        for key in missing(self.revisions.keys(), listed) {
+    pub fn keep_revisions(&mut self, names: &Names) {
+        for key in missing(self.revisions.keys(), names) {
             self.delete_revision(&key);
         }
     }
 
     /// See [`World::keep_functions`].
-    pub fn keep_deployments(&mut self, listed: &HashSet<Key>) {
+    pub fn keep_deployments(&mut self, names: &Names) {
         let known = self.revisions.keys().chain(self.early.keys());
-        for key in missing(known, listed) {
+        for key in missing(known, names) {
             self.delete_deployment(&key);
         }
     }
 
     /// See [`World::keep_functions`].
-    pub fn keep_pods(&mut self, listed: &HashSet<Key>) {
-        for key in missing(self.pods.keys(), listed) {
+    pub fn keep_pods(&mut self, names: &Names) {
+        for key in missing(self.pods.keys(), names) {
             self.delete_pod(&key);
         }
     }
 }
 
-fn missing<'a>(known: impl Iterator<Item = &'a Key>, listed: &HashSet<Key>) -> Vec<Key> {
-    known.filter(|key| !listed.contains(key)).cloned().collect()
+fn missing<'a>(known: impl Iterator<Item = &'a Key>, names: &Names) -> Vec<Key> {
+    known.filter(|key| names.lack(key)).cloned().collect()
 }
 
 fn unknown(facts: &FunctionFacts) -> Traffic {

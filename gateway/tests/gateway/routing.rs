@@ -33,6 +33,18 @@ async fn a_function_is_reached_by_its_hosts_and_paths() {
 }
 
 #[tokio::test]
+async fn only_functions_of_the_watched_namespaces_are_there() {
+    let harness = Harness::with(&[FunctionSpec::warm("hello", echo())]).await;
+    for (namespaces, status) in [(&["other"][..], 404), (&["default", "other"], 200)] {
+        let gateway = harness.another(|options| {
+            options.watch_namespaces = namespaces.iter().map(ToString::to_string).collect();
+        });
+        let answer = gateway.await.get("hello", "/").await;
+        assert_eq!(answer.status, status, "{namespaces:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_there_is_a_problem_that_says_so() {
     let harness = Harness::with(&[]).await;
     let answer = get(harness.data, "nobody.default.localhost", "/").await;

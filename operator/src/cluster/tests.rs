@@ -1,5 +1,5 @@
+use fermata_watch::Told;
 use futures::{FutureExt as _, StreamExt as _};
-use kube::runtime::watcher::Event;
 
 use super::*;
 use crate::fixtures;
@@ -28,13 +28,17 @@ fn due<K: Resource<DynamicType = ()> + 'static>(queue: &Arc<Queue<K>>) -> Vec<St
 }
 
 fn see(cluster: &Cluster, function: Function) {
-    for change in cluster.functions.observe(Event::Apply(function)) {
+    if let Some(change) = cluster.functions.remember(function) {
         cluster.function_changed(&change, Origin::Watch);
     }
 }
 
 fn lose(cluster: &Cluster, function: Function) {
-    for change in cluster.functions.observe(Event::Delete(function)) {
+    let gone = Told::Gone {
+        key: Key::of(&function),
+        uid: function.uid().unwrap_or_default(),
+    };
+    for change in cluster.functions.observe(gone) {
         cluster.function_changed(&change, Origin::Watch);
     }
 }
@@ -118,7 +122,7 @@ fn a_runtime_or_config_map_leads_to_the_functions_that_name_it() {
 fn a_pod_leads_to_its_revision_when_something_that_counts_changed() {
     let cluster = Cluster::new(ClaimPolicy::default());
     let revision = fixtures::revision("{ functionName: hello, template: { image: a } }");
-    cluster.revisions.observe(Event::Apply(revision));
+    cluster.revisions.remember(revision);
     let pod = |version: &str, reason: &str| {
         let yaml = format!(
             "{{ metadata: {{ name: p, namespace: default, uid: p, resourceVersion: '{version}', labels: {{ fermata.dev/revision: hello-00001, pod-template-hash: h }}, ownerReferences: [{{ apiVersion: apps/v1, kind: ReplicaSet, name: hello-00001-h, uid: u, controller: true }}] }}, spec: {{ containers: [] }}, status: {{ containerStatuses: [{{ name: function, image: '', imageID: '', ready: false, restartCount: 0, state: {{ waiting: {{ reason: {reason} }} }} }}] }} }}"
@@ -126,7 +130,7 @@ fn a_pod_leads_to_its_revision_when_something_that_counts_changed() {
         crate::observed::pod::observe(fixtures::object(&yaml))
     };
     let see = |pod| {
-        for change in cluster.pods.observe(Event::Apply(pod)) {
+        if let Some(change) = cluster.pods.remember(pod) {
             cluster.pod_changed(&change);
         }
         due(&cluster.revision_queue)

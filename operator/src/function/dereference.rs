@@ -10,13 +10,13 @@ use fermata_crds::{
     Function, Revision, Runtime,
     routes::{self, Claim, ClaimError, Claimant},
 };
+use fermata_watch::Key;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
 
 use crate::{
     cluster::Cluster,
     context::Context,
-    key::Key,
     observed::{deployment::ObservedDeployment, service::ObservedService},
 };
 

@@ -1,6 +1,7 @@
 //! Step four: the writes. Nothing that belongs to somebody else is touched.
 
 use fermata_crds::Revision;
+use fermata_watch::Key;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Api, ResourceExt as _,
@@ -16,7 +17,6 @@ use super::{
 use crate::{
     children::{self, APPLIED_ANNOTATION},
     context::Context,
-    key::Key,
     observed::{self, deployment::ObservedDeployment},
     reasons,
     writes::{Conflicts, WriteError},
@@ -210,7 +210,7 @@ async fn unlabelled(key: &Key, context: &Context) -> Result<Option<ObservedDeplo
     let api: Api<Deployment> = Api::namespaced(context.client.clone(), &key.namespace);
     let found = api.get_opt(&key.name).await.map_err(|source| {
         Obstacle::Error(ApplyError::Read {
-            name: key.name.clone(),
+            name: key.name.to_string(),
             source: Box::new(source),
         })
     })?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fermata_crds::{Function, Revision};
+use fermata_watch::Key;
 use kube::ResourceExt as _;
 
 use crate::{
     cache::{Index, controller_uid},
     cluster::{Cluster, function_of},
-    key::Key,
     observed::{config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod},
 };
 

@@ -9,6 +9,7 @@ mod drift;
 mod failures;
 mod leader;
 mod many;
+mod namespaces;
 mod orphans;
 mod pod_template;
 mod robust;

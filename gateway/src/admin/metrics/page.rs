@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use fermata_watch::Key;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -14,7 +15,7 @@ use prometheus_client::{
 };
 
 use super::{Decision, FunctionMetrics, Histogram, Metrics};
-use crate::state::{function::Function, key::Key, table::Table, watch::Health};
+use crate::state::{function::Function, table::Table, watch::Health};
 
 /// Everything that is shown.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use std::{
 
 use fermata_crds::names::{DELETION_COST_ANNOTATION, DRAINING_ANNOTATION, GATEWAY_FIELD_MANAGER};
 use fermata_lease::Claim;
+use fermata_watch::Key;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -22,7 +23,7 @@ use crate::{
         drain::Action,
         patch::{self, set_replicas},
     },
-    state::{deployment::DeploymentState, key::Key},
+    state::deployment::DeploymentState,
 };
 
 /// The cost of deleting a marked pod; others cost 0, and the cheapest go first.

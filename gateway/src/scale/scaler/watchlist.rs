@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use fermata_watch::Key;
 use jiff::Timestamp;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         schedule::bounds,
         stats::{Report, RevisionReport},
     },
-    state::{deployment::DeploymentState, key::Key, revision::Revision, role::Role},
+    state::{deployment::DeploymentState, revision::Revision, role::Role},
 };
 
 /// Everything the leader remembers.

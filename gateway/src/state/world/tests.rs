@@ -1,3 +1,4 @@
+use fermata_watch::Place;
 use serde_json::{Value, json};
 
 use super::*;
@@ -257,7 +258,7 @@ fn what_a_new_list_does_not_name_is_gone() {
             .apply_pod(&pod(name, &revision_name, &json!({})));
     }
     fixture.settle();
-    let listed = |name: &str| HashSet::from([key(name)]);
+    let listed = |name: &str| Names::new(Place::cluster(), [key(name)].into());
     fixture.world.keep_functions(&listed("f"));
     fixture.world.keep_pods(&listed("f"));
     fixture.world.keep_deployments(&listed("f-00001"));
