@@ -103,6 +103,33 @@ impl Writes {
             .await
     }
 
+    /// Writes the whole spec, labels and owners of an object that is taken over, in the version that it names:
+    /// an apply leaves fields alone that it does not mention, and with them what somebody else may have put
+    /// there. The apply comes after it.
+    pub(crate) async fn overwrite<K>(&self, object: &K) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + Kind,
+    {
+        let name = self.permit(object)?;
+        let written = overwriting(object).map_err(|source| WriteError::Api {
+            kind: K::KIND,
+            name: name.clone(),
+            source: Box::new(kube::Error::SerdeError(source)),
+        })?;
+        let parameters = PatchParams {
+            field_manager: Some(OPERATOR_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let api: Api<K> = self.api(object);
+        let write = api.patch(&name, &parameters, &written);
+        self.send(K::KIND, &name, write).await
+    }
+
     /// Applies the status of an object. Fields that only others manage stay.
     pub(crate) async fn apply_status<K>(
         &self,
@@ -193,6 +220,23 @@ impl Writes {
     {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
+}
+
+fn overwriting<K: Serialize>(object: &K) -> Result<Patch<()>, serde_json::Error> {
+    let object = serde_json::to_value(object)?;
+    let fields = [
+        "/metadata/uid",
+        "/metadata/resourceVersion",
+        "/metadata/labels",
+        "/metadata/ownerReferences",
+        "/spec",
+    ];
+    let add = |field: &&str| {
+        let value = object.pointer(field).cloned().unwrap_or_default();
+        serde_json::json!({ "op": "add", "path": field, "value": value })
+    };
+    let operations: Vec<_> = fields.iter().map(add).collect();
+    Ok(Patch::Json(serde_json::from_value(operations.into())?))
 }
 
 /// The name of a kind, for metrics and messages.

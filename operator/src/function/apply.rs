@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fermata_crds::Revision;
+use k8s_openapi::api::core::v1::Service;
 use kube::{Resource as _, ResourceExt as _};
 use tracing::info;
 
@@ -141,13 +142,14 @@ fn announce(seen: &Seen, revision: &Revision, context: &Context) {
 }
 
 async fn apply_service(plan: ServicePlan, context: &Context) -> Result<ServiceOutcome, WriteError> {
-    let (service, conflicts) = match plan {
+    let written = match plan {
         ServicePlan::Keep => return Ok(ServiceOutcome::Present),
         ServicePlan::Foreign => return Ok(ServiceOutcome::Foreign),
-        ServicePlan::Create(service) => (service, Conflicts::Refuse),
-        ServicePlan::Repair(service) => (service, Conflicts::Take),
+        ServicePlan::Create(service) => context.writes.apply(&*service, Conflicts::Refuse).await,
+        ServicePlan::Repair(service) => context.writes.apply(&*service, Conflicts::Take).await,
+        ServicePlan::Adopt(service) => adopt(*service, context).await,
     };
-    match context.writes.apply(&*service, conflicts).await {
+    match written {
         Ok(service) => {
             let service = observed::service::observe(service);
             context.cluster.services.remember(service);
@@ -158,4 +160,10 @@ async fn apply_service(plan: ServicePlan, context: &Context) -> Result<ServiceOu
             None => Err(error),
         },
     }
+}
+
+async fn adopt(mut service: Service, context: &Context) -> Result<Service, WriteError> {
+    let written = context.writes.overwrite(&service).await?;
+    service.metadata.resource_version = written.metadata.resource_version;
+    context.writes.apply(&service, Conflicts::Take).await
 }

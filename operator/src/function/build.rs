@@ -36,8 +36,10 @@ pub(crate) enum ServicePlan {
     Keep,
     /// It has to be made.
     Create(Box<Service>),
-    /// Somebody changed it, or it lost its owner.
+    /// Somebody changed it.
     Repair(Box<Service>),
+    /// It lost its owner, and is taken over.
+    Adopt(Box<Service>),
     /// The name is taken.
     Foreign,
 }
@@ -186,12 +188,11 @@ fn service_plan(
         // It is made anew once it is gone.
         _ if live.deleting => ServicePlan::Keep,
         Some(content) if own && content.holds(&service) => ServicePlan::Keep,
-        _ => {
-            if orphan {
-                children::bind(&mut service.metadata, &live.uid, &live.resource_version);
-            }
-            ServicePlan::Repair(Box::new(service))
+        _ if orphan => {
+            children::bind(&mut service.metadata, &live.uid, &live.resource_version);
+            ServicePlan::Adopt(Box::new(service))
         }
+        _ => ServicePlan::Repair(Box::new(service)),
     }
 }
 

@@ -1,12 +1,18 @@
 //! Step four: the writes. Nothing that belongs to somebody else is touched.
 
+use std::fmt::Debug;
+
 use fermata_crds::Revision;
 use fermata_watch::Key;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{apps::v1::Deployment, core::v1::ConfigMap},
+};
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     core::{PartialObjectMeta, PartialObjectMetaExt as _},
 };
+use serde::de::DeserializeOwned;
 
 use super::{
     build::{BuildError, Desired},
@@ -26,9 +32,11 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     /// The API server cannot be read.
-    #[error("cannot look for a Deployment named {name}")]
+    #[error("cannot look for a {kind} named {name}")]
     Read {
-        /// Name of the Deployment.
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
         name: String,
         /// What the API server said.
         #[source]
@@ -124,12 +132,18 @@ async fn apply_config_map(
             }
             if orphan {
                 children::bind(&mut config_map.metadata, &live.uid, &live.resource_version);
+                check_files(&config_map, context).await?;
             }
             Conflicts::Take
         }
     };
     let written = match context.writes.apply(&config_map, conflicts).await {
-        Err(error) if orphan => return Err(not_adopted(error, &config_map.name_any())),
+        Err(error) if orphan => {
+            let Some(sentence) = error.refusal() else {
+                return Err(error.into());
+            };
+            return Err(not_adopted(&config_map, sentence));
+        }
         written => written?,
     };
     let metadata: PartialObjectMeta<ConfigMap> = written.metadata.into_request_partial();
@@ -138,15 +152,25 @@ async fn apply_config_map(
     Ok(())
 }
 
-/// A ConfigMap that lost its owner cannot be taken over if it holds other files: it is immutable.
-fn not_adopted(error: WriteError, name: &str) -> Obstacle {
-    let Some(sentence) = error.refusal() else {
-        return Obstacle::Error(error.into());
+/// A ConfigMap that lost its owner is taken over with these files only: everybody may label one, and an
+/// apply would leave further files in it.
+async fn check_files(wanted: &ConfigMap, context: &Context) -> Result<(), Obstacle> {
+    let live = read::<ConfigMap>("ConfigMap", &Key::of(wanted), context).await?;
+    let holds = |live: ConfigMap| {
+        live.data == wanted.data && live.binary_data.is_none_or(|files| files.is_empty())
     };
+    if live.is_none_or(holds) {
+        return Ok(());
+    }
+    Err(not_adopted(wanted, "it holds other files"))
+}
+
+fn not_adopted(config_map: &ConfigMap, why: &str) -> Obstacle {
+    let name = config_map.name_any();
     Obstacle::Failure(Failure {
         reason: reasons::CONFIG_MAP_CONFLICT,
         message: format!(
-            "the ConfigMap {name} is left of an earlier Revision of this name and cannot be taken over ({sentence}); delete it"
+            "the ConfigMap {name} is left of an earlier Revision of this name and cannot be taken over ({why}); delete it"
         ),
         capacity: false,
     })
@@ -162,7 +186,10 @@ async fn apply_deployment(
         Some(live) => Some(live.clone()),
         // The watch sees only what carries our labels. One that lacks them may be somebody else's,
         // or our own without them.
-        None => unlabelled(&key, context).await?.map(std::sync::Arc::new),
+        None => read::<Deployment>("Deployment", &key, context)
+            .await?
+            .map(observed::deployment::observe)
+            .map(std::sync::Arc::new),
     };
     let digest = digest_of(&deployment);
     let conflicts = match &live {
@@ -187,9 +214,12 @@ async fn apply_deployment(
             if live.deleting || own && is_wanted() {
                 return Ok(());
             }
-            keep_replicas(&mut deployment, live);
             if orphan {
+                let live = overwrite(&deployment, live, context).await?;
+                keep_replicas(&mut deployment, &live);
                 children::bind(&mut deployment.metadata, &live.uid, &live.resource_version);
+            } else {
+                keep_replicas(&mut deployment, live);
             }
             Conflicts::Take
         }
@@ -206,15 +236,35 @@ async fn apply_deployment(
     Ok(())
 }
 
-async fn unlabelled(key: &Key, context: &Context) -> Result<Option<ObservedDeployment>, Obstacle> {
-    let api: Api<Deployment> = Api::namespaced(context.client.clone(), &key.namespace);
-    let found = api.get_opt(&key.name).await.map_err(|source| {
+/// Takes a Deployment over that lost its owner, but for its replicas.
+async fn overwrite(
+    wanted: &Deployment,
+    live: &ObservedDeployment,
+    context: &Context,
+) -> Result<ObservedDeployment, Obstacle> {
+    let mut whole = wanted.clone();
+    set_replicas(&mut whole, live.wanted);
+    children::bind(&mut whole.metadata, &live.uid, &live.resource_version);
+    let written = context.writes.overwrite(&whole).await?;
+    Ok(observed::deployment::observe(written))
+}
+
+/// Reads an object of which the watch does not tell enough.
+async fn read<K>(kind: &'static str, key: &Key, context: &Context) -> Result<Option<K>, Obstacle>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), &key.namespace);
+    api.get_opt(&key.name).await.map_err(|source| {
         Obstacle::Error(ApplyError::Read {
+            kind,
             name: key.name.to_string(),
             source: Box::new(source),
         })
-    })?;
-    Ok(found.map(observed::deployment::observe))
+    })
 }
 
 /// The replicas belong to whoever scales. Until somebody does, leaving them out of an apply would

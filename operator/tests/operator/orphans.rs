@@ -147,6 +147,73 @@ async fn source_of_another_revision_is_not_taken_for_its_own() {
 }
 
 #[tokio::test]
+async fn nothing_of_what_was_put_into_an_orphan_is_taken_over() {
+    let world = World::without_operator().await;
+    world.create_runtime().await;
+    let labels =
+        json!({"app.kubernetes.io/managed-by": "fermata", "fermata.dev/function": "hello"});
+    world
+        .create::<Service>(
+            json!({"metadata": {"name": "hello", "labels": labels}, "spec": {
+            "type": "ExternalName", "externalName": "x.example", "externalIPs": ["192.0.2.1"]}}),
+        )
+        .await;
+    let mut labels = labels;
+    labels["fermata.dev/revision"] = json!("hello-00001");
+    let selector = json!({"fermata.dev/revision": "hello-00001"});
+    world
+        .create::<Deployment>(json!({
+            "metadata": {"name": "hello-00001", "labels": labels},
+            "spec": {
+                "replicas": 2, "selector": {"matchLabels": selector},
+                "template": {"metadata": {"labels": selector}, "spec": {
+                    "hostNetwork": true,
+                    "containers": [{"name": "planted", "image": "b"}]}},
+            },
+        }))
+        .await;
+    let files = json!({"main.py": "x = 1", "sitecustomize.py": "planted"});
+    world
+        .create::<ConfigMap>(
+            json!({"metadata": {"name": "hello-00001", "labels": labels},
+            "data": files}),
+        )
+        .await;
+
+    let mut world = world;
+    world.start_operator(fermata_operator::Options::default());
+    world.apply("hello", SOURCE).await;
+    let message = world
+        .condition("hello", conditions::READY, ("False", "ConfigMapConflict"))
+        .await;
+    assert!(message.contains("it holds other files"), "{message}");
+    world.delete::<ConfigMap>("hello-00001").await;
+
+    let deployment = world
+        .until::<Deployment>("hello-00001", "taken over", |deployment| {
+            !deployment.owner_references().is_empty()
+        })
+        .await;
+    let spec = deployment.spec.unwrap();
+    assert_eq!(spec.replicas, Some(2));
+    let pod = spec.template.spec.unwrap();
+    assert_eq!(pod.host_network, None);
+    let names: Vec<_> = pod
+        .containers
+        .iter()
+        .map(|container| &*container.name)
+        .collect();
+    assert_eq!(names, ["function"]);
+    let service = world
+        .until::<Service>("hello", "taken over", |service| {
+            !service.owner_references().is_empty()
+        })
+        .await;
+    assert_eq!(service.spec.unwrap().external_ips, None);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_lacks_a_label_or_carries_anothers_stays_foreign() {
     let world = World::start().await;
     let labels =

@@ -147,7 +147,7 @@ fn a_service_is_repaired_when_it_is_ours_and_left_alone_when_not() {
     });
     assert!(matches!(repaired, ServicePlan::Repair(_)));
     let adopted = with(|live| live.metadata.owner_references = None);
-    assert!(matches!(adopted, ServicePlan::Repair(_)));
+    assert!(matches!(adopted, ServicePlan::Adopt(_)));
     let foreign = with(|live| {
         live.metadata.owner_references = None;
         live.labels_mut().clear();
