@@ -1,5 +1,7 @@
 //! Condition types and reasons, and the one way to merge them into a status.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -11,6 +13,9 @@ pub const REVISION_READY: &str = "RevisionReady";
 
 /// The function's hosts and paths lead to it.
 pub const ROUTABLE: &str = "Routable";
+
+/// The longest message of a condition, in bytes.
+pub const LONGEST_MESSAGE: usize = 4096;
 
 /// Replicas are running; False while the function rests at zero, which is no failure.
 pub const ACTIVE: &str = "Active";
@@ -53,8 +58,22 @@ impl Status {
     }
 }
 
+/// A text of at most this many bytes: a longer one ends between two characters, and with `...`. What the cluster
+/// says is of any length, and is kept with the object in every cache.
+#[must_use]
+pub fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
+    const MORE: &str = "...";
+    if text.len() <= longest {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(longest.saturating_sub(MORE.len()));
+    let head = text.get(..end).unwrap_or_default();
+    format!("{head}{MORE}").into()
+}
+
 /// Puts the outcomes in place of the old conditions. A condition whose status stays keeps its
-/// transition time; old conditions that no outcome mentions are dropped.
+/// transition time; old conditions that no outcome mentions are dropped. Messages end at
+/// [`LONGEST_MESSAGE`].
 #[must_use]
 pub fn merge(
     old: &[Condition],
@@ -77,7 +96,7 @@ pub fn merge(
                 type_: outcome.kind.to_owned(),
                 status: status.to_owned(),
                 reason: outcome.reason.clone(),
-                message: outcome.message.clone(),
+                message: shortened(&outcome.message, LONGEST_MESSAGE).into_owned(),
                 observed_generation: generation,
                 last_transition_time: since,
             }
@@ -127,5 +146,24 @@ mod tests {
         let ready = merge(&waiting, &[outcome(Status::True, "Ready")], Some(2), later);
         assert_eq!(ready[0].last_transition_time.0, later);
         assert!(is_true(&ready, READY));
+    }
+
+    #[test]
+    fn a_long_message_ends_between_two_characters() {
+        for length in 4090..4100 {
+            let message = "a".repeat(length) + &"ä".repeat(1000);
+            let long = Outcome {
+                message,
+                ..outcome(Status::False, "Refused")
+            };
+            let [condition] = &merge(&[], &[long], None, Timestamp::UNIX_EPOCH)[..] else {
+                panic!("one condition")
+            };
+            assert!(condition.message.len() <= LONGEST_MESSAGE);
+            assert!(condition.message.len() > LONGEST_MESSAGE - 3);
+            assert!(condition.message.ends_with("..."));
+        }
+        assert_eq!(shortened("short", 5), "short");
+        assert_eq!(shortened("ääää", 7), "ää...");
     }
 }

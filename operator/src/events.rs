@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fermata_crds::conditions::shortened;
 use fermata_lease::Claim;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -99,7 +100,7 @@ impl Scribe {
                     EventType::Normal
                 },
                 reason: news.reason,
-                note: Some(shortened(news.note)),
+                note: Some(shortened(&news.note, LONGEST_NOTE).into_owned()),
                 action: news.action.to_owned(),
                 secondary: None,
             };
@@ -114,26 +115,5 @@ impl Scribe {
                 );
             }
         }
-    }
-}
-
-fn shortened(mut note: String) -> String {
-    if note.len() > LONGEST_NOTE {
-        let end = note.floor_char_boundary(LONGEST_NOTE - '…'.len_utf8());
-        note.truncate(end);
-        note.push('…');
-    }
-    note
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_note_is_cut_between_characters() {
-        let note = shortened("ä".repeat(1000));
-        assert!(note.len() <= LONGEST_NOTE && note.ends_with("ä…"));
-        assert_eq!(shortened("short".into()), "short");
     }
 }

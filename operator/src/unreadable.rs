@@ -8,7 +8,7 @@ use std::{
 };
 
 use fermata_crds::{
-    conditions::{self, Outcome, Status},
+    conditions::{self, Outcome, Status, shortened},
     names::OPERATOR_FIELD_MANAGER,
 };
 use fermata_lease::Claim;
@@ -65,7 +65,7 @@ impl UnreadableObjects {
         let report = Report {
             uid: meta.uid.clone().unwrap_or_default(),
             generation: meta.generation,
-            error: shortened(&object.error),
+            error: shortened(&object.error, LONGEST_ERROR).into_owned(),
             told: false,
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,9 +178,4 @@ async fn write(
     )
     .await??;
     Ok(())
-}
-
-fn shortened(error: &str) -> String {
-    let end = error.floor_char_boundary(LONGEST_ERROR);
-    error.get(..end).unwrap_or(error).to_owned()
 }
