@@ -13,6 +13,7 @@ pub mod names;
 pub mod pod_failure;
 pub mod pod_security;
 pub mod pods;
+pub mod probes;
 pub mod recurrence;
 pub mod revision;
 pub mod routes;

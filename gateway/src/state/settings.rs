@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use fermata_crds::{Metric, Protocol, Revision, Scale, Template, names};
-use k8s_openapi::{api::core::v1::HTTPGetAction, apimachinery::pkg::util::intstr::IntOrString};
+use fermata_crds::{Metric, Protocol, Revision, Scale, Template, names, probes};
+use k8s_openapi::{
+    api::core::v1::{HTTPGetAction, Probe},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 
 use crate::scale::schedule::ScheduledBounds;
 
@@ -110,29 +113,33 @@ impl Settings {
 
 /// A startup probe holds the readiness probe back, so both have to pass.
 fn checks(template: &Template) -> Box<[Check]> {
-    let probes = [&template.startup_probe, &template.readiness_probe];
-    let mut checks: Vec<Check> = probes
-        .into_iter()
-        .flatten()
-        .map(|probe| {
-            let seconds = probe.timeout_seconds.unwrap_or(1).max(1);
-            let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(1));
-            if let Some(get) = &probe.http_get {
-                http_check(get, template.port(), timeout)
-            } else if let Some(socket) = &probe.tcp_socket {
-                match other_port(&socket.port, template.port()) {
-                    Ok(port) => Check::Connect { port },
-                    Err(UnknownPort) => Check::Cluster,
-                }
-            } else {
-                Check::Cluster
-            }
-        })
+    let mut checks: Vec<Check> = probes::startup(template)
+        .iter()
+        .chain([&probes::readiness(template)])
+        .map(|probe| check(probe, template.port()))
         .collect();
-    if checks.is_empty() {
-        checks.push(Check::Connect { port: None });
+    // What answers on the port accepts connections there.
+    let answers = |check: &Check| matches!(check, Check::Get(get) if get.port.is_none());
+    if checks.iter().any(answers) {
+        checks.retain(|check| *check != Check::Connect { port: None });
     }
+    checks.dedup();
     checks.into()
+}
+
+fn check(probe: &Probe, port: u16) -> Check {
+    let seconds = probe.timeout_seconds.unwrap_or(1).max(1);
+    let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(1));
+    if let Some(get) = &probe.http_get {
+        return http_check(get, port, timeout);
+    }
+    match &probe.tcp_socket {
+        Some(socket) => match other_port(&socket.port, port) {
+            Ok(port) => Check::Connect { port },
+            Err(UnknownPort) => Check::Cluster,
+        },
+        None => Check::Cluster,
+    }
 }
 
 fn http_check(get: &HTTPGetAction, port: u16, timeout: Duration) -> Check {
@@ -255,5 +262,39 @@ mod tests {
             "readinessProbe": { "exec": { "command": ["true"] } },
         }));
         assert_eq!(*checks, [Check::Connect { port: Some(7) }, Check::Cluster]);
+    }
+
+    #[test]
+    fn the_probe_of_the_pod_is_the_one_that_counts() {
+        let over = |probe: serde_json::Value| {
+            json!({
+                "readinessProbe": { "httpGet": { "port": "http", "path": "/a" } },
+                "podTemplate": { "spec": { "containers": [
+                    { "name": "function", "readinessProbe": probe },
+                ]}},
+            })
+        };
+        let checks = checks_of(over(json!({ "exec": { "command": ["true"] } })));
+        assert_eq!(*checks, [Check::Cluster]);
+        let checks = checks_of(over(json!({ "httpGet": { "port": "http", "path": "/b" } })));
+        assert!(
+            matches!(&*checks, [Check::Get(get)] if &*get.path == "/b"),
+            "{checks:?}"
+        );
+        let checks = checks_of(over(json!({ "timeoutSeconds": 9 })));
+        let nine = Duration::from_secs(9);
+        assert!(
+            matches!(&*checks, [Check::Get(get)] if get.timeout == nine),
+            "{checks:?}"
+        );
+    }
+
+    #[test]
+    fn a_probe_with_numbers_alone_asks_for_a_connection() {
+        let checks = checks_of(json!({ "readinessProbe": { "periodSeconds": 3 } }));
+        assert_eq!(*checks, [Check::Connect { port: None }]);
+        let startup = json!({ "httpGet": { "port": "http", "path": "/up" } });
+        let checks = checks_of(json!({ "startupProbe": startup }));
+        assert!(matches!(&*checks, [Check::Get(_)]), "{checks:?}");
     }
 }

@@ -1,12 +1,12 @@
 //! The pod of a function: one container that listens on a port named http.
 
-use fermata_crds::{Revision, SecurityLevel, Template, names};
+use fermata_crds::{Revision, SecurityLevel, Template, names, probes};
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler, PodSpec,
-        PodTemplateSpec, Probe, SleepAction, TCPSocketAction, Volume, VolumeMount,
+        PodTemplateSpec, SleepAction, Volume, VolumeMount,
     },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
 
@@ -121,9 +121,9 @@ fn container(revision: &Revision, grace_period: i64) -> Container {
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        readiness_probe: Some(readiness_probe(template)),
+        readiness_probe: Some(probes::readiness(template)),
         resources: template.resources.clone(),
-        startup_probe: template.startup_probe.clone(),
+        startup_probe: probes::startup(template),
         // So that a crash is told with its last words, to everybody who sees the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
@@ -147,23 +147,6 @@ fn lifecycle(grace_period: i64) -> Option<Lifecycle> {
         }),
         ..Lifecycle::default()
     })
-}
-
-/// The function's own probe; where it says only how often and how long, or nothing, that the port accepts
-/// a connection.
-fn readiness_probe(template: &Template) -> Probe {
-    let mut probe = template.readiness_probe.clone().unwrap_or_default();
-    let silent = probe.exec.is_none()
-        && probe.grpc.is_none()
-        && probe.http_get.is_none()
-        && probe.tcp_socket.is_none();
-    if silent {
-        probe.tcp_socket = Some(TCPSocketAction {
-            host: None,
-            port: IntOrString::String(names::PORT_NAME.to_owned()),
-        });
-    }
-    probe
 }
 
 fn source_volume(config_map: &str) -> Volume {
