@@ -1,8 +1,7 @@
 //! The Pod Security Standards
 //! (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>), as of Kubernetes 1.36, in
 //! the words of its admission. The operator holds what it builds to them, and the embedded API server
-//! what namespaces ask for. Where a user namespace (`hostUsers: false`) relaxes the restricted
-//! standard, these checks do not.
+//! what namespaces ask for.
 
 mod baseline;
 mod containers;

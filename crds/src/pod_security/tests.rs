@@ -154,3 +154,39 @@ fn what_hardened_pods_do_without_breaks_the_restricted_standard_alone() {
         assert!(baseline.is_empty(), "{pointer}: {baseline:?}");
     }
 }
+
+#[test]
+fn in_a_user_namespace_of_its_own_a_pod_may_be_root() {
+    let broken = |level, pointer: &str, value: Value, own: bool| {
+        let (metadata, mut spec) = pod(pointer, value);
+        spec["hostUsers"] = json!(!own);
+        violations(level, &metadata, &spec).len()
+    };
+    for (pointer, value) in [
+        ("/spec/securityContext/runAsUser", json!(0)),
+        ("/spec/containers/0/securityContext/runAsUser", json!(0)),
+        ("/spec/securityContext/runAsNonRoot", json!(false)),
+        ("/spec/securityContext/runAsNonRoot", json!(null)),
+    ] {
+        assert_eq!(
+            broken(Level::Restricted, pointer, value.clone(), true),
+            0,
+            "{pointer}"
+        );
+        assert_eq!(
+            broken(Level::Restricted, pointer, value, false),
+            1,
+            "{pointer}"
+        );
+    }
+    // All of /proc is for the baseline only, and everything else stays forbidden.
+    let mount = (
+        "/spec/containers/0/securityContext/procMount",
+        json!("Unmasked"),
+    );
+    assert_eq!(broken(Level::Baseline, mount.0, mount.1.clone(), true), 0);
+    assert_eq!(broken(Level::Baseline, mount.0, mount.1.clone(), false), 1);
+    assert_eq!(broken(Level::Restricted, mount.0, mount.1, true), 1);
+    let node = json!([{"name": "v", "hostPath": {"path": "/"}}]);
+    assert!(broken(Level::Restricted, "/spec/volumes", node, true) > 0);
+}

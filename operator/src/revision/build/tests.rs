@@ -161,6 +161,13 @@ fn the_users_pod_template_lies_over_the_built_one() {
     assert!(template.spec.expect("a pod").node_selector.is_some());
 }
 
+#[test]
+fn in_a_user_namespace_of_its_own_a_pod_may_be_root() {
+    let spec = "{ functionName: hello, template: { image: a, security: { hostUsers: false }, podTemplate: { spec: { securityContext: { runAsUser: 0, runAsNonRoot: false } } } } }";
+    let context = pod(spec).security_context.expect("a context");
+    assert_eq!(context.run_as_user, Some(0));
+}
+
 fn refused(template: &str, options: &Options) -> String {
     let spec = format!("{{ functionName: hello, template: {template} }}");
     let error = build(&revision(&spec), options).expect_err(template);
@@ -261,8 +268,8 @@ fn a_pod_that_could_do_more_than_its_profile_allows_is_not_built() {
             "seccompProfile",
         ),
         (
-            "security: { hostUsers: false }, podTemplate: { spec: { securityContext: { runAsUser: 0 } } }",
-            "runAsUser=0",
+            "security: { hostUsers: false }, podTemplate: { spec: { hostPID: true } }",
+            "hostPID=true",
         ),
         ("security: { profile: privileged }", "--allow-privileged"),
     ] {
