@@ -1,4 +1,5 @@
-//! How many connections a listener takes, from whom, and which of them goes first.
+//! How many connections a listener takes, from whom, and which of them goes first; and, for those that are not
+//! the public's, by which names it is asked.
 //!
 //! A connection costs a file descriptor for as long as its client likes. [`files`] finds out how many
 //! there can be, [`Seats`] gives each connection its place and takes it from the one that has been idle
@@ -8,6 +9,7 @@
 
 mod attended;
 pub mod files;
+pub mod host;
 mod listener;
 mod seats;
 mod seldom;

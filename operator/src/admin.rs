@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use fermata_listen::host;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{
@@ -30,13 +31,17 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Whether the operator is ready; a plain fact that others set.
 pub(crate) type Ready = Arc<std::sync::atomic::AtomicBool>;
 
+/// What the server tells, and under which names.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ready: Ready,
+    /// Names beside addresses and `localhost`.
+    pub(crate) names: Arc<[String]>,
+}
+
 /// Answers until the shutdown.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    metrics: Arc<Metrics>,
-    ready: Ready,
-    shutdown: &CancellationToken,
-) {
+pub(crate) async fn serve(listener: TcpListener, page: Page, shutdown: &CancellationToken) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
@@ -59,11 +64,11 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let (metrics, ready) = (metrics.clone(), ready.clone());
+        let page = page.clone();
         let shutdown = shutdown.clone();
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let response = answer(&request, &metrics, &ready);
+                let response = page.answer(&request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -89,37 +94,45 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, std::io::Er
     TcpListener::bind(address).await
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics, ready: &Ready) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
-        response
-            .headers_mut()
-            .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if ready.load(std::sync::atomic::Ordering::Relaxed) => {
-            text(StatusCode::OK, "ok\n")
+// === impl Page ===
+
+impl Page {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !host::is_asked(request, &self.names) {
+            let detail = "this listener answers to addresses, localhost and --admin-hosts only\n";
+            return text(StatusCode::MISDIRECTED_REQUEST, detail);
         }
-        "/readyz" => text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not everything has been listed yet; see the log\n",
-        ),
-        "/metrics" => {
-            let mut response = text(StatusCode::OK, metrics.text());
-            response.headers_mut().insert(
-                header::CONTENT_TYPE,
-                header::HeaderValue::from_static(
-                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                ),
-            );
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             response
+                .headers_mut()
+                .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "there are /metrics, /livez and /readyz\n",
-        ),
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.ready.load(std::sync::atomic::Ordering::Relaxed) => {
+                text(StatusCode::OK, "ok\n")
+            }
+            "/readyz" => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not everything has been listed yet; see the log\n",
+            ),
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, self.metrics.text());
+                response.headers_mut().insert(
+                    header::CONTENT_TYPE,
+                    header::HeaderValue::from_static(
+                        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    ),
+                );
+                response
+            }
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /livez and /readyz\n",
+            ),
+        }
     }
 }
 

@@ -111,9 +111,14 @@ impl Operator {
         let stop = shutdown.child_token();
         let mut tasks = JoinSet::new();
         if let Some(listener) = listener {
-            let (metrics, ready, stop) = (metrics.clone(), ready.clone(), stop.clone());
+            let page = admin::Page {
+                metrics: metrics.clone(),
+                ready: ready.clone(),
+                names: self.options.admin_hosts.clone().into(),
+            };
+            let stop = stop.clone();
             tasks.spawn(async move {
-                admin::serve(listener, metrics, ready, &stop).await;
+                admin::serve(listener, page, &stop).await;
                 Ended::Admin
             });
         }

@@ -38,6 +38,16 @@ pub struct Options {
     )]
     pub admin: Admin,
 
+    /// Names under which metrics and health are asked for, beside addresses and localhost, separated by commas.
+    /// Others are refused: a web page could lead a name of its own here.
+    #[arg(
+        long,
+        env = "FERMATA_OPERATOR_ADMIN_HOSTS",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub admin_hosts: Vec<String>,
+
     /// DNS name of the gateway's Service for callers in the cluster, to which a function's own Service leads
     /// them.
     #[arg(long, env = "FERMATA_GATEWAY_SERVICE", default_value = DEFAULT_GATEWAY_SERVICE, value_name = "HOST")]
@@ -161,6 +171,7 @@ impl Default for Options {
             lease_namespace: "fermata-system".to_owned(),
             identity: None,
             admin: Admin::Off,
+            admin_hosts: Vec::new(),
             gateway_service: DEFAULT_GATEWAY_SERVICE.to_owned(),
             domain: "localhost".to_owned(),
             url_scheme: Scheme::Http,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fermata_listen::{Accepted, Attended, Bounds, Listener, Seat, Seats, files};
+use fermata_listen::{Accepted, Attended, Bounds, Listener, Seat, Seats, files, host};
 use fermata_watch::Key;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::{host, metrics::Page},
+    admin::metrics::Page,
     scale::stats::Counter,
     state::{
         ownership::{HANDOVER_PATH, Ownership},
@@ -123,7 +123,7 @@ impl Admin {
     }
 
     fn answer(&self, peer: Option<IpAddr>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if !self.is_own_host(request) {
+        if !host::is_asked(request, &self.names) {
             let detail = "this listener answers to addresses, localhost and --admin-hosts only\n";
             return text(StatusCode::MISDIRECTED_REQUEST, detail);
         }
@@ -149,17 +149,6 @@ impl Admin {
                 "there are /metrics, /livez, /readyz and /stats\n",
             ),
         }
-    }
-
-    /// Whether it is asked under a name of its own. Who sends none is no browser.
-    fn is_own_host(&self, request: &Request<Incoming>) -> bool {
-        let own = |host: &str| host::is_own(host, &self.names);
-        let authority = request
-            .uri()
-            .authority()
-            .map(|authority| authority.as_str());
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        authority.is_none_or(own) && hosts.all(|host| host.to_str().is_ok_and(own))
     }
 
     /// Hands a Revision over to the gateway that asks for it.

@@ -26,7 +26,11 @@ pub(crate) fn options() -> (Options, SocketAddr) {
 
 /// The status and all of the answer; nothing while nobody listens.
 async fn ask(address: SocketAddr, request: &str) -> Option<(u16, String)> {
-    let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    ask_as(address, "localhost", request).await
+}
+
+async fn ask_as(address: SocketAddr, host: &str, request: &str) -> Option<(u16, String)> {
+    let request = format!("{request} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).ok()?;
         stream.write_all(request.as_bytes()).ok()?;
@@ -92,6 +96,26 @@ async fn it_is_ready_when_everything_is_listed_and_tells_what_it_did() {
     }
     until(address, "GET /nothing", 404).await;
     until(address, "POST /livez", 405).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn it_answers_to_names_of_its_own_only() {
+    let mut world = World::without_operator().await;
+    let (mut options, address) = options();
+    options.admin_hosts = vec!["operator.example".to_owned()];
+    world.start_operator(options);
+    until(address, "GET /livez", 200).await;
+    for (host, status) in [
+        ("operator.example:9091", 200),
+        ("127.0.0.1", 200),
+        ("evil.example", 421),
+    ] {
+        let (given, text) = ask_as(address, host, "GET /metrics")
+            .await
+            .expect("an answer");
+        assert_eq!(given, status, "{host}: {text}");
+    }
     world.end().await;
 }
 

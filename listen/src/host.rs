@@ -6,10 +6,22 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use http::{Request, header};
+
+/// Whether a request asks for one of the listener's own names: an address, `localhost`, or one of these. Who sends
+/// no name is no browser.
+#[must_use]
+pub fn is_asked<B>(request: &Request<B>, names: &[String]) -> bool {
+    let own = |host: &str| is_own(host, names);
+    let authority = request.uri().authority();
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    authority.is_none_or(|authority| own(authority.as_str()))
+        && hosts.all(|host| host.to_str().is_ok_and(own))
+}
+
 /// Whether a `Host` is one of the listener's own: an address, `localhost`, or one of the names, with or
 /// without a port.
-#[must_use]
-pub fn is_own(host: &str, names: &[String]) -> bool {
+fn is_own(host: &str, names: &[String]) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => {
             return rest.split_once(']').is_some_and(|(address, port)| {
