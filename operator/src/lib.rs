@@ -18,6 +18,7 @@ mod children;
 mod cluster;
 mod context;
 mod controller;
+mod definitions;
 mod drift;
 mod events;
 #[cfg(test)]
@@ -34,5 +35,6 @@ mod revision;
 mod unreadable;
 mod writes;
 
+pub use definitions::{DefinitionsError, apply_definitions};
 pub use operator::{Error, Operator};
-pub use options::{Admin, AdminError, Options, Scheme};
+pub use options::{Admin, AdminError, Functions, FunctionsError, Options, Scheme, SourceUser};

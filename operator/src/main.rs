@@ -1,8 +1,8 @@
 //! The operator as a program of its own.
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
-use fermata_operator::{Operator, Options};
+use clap::{Parser, Subcommand, ValueEnum};
+use fermata_operator::{Operator, Options, apply_definitions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -17,6 +17,16 @@ struct Cli {
     /// How log lines are written. What is logged is set by RUST_LOG; default: info.
     #[arg(long, env = "FERMATA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is done in place of the operator's work.
+#[derive(Subcommand)]
+enum Command {
+    /// Applies the CustomResourceDefinitions of this version, waits until they are served, and ends.
+    ApplyDefinitions,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,6 +55,9 @@ async fn main() -> anyhow::Result<()> {
     config.default_retry = false;
     let client =
         kube::Client::try_from(config).context("the cluster\'s configuration is of no use")?;
+    if let Some(Command::ApplyDefinitions) = cli.command {
+        return Ok(apply_definitions(client).await?);
+    }
     let shutdown = CancellationToken::new();
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,

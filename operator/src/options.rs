@@ -1,9 +1,13 @@
 //! What can be set from outside.
 
+mod functions;
+
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use fermata_crds::routes::{ClaimGrant, ClaimPolicy};
+
+pub use functions::{Functions, FunctionsError, SourceUser};
 
 /// Settings of the operator.
 ///
@@ -129,6 +133,10 @@ pub struct Options {
     )]
     pub allow_privileged: bool,
 
+    /// What functions get whose manifests do not say.
+    #[command(flatten)]
+    pub functions: Functions,
+
     /// Functions, and Revisions, that are reconciled at once.
     #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
@@ -182,6 +190,7 @@ impl Default for Options {
             claims: Vec::new(),
             watch_namespaces: Vec::new(),
             allow_privileged: false,
+            functions: Functions::default(),
             concurrency: DEFAULT_CONCURRENCY,
         }
     }
@@ -266,6 +275,12 @@ mod tests {
             (["x", "--admin", "here"], "neither an address"),
             (["x", "--concurrency", "0"], "1..=1000"),
             (["x", "--url-scheme", "ftp"], "possible values"),
+            (["x", "--source-user", "0"], "above 0"),
+            (
+                ["x", "--function-resources", "{\"limits\":7}"],
+                "no resources as in a Pod",
+            ),
+            (["x", "--watch-namespaces", "a,B"], "no name of a namespace"),
         ] {
             let error = Cli::try_parse_from(arguments).err().expect("an error");
             assert!(error.to_string().contains(sentence), "{error}");

@@ -47,6 +47,9 @@ async fn lint_and_template_take_every_value() {
         ),
         ("urlScheme=ftp", "urlScheme"),
         ("watchNamespaces={Shop}", "watchNamespaces/0"),
+        ("security.runAsUser=0", "security/runAsUser"),
+        ("imageDigests.gateway=latest", "imageDigests/gateway"),
+        ("gateway.service.ipFamilyPolicy=Both", "ipFamilyPolicy"),
     ] {
         let refused = cluster
             .try_helm(&["template", RELEASE, &chart, "--set", wrong])
@@ -62,7 +65,12 @@ async fn what_every_value_renders_is_taken_by_the_cluster() {
     let rendered = cluster.helm(&["template", "all", &chart, "--values", &all]);
     let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).expect("helm renders YAML");
     // The kinds that others bring: the Prometheus operator and the Gateway API.
-    let foreign = ["PodMonitor", "ServiceMonitor", "HTTPRoute"];
+    let foreign = [
+        "PodMonitor",
+        "PrometheusRule",
+        "ServiceMonitor",
+        "HTTPRoute",
+    ];
     let mut taken = 0;
     for mut object in objects.into_iter().filter(Value::is_object) {
         // The namespaces that the values name are not there.
@@ -84,6 +92,46 @@ async fn what_every_value_renders_is_taken_by_the_cluster() {
         taken += 1;
     }
     assert!(taken > 15, "only {taken} objects were rendered");
+}
+
+/// The first object of a kind among what is rendered.
+fn rendered(cluster: &Cluster, more: &[&str], kind: &str, name: &str) -> Value {
+    let chart = chart();
+    let arguments = [&["template", RELEASE, &chart][..], more].concat();
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&cluster.helm(&arguments)).expect("helm renders YAML");
+    let is = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    let found = objects.iter().find(is);
+    found.unwrap_or_else(|| panic!("no {kind} {name}")).clone()
+}
+
+#[tokio::test]
+async fn what_is_left_open_or_named_elsewhere_is_rendered_so() {
+    let cluster = Cluster::new().await;
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let digests = format!("imageDigests.gateway={digest}");
+    let more = [
+        "--set",
+        "security.runAsUser=null",
+        "--set",
+        "functions.runAsUser=null",
+        "--set",
+        &digests,
+    ];
+    let gateway = rendered(&cluster, &more, "Deployment", "fermata-gateway");
+    let pod = &gateway["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsUser"], Value::Null);
+    let image = pod["containers"][0]["image"].as_str().unwrap();
+    assert_eq!(image, format!("ghcr.io/fermata-dev/gateway@{digest}"));
+    let operator = rendered(&cluster, &more, "Deployment", "fermata-operator");
+    let arguments = operator["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(arguments.contains("--source-user=none"), "{arguments}");
+
+    let more = ["--set", "dashboard.enabled=true"];
+    let dashboard = rendered(&cluster, &more, "ConfigMap", "fermata-dashboard");
+    let dashboard = dashboard["data"]["fermata.json"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(dashboard).expect("it is JSON");
+    assert!(dashboard["panels"].as_array().unwrap().len() > 10);
 }
 
 #[tokio::test]

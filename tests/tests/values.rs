@@ -28,6 +28,35 @@ fn leaves<'a>(value: &'a Value, path: &str, found: &mut Vec<(String, &'a Value)>
     }
 }
 
+/// The metrics that a text speaks of, without what a histogram's series end in.
+fn metrics(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in text.split("fermata_").skip(1) {
+        let end = part.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        let name = part.get(..end.unwrap_or(part.len())).unwrap_or_default();
+        found.push(format!("fermata_{}", name.trim_end_matches("_bucket")));
+    }
+    found
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_show_metrics_that_there_are() {
+    let known = metrics(&read("docs/http.md"));
+    let dashboard = read("charts/fermata/dashboards/fermata.json");
+    let parsed: Value = serde_json::from_str(&dashboard).expect("it is JSON");
+    assert!(
+        parsed["panels"]
+            .as_array()
+            .is_some_and(|panels| panels.len() > 10)
+    );
+    let alerts = read("charts/fermata/templates/monitoring/prometheusrule.yaml");
+    let shown = [metrics(&dashboard), metrics(&alerts)].concat();
+    assert!(shown.len() > 20, "{shown:?}");
+    for metric in shown {
+        assert!(known.contains(&metric), "docs/http.md has no {metric}");
+    }
+}
+
 #[test]
 fn every_value_is_documented_and_has_another_one_to_be_rendered_with() {
     let defaults = values("charts/fermata/values.yaml");

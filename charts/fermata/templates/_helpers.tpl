@@ -45,12 +45,16 @@ that alone. Takes (dict "root" $ "component" NAME).
 {{- omit $labels "helm.sh/chart" | toYaml -}}
 {{- end }}
 
-{{/* Reference to an image. Takes (dict "root" $ "image" MAP); a digest goes before a tag. */}}
+{{/*
+Reference to an image. Takes (dict "root" $ "image" MAP); a digest goes before a tag, and its own before that in
+imageDigests, where it stands under the last part of its repository.
+*/}}
 {{- define "fermata.image" -}}
 {{- $registry := default .root.Values.imageRegistry .image.registry -}}
 {{- $repository := ternary (printf "%s/%s" $registry .image.repository) .image.repository (ne $registry "") -}}
-{{- if .image.digest -}}
-{{- printf "%s@%s" $repository .image.digest -}}
+{{- $digest := default (get .root.Values.imageDigests (base .image.repository)) .image.digest -}}
+{{- if $digest -}}
+{{- printf "%s@%s" $repository $digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
@@ -61,6 +65,32 @@ that alone. Takes (dict "root" $ "component" NAME).
 {{- $account := (index .root.Values .component).serviceAccount -}}
 {{- $made := printf "%s-%s" (include "fermata.fullname" .root) .component -}}
 {{- default (ternary $made "default" $account.create) $account.name -}}
+{{- end }}
+
+{{/*
+Names under which a component's metrics are asked for. Takes (dict "root" $ "component" NAME).
+*/}}
+{{- define "fermata.adminHosts" -}}
+{{- $hosts := (index .root.Values .component).adminHosts -}}
+{{- $namespace := .root.Release.Namespace -}}
+{{- if .root.Values.serviceMonitor.enabled -}}
+{{- $service := printf "%s-%s-metrics" (include "fermata.fullname" .root) .component -}}
+{{- range $suffix := list "" $namespace (printf "%s.svc" $namespace) (printf "%s.svc.%s" $namespace .root.Values.clusterDomain) -}}
+{{- $hosts = append $hosts (trimSuffix "." (printf "%s.%s" $service $suffix)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $hosts -}}
+{{- end }}
+
+{{/* Address families of a Service. Takes its values. */}}
+{{- define "fermata.ipFamilies" -}}
+{{- with .ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .ipFamilies }}
+ipFamilies:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* DNS name of the gateway's Service. */}}
@@ -117,17 +147,30 @@ subjects:
 {{- end }}
 {{- end }}
 
-{{/* What both components' pods have in common. Takes (dict "root" $ "component" NAME). */}}
+{{/* What containers may do on their node. */}}
+{{- define "fermata.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/*
+What both components' pods have in common. Takes (dict "root" $ "component" NAME), and "account" for another
+ServiceAccount.
+*/}}
 {{- define "fermata.podSpec" -}}
 {{- $values := index .root.Values .component -}}
-serviceAccountName: {{ include "fermata.serviceAccountName" . }}
+serviceAccountName: {{ default (include "fermata.serviceAccountName" .) .account }}
 automountServiceAccountToken: true
 # Variables for every Service of the namespace would only grow the environment.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
+  {{- with .root.Values.security.runAsUser }}
+  runAsUser: {{ . | int64 }}
+  runAsGroup: {{ . | int64 }}
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- with .root.Values.imagePullSecrets }}
@@ -168,10 +211,7 @@ volumes:
 image: {{ include "fermata.image" (dict "root" .root "image" $values.image) | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop: [ALL]
+  {{- include "fermata.containerSecurity" . | nindent 2 }}
 livenessProbe:
   httpGet:
     path: /livez

@@ -5,6 +5,7 @@
 mod admin;
 mod conflicts;
 mod create;
+mod definitions;
 mod drift;
 mod failures;
 mod leader;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::world::World;
 
 /// The kinds, with a Function schema that lets everything in, as an older release's might.
-fn lenient_kinds() -> Vec<CustomResourceDefinition> {
+pub(crate) fn lenient_kinds() -> Vec<CustomResourceDefinition> {
     let mut kinds = fermata_crds::crd::all();
     let function = kinds
         .iter_mut()

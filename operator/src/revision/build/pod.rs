@@ -3,8 +3,8 @@
 use fermata_crds::{Revision, SecurityLevel, Template, names, probes};
 use k8s_openapi::{
     api::core::v1::{
-        ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler, PodSpec,
-        PodTemplateSpec, SleepAction, Volume, VolumeMount,
+        ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler,
+        LocalObjectReference, PodSpec, PodTemplateSpec, SleepAction, Volume, VolumeMount,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -15,14 +15,17 @@ use super::{
     overlay::{Overlay, OverlayError},
     security,
 };
-use crate::children;
+use crate::{children, options::Functions};
 
 /// How long a pod that was told to go still takes requests, in seconds, so that the gateways have
 /// stopped sending by then. At most half of the grace period.
 const PRE_STOP_SECONDS: i64 = 5;
 
 /// The pod template, with the user's own merged over it.
-pub(crate) fn build(revision: &Revision) -> Result<PodTemplateSpec, OverlayError> {
+pub(crate) fn build(
+    revision: &Revision,
+    defaults: &Functions,
+) -> Result<PodTemplateSpec, OverlayError> {
     let template = &revision.spec.template;
     let name = revision.name_any();
     let overlay = Overlay::of(template)?;
@@ -39,7 +42,7 @@ pub(crate) fn build(revision: &Revision) -> Result<PodTemplateSpec, OverlayError
             labels: Some(labels),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(revision, grace_period)),
+        spec: Some(spec(revision, grace_period, defaults)),
     };
     let mut pod = overlay.over(&pod)?;
     if let Some(spec) = &mut pod.spec {
@@ -66,7 +69,7 @@ fn complete(spec: &mut PodSpec, template: &Template) {
     }
 }
 
-fn spec(revision: &Revision, grace_period: i64) -> PodSpec {
+fn spec(revision: &Revision, grace_period: i64, defaults: &Functions) -> PodSpec {
     let template = &revision.spec.template;
     let security_options = template.security();
     let mut volumes = template.volumes.clone().unwrap_or_default();
@@ -74,13 +77,13 @@ fn spec(revision: &Revision, grace_period: i64) -> PodSpec {
         volumes.push(source_volume(&revision.name_any()));
     }
     PodSpec {
-        containers: vec![container(revision, grace_period)],
+        containers: vec![container(revision, grace_period, defaults)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),
         // They cost each start time that grows with the number of Services, and nobody reads them.
         enable_service_links: Some(false),
-        image_pull_secrets: template.image_pull_secrets.clone(),
-        security_context: Some(security::pod(template)),
+        image_pull_secrets: pull_secrets(template, defaults),
+        security_context: Some(security::pod(template, defaults)),
         runtime_class_name: security_options.runtime_class_name,
         host_users: security_options.host_users,
         termination_grace_period_seconds: Some(grace_period),
@@ -88,7 +91,7 @@ fn spec(revision: &Revision, grace_period: i64) -> PodSpec {
     }
 }
 
-fn container(revision: &Revision, grace_period: i64) -> Container {
+fn container(revision: &Revision, grace_period: i64, defaults: &Functions) -> Container {
     let template = &revision.spec.template;
     let runtime = revision.spec.runtime.as_ref();
     let mut mounts = template.volume_mounts.clone().unwrap_or_default();
@@ -122,7 +125,10 @@ fn container(revision: &Revision, grace_period: i64) -> Container {
             ..ContainerPort::default()
         }]),
         readiness_probe: Some(probes::readiness(template)),
-        resources: template.resources.clone(),
+        resources: template
+            .resources
+            .clone()
+            .or_else(|| defaults.resources.clone()),
         startup_probe: probes::startup(template),
         // So that a crash is told with its last words, to everybody who sees the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -147,6 +153,19 @@ fn lifecycle(grace_period: i64) -> Option<Lifecycle> {
         }),
         ..Lifecycle::default()
     })
+}
+
+/// Those of the manifest, and those of the Runtimes' images.
+fn pull_secrets(template: &Template, defaults: &Functions) -> Option<Vec<LocalObjectReference>> {
+    let mut secrets = template.image_pull_secrets.clone().unwrap_or_default();
+    if template.source.is_some() {
+        for name in &defaults.runtime_pull_secrets {
+            if secrets.iter().all(|secret| secret.name != *name) {
+                secrets.push(LocalObjectReference { name: name.clone() });
+            }
+        }
+    }
+    (!secrets.is_empty()).then_some(secrets)
 }
 
 fn source_volume(config_map: &str) -> Volume {

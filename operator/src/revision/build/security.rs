@@ -10,16 +10,14 @@ use fermata_crds::{
 };
 use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodTemplateSpec, SeccompProfile};
 
-use crate::options::Options;
-
-/// The user source functions run as; it is the one the shipped runtimes' images are made for.
-const SOURCE_USER: i64 = 65532;
+use crate::options::{Functions, Options};
 
 /// Settings for the whole pod.
-pub(crate) fn pod(template: &Template) -> PodSecurityContext {
+pub(crate) fn pod(template: &Template, defaults: &Functions) -> PodSecurityContext {
     let security = template.security();
     let restricted = security.profile() == SecurityLevel::Restricted;
-    let default_user = template.source.as_ref().map(|_| SOURCE_USER);
+    let source = template.source.as_ref();
+    let default_user = source.and(defaults.source_user.0);
     PodSecurityContext {
         run_as_user: security.run_as_user.or(default_user),
         run_as_non_root: restricted.then_some(true),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixtures::revision;
+use crate::{fixtures::revision, options::SourceUser};
 
 const SOURCE: &str = "
 functionName: hello
@@ -166,6 +166,53 @@ fn in_a_user_namespace_of_its_own_a_pod_may_be_root() {
     let spec = "{ functionName: hello, template: { image: a, security: { hostUsers: false }, podTemplate: { spec: { securityContext: { runAsUser: 0, runAsNonRoot: false } } } } }";
     let context = pod(spec).security_context.expect("a context");
     assert_eq!(context.run_as_user, Some(0));
+}
+
+#[test]
+fn what_the_manifest_does_not_say_the_installation_does() {
+    let resources = serde_json::json!({"requests": {"cpu": "10m"}});
+    let mut options = Options::default();
+    options.functions.resources = serde_json::from_value(resources).expect("resources");
+    options.functions.source_user = SourceUser(None);
+    options.functions.runtime_pull_secrets = vec!["registry".to_owned(), "own".to_owned()];
+    let pod = |spec: &str| {
+        let built = build(&revision(spec), &options).expect("built");
+        let template = built.deployment.spec.expect("a spec").template;
+        template.spec.expect("a pod")
+    };
+    let secrets = |pod: &k8s_openapi::api::core::v1::PodSpec| {
+        let secrets = pod.image_pull_secrets.clone().unwrap_or_default();
+        secrets
+            .into_iter()
+            .map(|secret| secret.name)
+            .collect::<Vec<_>>()
+    };
+    let source = SOURCE.replace("concurrency: 4", "imagePullSecrets: [{ name: own }]");
+    let source = pod(&source);
+    assert_eq!(source.containers[0].resources, options.functions.resources);
+    assert_eq!(
+        source
+            .security_context
+            .as_ref()
+            .expect("a context")
+            .run_as_user,
+        None
+    );
+    assert_eq!(secrets(&source), ["own", "registry"]);
+
+    let image = pod(
+        "{ functionName: hello, template: { image: a, resources: { limits: { cpu: '1' } }, security: { runAsUser: 7 } } }",
+    );
+    assert_ne!(image.containers[0].resources, options.functions.resources);
+    assert_eq!(
+        image
+            .security_context
+            .as_ref()
+            .expect("a context")
+            .run_as_user,
+        Some(7)
+    );
+    assert!(secrets(&image).is_empty());
 }
 
 fn refused(template: &str, options: &Options) -> String {
