@@ -56,7 +56,8 @@ pub struct Template {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_from: Option<Vec<EnvFromSource>>,
 
-    /// CPU and memory the function asks for and may use at most, as in a Pod.
+    /// CPU and memory the function asks for and may use at most, as in a Pod. A quantity with a point
+    /// is a text: '0.5', or 500m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
@@ -192,7 +193,8 @@ pub struct Timeouts {
     pub first_byte: Option<GoDuration>,
 
     /// The longest silence, in both directions, in the middle of a request, a response or an
-    /// upgraded connection. At most 24h. Default: none.
+    /// upgraded connection. The wait for the head of the response is firstByte's. At most 24h. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<GoDuration>,
 
