@@ -142,9 +142,11 @@ async fn write_status(
 
 /// A Revision that starts with no replicas is ready as soon as its Deployment is written, and a
 /// status that only says "being worked on" is left out. Not so with replicas: the gateway must
-/// know from the status which Revision is on trial before there is a Deployment it could scale.
+/// know from the status which Revision is on trial before there is a Deployment it could scale. And not
+/// where the status says that something is wrong which is mended.
 fn may_wait(seen: &Seen, applied: &Applied, new: &FunctionStatus, now: Timestamp) -> bool {
-    if !status::is_transient(new) {
+    let old = seen.function.status.as_ref();
+    if !status::is_transient(new) || old.is_some_and(status::is_failure) {
         return false;
     }
     let current = applied.current.as_deref();
@@ -156,7 +158,7 @@ fn may_wait(seen: &Seen, applied: &Applied, new: &FunctionStatus, now: Timestamp
         .is_some_and(|created| now.duration_since(created.0).unsigned_abs() < FIRST_STATUS_DELAY);
     let serving = applied
         .revisions
-        .serving(current, seen.function.status.as_ref())
+        .serving(current, old)
         .and_then(|serving| seen.deployments.get(&serving.name_any()));
     young && start::replicas(&revision.spec.scale(), serving.map(|serving| serving.ready)) == 0
 }

@@ -246,6 +246,12 @@ pub(crate) fn is_transient(status: &FunctionStatus) -> bool {
     })
 }
 
+/// Whether the status says that something is wrong.
+pub(crate) fn is_failure(status: &FunctionStatus) -> bool {
+    conditions::find(&status.conditions, conditions::READY)
+        .is_some_and(|ready| ready.status == Status::False.as_str())
+}
+
 /// What happened between two statuses, as events. Each change is told once.
 pub(crate) fn news(old: Option<&FunctionStatus>, new: &FunctionStatus) -> Vec<News> {
     let mut news = Vec::new();

@@ -210,6 +210,10 @@ async fn nothing_of_what_was_put_into_an_orphan_is_taken_over() {
         })
         .await;
     assert_eq!(service.spec.unwrap().external_ips, None);
+    // What was wrong is mended, and no longer told.
+    world
+        .condition("hello", conditions::READY, ("Unknown", "Deploying"))
+        .await;
     world.end().await;
 }
 
