@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod debian;
 mod deny;
+mod fuzz;
 mod generate;
 mod image;
 mod node;
@@ -28,6 +29,8 @@ enum Task {
     Gen(generate::Options),
     /// Check and test everything, setting up what the tests need.
     Test(test::Options),
+    /// Run the property tests, each for long.
+    Fuzz(fuzz::Options),
     /// Run a real Kubernetes of one node on this machine, for tests.
     Cluster(cluster::Options),
     /// Build the images of operator, gateway and runtimes as OCI archives.
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Gen(options) => generate::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Cluster(options) => cluster::run(&options),
         Task::Image(options) => image::run(&options),
         Task::Bench(options) => bench::run(&options),

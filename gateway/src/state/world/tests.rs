@@ -296,7 +296,7 @@ fn a_reason_to_fail_ends_with_what_caused_it() {
 
 /// Whatever the API may hold, reading it and acting on it does not panic: one object would stop all.
 #[test]
-fn no_object_makes_the_gateway_panic() {
+fn fuzz_no_object_makes_the_gateway_panic() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use fermata_crds::sample::{self, Sampler};

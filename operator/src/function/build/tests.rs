@@ -162,7 +162,7 @@ fn a_service_is_repaired_when_it_is_ours_and_left_alone_when_not() {
 
 /// Whatever the API may hold, it is built, or refused with a sentence; it does not panic.
 #[test]
-fn no_object_makes_the_operator_panic() {
+fn fuzz_no_object_makes_the_operator_panic() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use fermata_crds::{
