@@ -19,7 +19,7 @@ pub mod revision;
 pub mod routes;
 mod rules;
 pub mod runtime;
-#[cfg(feature = "sample")]
+#[cfg(any(test, feature = "sample"))]
 pub mod sample;
 pub mod scale;
 pub mod template;

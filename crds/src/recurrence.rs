@@ -97,7 +97,7 @@ impl Recurrence {
     pub fn check_occurs(&self, now: Timestamp) -> Result<(), RecurrenceError> {
         let today = self.date(now);
         let end = today.saturating_add(HORIZON_YEARS.years());
-        if self.has_day(today, end) {
+        if has_day(today, end, |date| self.fits(date)) {
             Ok(())
         } else {
             Err(RecurrenceError::Never(self.cron.pattern.to_string()))
@@ -118,7 +118,7 @@ impl Recurrence {
         // Without a day that fits there is nothing to find, and croner would look for it up to the
         // year 5000. The day after covers the hold.
         let last = self.date(now).saturating_add(1.day());
-        if !self.has_day(self.date(start), last) {
+        if !has_day(self.date(start), last, |date| self.occurs_on(date)) {
             return off(hold);
         }
         let start = start.to_zoned(self.timezone.clone());
@@ -140,19 +140,9 @@ impl Recurrence {
         self.timezone.to_datetime(time).date()
     }
 
-    /// Whether one of the days, both ends included, fits.
-    fn has_day(&self, first: civil::Date, last: civil::Date) -> bool {
-        let mut date = first;
-        while date <= last {
-            if self.fits(date) {
-                return true;
-            }
-            let Ok(next) = date.tomorrow() else {
-                return false;
-            };
-            date = next;
-        }
-        false
+    /// Whether it occurs on a day. Before the year 1 and after 4999 croner knows no times.
+    fn occurs_on(&self, date: civil::Date) -> bool {
+        (1..5000).contains(&date.year()) && self.fits(date)
     }
 
     fn fits(&self, date: civil::Date) -> bool {
@@ -167,6 +157,21 @@ impl Recurrence {
                 .day_match(i32::from(date.year()), month, day, weekday)
                 .unwrap_or(false)
     }
+}
+
+/// Whether one of the days, both ends included, is such a day.
+fn has_day(first: civil::Date, last: civil::Date, is_one: impl Fn(civil::Date) -> bool) -> bool {
+    let mut date = first;
+    while date <= last {
+        if is_one(date) {
+            return true;
+        }
+        let Ok(next) = date.tomorrow() else {
+            return false;
+        };
+        date = next;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -265,3 +270,6 @@ mod tests {
         assert!(daily.check_occurs(Timestamp::MAX).is_ok());
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -1,8 +1,10 @@
 //! Who owns a host or a path. The operator says so in a Function's status and the gateway routes by
 //! it, so both take the decision here, with the same [`ClaimPolicy`].
 
+mod in_cluster;
 mod policy;
 
+pub use in_cluster::{InCluster, SERVICE_DOMAIN};
 pub use policy::{ClaimError, ClaimGrant, ClaimGrantError, ClaimPolicy};
 
 use jiff::Timestamp;

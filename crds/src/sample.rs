@@ -113,6 +113,21 @@ pub fn choices(mut seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
+/// Choices that bytes make, one after the other, and always 0 when they are used up: fewer bytes are a
+/// smaller choice, so that a property test can make what has failed smaller.
+pub fn chosen_by(bytes: &[u8]) -> impl FnMut(usize) -> usize + '_ {
+    let mut bytes = bytes.iter().copied().map(usize::from);
+    move |bound| {
+        // Two bytes, where one cannot tell all apart.
+        let high = if bound > 256 {
+            bytes.next().unwrap_or(0)
+        } else {
+            0
+        };
+        (high * 256 + bytes.next().unwrap_or(0)) % bound.max(1)
+    }
+}
+
 /// Makes objects of one kind.
 #[derive(Debug)]
 pub struct Sampler {
@@ -230,7 +245,9 @@ fn pod_template(choose: Choices<'_>) -> Value {
     json!({ "metadata": anything(2, choose), "spec": spec })
 }
 
-fn anything(depth: usize, choose: Choices<'_>) -> Value {
+/// Any value, nested at most so deep.
+#[must_use]
+pub fn anything(depth: usize, choose: Choices<'_>) -> Value {
     match choose(if depth == 0 { 4 } else { 6 }) {
         0 => Value::Null,
         1 => json!(pick(NUMBERS, choose)),
@@ -250,9 +267,20 @@ fn anything(depth: usize, choose: Choices<'_>) -> Value {
 }
 
 fn text(choose: Choices<'_>) -> Value {
+    words(choose).into()
+}
+
+/// A text that means something somewhere; a long one now and then.
+#[must_use]
+pub fn words(choose: Choices<'_>) -> String {
     let text = pick(TEXTS, choose);
-    // A long one now and then.
-    json!(text.repeat(if choose(20) == 0 { 1000 } else { 1 }))
+    text.repeat(if choose(20) == 19 { 1000 } else { 1 })
+}
+
+/// A number, mostly at one of the ends of what types hold.
+#[must_use]
+pub fn integer(choose: Choices<'_>) -> i64 {
+    pick(NUMBERS, choose)
 }
 
 fn number(schema: &JSONSchemaProps, choose: Choices<'_>) -> Value {
@@ -263,7 +291,8 @@ fn number(schema: &JSONSchemaProps, choose: Choices<'_>) -> Value {
     }
 }
 
-fn pick<T: Copy>(from: &[T], choose: Choices<'_>) -> T {
-    // The lists above are not empty.
+/// One of a list that is not empty.
+#[must_use]
+pub fn pick<T: Copy>(from: &[T], choose: Choices<'_>) -> T {
     from[choose(from.len()) % from.len()]
 }

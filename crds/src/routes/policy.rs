@@ -2,7 +2,10 @@
 
 use std::{net::Ipv4Addr, str::FromStr};
 
-use crate::{names, routes::Claim};
+use crate::{
+    names,
+    routes::{Claim, SERVICE_DOMAIN},
+};
 
 /// What an installation says of hosts and paths. Its operator and its gateways have to be given the
 /// same.
@@ -145,7 +148,12 @@ impl ClaimPolicy {
         if self.gateway_hosts.iter().any(|own| own == host) {
             return Err(ClaimError::GatewayHost(host.to_owned()));
         }
-        for domain in [&*self.domain, &self.cluster_domain, "svc", "localhost"] {
+        for domain in [
+            &*self.domain,
+            &self.cluster_domain,
+            SERVICE_DOMAIN,
+            "localhost",
+        ] {
             if is_within(host, domain) {
                 return Err(ClaimError::FunctionName {
                     host: host.to_owned(),
@@ -360,3 +368,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use fermata_crds::names::FUNCTION_PATH_PREFIX;
+use fermata_crds::{names::FUNCTION_PATH_PREFIX, routes::InCluster};
 
 /// The namespace of functions that are called by path without one.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -96,16 +96,12 @@ impl<F> Router<F> {
         namespace: Option<&str>,
     ) -> Option<Match<'_, F>> {
         let host = normal_host(host);
-        let service = host
-            .strip_suffix(&*self.cluster_domain)
-            .and_then(|host| host.strip_suffix('.'))
-            .filter(|host| host.ends_with(".svc"))
-            .unwrap_or(&host);
-        let name = service.strip_suffix(".svc").unwrap_or(service);
-        let function = if name.contains('.') {
-            self.any(name)
-        } else {
-            namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
+        let function = match InCluster::of(&host, &self.cluster_domain) {
+            Some(InCluster::Whole(name)) => self.any(name),
+            Some(InCluster::Short(name)) => {
+                namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
+            }
+            None => None,
         };
         function
             .map(|function| Match { function, strip: 0 })
@@ -117,7 +113,7 @@ impl<F> Router<F> {
     /// Whether the caller's namespace matters for where a request from inside the cluster goes.
     #[must_use]
     pub fn needs_namespace(host: &str, path: &str) -> bool {
-        !host.contains('.') || path.starts_with(FUNCTION_PATH_PREFIX)
+        !normal_host(host).contains('.') || path.starts_with(FUNCTION_PATH_PREFIX)
     }
 
     fn by_domain(&self, host: &str) -> Option<&F> {
@@ -197,3 +193,6 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;
