@@ -87,13 +87,15 @@ impl Writer<'_> {
             managers.set(&before, fields, &self.now);
         }
         let mut merged = merge(self.at, &bare_live, &config);
-        let mine = self.strip_set(field_set(self.at, &config));
+        let applied = field_set(self.at, &config);
+        let mine = self.strip_set(applied.clone());
         let last = managers.fields(&self.manager).cloned().unwrap_or_default();
         managers.set(&self.manager, mine, &self.now);
 
-        // What this manager no longer applies and nobody else owns goes.
+        // What this manager no longer applies and nobody else owns goes. What nobody can own, such as the
+        // object's name, is applied all the same: the struct that it is in stays.
         let present = field_set(self.at, &merged).with_structs(self.at);
-        let owned = managers.all().with_structs(self.at);
+        let owned = managers.all().union(&applied).with_structs(self.at);
         let dropped = present
             .intersection(&last.with_structs(self.at))
             .difference(&owned);
@@ -214,3 +216,6 @@ fn conflict(conflicts: &[(Manager, FieldSet)]) -> Failure {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

@@ -54,6 +54,8 @@ mod random;
 mod request;
 mod resource;
 mod response;
+#[cfg(test)]
+mod sample;
 mod schema;
 mod security;
 mod selector;

@@ -104,3 +104,6 @@ mod tests {
         );
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -399,3 +399,6 @@ mod tests {
         assert!(messages().len() > 200);
     }
 }
+
+#[cfg(test)]
+mod fuzz;

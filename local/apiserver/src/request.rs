@@ -275,3 +275,6 @@ mod tests {
         assert_eq!(form("text/html").expect_err("refused").code, 406);
     }
 }
+
+#[cfg(test)]
+mod fuzz;

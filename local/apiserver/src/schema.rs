@@ -240,3 +240,6 @@ pub(crate) fn value_at<'a>(value: &'a Value, path: &str) -> &'a Value {
             }
         })
 }
+
+#[cfg(test)]
+mod fuzz;

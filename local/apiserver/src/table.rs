@@ -180,3 +180,6 @@ pub(crate) fn partial(object: &Value) -> Value {
         "metadata": object["metadata"],
     })
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -302,3 +302,13 @@ fn the_number_of_updaters_is_bounded() {
     assert_eq!(managed.len(), 10);
     assert!(fields(&live, "ancient-changes").is_object());
 }
+
+#[test]
+fn an_object_keeps_its_name_when_its_labels_are_applied_no_more() {
+    let named = |labels: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x", "labels": labels}});
+    let live = apply(&json!({}), "one", false, named(json!({"app": "a"}))).unwrap();
+    let live = apply(&live, "one", false, config(Some(1), json!([]))).unwrap();
+    assert_eq!(live["metadata"]["name"], "x");
+    assert_eq!(live["metadata"]["labels"], Value::Null);
+    assert_eq!(live["spec"]["replicas"], 1);
+}

@@ -390,3 +390,6 @@ pub(crate) fn quotas_take(state: &State, resource: &Resource, pod: &Value) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod fuzz;

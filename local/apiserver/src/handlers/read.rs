@@ -289,3 +289,6 @@ fn parse_token(token: &str) -> Option<(u64, Key)> {
     let (revision, namespace, name): (u64, String, String) = serde_json::from_slice(&bytes).ok()?;
     Some((revision, Key::new(namespace, name)))
 }
+
+#[cfg(test)]
+mod fuzz;

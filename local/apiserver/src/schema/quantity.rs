@@ -59,24 +59,19 @@ impl Quantity {
         let negative = number.starts_with('-');
         let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.len() > 18 || whole.len() > 19 {
+        let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction)
+        {
             return None;
         }
-        let parse = |digits: &str| -> Option<i128> {
-            if digits.is_empty() {
-                Some(0)
-            } else if digits.bytes().all(|b| b.is_ascii_digit()) {
-                digits.parse().ok()
-            } else {
-                None
-            }
+        let whole: i128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().ok()?
         };
-        let denominator = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
-        let whole = parse(whole)?.checked_mul(scale)?;
-        let part = parse(fraction)?.checked_mul(scale)?;
-        // Finer than a billionth is rounded away from zero.
-        let part = part / denominator + i128::from(part % denominator != 0);
-        let nanos = whole.checked_add(part)?;
+        let nanos = whole
+            .checked_mul(scale)?
+            .checked_add(part(fraction, scale)?)?;
         Some(Self {
             nanos: if negative { -nanos } else { nanos },
             family,
@@ -145,6 +140,19 @@ impl fmt::Display for Quantity {
     }
 }
 
+/// The billionths of a fraction. Finer than that is rounded away from zero.
+fn part(digits: &str, scale: i128) -> Option<i128> {
+    let (mut part, mut finer) = (0_i128, false);
+    for digit in digits.bytes().rev() {
+        let tenths = scale
+            .checked_mul(i128::from(digit - b'0'))?
+            .checked_add(part)?;
+        finer |= tenths % 10 != 0;
+        part = tenths / 10;
+    }
+    part.checked_add(i128::from(finer))
+}
+
 fn scale(suffix: &str) -> Option<(i128, Family)> {
     let find = |scales: &[(&str, i128)]| {
         scales
@@ -187,6 +195,15 @@ mod tests {
             ("12e6", "12e6"),
             ("+.5", "500m"),
             ("-1", "-1"),
+            // More than 64 bits hold, and finer than is counted.
+            (
+                "58326298918060388515839999840988n",
+                "58326298918060388515839999840988n",
+            ),
+            ("00000000000000000000000000001", "1"),
+            ("10000000000000000000000", "10000E"),
+            ("0.00000000000000000000000001", "1n"),
+            ("1.9999999999999999999999999", "2"),
         ] {
             let parsed = Quantity::parse(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(parsed.to_string(), canonical, "{text}");
@@ -211,3 +228,6 @@ mod tests {
         );
     }
 }
+
+#[cfg(test)]
+mod fuzz;
