@@ -11,6 +11,8 @@ pub mod hangup;
 pub mod headers;
 pub mod ids;
 pub mod respond;
+#[cfg(test)]
+mod sample;
 pub mod server;
 pub mod service;
 pub mod site;

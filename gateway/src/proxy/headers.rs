@@ -140,10 +140,12 @@ fn is_h2c(protocol: &HeaderValue) -> bool {
     tokens(protocol).all(|token| token.eq_ignore_ascii_case("h2c"))
 }
 
+/// The tokens of a list. One that is none takes nothing away from the others.
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    let text = value.to_str().unwrap_or_default();
-    text.split(',')
-        .map(str::trim)
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .filter_map(|token| std::str::from_utf8(token.trim_ascii()).ok())
         .filter(|token| !token.is_empty())
 }
 
@@ -231,3 +233,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -164,19 +164,28 @@ pub async fn serve(
     let http1 = request.version() <= Version::HTTP_11;
     let mut response = answer(gate, client, request).await;
     let leaving = gate.leaving.load(Ordering::Relaxed);
-    if (leaving || is_client_timeout(&response))
-        && http1
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
-    {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+    if http1 && (leaving || is_astray(&response)) {
+        close(&mut response);
     }
     response
 }
 
-/// Whether the client did not send its request in time: what comes of it now is not to be waited for.
-fn is_client_timeout(response: &Response<ResponseBody>) -> bool {
-    response.status() == StatusCode::REQUEST_TIMEOUT && response.headers().contains_key(REASON)
+/// Says that the connection ends with this response, unless it becomes one of another protocol.
+pub fn close(response: &mut Response<ResponseBody>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+}
+
+/// Whether the gateway answers because the request did not come in time or could not be understood: what
+/// comes after it is not to be waited for, and may not be the next one.
+fn is_astray(response: &Response<ResponseBody>) -> bool {
+    let astray = matches!(
+        response.status(),
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::NOT_IMPLEMENTED
+    );
+    astray && response.headers().contains_key(REASON)
 }
 
 async fn answer(
@@ -291,6 +300,10 @@ fn host(parts: &Parts) -> Result<HeaderValue, Failure> {
         ));
     }
     let host = match (parts.uri.authority(), host) {
+        // Whatever its target is (RFC 9112, section 3.2).
+        (_, None) if parts.version == Version::HTTP_11 => {
+            return Err(Failure::BadRequest("there is no Host header".into()));
+        }
         (Some(authority), _) => HeaderValue::from_str(authority.as_str())
             .map_err(|_| Failure::BadRequest("the host is malformed".into()))?,
         (None, Some(host)) => host.clone(),

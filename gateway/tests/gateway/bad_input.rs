@@ -66,15 +66,39 @@ async fn requests_without_one_sane_host_are_refused_with_a_reason() {
     let harness = Harness::with(&[FunctionSpec::warm("f", echo())]).await;
     for bad in [
         "GET / HTTP/1.1\r\n\r\n",
+        "GET http://f.default.localhost/ HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: f.default.localhost\r\nhost: g\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: f.default.localhost, g\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: user@f.default.localhost\r\n\r\n",
     ] {
         let mut client = RawClient::open(harness.data).await;
         client.send(bad).await;
-        let answer = client.read_until("}").await;
+        // What follows may not be a request.
+        let answer = client.read_to_end().await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bad:?}: {answer:?}");
         assert!(answer.contains("x-fermata-reason: BadRequest"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_bad_body_is_answered_and_nothing_after_it() {
+    let harness = Harness::with(&[FunctionSpec::warm("f", echo())]).await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: f.default.localhost\r\n\r\n");
+    for bad in [
+        "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n",
+        "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let post = format!("POST /3 HTTP/1.1\r\nhost: f.default.localhost\r\n{bad}");
+        let mut client = RawClient::open(harness.data).await;
+        let all = [get("/1"), get("/2"), post, get("/4")].concat();
+        client.send(&all).await;
+        let answers = client.read_to_end().await;
+        for (target, answered) in [("/1", true), ("/2", true), ("/4", false)] {
+            let target = format!("got-target: {target}\r\n");
+            assert_eq!(answers.contains(&target), answered, "{bad:?}: {answers:?}");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod keeping;
 mod kept_connections;
 mod leading;
 mod leaving;
+mod passing;
 mod protocols;
 mod proxies;
 mod routing;

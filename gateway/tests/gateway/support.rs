@@ -9,5 +9,5 @@ mod harness;
 pub(crate) use api::Api;
 pub(crate) use client::{Answer, Connection, RawClient, get, request, text, until};
 pub(crate) use cluster::{Behaviour, Cluster, FunctionSpec};
-pub(crate) use functions::{chat, echo, full, held, respond_with};
+pub(crate) use functions::{Body, chat, echo, full, held, respond_with};
 pub(crate) use harness::Harness;

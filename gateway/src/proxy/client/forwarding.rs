@@ -129,3 +129,6 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
     let value = HeaderValue::from_bytes(&list).unwrap_or_else(|_| element.clone());
     headers.insert(name, value);
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -22,6 +22,8 @@ pub(super) struct Framing {
     head: Head,
     /// The line that has come in part.
     line: Line,
+    /// How many heads have come to their end.
+    heads: u64,
 }
 
 /// Something that was found among some bytes.
@@ -45,8 +47,9 @@ pub(super) enum Finding {
     TooManyFields = 2,
     /// A line of a head ends without a carriage return.
     BareLineFeed = 3,
-    /// The bytes are no body that could be followed. hyper refuses them too, or the two have read them
-    /// differently: there must be no further request.
+    /// The bytes are no body that could be followed, for hyper refuses them too or the two have read them
+    /// differently; or it has two lengths, one of which somebody before the gateway may have gone by (RFC
+    /// 9112, section 6.1). There must be no further request.
     Lost = 4,
 }
 
@@ -77,6 +80,7 @@ enum Chunked {
 #[derive(Debug, Default)]
 struct Head {
     fields: usize,
+    /// `Content-Length`, 0 if it is none that can be read.
     length: Option<u64>,
     chunked: bool,
 }
@@ -158,6 +162,11 @@ impl Framing {
         self.state = State::Lost;
     }
 
+    /// How many heads have come to their end: the number of the request that comes, or came last.
+    pub(super) fn heads(&self) -> u64 {
+        self.heads
+    }
+
     /// Whether a part of a head has come.
     pub(super) fn is_mid_head(&self) -> bool {
         match self.state {
@@ -198,7 +207,8 @@ impl Framing {
                 Ok(())
             }
             State::Head if text.is_empty() => {
-                self.state = self.head.body();
+                self.heads += 1;
+                self.state = self.head.body()?;
                 Ok(())
             }
             State::Head => self.head.read_field(text, whole),
@@ -225,9 +235,8 @@ impl Head {
                     return Err(Finding::Lost);
                 }
                 // One that is no number, or a second one that differs, is refused by hyper.
-                self.length = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|value| value.parse().ok());
+                let length = std::str::from_utf8(value).ok();
+                self.length = length.and_then(|length| length.parse().ok()).or(Some(0));
             } else if value(line, b"transfer-encoding").is_some() {
                 // Any other than chunked is refused by the gateway.
                 self.chunked = true;
@@ -241,11 +250,12 @@ impl Head {
     }
 
     /// What follows the head.
-    fn body(&self) -> State {
+    fn body(&self) -> Result<State, Finding> {
         match self.length {
-            _ if self.chunked => State::Chunked(Chunked::Size),
-            None | Some(0) => State::Between,
-            Some(length) => State::Body(length),
+            Some(_) if self.chunked => Err(Finding::Lost),
+            None if self.chunked => Ok(State::Chunked(Chunked::Size)),
+            None | Some(0) => Ok(State::Between),
+            Some(length) => Ok(State::Body(length)),
         }
     }
 }
@@ -308,5 +318,7 @@ impl Line {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

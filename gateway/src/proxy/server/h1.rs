@@ -49,13 +49,17 @@ impl Server {
         let service = service_fn(move |request: Request<Incoming>| {
             let switches = request.extensions().get::<OnUpgrade>().is_some();
             let taken = taking.take(switches);
-            let (gate, client) = (gate.clone(), client.clone());
+            let (gate, client, line) = (gate.clone(), client.clone(), taking.clone());
             async move {
                 if !taken {
                     // The connection is dropped before anything comes of this.
                     return std::future::pending().await;
                 }
-                Ok::<_, Infallible>(service::serve(&gate, &client, request).await)
+                let mut response = service::serve(&gate, &client, request).await;
+                if line.is_last() {
+                    service::close(&mut response);
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let mut http1 = self.http1.clone();

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
 };
 
 use fermata_listen::Seat;
@@ -26,6 +26,10 @@ pub(super) struct Line {
     switching: AtomicBool,
     /// What was found among the bytes, and is to be seen to; 0 is nothing.
     found: AtomicU8,
+    /// How many requests were taken.
+    taken: AtomicU64,
+    /// The number of the last request that there may be.
+    last: AtomicU64,
     hang_up: Arc<HangUp>,
 }
 
@@ -41,6 +45,8 @@ impl Line {
             begun: AtomicBool::new(false),
             switching: AtomicBool::new(false),
             found: AtomicU8::new(0),
+            taken: AtomicU64::new(0),
+            last: AtomicU64::new(u64::MAX),
             hang_up: Arc::default(),
         }
     }
@@ -75,6 +81,7 @@ impl Line {
     /// away, and the connection is about to close.
     pub(super) fn take(&self, switches: bool) -> bool {
         self.request.store(true, Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         if switches {
             self.switching.store(true, Ordering::Relaxed);
         }
@@ -87,16 +94,27 @@ impl Line {
         self.switching.load(Ordering::Relaxed)
     }
 
-    /// Something was found among the bytes.
-    pub(super) fn found(&self, finding: Finding) {
+    /// Something was found among the bytes of the request of this number.
+    pub(super) fn found(&self, finding: Finding, request: u64) {
         self.found.store(finding as u8, Ordering::Relaxed);
+        if finding == Finding::Lost {
+            self.last.store(request, Ordering::Relaxed);
+        }
     }
 
-    /// What is to be seen to now, once: what is wrong with a head not before all that was asked before it
-    /// is answered.
+    /// Whether there is to be no request after the one that was taken last.
+    pub(super) fn is_last(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.last.load(Ordering::Relaxed)
+    }
+
+    /// What is to be seen to now, once: what is wrong with a request not before all that was asked before
+    /// it is answered.
     pub(super) fn due(&self) -> Option<Finding> {
         let finding = Finding::of(self.found.load(Ordering::Relaxed))?;
-        let due = finding == Finding::Lost || self.is_idle();
+        let due = match finding {
+            Finding::Lost => self.is_last(),
+            _ => self.is_idle(),
+        };
         due.then(|| {
             self.found.store(0, Ordering::Relaxed);
             finding

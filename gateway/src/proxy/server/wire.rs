@@ -160,7 +160,7 @@ impl Http1 {
         if self.line.is_switching() {
             // What comes now may be of another protocol.
             self.framing.lose();
-            self.line.found(Finding::Lost);
+            self.line.found(Finding::Lost, 0);
             return None;
         }
         let mut at = 0;
@@ -172,11 +172,11 @@ impl Http1 {
             match found.finding {
                 Finding::ManyFields if self.wide => at = end,
                 Finding::Lost => {
-                    self.line.found(Finding::Lost);
+                    self.line.found(Finding::Lost, self.framing.heads());
                     return None;
                 }
                 finding => {
-                    self.line.found(finding);
+                    self.line.found(finding, self.framing.heads());
                     return Some((begin, end));
                 }
             }

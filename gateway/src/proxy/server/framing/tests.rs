@@ -145,7 +145,7 @@ fn half_a_head_is_told_from_none() {
 }
 
 /// How many requests hyper reads from these bytes, bodies included.
-async fn taken_by_hyper(bytes: &[u8]) -> usize {
+pub(super) async fn taken_by_hyper(bytes: &[u8]) -> usize {
     let (mut client, server) = tokio::io::duplex(bytes.len() + 1);
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
