@@ -211,3 +211,6 @@ mod tests {
         assert_eq!(decoded("/%00%41%4"), b"/%00A%4");
     }
 }
+
+#[cfg(test)]
+mod fuzz;
