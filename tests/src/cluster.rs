@@ -44,6 +44,17 @@ impl Cluster {
         }
     }
 
+    /// The cluster around a namespace, if the environment names one whose parts can be stopped.
+    #[must_use]
+    pub fn around(space: Space) -> Option<Self> {
+        let xtask =
+            std::env::var_os("FERMATA_TEST_CLUSTER").filter(|_| !space.platform.embedded)?;
+        Some(Self {
+            space,
+            xtask: xtask.into(),
+        })
+    }
+
     /// Runs kubectl, which must succeed, and gives what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         self.try_kubectl(arguments)
@@ -86,23 +97,45 @@ impl Cluster {
 
     /// Kills a container's processes with SIGKILL.
     pub fn kill(&self, container: &Container) {
-        self.xtask(&["kill", &container.id]);
+        self.try_kill(container)
+            .unwrap_or_else(|printed| panic!("{container:?}: {printed}"));
+    }
+
+    /// Kills a container's processes with SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// What was printed when that failed.
+    pub fn try_kill(&self, container: &Container) -> Result<(), String> {
+        self.try_xtask(&["kill", &container.id])
     }
 
     fn xtask(&self, arguments: &[&str]) {
-        run(Command::new(&self.xtask).arg("cluster").args(arguments))
+        self.try_xtask(arguments)
             .unwrap_or_else(|printed| panic!("cluster {arguments:?}: {printed}"));
+    }
+
+    fn try_xtask(&self, arguments: &[&str]) -> Result<(), String> {
+        run(Command::new(&self.xtask).arg("cluster").args(arguments)).map(drop)
     }
 
     /// The pods of the operator or the gateway that are ready and stay.
     pub async fn replicas(&self, component: &str) -> Vec<Container> {
+        self.try_replicas(component)
+            .await
+            .expect("pods can be listed")
+    }
+
+    /// The pods of the operator or the gateway that are ready and stay.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be listed.
+    pub async fn try_replicas(&self, component: &str) -> Result<Vec<Container>, kube::Error> {
         let labels = format!("app.kubernetes.io/component={component}");
         let pods: Api<Pod> = Api::namespaced(self.space.client.clone(), SYSTEM);
-        let pods = pods
-            .list(&ListParams::default().labels(&labels))
-            .await
-            .expect("pods can be listed");
-        pods.iter().filter_map(Container::of).collect()
+        let pods = pods.list(&ListParams::default().labels(&labels)).await?;
+        Ok(pods.iter().filter_map(Container::of).collect())
     }
 
     /// Waits until all replicas of operator and gateway are ready, two of each.

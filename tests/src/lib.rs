@@ -7,6 +7,7 @@
 
 mod client;
 mod cluster;
+mod kept;
 mod load;
 mod namespace;
 mod platform;
@@ -17,8 +18,9 @@ mod wait;
 
 pub use client::{Answer, Gateway};
 pub use cluster::{Cluster, Container, SYSTEM};
+pub use kept::Kept;
 pub use load::{Failure, Load, Report};
-pub use namespace::Space;
+pub use namespace::{Space, test_function};
 pub use platform::Platform;
 pub use sockets::Sockets;
 pub use tools::{examples, kubectl, program, repository};

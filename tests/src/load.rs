@@ -2,17 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use tokio::{
-    net::TcpStream,
     sync::watch,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
+
+use crate::kept::Kept;
 
 /// How many connections share the load.
 const CONNECTIONS: u32 = 25;
@@ -56,10 +54,9 @@ impl Load {
         let mut callers = JoinSet::new();
         for _ in 0..CONNECTIONS {
             let caller = Caller {
-                address,
+                kept: Kept::new(address),
                 path: path.to_owned(),
                 patience,
-                connection: None,
                 report: Report::default(),
             };
             let period = Duration::from_secs(1) * CONNECTIONS / rate;
@@ -106,10 +103,9 @@ impl Report {
 
 /// One connection after the other, with one call at a time.
 struct Caller {
-    address: SocketAddr,
+    kept: Kept,
     path: String,
     patience: Duration,
-    connection: Option<SendRequest<Empty<Bytes>>>,
     report: Report,
 }
 
@@ -123,16 +119,12 @@ impl Caller {
         while !*stopped.borrow() {
             ticks.tick().await;
             let started = Instant::now();
-            let answer = timeout(self.patience, self.call())
-                .await
-                .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.patience)));
-            match answer {
+            match self.call().await {
                 Ok(()) => {
                     self.report.good += 1;
                     self.report.slowest = self.report.slowest.max(started.elapsed());
                 }
                 Err(what) => {
-                    self.connection = None;
                     self.report.failures.push(Failure {
                         at: Instant::now(),
                         what,
@@ -143,43 +135,15 @@ impl Caller {
         self.report
     }
 
-    /// The connection, unless its end was announced with the last answer.
-    async fn kept(&mut self) -> Option<SendRequest<Empty<Bytes>>> {
-        let mut kept = self.connection.take()?;
-        kept.ready().await.is_ok().then_some(kept)
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, String> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .map_err(|error| format!("connect: {error}"))?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| format!("handshake: {error}"))?;
-        tokio::spawn(connection);
-        Ok(sender)
-    }
-
     async fn call(&mut self) -> Result<(), String> {
-        let mut connection = match self.kept().await {
-            Some(kept) => kept,
-            None => self.connect().await?,
-        };
         let request = Request::get(&self.path)
             .header(header::HOST, "gateway.example")
-            .body(Empty::new())
+            .body(Full::default())
             .expect("the path is valid");
-        let response = connection
-            .send_request(request)
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        let status = response.status();
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|error| format!("in the body: {error:?}"))?;
-        if status != StatusCode::OK {
-            return Err(format!("{status}: {:?}", body.to_bytes()));
+        let answer = self.kept.send(request, self.patience).await?;
+        if answer.status != StatusCode::OK {
+            return Err(format!("{}: {:?}", answer.status, answer.body));
         }
-        self.connection = Some(connection);
         Ok(())
     }
 }

@@ -41,6 +41,16 @@ impl Space {
 
     /// A new namespace on the given platform.
     pub async fn on(platform: Platform) -> Self {
+        let space = Self::try_on(platform).await;
+        space.expect("a namespace can be made")
+    }
+
+    /// A new namespace on the given platform.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub async fn try_on(platform: Platform) -> Result<Self, kube::Error> {
         let client = platform.client().await;
         let labels = BTreeMap::from([(
             "pod-security.kubernetes.io/enforce".to_owned(),
@@ -51,13 +61,12 @@ impl Space {
         namespace.metadata.labels = Some(labels);
         let created = Api::<Namespace>::all(client.clone())
             .create(&PostParams::default(), &namespace)
-            .await
-            .expect("a namespace can be made");
-        Self {
+            .await?;
+        Ok(Self {
             platform,
             client,
             name: created.name_any(),
-        }
+        })
     }
 
     /// The objects of one kind in this namespace.
@@ -125,12 +134,7 @@ impl Space {
 
     /// Applies a function that runs the test program, which can misbehave in many ways.
     pub async fn test_function(&self, name: &str, arguments: &[&str], more: Value) {
-        let mut spec = json!({
-            "image": "localhost/fermata-test-function:1",
-            "command": ["fermata-test-function"], "args": arguments,
-        });
-        merge(&mut spec, more);
-        self.function(name, spec).await;
+        self.apply(&test_function(name, arguments, more)).await;
     }
 
     /// Deletes a Function, and waits until none of its pods is left.
@@ -271,6 +275,17 @@ impl Space {
 #[must_use]
 fn function(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": name}, "spec": spec})
+}
+
+/// A manifest of a function that runs the test program, which can misbehave in many ways.
+#[must_use]
+pub fn test_function(name: &str, arguments: &[&str], more: Value) -> Value {
+    let mut spec = json!({
+        "image": "localhost/fermata-test-function:1",
+        "command": ["fermata-test-function"], "args": arguments,
+    });
+    merge(&mut spec, more);
+    function(name, spec)
 }
 
 fn merge(into: &mut Value, more: Value) {

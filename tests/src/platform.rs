@@ -1,6 +1,10 @@
 //! The platform under test.
 
-use std::{net::SocketAddr, path::PathBuf, sync::OnceLock};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::OnceLock,
+};
 
 use kube::{
     Client, Config,
@@ -66,14 +70,30 @@ impl Platform {
         self.client_as(None).await
     }
 
+    async fn config(&self) -> Config {
+        let kubeconfig =
+            Kubeconfig::read_from(&self.kubeconfig).expect("the kubeconfig is readable");
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .expect("the kubeconfig is valid")
+    }
+
+    /// The address at which its API server listens, which is one of this machine's own where it runs here:
+    /// pods reach it.
+    ///
+    /// # Panics
+    ///
+    /// When the kubeconfig names it by a host.
+    pub async fn api_address(&self) -> IpAddr {
+        let config = self.config().await;
+        let host = config.cluster_url.host().unwrap_or_default();
+        host.parse().expect("the API server is named by an address")
+    }
+
     /// A client that may do what a user of this name may.
     pub async fn client_as(&self, user: Option<&str>) -> Client {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let kubeconfig =
-            Kubeconfig::read_from(&self.kubeconfig).expect("the kubeconfig is readable");
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .expect("the kubeconfig is valid");
+        let mut config = self.config().await;
         config.auth_info.impersonate = user.map(str::to_owned);
         Client::try_from(config).expect("the kubeconfig is usable")
     }

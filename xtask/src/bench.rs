@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     bench.current_dir(shell::root());
     if options.cluster {
         // Nothing of what is measured runs here but the caller.
-        build("release", &["fermata-tests"])?;
+        shell::build("release", &["fermata-tests"])?;
         return Platform::prepare()?.during(|platform| {
             platform.install()?;
             platform.describe_to(&mut bench)?;
@@ -33,20 +33,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         });
     }
     debian::ensure(&PEERS)?;
-    build(
+    shell::build(
         "release",
         &["fermata", "fermata-test-function", "fermata-tests"],
     )?;
-    build(PROFILE, &["fermata-gateway", "fermata-operator"])?;
+    shell::build(PROFILE, &["fermata-gateway", "fermata-operator"])?;
     let programs = shell::root().join("target").join(PROFILE);
     bench.env("FERMATA_BENCH_PROGRAMS", programs);
     shell::run("bench", bench.args(&options.arguments))
-}
-
-fn build(profile: &str, packages: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = shell::cargo();
-    cargo
-        .args(["build", "--bins", "--profile", profile])
-        .args(packages.iter().flat_map(|package| ["--package", package]));
-    shell::run(&format!("build {}", packages.join(", ")), &mut cargo)
 }

@@ -11,6 +11,7 @@ mod node;
 mod platform;
 mod reference;
 mod shell;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Task {
     Image(image::Options),
     /// Measure, and print a table.
     Bench(bench::Options),
+    /// Everything at once for an hour, with every request accounted for.
+    Soak(soak::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,5 +50,6 @@ fn main() -> anyhow::Result<()> {
         Task::Cluster(options) => cluster::run(&options),
         Task::Image(options) => image::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Soak(options) => soak::run(&options),
     }
 }

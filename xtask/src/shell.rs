@@ -41,6 +41,15 @@ pub(crate) fn run(title: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Builds the programs of some packages.
+pub(crate) fn build(profile: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = cargo();
+    cargo
+        .args(["build", "--bins", "--profile", profile])
+        .args(packages.iter().flat_map(|package| ["--package", package]));
+    run(&format!("build {}", packages.join(", ")), &mut cargo)
+}
+
 /// What a command prints, if it succeeds.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command

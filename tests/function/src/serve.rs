@@ -17,10 +17,14 @@
 //! | `/ws` | a WebSocket that echoes; without an upgrade, 426 |
 //! | `/grpc.health.v1.Health/Check` | gRPC: SERVING |
 //! | any other | the request's body |
+//!
+//! A request with a header `x-count` is noted in the ledger that `LEDGER` names, as HOST:PORT: a line with
+//! that header's value, how many requests the instance works on, and the function's name.
 
 mod body;
 mod facts;
 mod grpc;
+mod ledger;
 mod websocket;
 
 use std::{
@@ -41,7 +45,10 @@ use hyper_util::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use self::body::{Body, full};
+use self::{
+    body::{Body, full},
+    ledger::Ledger,
+};
 use crate::listen::Listening;
 
 /// What the answers depend on, besides the request.
@@ -50,6 +57,7 @@ struct Server {
     since: Duration,
     /// Requests that it works on, and the most that it ever did.
     at_once: Arc<[AtomicUsize; 2]>,
+    ledger: Arc<Ledger>,
     /// Changes when the server is to end.
     ending: watch::Receiver<()>,
 }
@@ -61,6 +69,7 @@ pub(crate) async fn serve(listening: Listening, until: impl Future<Output = ()>)
     let server = Server {
         since: listening.since,
         at_once: Arc::default(),
+        ledger: Arc::new(Ledger::from_environment()),
         ending,
     };
     let graceful = GracefulShutdown::new();
@@ -94,7 +103,13 @@ pub(crate) async fn serve(listening: Listening, until: impl Future<Output = ()>)
 
 async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let [now, most] = &*server.at_once;
-    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    let at_once = now.fetch_add(1, Ordering::SeqCst) + 1;
+    most.fetch_max(at_once, Ordering::SeqCst);
+    if !server.ledger.note(request.headers(), at_once).await {
+        now.fetch_sub(1, Ordering::SeqCst);
+        let why = full("the ledger cannot be reached\n");
+        return Ok(body::response(StatusCode::INTERNAL_SERVER_ERROR, why));
+    }
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').split('/');
     let word = parts.next().unwrap_or_default();

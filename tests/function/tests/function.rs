@@ -29,12 +29,17 @@ struct Function {
 
 impl Function {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(variables: &[(&str, &str)]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
         let process = Command::new(PROGRAM)
             .env("HOST", "127.0.0.1")
             .env("PORT", port.to_string())
+            .envs(variables.iter().copied())
             .spawn()
             .unwrap();
         let function = Self { process, port };
@@ -53,13 +58,20 @@ impl Function {
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.get_counted(path, None).await
+    }
+
+    async fn get_counted(&self, path: &str, number: Option<u64>) -> (StatusCode, String) {
         let stream = TokioIo::new(self.connect().await.unwrap());
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        let request = Request::get(path)
+        let mut request = Request::get(path)
             .header("host", "function")
             .body(Full::<Bytes>::default())
             .unwrap();
+        if let Some(number) = number {
+            request.headers_mut().insert("x-count", number.into());
+        }
         let response = sender.send_request(request).await.unwrap();
         let (status, body) = whole(response).await;
         let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
@@ -214,4 +226,30 @@ fn as_a_probe_it_tells_whether_a_file_exists() {
     assert_eq!(probe(path.clone()), Some(0));
     drop(file);
     assert_eq!(probe(path), Some(1));
+}
+
+#[tokio::test]
+async fn requests_with_a_number_are_noted_in_the_ledger() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+    let ledger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = ledger.local_addr().unwrap().to_string();
+    let variables = [("LEDGER", &*address), ("K_SERVICE", "f")];
+    let function = Function::start_with(&variables).await;
+    assert_eq!(function.get("/status/204").await.0, 204);
+    assert_eq!(function.get_counted("/status/204", Some(7)).await.0, 204);
+    assert_eq!(function.get_counted("/status/204", Some(8)).await.0, 204);
+    let (stream, _) = ledger.accept().await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    for noted in ["7 1 f", "8 1 f"] {
+        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some(noted));
+    }
+    // Without a ledger, what has a number is not done.
+    drop((ledger, lines));
+    let answers = async {
+        while function.get_counted("/status/204", Some(9)).await.0 == 204 {
+            // What was written just after the end of the other side was taken by the system.
+        }
+    };
+    timeout(Duration::from_secs(10), answers).await.unwrap();
 }
