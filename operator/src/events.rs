@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use fermata_crds::conditions::shortened;
 use fermata_lease::Claim;
+use fermata_watch::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType, Reporter},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ pub(crate) struct Announcer {
 /// Writes the events that the announcer took.
 pub(crate) struct Scribe {
     receiver: mpsc::Receiver<(ObjectReference, News)>,
-    recorder: Recorder,
+    journal: Journal,
     claim: Claim,
     metrics: Arc<Metrics>,
 }
@@ -63,7 +64,7 @@ pub(crate) fn channel(
     };
     let scribe = Scribe {
         receiver,
-        recorder: Recorder::new(client, reporter),
+        journal: Journal::new(client, reporter),
         claim,
         metrics,
     };
@@ -104,7 +105,7 @@ impl Scribe {
                 action: news.action.to_owned(),
                 secondary: None,
             };
-            if let Err(error) = self.recorder.publish(&event, &about).await {
+            if let Err(error) = self.journal.publish(&event, &about).await {
                 debug!(
                     kind = about.kind,
                     namespace = about.namespace,

@@ -1,10 +1,12 @@
 //! How objects are watched: in what portions they are listed and in which namespaces, what becomes of one
-//! that cannot be read, and how long a watch that broke waits before it begins again.
+//! that cannot be read, and how long a watch that broke waits before it begins again; and how Events about
+//! them are written.
 //!
 //! [`Watch`] gives streams of [`Told`], which never end; [`Watch::hand`] gives each to who takes it in.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod events;
 mod guard;
 mod key;
 mod listed;
@@ -15,6 +17,7 @@ mod watch;
 
 use kube::runtime::watcher::Config;
 
+pub use events::Journal;
 pub use guard::{Guarded, Panicked, Unreadable, without_panic};
 pub use key::Key;
 pub use listed::Listed;

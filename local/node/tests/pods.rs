@@ -285,6 +285,30 @@ async fn termination_asks_waits_and_then_kills() {
 }
 
 #[tokio::test]
+async fn a_node_that_stops_waits_for_no_hook() {
+    let cluster = Cluster::start().await;
+    let hook = json!({"container": {"lifecycle": {"preStop": {"sleep": {"seconds": 60}}}},
+        "spec": {"terminationGracePeriodSeconds": 90}});
+    let script = "trap 'echo bye > bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+    cluster.run("waits", script, hook).await;
+    cluster.says("waits", "up").await;
+    cluster
+        .api::<Pod>()
+        .delete("waits", &DeleteParams::default())
+        .await
+        .unwrap();
+    // Its task has seen the deletion when the next pod runs.
+    cluster.run("next", "echo up; sleep 60", json!({})).await;
+    cluster.says("next", "up").await;
+    cluster.stop.cancel();
+    time::timeout(Duration::from_secs(4), cluster.node)
+        .await
+        .expect("the node waits for the hook")
+        .unwrap();
+    assert!(cluster.dir.path().join("bye").is_file());
+}
+
+#[tokio::test]
 async fn nothing_of_a_container_survives_it() {
     let cluster = Cluster::start().await;
     // The child leaves the process group and its parent, as daemons do.

@@ -148,18 +148,25 @@ fn run(pod: &Value, container: &str, previous: bool) -> Result<i64, Failure> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let status = status(pod, container).unwrap_or(&Value::Null);
     let restarts = status["restartCount"].as_i64().unwrap_or(0);
+    let waiting = &status["state"]["waiting"];
+    let has_ended = restarts > 0 || status["lastState"]["terminated"].is_object();
+    // The count goes up when the next run starts: between two runs it is that of the last one.
+    let last = if waiting.is_object() {
+        restarts
+    } else {
+        restarts - 1
+    };
     if previous {
-        if restarts == 0 {
+        if !has_ended {
             return Err(Failure::bad_request(format!(
                 "previous terminated container {container:?} in pod {name:?} not found"
             )));
         }
-        return Ok(restarts - 1);
+        return Ok(last);
     }
-    let waiting = &status["state"]["waiting"];
-    if waiting.is_object() && restarts > 0 {
-        // Between two runs: what the last one said is what there is.
-        return Ok(restarts);
+    if waiting.is_object() && has_ended {
+        // What the last run said is what there is, as it is with a kubelet.
+        return Ok(last);
     }
     if waiting.is_object() || !status["state"].is_object() {
         let reason = waiting["reason"].as_str().unwrap_or("ContainerCreating");

@@ -174,7 +174,12 @@ async fn lines_are_chosen_and_shown_as_asked() {
         previous: true,
         ..LogParams::default()
     };
-    assert_eq!(node.logs(previous).await, "one\ntwo\nthree\n");
+    assert_eq!(node.logs(previous.clone()).await, "one\ntwo\nthree\n");
+    // Between two runs, and also before the first restart, the last run is what there is.
+    node.state(1, json!({"waiting": {"reason": "CrashLoopBackOff"}}))
+        .await;
+    assert_eq!(node.logs(LogParams::default()).await, "again\n");
+    assert_eq!(node.logs(previous).await, "again\n");
     node.server.shutdown().await;
 }
 

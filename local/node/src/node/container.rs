@@ -288,7 +288,10 @@ impl Runner {
             .and_then(|lifecycle| lifecycle.pre_stop.as_ref())
             .filter(|_| hooks);
         if let Some(hook) = pre_stop {
+            let mut orders = stop.clone();
             tokio::select! {
+                // The node stops: nobody is left to wait for.
+                _ = orders.wait_for(|stop| matches!(stop, Stop::By { hooks: false, .. })) => {}
                 code = process.ended() => return code,
                 result = self.hook(hook, plan) => if let Err(reason) = result {
                     self.shared.events.warning(&self.pod, "FailedPreStopHook", reason);

@@ -1,9 +1,12 @@
 //! Events of pods, written in the background so that no container waits for them.
 
+use std::sync::Arc;
+
+use fermata_watch::Journal;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Resource as _,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType, Reporter},
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -14,10 +17,9 @@ const WAITING: usize = 256;
 /// Writes events about pods.
 #[derive(Clone)]
 pub(super) struct Events {
-    recorder: Recorder,
+    journal: Arc<Journal>,
     sender: mpsc::Sender<(Event, k8s_openapi::api::core::v1::ObjectReference)>,
-    receiver:
-        std::sync::Arc<Mutex<mpsc::Receiver<(Event, k8s_openapi::api::core::v1::ObjectReference)>>>,
+    receiver: Arc<Mutex<mpsc::Receiver<(Event, k8s_openapi::api::core::v1::ObjectReference)>>>,
 }
 
 // === impl Events ===
@@ -30,9 +32,9 @@ impl Events {
         };
         let (sender, receiver) = mpsc::channel(WAITING);
         Self {
-            recorder: Recorder::new(client, reporter),
+            journal: Arc::new(Journal::new(client, reporter)),
             sender,
-            receiver: std::sync::Arc::new(Mutex::new(receiver)),
+            receiver: Arc::new(Mutex::new(receiver)),
         }
     }
 
@@ -50,7 +52,7 @@ impl Events {
     pub(super) async fn run(self, shutdown: CancellationToken) {
         let mut receiver = self.receiver.lock().await;
         while let Some(Some((event, pod))) = shutdown.run_until_cancelled(receiver.recv()).await {
-            if let Err(error) = self.recorder.publish(&event, &pod).await {
+            if let Err(error) = self.journal.publish(&event, &pod).await {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "an event was not written"
