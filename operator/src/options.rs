@@ -57,6 +57,11 @@ pub struct Options {
     #[arg(long, env = "FERMATA_GATEWAY_SERVICE", default_value = DEFAULT_GATEWAY_SERVICE, value_name = "HOST")]
     pub gateway_service: String,
 
+    /// URL of the gateway as functions are told it, in FERMATA_GATEWAY. Default: http and the gateway's
+    /// Service for callers in the cluster.
+    #[arg(long, env = "FERMATA_GATEWAY_URL", value_name = "URL")]
+    pub gateway_url: Option<String>,
+
     /// The domain functions are reached under: NAME.NAMESPACE.DOMAIN.
     #[arg(
         long,
@@ -181,6 +186,7 @@ impl Default for Options {
             admin: Admin::Off,
             admin_hosts: Vec::new(),
             gateway_service: DEFAULT_GATEWAY_SERVICE.to_owned(),
+            gateway_url: None,
             domain: "localhost".to_owned(),
             url_scheme: Scheme::Http,
             url_port: None,
@@ -205,6 +211,13 @@ impl Options {
             &self.gateway_hosts,
             &self.claims,
         )
+    }
+
+    /// Where functions call each other.
+    pub(crate) fn gateway_url(&self) -> String {
+        self.gateway_url
+            .clone()
+            .unwrap_or_else(|| format!("{}://{}", Scheme::Http, self.gateway_service))
     }
 
     /// Name of this replica.

@@ -96,3 +96,29 @@ pub const REVISION_READY: &str = "RevisionReady";
 
 /// Event: the requests go to another Revision.
 pub const TRAFFIC_MOVED: &str = "TrafficMoved";
+
+/// Reasons of `Ready=False` that do not pass by themselves: somebody has to change the Function, or what
+/// it refers to.
+const NEED_HELP: [&str; 15] = [
+    INVALID_SPEC,
+    UNREADABLE,
+    POD_SECURITY_VIOLATION,
+    RUNTIME_NOT_FOUND,
+    SOURCE_NOT_FOUND,
+    INVALID_SOURCE,
+    ROUTE_CONFLICT,
+    CLAIM_NOT_ALLOWED,
+    SERVICE_CONFLICT,
+    DEPLOYMENT_CONFLICT,
+    CONFIG_MAP_CONFLICT,
+    REFUSED,
+    IMAGE_PULL_FAILED,
+    CONTAINER_FAILED,
+    CRASH_LOOP,
+];
+
+/// Whether a Function that is not ready for this reason stays so until somebody does something.
+#[must_use]
+pub fn needs_help(reason: &str) -> bool {
+    NEED_HELP.contains(&reason)
+}

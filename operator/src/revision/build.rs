@@ -52,7 +52,7 @@ pub(crate) fn pod_template(
 ) -> Result<PodTemplateSpec, BuildError> {
     let profile = revision.spec.template.security().profile();
     security::allow(profile, options)?;
-    let pod = pod::build(revision, &options.functions).map_err(BuildError::PodTemplate)?;
+    let pod = pod::build(revision, options).map_err(BuildError::PodTemplate)?;
     security::check(profile, &pod, options)?;
     Ok(pod)
 }

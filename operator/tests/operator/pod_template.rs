@@ -94,7 +94,7 @@ async fn every_field_that_meets_a_default_gives_a_pod_that_the_cluster_takes() {
         ),
         (
             container("env: [{ name: MINE, valueFrom: { fieldRef: { fieldPath: metadata.name } } }]"),
-            format!("{function}/env/7/name"),
+            format!("{function}/env/8/name"),
             json!("MINE"),
         ),
         (

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 /// Fermata's own variables first, so that the others can refer to them as `$(PORT)`; then the
 /// Runtime's and the function's, where the function's go first.
-pub(crate) fn build(revision: &Revision) -> Vec<EnvVar> {
+pub(crate) fn build(revision: &Revision, gateway: &str) -> Vec<EnvVar> {
     let template = &revision.spec.template;
     let function = revision.spec.function_name.as_str();
     let name = revision.name_any();
@@ -19,6 +19,8 @@ pub(crate) fn build(revision: &Revision) -> Vec<EnvVar> {
         ("FERMATA_FUNCTION", function),
         ("FERMATA_REVISION", &name),
         ("FERMATA_NAMESPACE", &namespace),
+        // Names of the cluster do not resolve everywhere; this address does.
+        ("FERMATA_GATEWAY", gateway),
         // What images made for Knative and Cloud Run look at.
         ("K_SERVICE", function),
         ("K_CONFIGURATION", function),

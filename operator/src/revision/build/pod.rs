@@ -15,7 +15,10 @@ use super::{
     overlay::{Overlay, OverlayError},
     security,
 };
-use crate::{children, options::Functions};
+use crate::{
+    children,
+    options::{Functions, Options},
+};
 
 /// How long a pod that was told to go still takes requests, in seconds, so that the gateways have
 /// stopped sending by then. At most half of the grace period.
@@ -24,7 +27,7 @@ const PRE_STOP_SECONDS: i64 = 5;
 /// The pod template, with the user's own merged over it.
 pub(crate) fn build(
     revision: &Revision,
-    defaults: &Functions,
+    options: &Options,
 ) -> Result<PodTemplateSpec, OverlayError> {
     let template = &revision.spec.template;
     let name = revision.name_any();
@@ -42,7 +45,7 @@ pub(crate) fn build(
             labels: Some(labels),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(revision, grace_period, defaults)),
+        spec: Some(spec(revision, grace_period, options)),
     };
     let mut pod = overlay.over(&pod)?;
     if let Some(spec) = &mut pod.spec {
@@ -69,7 +72,7 @@ fn complete(spec: &mut PodSpec, template: &Template) {
     }
 }
 
-fn spec(revision: &Revision, grace_period: i64, defaults: &Functions) -> PodSpec {
+fn spec(revision: &Revision, grace_period: i64, options: &Options) -> PodSpec {
     let template = &revision.spec.template;
     let security_options = template.security();
     let mut volumes = template.volumes.clone().unwrap_or_default();
@@ -77,13 +80,13 @@ fn spec(revision: &Revision, grace_period: i64, defaults: &Functions) -> PodSpec
         volumes.push(source_volume(&revision.name_any()));
     }
     PodSpec {
-        containers: vec![container(revision, grace_period, defaults)],
+        containers: vec![container(revision, grace_period, options)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),
         // They cost each start time that grows with the number of Services, and nobody reads them.
         enable_service_links: Some(false),
-        image_pull_secrets: pull_secrets(template, defaults),
-        security_context: Some(security::pod(template, defaults)),
+        image_pull_secrets: pull_secrets(template, &options.functions),
+        security_context: Some(security::pod(template, &options.functions)),
         runtime_class_name: security_options.runtime_class_name,
         host_users: security_options.host_users,
         termination_grace_period_seconds: Some(grace_period),
@@ -91,7 +94,7 @@ fn spec(revision: &Revision, grace_period: i64, defaults: &Functions) -> PodSpec
     }
 }
 
-fn container(revision: &Revision, grace_period: i64, defaults: &Functions) -> Container {
+fn container(revision: &Revision, grace_period: i64, options: &Options) -> Container {
     let template = &revision.spec.template;
     let runtime = revision.spec.runtime.as_ref();
     let mut mounts = template.volume_mounts.clone().unwrap_or_default();
@@ -113,7 +116,7 @@ fn container(revision: &Revision, grace_period: i64, defaults: &Functions) -> Co
             .map(|runtime| runtime.command.clone())
             .or_else(|| template.command.clone()),
         args: template.args.clone(),
-        env: Some(env::build(revision)),
+        env: Some(env::build(revision, &options.gateway_url())),
         env_from: template.env_from.clone(),
         image_pull_policy: template.image_pull_policy.clone(),
         lifecycle: lifecycle(grace_period),
@@ -128,7 +131,7 @@ fn container(revision: &Revision, grace_period: i64, defaults: &Functions) -> Co
         resources: template
             .resources
             .clone()
-            .or_else(|| defaults.resources.clone()),
+            .or_else(|| options.functions.resources.clone()),
         startup_probe: probes::startup(template),
         // So that a crash is told with its last words, to everybody who sees the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
