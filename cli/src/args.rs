@@ -2,10 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
-use crate::{commands, up};
+use crate::{
+    commands, output,
+    up::{self, access::Catcher},
+};
+
+/// The name by which kubectl finds a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins>).
+const PLUGIN: &str = "kubectl-fermata";
 
 /// Serverless functions on Kubernetes, or on this machine alone.
 #[derive(Debug, Parser)]
@@ -50,36 +58,76 @@ pub(crate) enum Command {
     Up(up::Options),
     /// Write a new function: a manifest and its code.
     Init(commands::init::Options),
-    /// Apply functions and wait until they are ready.
+    /// Apply functions, or change one, and wait until they are ready.
     Deploy(commands::deploy::Options),
     /// Call a function and print its answer.
     Invoke(commands::invoke::Options),
     /// List functions.
-    #[command(visible_alias = "ls")]
+    #[command(visible_aliases = ["ls", "get"])]
     List(commands::list::Options),
     /// Show a function with its revisions, pods and events.
     Describe(commands::describe::Options),
     /// Print what a function's instances log.
     Logs(commands::logs::Options),
+    /// Start functions anew: the same code in a new revision.
+    Restart(commands::restart::Options),
     /// Delete functions.
+    #[command(visible_alias = "rm")]
     Delete(commands::delete::Options),
+    /// Print the JSON schema of a function's manifest, for editors.
+    Schema,
     /// Print a completion script for a shell.
     Completion(commands::completion::Options),
+    /// Print the version.
+    Version(commands::version::Options),
 }
 
-/// Sends the log to standard error. `fermata up` says what matters itself, so that warnings are
-/// enough by default.
-pub(crate) fn start_log(verbose: u8, up: bool) {
+/// The command line as it is called: `fermata`, or `kubectl fermata` as kubectl's plugin.
+pub(crate) fn command() -> clap::Command {
+    let is_plugin = std::env::args_os().next().is_some_and(|program| {
+        PathBuf::from(program)
+            .file_stem()
+            .is_some_and(|name| name == PLUGIN)
+    });
+    let command = Arguments::command();
+    if !is_plugin {
+        return command;
+    }
+    command
+        .bin_name("kubectl fermata")
+        .mut_subcommands(|command| {
+            let examples = command
+                .get_after_help()
+                .map(|text| text.to_string().replace("  fermata ", "  kubectl fermata "));
+            match examples {
+                Some(examples) => command.after_help(examples),
+                None => command,
+            }
+        })
+}
+
+/// Sends the log to standard error: by default what goes wrong in the platform itself, short. `fermata
+/// up` says what matters itself, and the libraries' own messages are for those who ask for them.
+pub(crate) fn start_log(verbose: u8, up: bool, requests: Option<Catcher>) {
     let default = match (verbose, up) {
-        (0, true) => "warn",
-        (0, false) => "error",
-        (1, _) => "info,kube_client=warn,kube_runtime=warn",
-        _ => "debug,hyper=info,h2=info,rustls=info,tower=info",
+        (0, true) => "off,fermata=warn",
+        (0, false) => "off",
+        (1, _) => "info,kube_client=warn,kube_runtime=warn,fermata::access=off",
+        _ => "debug,hyper=info,h2=info,rustls=info,tower=info,fermata::access=off",
     };
+    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = fmt::layer()
+        .with_ansi(output::has_colours(&std::io::stderr()))
+        .with_writer(std::io::stderr);
+    let log = if verbose == 0 && !asked {
+        log.without_time().with_target(false).boxed()
+    } else {
+        log.boxed()
+    };
     // A subscriber that is there already was put there by somebody who wants it.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+    let _ = tracing_subscriber::registry()
+        .with(log.with_filter(filter))
+        .with(requests.map(Catcher::layer))
         .try_init();
 }

@@ -8,3 +8,6 @@ pub(crate) mod init;
 pub(crate) mod invoke;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod restart;
+pub(crate) mod schema;
+pub(crate) mod version;

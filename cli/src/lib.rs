@@ -6,13 +6,18 @@
 mod args;
 mod cluster;
 mod commands;
+mod errors;
+mod functions;
 mod manifest;
 mod output;
+mod ready;
+mod suggest;
 mod up;
+mod urls;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 use crate::args::{Arguments, Command};
 
@@ -23,7 +28,13 @@ pub const CONTAINER_COMMAND: &str = "__container";
 /// standard error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    // A second provider could only come from another call of this function.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    commands::completion::complete();
+    let arguments = match Arguments::from_arg_matches(&args::command().get_matches()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -31,8 +42,6 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start")),
     };
-    // A second provider could only come from another call of this function.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match runtime.block_on(run(arguments)) {
         Ok(code) => code,
         Err(error) => fail(&error),
@@ -40,34 +49,36 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    args::start_log(
-        arguments.verbose,
-        matches!(arguments.command, Command::Up(_)),
-    );
+    let is_up = matches!(arguments.command, Command::Up(_));
+    let (catcher, requests) = match &arguments.command {
+        Command::Up(options) if options.shows_requests() => {
+            let (catcher, requests) = up::access::channel();
+            (Some(catcher), Some(requests))
+        }
+        _ => (None, None),
+    };
+    args::start_log(arguments.verbose, is_up, catcher);
     let target = arguments.target;
     match arguments.command {
-        Command::Up(options) => up::run(options).await?,
+        Command::Up(options) => up::run(options, requests).await?,
         Command::Init(options) => commands::init::run(&options)?,
         Command::Deploy(options) => commands::deploy::run(&target, options).await?,
         Command::Invoke(options) => return commands::invoke::run(&target, options).await,
         Command::List(options) => commands::list::run(&target, &options).await?,
         Command::Describe(options) => commands::describe::run(&target, &options).await?,
         Command::Logs(options) => commands::logs::run(&target, options).await?,
+        Command::Restart(options) => commands::restart::run(&target, options).await?,
         Command::Delete(options) => commands::delete::run(&target, options).await?,
-        Command::Completion(options) => commands::completion::run(&options),
+        Command::Schema => commands::schema::run()?,
+        Command::Completion(options) => commands::completion::run(&options)?,
+        Command::Version(options) => commands::version::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says what went wrong: the error, then its causes, one a line.
-#[allow(
-    clippy::print_stderr,
-    reason = "this is the command line's way to speak"
-)]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  {cause}");
-    }
+    let sentences = errors::sentences(error);
+    output::note(&format!("error: {}", sentences.join("\n  ")));
     ExitCode::FAILURE
 }

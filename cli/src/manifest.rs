@@ -1,10 +1,11 @@
 //! Manifests: read from files, complete them, apply them.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+mod document;
+mod folder;
+mod ignored;
+pub(crate) mod source;
+
+use std::{path::PathBuf, time::SystemTime};
 
 use anyhow::{Context as _, bail};
 use kube::{
@@ -12,13 +13,11 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams, ValidationDirective},
     discovery::{self, Scope},
 };
-use serde_json::Value;
 
-/// The most a directory of source files may hold together; a ConfigMap takes 1 MiB.
-const MOST_SOURCE: u64 = 900 * 1024;
+use self::folder::Folder;
 
-/// A manifest larger than this is no manifest.
-const MOST_MANIFEST: u64 = 4 * 1024 * 1024;
+/// The field manager of everything that the command line writes.
+pub(crate) const FIELD_MANAGER: &str = "fermata-cli";
 
 /// One object of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +38,11 @@ impl Manifest {
             .map(|types| types.kind.to_lowercase())
             .unwrap_or_default();
         format!("{kind}/{}", self.object.name_any())
+    }
+
+    /// Whether it is a Function of ours.
+    pub(crate) fn is_function(&self) -> bool {
+        is_function(&self.object)
     }
 
     /// Applies the object as it is in its file, on the server's side. Fields that others have set
@@ -79,7 +83,7 @@ impl Manifest {
                 &resource,
             ),
         };
-        let mut params = PatchParams::apply("fermata-cli").force();
+        let mut params = PatchParams::apply(FIELD_MANAGER).force();
         params.field_validation = Some(ValidationDirective::Strict);
         match api
             .patch(
@@ -107,62 +111,89 @@ impl Manifest {
     }
 }
 
-/// Reads the objects of files and directories, in the order to apply them: what others need comes
-/// first. `-` is standard input.
+/// Reads the objects of files and folders, in the order to apply them: what others need comes first.
+/// `-` is standard input. Of the folders below a named one, those with Functions are read too.
 ///
 /// # Errors
 ///
-/// With the file's name, for a file that cannot be read or is no manifest.
+/// With the file's name, for a file that cannot be read or is no manifest, or for code that cannot be
+/// source.
 pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
+    let mut manifests = read_without_code(paths)?;
+    for manifest in &mut manifests {
+        source::complete(manifest)?;
+    }
+    Ok(manifests)
+}
+
+/// The same without the code beside the manifests.
+///
+/// # Errors
+///
+/// As [`read`], but for the code.
+pub(crate) fn read_without_code(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            let files = manifests_in(path)?;
-            if files.is_empty() {
-                bail!(
-                    "there is no manifest (*.yaml, *.yml, *.json) in {}",
-                    path.display()
-                );
+        if !path.is_dir() {
+            manifests.extend(document::read(path)?);
+            continue;
+        }
+        let before = manifests.len();
+        for folder in Folder::tree(path)? {
+            if folder.dir != *path && !folder.has_functions() {
+                continue;
             }
-            for file in files {
-                manifests.extend(read_file(&file)?);
+            for file in folder.candidates() {
+                manifests.extend(document::find(&file.path)?.unwrap_or_default());
             }
-        } else {
-            manifests.extend(read_file(path)?);
+        }
+        if manifests.len() == before {
+            bail!(
+                "there is no manifest (*.yaml, *.yml or *.json with apiVersion and kind) in {}",
+                path.display()
+            );
         }
     }
     manifests.sort_by_key(|manifest| rank(&manifest.object));
     Ok(manifests)
 }
 
+/// Whether an object is a Function of ours.
+pub(crate) fn is_function(object: &DynamicObject) -> bool {
+    object.types.as_ref().is_some_and(|types| {
+        types.kind == "Function"
+            && types
+                .api_version
+                .strip_prefix(fermata_crds::GROUP)
+                .is_some_and(|version| version.starts_with('/'))
+    })
+}
+
 /// Names, times and sizes of files.
 pub(crate) type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 /// What tells whether files have changed: their names, times and sizes, those of the code beside
-/// manifests included. Files that cannot be looked at are left out.
+/// manifests included, without what is left out. Files that cannot be looked at are left out too.
 pub(crate) fn stamp(paths: &[PathBuf]) -> Stamp {
     let mut stamps = Vec::new();
     for path in paths {
-        let dir = if path.is_dir() {
-            path.as_path()
+        let folders = if path.is_dir() {
+            Folder::tree(path)
         } else {
-            folder(path)
+            let dir = source::folder_of(path);
+            Folder::open(dir, dir).map(|folder| vec![folder])
         };
-        for file in entries(dir).unwrap_or_default() {
-            if let Ok(metadata) = file.metadata() {
-                stamps.push((file, metadata.modified().ok(), metadata.len()));
+        for folder in folders.unwrap_or_default() {
+            let files = folder.entries.into_iter().map(|entry| entry.path);
+            for file in files.chain(folder.rules) {
+                if let Ok(metadata) = file.metadata() {
+                    stamps.push((file, metadata.modified().ok(), metadata.len()));
+                }
             }
         }
     }
     stamps.sort();
     stamps
-}
-
-/// The folder that a file is in.
-fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 fn rank(object: &DynamicObject) -> u8 {
@@ -174,149 +205,10 @@ fn rank(object: &DynamicObject) -> u8 {
     }
 }
 
-fn manifests_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = entries(dir)?
-        .into_iter()
-        .filter(|path| is_manifest(path) && path.is_file())
-        .collect();
-    files.sort();
-    Ok(files)
-}
-
-fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir)
-        .with_context(|| format!("cannot read the directory {}", dir.display()))?;
-    Ok(entries.flatten().map(|entry| entry.path()).collect())
-}
-
-fn is_manifest(path: &Path) -> bool {
-    matches!(
-        path.extension().and_then(|extension| extension.to_str()),
-        Some("yaml" | "yml" | "json")
-    )
-}
-
-fn read_file(path: &Path) -> anyhow::Result<Vec<Manifest>> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
-    } else {
-        let size = std::fs::metadata(path)
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .len();
-        if size > MOST_MANIFEST {
-            bail!(
-                "{} has {size} bytes; a manifest has at most {MOST_MANIFEST}",
-                path.display()
-            );
-        }
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-    };
-    // YAML 1.2: a namespace called n is no boolean.
-    let strict = serde_saphyr::options! { strict_booleans: true };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(&text, strict)
-        .with_context(|| format!("{} is not valid YAML", path.display()))?;
-    let mut manifests = Vec::new();
-    for document in documents.into_iter().filter(|document| !document.is_null()) {
-        for object in flatten(document) {
-            manifests.push(parse(path, object)?);
-        }
-    }
-    Ok(manifests)
-}
-
-/// A List stands for its items.
-fn flatten(mut document: Value) -> Vec<Value> {
-    match document.get_mut("items").map(Value::take) {
-        Some(Value::Array(items))
-            if document["kind"]
-                .as_str()
-                .is_some_and(|kind| kind.ends_with("List")) =>
-        {
-            items
-        }
-        Some(other) => {
-            document["items"] = other;
-            vec![document]
-        }
-        None => vec![document],
-    }
-}
-
-fn parse(path: &Path, mut object: Value) -> anyhow::Result<Manifest> {
-    complete(path, &mut object)?;
-    let object: DynamicObject = serde_json::from_value(object)
-        .with_context(|| format!("{} is not a Kubernetes manifest", path.display()))?;
-    if object
-        .types
-        .as_ref()
-        .is_none_or(|types| types.kind.is_empty() || types.api_version.is_empty())
-    {
-        bail!("{}: apiVersion and kind are missing", path.display());
-    }
-    if object.name_any().is_empty() {
-        bail!("{}: metadata.name is missing", path.display());
-    }
-    Ok(Manifest {
-        file: path.to_owned(),
-        object,
-    })
-}
-
-/// A Function whose source names no files has its code beside its manifest.
-fn complete(path: &Path, object: &mut Value) -> anyhow::Result<()> {
-    let is_function = object["kind"] == "Function"
-        && object["apiVersion"]
-            .as_str()
-            .is_some_and(|version| version.starts_with("fermata.dev/"));
-    let Some(source) = object
-        .pointer_mut("/spec/source")
-        .filter(|_| is_function)
-        .and_then(Value::as_object_mut)
-    else {
-        return Ok(());
-    };
-    if source.contains_key("files") || source.contains_key("configMap") {
-        return Ok(());
-    }
-    let dir = folder(path);
-    let files = source_files(dir)?;
-    if files.is_empty() {
-        bail!(
-            "{}: the function has no code: there are no files beside the manifest, and source names neither files nor configMap",
-            path.display()
-        );
-    }
-    source.insert("files".into(), serde_json::to_value(files)?);
-    Ok(())
-}
-
-/// The code in a directory: its text files, but for manifests and hidden files.
-pub(crate) fn source_files(dir: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    let mut size = 0;
-    for path in entries(dir)? {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        if name.starts_with('.') || is_manifest(&path) || !path.is_file() {
-            continue;
-        }
-        let content = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot take {} as source text", path.display()))?;
-        size += content.len() as u64;
-        if size > MOST_SOURCE {
-            bail!(
-                "the source files in {} have more than {MOST_SOURCE} bytes; build an image instead",
-                dir.display()
-            );
-        }
-        files.insert(name.to_owned(), content);
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -371,11 +263,81 @@ mod tests {
             ),
             ("d.yaml", FUNCTION, "the function has no code"),
         ] {
-            let path = write(dir.path(), name, text);
+            let folder = dir.path().join(name.replace('.', "-"));
+            std::fs::create_dir(&folder).unwrap();
+            let path = write(&folder, name, text);
             let error = format!("{:#}", read(std::slice::from_ref(&path)).unwrap_err());
             assert!(error.contains(says) && error.contains(name), "{error}");
         }
         let error = format!("{:#}", read(&[dir.path().join("none.yaml")]).unwrap_err());
         assert!(error.contains("none.yaml"), "{error}");
+    }
+
+    #[test]
+    fn functions_in_folders_below_are_found_and_what_is_no_function_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, file, text) in [
+            (
+                "",
+                "namespace.yaml",
+                "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n",
+            ),
+            ("one", "function.yaml", FUNCTION),
+            ("one", "main.py", "x = 1\n"),
+            (
+                "deep/two",
+                "function.yaml",
+                &FUNCTION.replace("name: a", "name: b"),
+            ),
+            ("deep/two", "main.py", "x = 2\n"),
+            (
+                "chart",
+                "pod.yaml",
+                "apiVersion: v1\nkind: Pod\nmetadata: {name: {{ .name }}\n",
+            ),
+            ("node_modules/x", "function.yaml", FUNCTION),
+        ] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+            write(&dir.path().join(folder), file, text);
+        }
+        let manifests = read(&[dir.path().to_owned()]).unwrap();
+        let mut titles: Vec<String> = manifests.iter().map(Manifest::title).collect();
+        titles.sort();
+        assert_eq!(titles, ["function/a", "function/b", "namespace/n"]);
+        let code = |manifest: &Manifest| manifest.object.data["spec"]["source"]["files"].clone();
+        let two = manifests
+            .iter()
+            .find(|manifest| manifest.title() == "function/b");
+        assert_eq!(
+            code(two.unwrap()),
+            serde_json::json!({"main.py": "x = 2\n"})
+        );
+    }
+
+    #[test]
+    fn a_broken_manifest_in_a_folder_is_no_source() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "main.py", "x = 1\n");
+        for text in [
+            "apiVersion: fermata.dev/v1alpha1\nkind: Function\nmetadata: {name: [\n",
+            "kind: Function\nmetadata: {name: a}\n",
+        ] {
+            write(dir.path(), "function.yaml", text);
+            let error = format!("{:#}", read(&[dir.path().to_owned()]).unwrap_err());
+            assert!(error.contains("function.yaml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().to_owned()];
+        write(dir.path(), "main.py", "x = 1\n");
+        let before = stamp(&paths);
+        write(dir.path(), "main.py~", "x");
+        write(dir.path(), "test_main.py", "x");
+        assert_eq!(stamp(&paths), before);
+        write(dir.path(), ".fermataignore", "*.txt\n");
+        assert_ne!(stamp(&paths), before);
     }
 }

@@ -1,11 +1,17 @@
 //! Output for people and for programs.
 
-use std::io::{self, Write as _};
+use std::{
+    borrow::Cow,
+    io::{self, Write as _},
+};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use fermata_crds::Function;
 use jiff::Timestamp;
+use kube::{Resource as _, ResourceExt as _};
 use serde::Serialize;
+use serde_json::json;
 
 /// How objects are printed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -15,6 +21,17 @@ pub(crate) enum Format {
     Table,
     /// A table with more columns.
     Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Kind and name, one a line.
+    Name,
+}
+
+/// How the objects that a command has worked on are printed, for programs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Structure {
     /// JSON.
     Json,
     /// YAML.
@@ -41,7 +58,32 @@ pub(crate) fn raw(bytes: &[u8]) {
 /// Prints a line to standard error: progress, which is not the command's result.
 #[allow(clippy::print_stderr, reason = "progress is for people")]
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    eprintln!("{}", clean(text));
+}
+
+/// The text without what a terminal would obey: control characters, but for the ends of lines. Messages
+/// of functions come to people in many ways, and are whatever a function writes.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    let obeyed = |character: char| character.is_control() && character != '\n';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |character: char| match character {
+        '\t' => ' ',
+        character if obeyed(character) => char::REPLACEMENT_CHARACTER,
+        character => character,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// The same in one line.
+pub(crate) fn clean_line(text: &str) -> String {
+    clean(text).replace('\n', " ")
+}
+
+/// Whether a stream takes colours: a terminal does, unless `NO_COLOR` says no (<https://no-color.org>).
+pub(crate) fn has_colours(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints something as JSON or YAML.
@@ -55,8 +97,55 @@ pub(crate) fn structured(format: Format, value: &impl Serialize) -> anyhow::Resu
     Ok(())
 }
 
+/// Prints functions that a command has worked on.
+pub(crate) fn objects(structure: Structure, functions: &[Function]) -> anyhow::Result<()> {
+    let format = match structure {
+        Structure::Name => {
+            for function in functions {
+                line(&reference(&function.name_any()));
+            }
+            return Ok(());
+        }
+        Structure::Json => Format::Json,
+        Structure::Yaml => Format::Yaml,
+    };
+    match functions {
+        [one] => structured(format, one),
+        several => structured(format, &list(several)),
+    }
+}
+
+/// A function as kubectl writes it in commands.
+pub(crate) fn reference(name: &str) -> String {
+    format!(
+        "{}.{}/{name}",
+        Function::kind(&()).to_lowercase(),
+        fermata_crds::GROUP
+    )
+}
+
+/// Objects of any kinds as one, as kubectl does.
+pub(crate) fn list(items: &(impl Serialize + ?Sized)) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
+}
+
 /// Prints a table with columns as wide as they need to be, as kubectl does.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
+    let widths = widths(header, rows);
+    row(
+        &header
+            .iter()
+            .map(|cell| (*cell).to_owned())
+            .collect::<Vec<_>>(),
+        &widths,
+    );
+    for cells in rows {
+        row(cells, &widths);
+    }
+}
+
+/// How wide the columns of a table are.
+pub(crate) fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -64,18 +153,17 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
             .map(|cell| cell.chars().count());
         cells.chain([header[column].len()]).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let print = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        line(padded.join("   ").trim_end());
-    };
-    print(&mut header.iter().copied());
-    for row in rows {
-        print(&mut row.iter().map(String::as_str));
-    }
+    (0..header.len()).map(width).collect()
+}
+
+/// Prints one row of a table.
+pub(crate) fn row(cells: &[String], widths: &[usize]) {
+    let padded: Vec<String> = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| format!("{:<width$}", clean_line(cell)))
+        .collect();
+    line(padded.join("   ").trim_end());
 }
 
 /// How long ago something was, as kubectl writes it: 5s, 3m, 2h, 4d.
@@ -109,5 +197,15 @@ mod tests {
             ["5s", "5m", "2h", "4d"]
         );
         assert_eq!(age(None, Timestamp::UNIX_EPOCH), "<unknown>");
+    }
+
+    #[test]
+    fn a_terminal_is_given_nothing_to_obey() {
+        assert_eq!(clean("plain ä\nline"), "plain ä\nline");
+        assert_eq!(
+            clean("a\u{1b}[31mb\u{9b}c\r"),
+            "a\u{fffd}[31mb\u{fffd}c\u{fffd}"
+        );
+        assert_eq!(clean_line("a\n\tb"), "a  b");
     }
 }

@@ -1,5 +1,6 @@
 //! `fermata up`: embedded cluster, operator and gateway in one process.
 
+pub(crate) mod access;
 mod files;
 mod news;
 mod platform;
@@ -7,11 +8,11 @@ mod report;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use self::platform::Platform;
+use self::{access::Requests, platform::Platform};
 use crate::{manifest, output};
 
 #[derive(Args, Clone, Debug)]
@@ -55,9 +56,33 @@ pub(crate) struct Options {
     /// The domain below which functions have their hosts.
     #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
     domain: String,
+
+    /// Whether each request is shown.
+    #[arg(long, value_enum, default_value_t)]
+    access_log: AccessLog,
 }
 
-pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+/// Whether requests are shown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum AccessLog {
+    /// A line each.
+    #[default]
+    On,
+    /// Not at all.
+    Off,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Whether a line is printed for each request.
+    pub(crate) fn shows_requests(&self) -> bool {
+        self.access_log == AccessLog::On
+    }
+}
+
+/// `requests` are those to be shown, if any are.
+pub(crate) async fn run(options: Options, requests: Option<Requests>) -> anyhow::Result<()> {
     let files = fermata_listen::files::raise();
     // Both before anything starts: a mistake in a file is told at once, and a Ctrl-C during the
     // start is not lost.
@@ -72,8 +97,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let reporter = tokio::spawn(report::follow(
         platform.client(),
         platform.gateway,
+        platform.internal,
         stop.clone(),
     ));
+    let printer = requests.map(|requests| tokio::spawn(requests.print(stop.clone())));
     let follower = tokio::spawn(files::follow(
         platform.client(),
         options.files.clone(),
@@ -91,6 +118,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     stop.cancel();
     let stopping = async {
         let _ = tokio::join!(reporter, follower);
+        if let Some(printer) = printer {
+            let _ = printer.await;
+        }
         platform.shutdown().await;
     };
     tokio::select! {

@@ -22,6 +22,7 @@ pub mod runtime;
 #[cfg(any(test, feature = "sample"))]
 pub mod sample;
 pub mod scale;
+pub mod schema;
 pub mod template;
 
 pub use duration::{DurationError, GoDuration};

@@ -146,7 +146,8 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
 
-    /// The files, by name. A name is letters, digits, '.', '_' and '-'. Together less than 900 KiB.
+    /// The files, by name. A name is letters, digits, '.', '_' and '-'. Together less than 900 KiB;
+    /// kubectl apply takes more than 256 KiB with --server-side only, as fermata deploy does it.
     /// Exactly one of files and configMap may be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,

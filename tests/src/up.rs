@@ -58,6 +58,7 @@ impl Up {
                 "--listen-internal=127.0.0.1:0",
                 "--admin=127.0.0.1:0",
                 "--api=127.0.0.1:0",
+                "--access-log=off",
                 "--data",
             ])
             .arg(&data)

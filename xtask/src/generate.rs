@@ -59,5 +59,7 @@ fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
         ));
     }
     files.push((PathBuf::from("docs/manifest.md"), reference::manifest()));
+    let schema = serde_json::to_string_pretty(&fermata_crds::schema::function())?;
+    files.push((PathBuf::from("docs/function.schema.json"), schema + "\n"));
     Ok(files)
 }

@@ -1,9 +1,24 @@
-//! `fermata completion`.
+//! `fermata completion`, and what shells ask while somebody types.
 
-use clap::{Args, CommandFactory as _};
-use clap_complete::Shell;
+use std::time::Duration;
 
-use crate::{args::Arguments, output};
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use clap_complete::{CompleteEnv, engine::CompletionCandidate, env::Shells};
+use fermata_crds::Function;
+use kube::{Api, ResourceExt as _, api::ListParams};
+use tokio::time;
+
+use crate::{args, cluster, output};
+
+/// The variable by which the scripts ask.
+const VARIABLE: &str = "COMPLETE";
+
+/// How long somebody who types may be kept waiting for names.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most names that are offered.
+const MOST_NAMES: u32 = 500;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -12,13 +27,60 @@ pub(crate) struct Options {
     shell: Shell,
 }
 
-pub(crate) fn run(options: &Options) {
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let shell = options.shell.to_possible_value();
+    let shell = shell.as_ref().map_or("", |shell| shell.get_name());
+    let shells = Shells::builtins();
+    let completer = shells
+        .completer(shell)
+        .with_context(|| format!("there is no completion for {shell}"))?;
     let mut script = Vec::new();
-    clap_complete::generate(
-        options.shell,
-        &mut Arguments::command(),
-        "fermata",
-        &mut script,
-    );
+    completer
+        .write_registration(VARIABLE, "fermata", "fermata", "fermata", &mut script)
+        .context("the script cannot be written")?;
     output::raw(&script);
+    Ok(())
+}
+
+/// Answers a shell that asks, and then ends the process.
+pub(crate) fn complete() {
+    CompleteEnv::with_factory(args::command)
+        .var(VARIABLE)
+        .complete();
+}
+
+/// The names of functions in the namespace that the command line means; none if the cluster does not say
+/// soon.
+pub(crate) fn functions() -> Vec<CompletionCandidate> {
+    let words: Vec<String> = std::env::args().collect();
+    let target = cluster::target_of(&words);
+    let names = async {
+        let cluster = cluster::connect(&target).await.ok()?;
+        let api = Api::<Function>::namespaced(cluster.client, &cluster.namespace);
+        api.list(&ListParams::default().limit(MOST_NAMES))
+            .await
+            .ok()
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return Vec::new();
+    };
+    let listed = runtime.block_on(async { time::timeout(PATIENCE, names).await });
+    let listed = listed.ok().flatten().map(|list| list.items);
+    listed
+        .unwrap_or_default()
+        .iter()
+        .map(|function| CompletionCandidate::new(function.name_any()))
+        .collect()
 }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use fermata_crds::Function;
 use kube::{
     Api, ResourceExt as _,
@@ -12,12 +13,17 @@ use kube::{
 };
 use tokio::time;
 
-use crate::{args::Target, cluster, manifest, output};
+use super::completion;
+use crate::{
+    args::Target,
+    cluster::{self, Consent},
+    functions, manifest, output,
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Names of functions.
-    #[arg(required_unless_present_any = ["files", "all"])]
+    #[arg(required_unless_present_any = ["files", "all"], add = ArgValueCandidates::new(completion::functions))]
     names: Vec<String>,
 
     /// Manifest files or directories: the functions in them.
@@ -40,10 +46,24 @@ pub(crate) struct Options {
     /// Do not wait until the functions and all that belongs to them are gone.
     #[arg(long)]
     no_wait: bool,
+
+    /// Print the names alone of what was deleted, for programs.
+    #[arg(short, long, value_enum)]
+    output: Option<Names>,
+
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// How what was deleted is printed for programs.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Names {
+    /// Kind and name, one a line.
+    Name,
 }
 
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()> {
-    let cluster = cluster::connect(target).await?;
+    let cluster = cluster::connect_to_write(target, options.consent).await?;
     let mut functions: Vec<(String, String)> = options
         .names
         .iter()
@@ -52,20 +72,16 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
     if options.all {
         let all = Api::<Function>::namespaced(cluster.client.clone(), &cluster.namespace)
             .list(&ListParams::default())
-            .await?;
+            .await
+            .context("the functions cannot be listed")?;
         functions.extend(
             all.iter()
                 .map(|function| (cluster.namespace.clone(), function.name_any())),
         );
     }
     if !options.files.is_empty() {
-        for manifest in manifest::read(&options.files)? {
-            if manifest
-                .object
-                .types
-                .as_ref()
-                .is_some_and(|types| types.kind == "Function")
-            {
+        for manifest in manifest::read_without_code(&options.files)? {
+            if manifest.is_function() {
                 let namespace = manifest
                     .object
                     .namespace()
@@ -79,11 +95,14 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
     } else {
         DeleteParams::foreground()
     };
-    let mut missing = Vec::new();
+    let (mut missing, mut announced) = (Vec::new(), false);
     for (namespace, name) in &functions {
         let api = Api::<Function>::namespaced(cluster.client.clone(), namespace);
         match api.delete(name, &policy).await {
             Ok(deleted) => {
+                if !std::mem::replace(&mut announced, true) {
+                    cluster.announce();
+                }
                 let uid = deleted.left().and_then(|function| function.uid());
                 if let Some(uid) = uid.filter(|_| !options.no_wait) {
                     let gone = await_condition(api, name, is_deleted(&uid));
@@ -91,7 +110,10 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
                         .await
                         .with_context(|| format!("{name} is not gone after ten minutes; its requests may still be running"))??;
                 }
-                output::line(&format!("function/{name} deleted"));
+                match options.output {
+                    Some(Names::Name) => output::line(&output::reference(name)),
+                    None => output::line(&format!("function/{name} deleted")),
+                }
             }
             Err(kube::Error::Api(status)) if status.code == 404 => missing.push(name.clone()),
             Err(error) => {
@@ -100,7 +122,11 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
         }
     }
     if !missing.is_empty() && !options.ignore_not_found {
-        bail!("no such function: {}", missing.join(", "));
+        let hint = match missing.as_slice() {
+            [one] => functions::hint(&cluster, one).await,
+            _ => String::new(),
+        };
+        bail!("no such function: {}{hint}", missing.join(", "));
     }
     Ok(())
 }

@@ -1,38 +1,37 @@
 //! `fermata deploy`.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod settings;
+
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use fermata_crds::{Function, conditions};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::DynamicObject,
-    runtime::{WatchStreamExt as _, watcher},
-};
-use serde_json::json;
-use tokio::time;
+use clap_complete::engine::ArgValueCandidates;
+use fermata_crds::Function;
+use kube::{Api, ResourceExt as _, api::DynamicObject};
+use serde_json::{Map, Value, json};
 
+use self::settings::Settings;
+use super::completion;
 use crate::{
     args::Target,
-    cluster,
+    cluster::{self, Cluster, Consent},
+    functions,
     manifest::{self, Manifest},
-    output::{self, Format},
+    output::{self, Format, Structure},
+    ready,
 };
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fermata deploy -f hello/                                  a directory with manifests and code
   fermata deploy hello --runtime python main.py             code, without a manifest
-  fermata deploy web --image registry.example.com/web:1.4   an image, without a manifest")]
+  fermata deploy web --image registry.example.com/web:1.4   an image, without a manifest
+  fermata deploy web --min 1 -e MODE=fast                   a change of what is there")]
 pub(crate) struct Options {
-    /// Name of the function, when no manifest is given.
-    #[arg(required_unless_present = "files", conflicts_with = "files")]
+    /// Name of the function, when no manifest is given. Of a function that is there, what the flags do
+    /// not name stays.
+    #[arg(required_unless_present = "files", conflicts_with = "files", add = ArgValueCandidates::new(completion::functions))]
     name: Option<String>,
 
     /// Manifest files or directories; - is standard input. A function whose source names no files
@@ -40,46 +39,16 @@ pub(crate) struct Options {
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
 
-    /// The container image to run.
-    #[arg(long, conflicts_with_all = ["files", "runtime"], required_unless_present_any = ["files", "runtime"])]
-    image: Option<String>,
-
-    /// The Runtime that runs the source files.
-    #[arg(long, conflicts_with = "files", requires = "sources")]
-    runtime: Option<String>,
-
-    /// Source files for the Runtime.
-    #[arg(value_name = "SOURCE", requires = "runtime")]
-    sources: Vec<PathBuf>,
-
-    /// What to call in the source, such as main.handle.
-    #[arg(long, requires = "runtime")]
-    handler: Option<String>,
-
-    /// An environment variable, NAME=VALUE.
-    #[arg(
-        short,
-        long = "env",
-        value_name = "NAME=VALUE",
-        conflicts_with = "files"
-    )]
-    env: Vec<String>,
-
-    /// The port the container listens on.
-    #[arg(long, conflicts_with = "files")]
-    port: Option<u16>,
-
-    /// Replicas that always run.
-    #[arg(long, conflicts_with = "files")]
-    min: Option<u32>,
-
-    /// The most replicas that run.
-    #[arg(long, conflicts_with = "files")]
-    max: Option<u32>,
+    #[command(flatten)]
+    settings: Settings,
 
     /// Print the manifests instead of applying them.
     #[arg(long)]
     dry_run: bool,
+
+    /// Print the functions for programs when they are ready.
+    #[arg(short, long, value_enum)]
+    output: Option<Structure>,
 
     /// Do not wait until the functions are ready.
     #[arg(long)]
@@ -88,139 +57,158 @@ pub(crate) struct Options {
     /// How long to wait until the functions are ready, in seconds.
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     timeout: u64,
+
+    #[command(flatten)]
+    consent: Consent,
 }
 
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()> {
-    let manifests = match &options.name {
-        Some(name) => vec![Manifest {
-            file: PathBuf::from("the command line"),
-            object: function(name, &options)?,
-        }],
-        None => manifest::read(&options.files)?,
+    let functions = match &options.name {
+        Some(name) => one(target, name, &options).await?,
+        None => files(target, &options).await?,
     };
-    if options.dry_run {
-        for manifest in &manifests {
-            output::line("---");
-            output::structured(Format::Yaml, &manifest.object)?;
-        }
+    let Some((cluster, functions)) = functions else {
         return Ok(());
+    };
+    if options.no_wait {
+        return match options.output {
+            Some(structure) => print(&cluster, functions, structure).await,
+            None => Ok(()),
+        };
     }
-    let cluster = cluster::connect(target).await?;
+    let timeout = Duration::from_secs(options.timeout);
+    ready::all(&cluster, functions, timeout, options.output).await
+}
+
+/// Functions by namespace and name, on the cluster that they are on; nothing if nothing was written.
+type Written = Option<(Cluster, Vec<(String, String)>)>;
+
+async fn files(target: &Target, options: &Options) -> anyhow::Result<Written> {
+    let manifests = manifest::read(&options.files)?;
+    if options.dry_run {
+        return show(&manifests, options).map(|()| None);
+    }
+    let cluster = cluster::connect_to_write(target, options.consent).await?;
+    cluster.announce();
     let mut functions = Vec::new();
     for manifest in &manifests {
         let applied = manifest.apply(&cluster.client, &cluster.namespace).await?;
         output::note(&format!("{} applied", manifest.title()));
-        if applied.types.as_ref().is_some_and(|types| {
-            types.kind == "Function" && types.api_version.starts_with(fermata_crds::GROUP)
-        }) {
-            functions.push((
-                applied
-                    .namespace()
-                    .unwrap_or_else(|| cluster.namespace.clone()),
-                applied.name_any(),
-            ));
+        if manifest::is_function(&applied) {
+            let namespace = applied.namespace();
+            let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());
+            functions.push((namespace, applied.name_any()));
         }
     }
-    if options.no_wait {
-        return Ok(());
-    }
-    let waits = stream::iter(functions)
-        .map(|(namespace, name)| wait(cluster.client.clone(), namespace, name))
-        .buffer_unordered(32);
-    let all = waits.try_for_each(|function| async move {
-        let url = function
-            .status
-            .and_then(|status| status.url)
-            .unwrap_or_default();
-        output::line(&url);
-        Ok(())
-    });
-    match time::timeout(Duration::from_secs(options.timeout), all).await {
-        Ok(result) => result,
-        Err(_) => bail!(
-            "not ready after {} s; `fermata describe` shows more",
-            options.timeout
-        ),
-    }
+    Ok(Some((cluster, functions)))
 }
 
-/// The Function that the flags describe.
-fn function(name: &str, options: &Options) -> anyhow::Result<DynamicObject> {
-    let mut spec = serde_json::Map::new();
-    if let Some(image) = &options.image {
-        spec.insert("image".into(), json!(image));
+/// The function that the flags describe: a new one, or one that is there and is changed.
+async fn one(target: &Target, name: &str, options: &Options) -> anyhow::Result<Written> {
+    let settings = &options.settings;
+    if options.dry_run && settings.say_what_runs() {
+        return show(&[described(name, settings)?], options).map(|()| None);
     }
-    if let Some(runtime) = &options.runtime {
-        let mut source = json!({"runtime": runtime, "files": read_sources(&options.sources)?});
-        if let Some(handler) = &options.handler {
-            source["handler"] = json!(handler);
+    let cluster = if options.dry_run {
+        cluster::connect(target).await?
+    } else {
+        cluster::connect_to_write(target, options.consent).await?
+    };
+    let api = Api::<Function>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let there = api
+        .get_opt(name)
+        .await
+        .with_context(|| format!("the function {name} cannot be read"))?;
+    let change = |function: &mut DynamicObject| settings.change(spec(function)?);
+    match there {
+        None if !settings.say_what_runs() => bail!(
+            "there is no function {name} in namespace {} to change{}; to make it, give --image, or --runtime with source files",
+            cluster.namespace,
+            functions::hint(&cluster, name).await
+        ),
+        Some(_) if settings.is_empty() => bail!(
+            "{name} is there, and no flag says what to change; see `fermata deploy --help`, or start it anew with `fermata restart {name}`"
+        ),
+        Some(there) if options.dry_run => {
+            let mut object: DynamicObject = serde_json::from_value(serde_json::to_value(there)?)?;
+            object.metadata.managed_fields = None;
+            change(&mut object)?;
+            let file = PathBuf::from(name);
+            return show(&[Manifest { file, object }], options).map(|()| None);
         }
-        spec.insert("source".into(), source);
+        Some(_) => {
+            cluster.announce();
+            functions::edit(&cluster, name, change).await?;
+            output::note(&format!("function/{name} changed"));
+        }
+        None => {
+            let manifest = described(name, settings)?;
+            cluster.announce();
+            manifest.apply(&cluster.client, &cluster.namespace).await?;
+            output::note(&format!("{} applied", manifest.title()));
+        }
     }
-    let env = options.env.iter().map(|pair| {
-        let (name, value) = pair
-            .split_once('=')
-            .with_context(|| format!("--env {pair}: write NAME=VALUE"))?;
-        Ok(json!({"name": name, "value": value}))
-    });
-    let env = env.collect::<anyhow::Result<Vec<_>>>()?;
-    if !env.is_empty() {
-        spec.insert("env".into(), json!(env));
-    }
-    if let Some(port) = options.port {
-        spec.insert("port".into(), json!(port));
-    }
-    let mut scale = serde_json::Map::new();
-    scale.extend(options.min.map(|min| ("min".to_owned(), json!(min))));
-    scale.extend(options.max.map(|max| ("max".to_owned(), json!(max))));
-    if !scale.is_empty() {
-        spec.insert("scale".into(), json!(scale));
-    }
+    let function = (cluster.namespace.clone(), name.to_owned());
+    Ok(Some((cluster, vec![function])))
+}
+
+fn described(name: &str, settings: &Settings) -> anyhow::Result<Manifest> {
     let object = json!({
         "apiVersion": format!("{}/{}", fermata_crds::GROUP, fermata_crds::VERSION),
-        "kind": "Function", "metadata": {"name": name}, "spec": spec,
+        "kind": "Function", "metadata": {"name": name}, "spec": {},
     });
-    serde_json::from_value(object).context("the function cannot be written as a manifest")
+    let mut object: DynamicObject =
+        serde_json::from_value(object).context("the function cannot be written as a manifest")?;
+    settings.change(spec(&mut object)?)?;
+    Ok(Manifest {
+        file: PathBuf::from("the command line"),
+        object,
+    })
 }
 
-fn read_sources(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
-    let read = |path: &PathBuf| {
-        let name = Path::new(path)
-            .file_name()
-            .and_then(|name| name.to_str())
-            .with_context(|| format!("{} is no file name", path.display()))?;
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        Ok((name.to_owned(), text))
-    };
-    paths.iter().map(read).collect()
+fn spec(function: &mut DynamicObject) -> anyhow::Result<&mut Map<String, Value>> {
+    function
+        .data
+        .get_mut("spec")
+        .and_then(Value::as_object_mut)
+        .context("the function has no spec")
 }
 
-/// Waits until the function is ready, and says what it is waiting for.
-async fn wait(client: Client, namespace: String, name: String) -> anyhow::Result<Function> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let changes = watcher(Api::<Function>::namespaced(client, &namespace), config)
-        .default_backoff()
-        .applied_objects();
-    let mut changes = std::pin::pin!(changes);
-    let mut said = String::new();
-    while let Some(function) = changes.try_next().await? {
-        let status = function.status.clone().unwrap_or_default();
-        let Some(ready) = conditions::find(&status.conditions, conditions::READY) else {
-            continue;
-        };
-        if status.observed_generation != function.metadata.generation {
-            continue;
+/// Prints manifests instead of applying them.
+fn show(manifests: &[Manifest], options: &Options) -> anyhow::Result<()> {
+    match options.output {
+        Some(Structure::Name) => {
+            for manifest in manifests {
+                output::line(&manifest.title());
+            }
         }
-        if ready.status == "True" {
-            output::note(&format!("{name} is ready"));
-            return Ok(function);
+        Some(Structure::Json) => {
+            let objects: Vec<&DynamicObject> =
+                manifests.iter().map(|manifest| &manifest.object).collect();
+            match objects.as_slice() {
+                [one] => output::structured(Format::Json, one)?,
+                several => output::structured(Format::Json, &output::list(several))?,
+            }
         }
-        let says = format!("{name}: {}: {}", ready.reason, ready.message);
-        if says != said {
-            output::note(says.trim_end_matches([':', ' ']));
-            said = says;
+        Some(Structure::Yaml) | None => {
+            for manifest in manifests {
+                output::line("---");
+                output::structured(Format::Yaml, &manifest.object)?;
+            }
         }
     }
-    bail!("the watch of {name} ended")
+    Ok(())
+}
+
+async fn print(
+    cluster: &Cluster,
+    functions: Vec<(String, String)>,
+    structure: Structure,
+) -> anyhow::Result<()> {
+    let mut read = Vec::with_capacity(functions.len());
+    for (namespace, name) in functions {
+        let api = Api::<Function>::namespaced(cluster.client.clone(), &namespace);
+        read.push(api.get(&name).await?);
+    }
+    output::objects(structure, &read)
 }

@@ -1,7 +1,8 @@
 //! `fermata describe`.
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use fermata_crds::{Function, Revision, names};
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -10,10 +11,13 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 
+use super::completion;
 use crate::{
     args::Target,
     cluster::{self, Cluster},
-    output,
+    functions,
+    output::{self, Format},
+    urls::Urls,
 };
 
 /// Events older than the newest ones of this number are left out.
@@ -22,29 +26,69 @@ const MOST_EVENTS: usize = 20;
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Name of the function.
+    #[arg(add = ArgValueCandidates::new(completion::functions))]
     name: String,
+
+    /// Print the objects themselves, as one list.
+    #[arg(short, long, value_enum)]
+    output: Option<Structured>,
+}
+
+/// How objects are printed for programs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Structured {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
 }
 
 pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()> {
     let cluster = cluster::connect(target).await?;
-    let Cluster { client, namespace } = &cluster;
+    let Cluster {
+        client, namespace, ..
+    } = &cluster;
     let name = &options.name;
-    let function = Api::<Function>::namespaced(client.clone(), namespace)
-        .get_opt(name)
-        .await?
-        .with_context(|| format!("there is no function {name} in namespace {namespace}; `fermata list` shows those that are"))?;
+    let function = functions::find(&cluster, name).await?;
     let of_function = ListParams::default().labels(&format!("{}={name}", names::FUNCTION_LABEL));
     let revisions = Api::<Revision>::namespaced(client.clone(), namespace)
         .list(&of_function)
-        .await?;
+        .await
+        .context("the revisions cannot be listed")?;
     let pods = Api::<Pod>::namespaced(client.clone(), namespace)
         .list(&of_function)
-        .await?;
+        .await
+        .context("the pods cannot be listed")?;
     let events = Api::<Event>::namespaced(client.clone(), namespace)
         .list(&ListParams::default())
-        .await?;
+        .await
+        .context("the events cannot be listed")?;
+    let mut related: Vec<Event> = events
+        .items
+        .into_iter()
+        .filter(|event| concerns(event, name, &pods.items))
+        .collect();
+    related.sort_by_key(last_seen);
+    let related = &related[related.len().saturating_sub(MOST_EVENTS)..];
+    if let Some(structured) = options.output {
+        let mut objects = vec![serde_json::to_value(&function)?];
+        for revision in &revisions.items {
+            objects.push(serde_json::to_value(revision)?);
+        }
+        for pod in &pods.items {
+            objects.push(serde_json::to_value(pod)?);
+        }
+        for event in related {
+            objects.push(serde_json::to_value(event)?);
+        }
+        let format = match structured {
+            Structured::Json => Format::Json,
+            Structured::Yaml => Format::Yaml,
+        };
+        return output::structured(format, &output::list(&objects));
+    }
 
-    about(&function);
+    about(&function, &Urls::of(&function, cluster.embedded));
     let status = function.status.clone().unwrap_or_default();
     print_conditions(&status.conditions);
     let traffic = |revision: &str| {
@@ -56,17 +100,11 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
     };
     print_revisions(&revisions.items, traffic);
     print_pods(&pods.items);
-    let mut related: Vec<Event> = events
-        .items
-        .into_iter()
-        .filter(|event| concerns(event, name, &pods.items))
-        .collect();
-    related.sort_by_key(last_seen);
-    print_events(&related[related.len().saturating_sub(MOST_EVENTS)..]);
+    print_events(related);
     Ok(())
 }
 
-fn about(function: &Function) {
+fn about(function: &Function, urls: &Urls) {
     let status = function.status.clone().unwrap_or_default();
     let template = &function.spec.template;
     let scale = function.spec.scale();
@@ -80,10 +118,15 @@ fn about(function: &Function) {
         (None, None) => String::new(),
     };
     let metric = format!("{:?}", scale.metric()).to_lowercase();
-    let field = |name: &str, value: &str| output::line(format!("{name:<18}{value}").trim_end());
+    let field = |name: &str, value: &str| {
+        output::line(format!("{name:<18}{}", output::clean_line(value)).trim_end());
+    };
     field("Name:", &function.name_any());
     field("Namespace:", &function.namespace().unwrap_or_default());
-    field("URL:", &status.url.unwrap_or_default());
+    field("URL:", &urls.host);
+    if let Some(path) = &urls.path {
+        field("", path);
+    }
     field("Runs:", &code);
     field(
         "Revision:",

@@ -11,6 +11,9 @@ use fermata_crds::names::MAX_FUNCTION_NAME;
 
 use crate::output;
 
+/// The file by which editors know the fields of the manifest; hidden files are no part of a function.
+const SCHEMA: &str = ".function.schema.json";
+
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Name of the function, and of the new directory.
@@ -46,9 +49,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let dir = options.dir.clone().unwrap_or_else(|| PathBuf::from(name));
     fs::create_dir_all(&dir)
         .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    let schema = serde_json::to_string(&fermata_crds::schema::function())
+        .context("the manifest's schema cannot be written")?;
     let files = [
         ("function.yaml", manifest(name, options.runtime)),
         code(options.runtime),
+        (SCHEMA, schema + "\n"),
     ];
     if let Some((file, _)) = files
         .iter()
@@ -114,7 +120,8 @@ fn manifest(name: &str, runtime: Language) -> String {
         Language::Command => ("command", "sh main.sh"),
     };
     format!(
-        "# The files beside this manifest are the function's code.
+        "# yaml-language-server: $schema={SCHEMA}
+# The files beside this manifest are the function's code.
 apiVersion: fermata.dev/v1alpha1
 kind: Function
 metadata:

@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use fermata_crds::{Function, Visibility};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
@@ -18,7 +19,8 @@ use tokio::{
     time,
 };
 
-use crate::{args::Target, cluster, output};
+use super::completion;
+use crate::{args::Target, cluster, functions, output};
 
 /// What to do where the gateway cannot be found.
 const HINT: &str = "name the gateway with --gateway";
@@ -31,6 +33,7 @@ const GATEWAY_PORT: u16 = 8081;
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Name of the function.
+    #[arg(add = ArgValueCandidates::new(completion::functions))]
     name: String,
 
     /// The request's body; @FILE sends a file, @- standard input.
@@ -77,15 +80,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
 async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
     let cluster = cluster::connect(target).await?;
     let name = &options.name;
-    let function = Api::<Function>::namespaced(cluster.client.clone(), &cluster.namespace)
-        .get_opt(name)
-        .await?
-        .with_context(|| {
-            format!(
-                "there is no function {name} in namespace {}; `fermata list` shows those that are",
-                cluster.namespace
-            )
-        })?;
+    let function = functions::find(&cluster, name).await?;
     let status = function.status.as_ref();
     let own_host = status.and_then(|status| status.host.clone());
     // The in-cluster name leads to functions of either visibility, where it is known.

@@ -1,14 +1,21 @@
 //! `fermata list`.
 
+use anyhow::Context as _;
 use clap::Args;
 use fermata_crds::{Function, conditions};
+use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, ResourceExt as _,
+    api::ListParams,
+    runtime::{WatchStreamExt as _, watcher},
+};
 
 use crate::{
     args::Target,
-    cluster,
+    cluster::{self, Cluster},
     output::{self, Format},
+    urls::Urls,
 };
 
 #[derive(Args, Debug)]
@@ -24,24 +31,34 @@ pub(crate) struct Options {
     /// How to print them.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+
+    /// Go on, and print each function again when it changes, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
 }
 
 pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()> {
     let cluster = cluster::connect(target).await?;
     let api: Api<Function> = if options.all_namespaces {
-        Api::all(cluster.client)
+        Api::all(cluster.client.clone())
     } else {
-        Api::namespaced(cluster.client, &cluster.namespace)
+        Api::namespaced(cluster.client.clone(), &cluster.namespace)
     };
+    if options.watch {
+        return watch(api, &cluster, options).await;
+    }
     let mut params = ListParams::default();
     if let Some(selector) = &options.selector {
         params = params.labels(selector);
     }
-    let functions = api.list(&params).await?;
+    let functions = api
+        .list(&params)
+        .await
+        .context("the functions cannot be listed")?;
     match options.output {
         Format::Json | Format::Yaml => output::structured(options.output, &functions)?,
         Format::Name => functions.iter().for_each(|function| {
-            output::line(&format!("function.fermata.dev/{}", function.name_any()));
+            output::line(&output::reference(&function.name_any()));
         }),
         Format::Table | Format::Wide if functions.items.is_empty() => {
             output::note(&match options.all_namespaces {
@@ -49,12 +66,66 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
                 false => format!("No functions found in namespace {}.", cluster.namespace),
             });
         }
-        Format::Table | Format::Wide => table(&functions.items, options),
+        Format::Table | Format::Wide => {
+            let rows = functions.iter();
+            let rows: Vec<_> = rows.map(|one| row(one, &cluster, options)).collect();
+            output::table(&header(options), &rows);
+        }
     }
     Ok(())
 }
 
-fn table(functions: &[Function], options: &Options) {
+/// Prints the functions as they are, then each as it changes.
+async fn watch(api: Api<Function>, cluster: &Cluster, options: &Options) -> anyhow::Result<()> {
+    let config = watcher::Config {
+        label_selector: options.selector.clone(),
+        ..watcher::Config::default()
+    };
+    let mut changes = std::pin::pin!(watcher(api, config).default_backoff());
+    let (mut first, mut widths) = (Vec::new(), None);
+    while let Some(change) = changes.try_next().await.context("the watch failed")? {
+        let function = match change {
+            watcher::Event::InitApply(function) => {
+                first.push(function);
+                continue;
+            }
+            watcher::Event::Init => continue,
+            watcher::Event::InitDone => None,
+            watcher::Event::Apply(function) | watcher::Event::Delete(function) => Some(function),
+        };
+        let functions: Vec<Function> = first.drain(..).chain(function).collect();
+        match options.output {
+            Format::Json | Format::Yaml => {
+                for function in &functions {
+                    if options.output == Format::Yaml {
+                        output::line("---");
+                    }
+                    output::structured(options.output, function)?;
+                }
+            }
+            Format::Name => functions.iter().for_each(|function| {
+                output::line(&output::reference(&function.name_any()));
+            }),
+            Format::Table | Format::Wide => {
+                let rows = functions.iter();
+                let rows: Vec<_> = rows.map(|one| row(one, cluster, options)).collect();
+                let widths = widths.get_or_insert_with(|| {
+                    let header = header(options);
+                    let widths = output::widths(&header, &rows);
+                    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
+                    output::row(&header, &widths);
+                    widths
+                });
+                for cells in &rows {
+                    output::row(cells, widths);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn header(options: &Options) -> Vec<&'static str> {
     let wide = options.output == Format::Wide;
     let mut header = vec![
         "NAME", "URL", "READY", "REVISION", "REPLICAS", "REASON", "AGE",
@@ -63,25 +134,28 @@ fn table(functions: &[Function], options: &Options) {
         header.insert(0, "NAMESPACE");
     }
     if wide {
-        header.extend(["CODE", "LAST COLD START"]);
+        header.extend(["CODE", "LAST COLD START", "BY PATH"]);
     }
-    let rows: Vec<Vec<String>> = functions
-        .iter()
-        .map(|function| {
-            let mut cells = row(function, Timestamp::now());
-            if options.all_namespaces {
-                cells.insert(0, function.namespace().unwrap_or_default());
-            }
-            if wide {
-                cells.extend(details(function));
-            }
-            cells
-        })
-        .collect();
-    output::table(&header, &rows);
+    header
 }
 
-fn row(function: &Function, now: Timestamp) -> Vec<String> {
+fn row(function: &Function, cluster: &Cluster, options: &Options) -> Vec<String> {
+    let mut cells = summary(function, Timestamp::now());
+    if options.all_namespaces {
+        cells.insert(0, function.namespace().unwrap_or_default());
+    }
+    if options.output == Format::Wide {
+        cells.extend(details(function));
+        cells.push(
+            Urls::of(function, cluster.embedded)
+                .path
+                .unwrap_or_default(),
+        );
+    }
+    cells
+}
+
+fn summary(function: &Function, now: Timestamp) -> Vec<String> {
     let status = function.status.clone().unwrap_or_default();
     let ready = conditions::find(&status.conditions, conditions::READY);
     vec![

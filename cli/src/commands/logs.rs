@@ -4,7 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
-use fermata_crds::{Function, names};
+use clap_complete::engine::ArgValueCandidates;
+use fermata_crds::{GoDuration, names};
 use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -14,11 +15,13 @@ use kube::{
 };
 use tokio::task::JoinSet;
 
-use crate::{args::Target, cluster, output};
+use super::completion;
+use crate::{args::Target, cluster, errors, functions, output};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Name of the function.
+    #[arg(add = ArgValueCandidates::new(completion::functions))]
     name: String,
 
     /// Go on printing, also from instances that start later.
@@ -29,8 +32,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LINES")]
     tail: Option<i64>,
 
-    /// Only lines of the last seconds.
-    #[arg(long, value_name = "SECONDS")]
+    /// Only lines of this last while, such as 30s, 5m or 1h30m; a number alone is in seconds.
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     since: Option<i64>,
 
     /// The run before the last restart.
@@ -48,13 +51,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()> {
     let cluster = cluster::connect(target).await?;
-    let functions = Api::<Function>::namespaced(cluster.client.clone(), &cluster.namespace);
-    functions.get_opt(&options.name).await?.with_context(|| {
-        format!(
-            "there is no function {} in namespace {}",
-            options.name, cluster.namespace
-        )
-    })?;
+    functions::find(&cluster, &options.name).await?;
     let pods = Api::<Pod>::namespaced(cluster.client, &cluster.namespace);
     let mut selector = format!("{}={}", names::FUNCTION_LABEL, options.name);
     if let Some(revision) = &options.revision {
@@ -67,6 +64,18 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
     }
 }
 
+/// Whole seconds of a duration, at least one.
+fn seconds(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(seconds.into());
+    }
+    let duration: Duration = text
+        .parse::<GoDuration>()
+        .map_err(|error| error.to_string())?
+        .into();
+    Ok(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX).max(1))
+}
+
 async fn once(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Result<()> {
     let listed = pods.list(&ListParams::default().labels(selector)).await?;
     if listed.items.is_empty() {
@@ -77,9 +86,37 @@ async fn once(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Res
     }
     let prefix = listed.items.len() > 1;
     for pod in &listed {
-        print(pods, &pod.name_any(), options, prefix).await?;
+        let name = pod.name_any();
+        if !options.previous
+            && let Some(exit_code) = crashed_before(pod)
+        {
+            output::note(&format!(
+                "{name}: the run before this one ended with exit code {exit_code}:"
+            ));
+            let before = Options {
+                name: options.name.clone(),
+                revision: None,
+                previous: true,
+                ..*options
+            };
+            print(pods, &name, &before, prefix).await?;
+            output::note(&format!("{name}: this run:"));
+        }
+        print(pods, &name, options, prefix).await?;
     }
     Ok(())
+}
+
+/// The exit code of the run before, where that is what matters: the one that runs now has just begun, and
+/// may have said nothing yet.
+fn crashed_before(pod: &Pod) -> Option<i32> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let status = statuses
+        .iter()
+        .find(|status| status.name == names::CONTAINER && !status.ready)?;
+    status.state.as_ref()?.running.as_ref()?;
+    let before = status.last_state.as_ref()?.terminated.as_ref()?;
+    Some(before.exit_code)
 }
 
 async fn follow(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Result<()> {
@@ -101,7 +138,7 @@ async fn follow(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::R
         };
         tasks.spawn(async move {
             if let Err(error) = print(&pods, &name, &options, true).await {
-                output::note(&format!("{name}: {error:#}"));
+                output::note(&format!("{name}: {}", errors::line(&error)));
             }
         });
         while tasks.try_join_next().is_some() {}
@@ -154,5 +191,19 @@ async fn print(pods: &Api<Pod>, name: &str, options: &Options, prefix: bool) -> 
             }
         }
         return Ok(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_while_is_a_duration_or_seconds() {
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("5m"), Ok(300));
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        assert_eq!(seconds("10ms"), Ok(1));
+        assert!(seconds("5 minutes").is_err() && seconds("-1").is_err());
     }
 }

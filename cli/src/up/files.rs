@@ -7,6 +7,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    errors,
     manifest::{self, Manifest, Stamp},
     output,
 };
@@ -60,7 +61,7 @@ impl Follower {
         self.complaints.clear();
         match manifest::read(paths) {
             Ok(manifests) => self.wanted = manifests,
-            Err(error) => self.complain(format!("{error:#}")),
+            Err(error) => self.complain(errors::line(&error)),
         }
         let gone: Vec<Manifest> = self
             .applied
@@ -88,7 +89,7 @@ impl Follower {
             }
             match manifest.apply(&self.client, "default").await {
                 Ok(_) => applied.push(manifest),
-                Err(error) => self.complain(format!("{error:#}")),
+                Err(error) => self.complain(errors::line(&error)),
             }
         }
         self.applied = applied;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fermata_crds::{Function, conditions};
-use kube::ResourceExt as _;
+
+use crate::urls;
 
 /// The sentences about what has happened between two states of a Function.
 pub(super) fn news(old: Option<&Function>, new: &Function) -> Vec<String> {
@@ -68,23 +69,14 @@ pub(super) fn news(old: Option<&Function>, new: &Function) -> Vec<String> {
     news
 }
 
-/// What is said when a Function is seen for the first time.
+/// What is said when a Function is seen for the first time. Its own hosts are seldom known to this
+/// machine, so that the path is told as well.
 pub(super) fn greeting(function: &Function, gateway: &str) -> String {
-    let (namespace, name) = (
-        function.namespace().unwrap_or_default(),
-        function.name_any(),
-    );
-    let path = if namespace == "default" {
-        name
-    } else {
-        format!("{name}.{namespace}")
-    };
-    let url = function
-        .status
-        .as_ref()
+    let status = function.status.as_ref();
+    let url = status
         .and_then(|status| status.url.clone())
         .unwrap_or_default();
-    format!("http://{gateway}/function/{path}  or  {url}")
+    format!("{}  or  {url}", urls::by_path(function, gateway))
 }
 
 fn rounded(duration: Duration) -> Duration {

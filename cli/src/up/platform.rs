@@ -4,14 +4,14 @@ use std::{
     ffi::OsString,
     fs,
     io::Write as _,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use anyhow::Context as _;
-use fermata_gateway::{Bound, ErrorDetails, Gateway};
+use fermata_gateway::{AccessLog, Bound, ErrorDetails, Gateway};
 use fermata_listen::files::{OpenFiles, share};
 use fermata_local::Cluster;
 use fermata_operator::Operator;
@@ -88,6 +88,8 @@ impl Platform {
         })?;
         let kubeconfig = options.data.join("kubeconfig");
         write_private(&kubeconfig, &cluster.kubeconfig())?;
+        // State and credentials are no part of a repository, and no functions.
+        write_private(&options.data.join(".gitignore"), "*\n")?;
         let client = cluster.client();
         apply_runtimes(&client).await?;
 
@@ -101,6 +103,11 @@ impl Platform {
                 leader_elect: false,
                 // Whoever calls here also runs it.
                 error_details: ErrorDetails::Full,
+                access_log: if options.shows_requests() {
+                    AccessLog::Json
+                } else {
+                    AccessLog::Off
+                },
                 // Each request has a second connection, to its function; and the API, the functions'
                 // logs and the state need files too.
                 max_connections: Bound::of(share(files.limit, 4, MOST_CONNECTIONS)),
@@ -122,6 +129,7 @@ impl Platform {
                 domain: options.domain.clone(),
                 url_port: Some(address.port()),
                 internal_url_port: Some(internal.port()),
+                gateway_url: Some(format!("http://{}", reachable(internal))),
                 ..fermata_operator::Options::default()
             },
         );
@@ -248,13 +256,23 @@ async fn apply_runtimes(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The address at which this machine reaches a listener; one that listens everywhere has no address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} is no usable path", path.display()))
 }
 
 /// Writes a file that only this user can read, in one step.
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let new = path.with_extension("new");
+    let new = path.with_added_extension("new");
     let written = fs::OpenOptions::new()
         .create(true)
         .truncate(true)

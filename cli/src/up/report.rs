@@ -1,6 +1,6 @@
 //! Tells what happens, as people like to read it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use fermata_crds::Function;
 use futures::TryStreamExt as _;
@@ -15,7 +15,7 @@ use super::{
     news::{greeting, news},
     platform::Platform,
 };
-use crate::output;
+use crate::{output, urls};
 
 /// Says where everything is.
 pub(super) fn welcome(platform: &Platform, options: &Options) {
@@ -49,7 +49,15 @@ pub(super) fn welcome(platform: &Platform, options: &Options) {
 }
 
 /// Prints the news of all functions until the shutdown.
-pub(super) async fn follow(client: Client, gateway: std::net::SocketAddr, stop: CancellationToken) {
+///
+/// `gateway` is where it takes requests, `internal` where it takes those of functions.
+pub(super) async fn follow(
+    client: Client,
+    gateway: SocketAddr,
+    internal: SocketAddr,
+    stop: CancellationToken,
+) {
+    let addresses = Addresses { gateway, internal };
     let mut functions: HashMap<String, Function> = HashMap::new();
     let watched =
         watcher(Api::<Function>::all(client), watcher::Config::default()).default_backoff();
@@ -57,7 +65,7 @@ pub(super) async fn follow(client: Client, gateway: std::net::SocketAddr, stop: 
     while let Some(event) = stop.run_until_cancelled(watched.try_next()).await {
         match event {
             Ok(Some(watcher::Event::Apply(function) | watcher::Event::InitApply(function))) => {
-                tell(&mut functions, function, &gateway.to_string());
+                tell(&mut functions, function, addresses);
             }
             Ok(Some(watcher::Event::Delete(function))) => {
                 functions.remove(&function.uid().unwrap_or_default());
@@ -73,7 +81,14 @@ pub(super) async fn follow(client: Client, gateway: std::net::SocketAddr, stop: 
     }
 }
 
-fn tell(functions: &mut HashMap<String, Function>, function: Function, gateway: &str) {
+/// Where the gateway takes requests.
+#[derive(Clone, Copy)]
+struct Addresses {
+    gateway: SocketAddr,
+    internal: SocketAddr,
+}
+
+fn tell(functions: &mut HashMap<String, Function>, function: Function, addresses: Addresses) {
     let uid = function.uid().unwrap_or_default();
     let old = functions.get(&uid);
     let had_url = old.is_some_and(|old| {
@@ -87,7 +102,12 @@ fn tell(functions: &mut HashMap<String, Function>, function: Function, gateway: 
             .as_ref()
             .is_some_and(|status| status.url.is_some())
     {
-        say(&function, &greeting(&function, gateway));
+        let gateway = if urls::is_internal(&function) {
+            addresses.internal
+        } else {
+            addresses.gateway
+        };
+        say(&function, &greeting(&function, &gateway.to_string()));
     }
     for sentence in news(old, &function) {
         say(&function, &sentence);
@@ -102,5 +122,5 @@ fn say(function: &Function, sentence: &str) {
     } else {
         format!("{namespace}/{}", function.name_any())
     };
-    output::line(&format!("{name:<16} {sentence}"));
+    output::line(&format!("{name:<16} {}", output::clean_line(sentence)));
 }

@@ -1,0 +1,86 @@
+//! What went wrong, as sentences.
+
+use std::error::Error;
+
+use kube::core::Status;
+
+/// The error, then its causes, each once and without what it says of the next. An answer of the API
+/// server is its own sentence.
+pub(crate) fn sentences(error: &anyhow::Error) -> Vec<String> {
+    let mut sentences: Vec<String> = Vec::new();
+    for link in error.chain() {
+        let sentence = sentence(link);
+        let told = sentences.iter().any(|earlier| earlier.contains(&sentence));
+        if !sentence.is_empty() && !told {
+            sentences.push(sentence);
+        }
+    }
+    sentences
+}
+
+/// The same in one line.
+pub(crate) fn line(error: &anyhow::Error) -> String {
+    sentences(error).join(": ")
+}
+
+/// What this link of the chain says itself.
+fn sentence(link: &(dyn Error + 'static)) -> String {
+    match link.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => return of_status(status),
+        Some(kube::Error::HyperError(_) | kube::Error::Service(_)) => {
+            return "the connection to the API server failed".to_owned();
+        }
+        _ => {}
+    }
+    let boxed = link.downcast_ref::<Box<Status>>().map(|status| &**status);
+    if let Some(status) = boxed.or_else(|| link.downcast_ref()) {
+        return of_status(status);
+    }
+    let text = link.to_string();
+    let Some(cause) = link.source() else {
+        return text;
+    };
+    // Many libraries repeat their cause; it has a line of its own.
+    let own = text.strip_suffix(&cause.to_string());
+    own.map_or_else(
+        || text.clone(),
+        |own| own.trim_end_matches([':', ' ']).to_owned(),
+    )
+}
+
+fn of_status(status: &Status) -> String {
+    match (status.message.is_empty(), status.reason.is_empty()) {
+        (false, _) => status.message.clone(),
+        (true, false) => format!("the API server says {}", status.reason),
+        (true, true) => format!("the API server answered with {}", status.code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            code: 403,
+            reason: "Forbidden".into(),
+            message: "functions.fermata.dev is forbidden: User \"ann\" cannot list".into(),
+            ..Status::default()
+        }))
+    }
+
+    #[test]
+    fn what_the_api_server_answers_is_its_sentence_and_no_more() {
+        let error = anyhow::Error::new(refused()).context("the functions cannot be listed");
+        let message = "functions.fermata.dev is forbidden: User \"ann\" cannot list";
+        assert_eq!(
+            sentences(&error),
+            ["the functions cannot be listed", message]
+        );
+        let watch = kube::runtime::watcher::Error::InitialListFailed(refused());
+        assert_eq!(
+            line(&anyhow::Error::new(watch)),
+            format!("failed to perform initial object list: {message}")
+        );
+    }
+}

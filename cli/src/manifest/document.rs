@@ -1,0 +1,155 @@
+//! The objects in one file, and what is no manifest.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use kube::{ResourceExt as _, api::DynamicObject};
+use serde_json::Value;
+
+use super::Manifest;
+
+/// A manifest larger than this is no manifest.
+const MOST_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// Whether a file may be a manifest by its name.
+pub(super) fn is_candidate(path: &Path) -> bool {
+    matches!(
+        path.extension().and_then(|extension| extension.to_str()),
+        Some("yaml" | "yml" | "json")
+    )
+}
+
+/// Whether a file has a manifest of a Function, as far as that can be told of a broken one too.
+pub(super) fn speaks_of_functions(path: &Path) -> bool {
+    text_of_candidate(path).is_some_and(|text| {
+        text.contains("kind") && text.contains(&format!("{}/", fermata_crds::GROUP))
+    })
+}
+
+/// The objects in a file that was named, or in standard input, `-`.
+///
+/// # Errors
+///
+/// With the file's name, when it cannot be read or is no manifest.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Manifest>> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
+    } else {
+        let size = std::fs::metadata(path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .len();
+        if size > MOST_MANIFEST {
+            bail!(
+                "{} has {size} bytes; a manifest has at most {MOST_MANIFEST}",
+                path.display()
+            );
+        }
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+    };
+    let objects = objects(&text).with_context(|| not_yaml(path))?;
+    objects
+        .into_iter()
+        .map(|object| manifest(path, object))
+        .collect()
+}
+
+/// The objects in a file that was found in a folder, or `None` when it is something else, such as
+/// `package.json`.
+///
+/// # Errors
+///
+/// With the file's name, when it is a manifest, but a broken one.
+pub(super) fn find(path: &Path) -> anyhow::Result<Option<Vec<Manifest>>> {
+    let Some(text) = text_of_candidate(path) else {
+        return Ok(None);
+    };
+    let objects = match objects(&text) {
+        Ok(objects) => objects,
+        Err(error) if looks_like_manifest(&text) => {
+            return Err(error).with_context(|| not_yaml(path));
+        }
+        Err(_) => return Ok(None),
+    };
+    if !objects.iter().any(is_object) {
+        return Ok(None);
+    }
+    let manifests = objects.into_iter().map(|object| manifest(path, object));
+    manifests.collect::<anyhow::Result<_>>().map(Some)
+}
+
+/// The text of a file, unless it cannot be a manifest.
+fn text_of_candidate(path: &Path) -> Option<String> {
+    let size = std::fs::metadata(path).ok()?.len();
+    let text = (size <= MOST_MANIFEST).then(|| std::fs::read_to_string(path).ok())??;
+    ["apiVersion", "kind"]
+        .iter()
+        .any(|field| text.contains(field))
+        .then_some(text)
+}
+
+fn looks_like_manifest(text: &str) -> bool {
+    let has = |field: &str| {
+        text.lines()
+            .any(|line| line.trim_start_matches(['{', ' ', '"']).starts_with(field))
+    };
+    has("apiVersion") && has("kind")
+}
+
+/// Whether a document wants to be a Kubernetes object, even if it lacks something.
+fn is_object(document: &Value) -> bool {
+    let has = |field: &str| document[field].is_string();
+    match (has("apiVersion"), has("kind")) {
+        (true, true) => true,
+        (false, false) => false,
+        _ => document["metadata"].is_object(),
+    }
+}
+
+fn not_yaml(path: &Path) -> String {
+    format!("{} is not valid YAML", path.display())
+}
+
+fn objects(text: &str) -> anyhow::Result<Vec<Value>> {
+    // YAML 1.2: a namespace called n is no boolean.
+    let strict = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, strict)?;
+    let documents = documents.into_iter().filter(|document| !document.is_null());
+    Ok(documents.flat_map(flatten).collect())
+}
+
+/// A List stands for its items.
+fn flatten(mut document: Value) -> Vec<Value> {
+    match document.get_mut("items").map(Value::take) {
+        Some(Value::Array(items))
+            if document["kind"]
+                .as_str()
+                .is_some_and(|kind| kind.ends_with("List")) =>
+        {
+            items
+        }
+        Some(other) => {
+            document["items"] = other;
+            vec![document]
+        }
+        None => vec![document],
+    }
+}
+
+fn manifest(path: &Path, object: Value) -> anyhow::Result<Manifest> {
+    let object: DynamicObject = serde_json::from_value(object)
+        .with_context(|| format!("{} is not a Kubernetes manifest", path.display()))?;
+    if object
+        .types
+        .as_ref()
+        .is_none_or(|types| types.kind.is_empty() || types.api_version.is_empty())
+    {
+        bail!("{}: apiVersion and kind are missing", path.display());
+    }
+    if object.name_any().is_empty() {
+        bail!("{}: metadata.name is missing", path.display());
+    }
+    Ok(Manifest {
+        file: path.to_owned(),
+        object,
+    })
+}

@@ -1,0 +1,198 @@
+//! Waiting until functions are ready, or will not be.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use fermata_crds::{Function, conditions};
+use fermata_operator::reasons;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio::time::{self, Instant};
+
+use crate::{cluster::Cluster, errors, output, output::Structure, urls::Urls};
+
+/// How long a failure has to stand before it counts: what is applied together is not seen together.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Functions that are waited for at once.
+const AT_ONCE: usize = 32;
+
+/// What the state of a function means to somebody who waits.
+#[derive(Debug, Eq, PartialEq)]
+enum Verdict {
+    Ready,
+    /// Not yet, and what there is to say.
+    NotYet(String),
+    /// Not without somebody's help.
+    Failed(String),
+}
+
+/// Waits for all these functions, by namespace and name, and prints where they are.
+///
+/// # Errors
+///
+/// When one will not become ready, or the time is over.
+pub(crate) async fn all(
+    cluster: &Cluster,
+    functions: Vec<(String, String)>,
+    timeout: Duration,
+    output: Option<Structure>,
+) -> anyhow::Result<()> {
+    let several = functions.len() > 1;
+    let waits = stream::iter(functions)
+        .map(|(namespace, name)| {
+            let client = cluster.client.clone();
+            async move {
+                match time::timeout(timeout, wait(client, &namespace, &name)).await {
+                    Ok(result) => result,
+                    Err(_) => bail!(
+                        "{name} is not ready after {} s; `fermata describe {name}` and `fermata logs {name}` show more",
+                        timeout.as_secs()
+                    ),
+                }
+            }
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut waits = std::pin::pin!(waits);
+    let (mut ready, mut failed) = (Vec::new(), Vec::new());
+    while let Some(result) = waits.next().await {
+        match result {
+            Ok(function) => {
+                if output.is_none() {
+                    let urls = Urls::of(&function, cluster.embedded);
+                    if let Some(path) = &urls.path {
+                        output::note(&format!("it also answers at {path}"));
+                    }
+                    output::line(&urls.host);
+                }
+                ready.push(function);
+            }
+            Err(error) => {
+                if several {
+                    output::note(&errors::line(&error));
+                }
+                failed.push(error);
+            }
+        }
+    }
+    if let Some(structure) = output {
+        output::objects(structure, &ready)?;
+    }
+    match failed.len() {
+        0 => Ok(()),
+        1 if !several => failed.pop().map_or(Ok(()), Err),
+        number => bail!("{number} functions are not ready"),
+    }
+}
+
+/// Waits until the function is ready, and says what it is waiting for.
+async fn wait(client: Client, namespace: &str, name: &str) -> anyhow::Result<Function> {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let changes = watcher(Api::<Function>::namespaced(client, namespace), config)
+        .default_backoff()
+        .applied_objects();
+    let mut changes = std::pin::pin!(changes);
+    let mut said = String::new();
+    let mut failure: Option<(Instant, String)> = None;
+    loop {
+        let since = failure.as_ref().map(|(since, _)| *since);
+        let over = async {
+            match since {
+                Some(since) => time::sleep_until(since + GRACE).await,
+                None => std::future::pending().await,
+            }
+        };
+        let function = tokio::select! {
+            () = over => {
+                let sentence = failure.map(|(_, sentence)| sentence).unwrap_or_default();
+                bail!("{name} will not become ready: {sentence}; `fermata describe {name}` and `fermata logs {name}` show more");
+            }
+            function = changes.try_next() => function.with_context(|| format!("{name} cannot be watched"))?,
+        };
+        let Some(function) = function else {
+            bail!("the watch of {name} ended");
+        };
+        let sentence = match judge(&function) {
+            None => continue,
+            Some(Verdict::Ready) => {
+                output::note(&format!("{name} is ready"));
+                return Ok(function);
+            }
+            Some(Verdict::NotYet(sentence)) => {
+                failure = None;
+                sentence
+            }
+            Some(Verdict::Failed(sentence)) => {
+                let since = failure.map_or_else(Instant::now, |(since, _)| since);
+                failure = Some((since, sentence.clone()));
+                sentence
+            }
+        };
+        if sentence != said {
+            output::note(&format!("{name}: {sentence}"));
+            said = sentence;
+        }
+    }
+}
+
+/// `None` while the status is about an earlier manifest.
+fn judge(function: &Function) -> Option<Verdict> {
+    let status = function.status.as_ref()?;
+    let ready = conditions::find(&status.conditions, conditions::READY)?;
+    if status.observed_generation != function.metadata.generation {
+        return None;
+    }
+    let sentence = match ready.message.as_str() {
+        "" => ready.reason.clone(),
+        message => format!("{}: {message}", ready.reason),
+    };
+    Some(match ready.status.as_str() {
+        "True" => Verdict::Ready,
+        "False" if reasons::needs_help(&ready.reason) => Verdict::Failed(sentence),
+        _ => Verdict::NotYet(sentence),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_crds::{FunctionSpec, FunctionStatus};
+
+    use super::*;
+
+    fn function(status: &str, reason: &str) -> Function {
+        let mut function = Function::new("hello", FunctionSpec::default());
+        let conditions = serde_json::json!({"conditions": [{"type": "Ready", "status": status, "reason": reason,
+            "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        function.status = Some(serde_json::from_value::<FunctionStatus>(conditions).unwrap());
+        function
+    }
+
+    #[test]
+    fn what_nobody_mends_is_not_waited_for() {
+        let failed =
+            |reason: &str| matches!(judge(&function("False", reason)), Some(Verdict::Failed(_)));
+        for reason in [
+            reasons::RUNTIME_NOT_FOUND,
+            reasons::CRASH_LOOP,
+            reasons::ROUTE_CONFLICT,
+        ] {
+            assert!(failed(reason), "{reason}");
+        }
+        for reason in [
+            reasons::UNSCHEDULABLE,
+            reasons::QUOTA_EXCEEDED,
+            reasons::POD_FAILED,
+        ] {
+            assert!(!failed(reason), "{reason}");
+        }
+        assert_eq!(judge(&function("True", "Ready")), Some(Verdict::Ready));
+        let unknown = judge(&function("Unknown", reasons::DEPLOYING));
+        assert_eq!(unknown, Some(Verdict::NotYet("Deploying".into())));
+        let mut old = function("True", "Ready");
+        old.metadata.generation = Some(2);
+        assert_eq!(judge(&old), None);
+    }
+}
