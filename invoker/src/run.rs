@@ -23,6 +23,7 @@ const PYTHON_SHIM: &str = concat!(
     include_str!("../../runtimes/python/fork.py"),
     include_str!("../../runtimes/python/answer.py"),
     include_str!("../../runtimes/python/apps.py"),
+    include_str!("../../runtimes/python/log.py"),
     include_str!("../../runtimes/python/shim.py"),
 );
 

@@ -6,6 +6,8 @@ const { Socket } = require("node:net");
 const { join } = require("node:path");
 const { pathToFileURL } = require("node:url");
 
+const builtin = require;
+
 // What only this script gets, and what would have a handler's cluster run it again.
 for (const name of ["require", "exports", "__filename"]) delete globalThis[name];
 process.execArgv = [];
@@ -152,7 +154,7 @@ function told(error) {
 
 /** Whatever was thrown, which may be nothing or an object that fails when it is looked at. */
 function failed(call, request, error) {
-  const where = `${request.method} ${request.path}`;
+  const where = named(request);
   let meant = null;
   try {
     meant = told(error);
@@ -228,6 +230,12 @@ function serve(handler) {
   send(frame(READY, 0, Buffer.alloc(0)));
 }
 
+// A request in a sentence, with the id that the gateway gave it if it can stand in a line.
+function named(request) {
+  const id = String(request.headers["x-request-id"] ?? "").slice(0, 64);
+  return `${request.method} ${request.path}` + (/^[\x21-\x7e]+$/.test(id) ? ` (request ${id})` : "");
+}
+
 function fail(message) {
   console.error(`fermata: ${message}`);
   process.exit(1);
@@ -259,12 +267,28 @@ async function load(spec) {
   return handler;
 }
 
+// The file and the line that an error comes from, if it is one of the function's.
+function place(error) {
+  const source = new RegExp(`${process.cwd().replace(/[^\w/]/g, "\\$&")}/([^/\\s:]+):(\\d+)`);
+  let found = source.exec(String(error?.stack));
+  if (!found && error instanceof SyntaxError) {
+    // Node.js keeps the place of a syntax error in a module to itself, but tells it who asks for the file.
+    const { spawnSync } = builtin("node:child_process");
+    for (const file of readdirSync(".").filter((file) => /\.[cm]?[jt]s$/.test(file))) {
+      const asked = spawnSync(process.execPath, ["--check", file], { encoding: "utf8", timeout: 5000 });
+      found = asked.status ? source.exec(asked.stderr) : null;
+      if (found) break;
+    }
+  }
+  return found ? `${found[1]}, line ${found[2]}: ` : "";
+}
+
 // The invoker ends this process by closing the link, when the running calls are done.
 for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
 
 load(process.env.FERMATA_HANDLER || "main.handle").then(serve, (error) => {
   console.error(error);
   // The last line is what the cluster shows.
-  console.error(`fermata: the handler cannot be loaded: ${error}`);
+  console.error(`fermata: the handler cannot be loaded: ${place(error)}${error}`);
   process.exit(1);
 });

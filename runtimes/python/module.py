@@ -3,7 +3,7 @@
 # One program in files that the invoker puts together in this order: fermata/__init__.py (what a handler
 # gets and may return), module.py (the module of that name), fermata/_result.py (what a handler returned),
 # link.py (frames and credit), fork.py (a handler's forked children), answer.py (from what a handler
-# returned to frames), apps.py (WSGI and ASGI applications), shim.py (calls, and the program itself).
+# returned to frames), apps.py (WSGI and ASGI applications), log.py (what the log says), shim.py (calls, and the program itself).
 #
 # Time from start to ready is what a caller waits for, so that this imports as little as it can:
 # no asyncio, json or threading unless the handler needs them, and the site packages only when an

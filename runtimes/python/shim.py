@@ -82,7 +82,7 @@ def say(text):
 def failed(call, request, error):
     if link < 0:
         leave(error)
-    where = f"{request.method} {request.path}" if request else "a request"
+    where = named(request)
     if isinstance(error, HTTPError) and isinstance(error.status, int) and 400 <= error.status <= 599:
         try:
             detail = str(error.detail)[:LARGEST_DETAIL]
@@ -110,6 +110,26 @@ def report(error, title):
     say(f"{title}\n{text}")
 
 
+def summary(error):
+    """What is wrong, and in which line of which file of the function, in one line."""
+    file, line = getattr(error, "filename", None), getattr(error, "lineno", None)
+    trace = None if isinstance(error, SyntaxError) and file and line else error.__traceback__
+    if trace is not None:
+        file = None
+    source = os.getcwd() + os.sep
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.startswith(source):
+            file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    where = f"{os.path.basename(file)}, line {line}: " if file and line else ""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        text = " ".join(text.split())
+    except Exception:
+        text = ""
+    return f"{where}{type(error).__name__}" + (f": {text}" if text else "")
+
+
 def done(call):
     if link < 0:
         leave()
@@ -124,6 +144,7 @@ def run_call(handler, call, payload):
         if call.cancelled:
             return
         request = read(payload)
+        remember(request)
         result = handler(request)
         if hasattr(result, "__await__") or hasattr(result, "__anext__"):
             # A plain function that gave something to wait for.
@@ -244,6 +265,7 @@ def serve_async(handler, app=None):
             request = None
             try:
                 request = read(payload)
+                remember(request)
                 result = handler(request)
             except BaseException as error:
                 failed(call, request, error)
@@ -311,6 +333,7 @@ def main():
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     sys.argv = ["fermata"]
     sys.path[0] = os.getcwd()
+    sys.meta_path.insert(0, Logging)
     sys.meta_path.append(Late)
     try:
         handler = load(os.environ.get("FERMATA_HANDLER") or "main.handle")
@@ -325,6 +348,8 @@ def main():
         if link < 0:
             leave(error)
         report(error, "fermata: the handler cannot be loaded")
+        # The last line is what the cluster shows.
+        say(f"fermata: the handler cannot be loaded: {summary(error)}")
         os._exit(1)
     kind = kind_of(handler)
     if kind == "asgi":

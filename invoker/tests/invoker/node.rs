@@ -178,7 +178,16 @@ async fn all_kinds_of_modules_are_loaded() {
 #[test]
 fn what_cannot_be_loaded_says_why_and_ends() {
     for (handler, source, expected) in [
-        ("main.handle", "export function handle( {", "SyntaxError"),
+        (
+            "main.handle",
+            "export const a = 1;\nexport function handle( {",
+            "\nfermata: the handler cannot be loaded: main.mjs, line 2: SyntaxError: ",
+        ),
+        (
+            "main.handle",
+            "export const a = 1;\nthrow new TypeError('bad');",
+            "\nfermata: the handler cannot be loaded: main.mjs, line 2: TypeError: bad\n",
+        ),
         (
             "main.handle",
             "import 'nothing-of-this-name';",

@@ -456,6 +456,42 @@ async fn several_files_and_what_is_printed() {
 }
 
 #[tokio::test]
+async fn logging_has_level_time_and_request_without_being_set_up() {
+    let source = "
+import logging
+from fermata import HTTPError
+log = logging.getLogger('shop')
+def handle(request):
+    if request.path == '/own':
+        logging.basicConfig(format='own %(levelname)s %(message)s', force=True)
+    log.debug('not shown')
+    log.info('sold %s', request.path)
+    logging.warning('low')
+    if request.path == '/fails': raise ValueError('no')
+";
+    let aio = source.replace("def handle", "async def handle");
+    for source in [source, aio.as_str()] {
+        let function = python(source);
+        let call = async |path: &str| {
+            let request = http::Request::get(function.url(path)).header("x-request-id", "id-7");
+            function.send(request, "").await
+        };
+        call("/a").await;
+        function.logged(" INFO shop [id-7] sold /a\n").await;
+        function.logged(" WARNING root [id-7] low\n").await;
+        call("/fails").await;
+        function
+            .logged("the handler failed on GET /fails (request id-7)\n")
+            .await;
+        call("/own").await;
+        function.logged("own INFO sold /own\n").await;
+        assert!(!function.log().contains("not shown"));
+        let year = function.log().lines().next().unwrap_or_default()[..4].to_owned();
+        assert!(year.parse::<u32>().is_ok(), "{}", function.log());
+    }
+}
+
+#[tokio::test]
 async fn packages_of_the_site_are_found() {
     let site = tempfile::tempdir().unwrap();
     std::fs::write(site.path().join("thing.py"), "text = 'from the path'").unwrap();
@@ -517,14 +553,18 @@ fn what_cannot_be_loaded_says_why_and_ends() {
         (
             "main.handle",
             "def handle(r:\n",
-            &["SyntaxError", "main.py", "line 1"],
+            &["main.py, line 1: SyntaxError: '(' was never closed"],
         ),
         (
             "main.handle",
             "import nothing_of_this_name\n",
-            &["No module named 'nothing_of_this_name'", "main.py"],
+            &["main.py, line 1: ModuleNotFoundError: No module named 'nothing_of_this_name'"],
         ),
-        ("main.handle", "1 / 0\n", &["ZeroDivisionError", "line 1"]),
+        (
+            "main.handle",
+            "x = 1\n1 / 0\n",
+            &["main.py, line 2: ZeroDivisionError: division by zero"],
+        ),
         (
             "main.other",
             "def handle(r): pass\n",
