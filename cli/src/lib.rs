@@ -12,6 +12,7 @@ mod manifest;
 mod output;
 mod ready;
 mod suggest;
+mod unready;
 mod up;
 mod urls;
 

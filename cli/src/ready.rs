@@ -7,15 +7,22 @@ use fermata_crds::{Function, conditions};
 use fermata_operator::reasons;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
 use tokio::time::{self, Instant};
 
-use crate::{cluster::Cluster, errors, output, output::Structure, urls::Urls};
+use crate::{cluster::Cluster, errors, output, output::Structure, unready, urls::Urls};
 
 /// How long a failure has to stand before it counts: what is applied together is not seen together.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The same for a failure that stood before and whose cause may be gone, which the cluster finds out when
+/// it tries again.
+const OLD_GRACE: Duration = Duration::from_secs(12);
+
+/// How long there may be no news before it is asked what the instances themselves say.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Functions that are waited for at once.
 const AT_ONCE: usize = 32;
@@ -26,8 +33,11 @@ enum Verdict {
     Ready,
     /// Not yet, and what there is to say.
     NotYet(String),
-    /// Not without somebody's help.
-    Failed(String),
+    /// Not without somebody's help; whether the cluster tries again all the same.
+    Failed {
+        sentence: String,
+        again: bool,
+    },
 }
 
 /// Waits for all these functions, by namespace and name, and prints where they are.
@@ -64,7 +74,7 @@ pub(crate) async fn all(
                 if output.is_none() {
                     let urls = Urls::of(&function, cluster.embedded);
                     if let Some(path) = &urls.path {
-                        output::note(&format!("it also answers at {path}"));
+                        output::note(&format!("{} also answers at {path}", function.name_any()));
                     }
                     output::line(&urls.host);
                 }
@@ -91,17 +101,18 @@ pub(crate) async fn all(
 /// Waits until the function is ready, and says what it is waiting for.
 async fn wait(client: Client, namespace: &str, name: &str) -> anyhow::Result<Function> {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let changes = watcher(Api::<Function>::namespaced(client, namespace), config)
-        .default_backoff()
-        .applied_objects();
+    let api = Api::<Function>::namespaced(client.clone(), namespace);
+    let changes = watcher(api, config).default_backoff().applied_objects();
     let mut changes = std::pin::pin!(changes);
     let mut said = String::new();
     let mut failure: Option<(Instant, String)> = None;
+    // Nothing has moved since the beginning: what is told may be old.
+    let mut moved = false;
     loop {
-        let since = failure.as_ref().map(|(since, _)| *since);
+        let end = failure.as_ref().map(|(end, _)| *end);
         let over = async {
-            match since {
-                Some(since) => time::sleep_until(since + GRACE).await,
+            match end {
+                Some(end) => time::sleep_until(end).await,
                 None => std::future::pending().await,
             }
         };
@@ -109,6 +120,16 @@ async fn wait(client: Client, namespace: &str, name: &str) -> anyhow::Result<Fun
             () = over => {
                 let sentence = failure.map(|(_, sentence)| sentence).unwrap_or_default();
                 bail!("{name} will not become ready: {sentence}; `fermata describe {name}` and `fermata logs {name}` show more");
+            }
+            () = time::sleep(SILENCE) => {
+                if let Some(why) = unready::why(&client, namespace, name).await {
+                    let sentence = format!("{name}: {why}");
+                    if sentence != said {
+                        output::note(&sentence);
+                        said = sentence;
+                    }
+                }
+                continue;
             }
             function = changes.try_next() => function.with_context(|| format!("{name} cannot be watched"))?,
         };
@@ -122,17 +143,19 @@ async fn wait(client: Client, namespace: &str, name: &str) -> anyhow::Result<Fun
                 return Ok(function);
             }
             Some(Verdict::NotYet(sentence)) => {
-                failure = None;
+                (failure, moved) = (None, true);
                 sentence
             }
-            Some(Verdict::Failed(sentence)) => {
-                let since = failure.map_or_else(Instant::now, |(since, _)| since);
-                failure = Some((since, sentence.clone()));
+            Some(Verdict::Failed { sentence, again }) => {
+                let grace = if again && !moved { OLD_GRACE } else { GRACE };
+                let end = failure.map_or_else(|| Instant::now() + grace, |(end, _)| end);
+                failure = Some((end, sentence.clone()));
                 sentence
             }
         };
+        let sentence = format!("{name}: {sentence}");
         if sentence != said {
-            output::note(&format!("{name}: {sentence}"));
+            output::note(&sentence);
             said = sentence;
         }
     }
@@ -151,7 +174,10 @@ fn judge(function: &Function) -> Option<Verdict> {
     };
     Some(match ready.status.as_str() {
         "True" => Verdict::Ready,
-        "False" if reasons::needs_help(&ready.reason) => Verdict::Failed(sentence),
+        "False" if reasons::needs_help(&ready.reason) => Verdict::Failed {
+            sentence,
+            again: reasons::is_tried_again(&ready.reason),
+        },
         _ => Verdict::NotYet(sentence),
     })
 }
@@ -172,8 +198,12 @@ mod tests {
 
     #[test]
     fn what_nobody_mends_is_not_waited_for() {
-        let failed =
-            |reason: &str| matches!(judge(&function("False", reason)), Some(Verdict::Failed(_)));
+        let failed = |reason: &str| {
+            matches!(
+                judge(&function("False", reason)),
+                Some(Verdict::Failed { .. })
+            )
+        };
         for reason in [
             reasons::RUNTIME_NOT_FOUND,
             reasons::CRASH_LOOP,

@@ -122,3 +122,13 @@ const NEED_HELP: [&str; 15] = [
 pub fn needs_help(reason: &str) -> bool {
     NEED_HELP.contains(&reason)
 }
+
+/// Those of them that the cluster itself tries again after a while, so that they may outlast what somebody has
+/// done about them.
+const TRIED_AGAIN: [&str; 3] = [IMAGE_PULL_FAILED, CONTAINER_FAILED, CRASH_LOOP];
+
+/// Whether a failure may be told although its cause is gone already.
+#[must_use]
+pub fn is_tried_again(reason: &str) -> bool {
+    TRIED_AGAIN.contains(&reason)
+}

@@ -1,6 +1,11 @@
 //! The command line, as a person uses it.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Command,
+};
 
 use fermata_tests::{Platform, Space, Up, eventually, fermata, fermata_bin};
 use serde_json::json;
@@ -543,4 +548,55 @@ async fn up_shows_requests_and_the_newest_news() {
     .await;
     let (code, printed) = up.stop();
     assert_eq!(code, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn a_program_that_listens_elsewhere_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = "apiVersion: fermata.dev/v1alpha1\nkind: Function\nmetadata: {name: deaf}\nspec:\n  image: x\n  \
+        command: [sh, -c, 'sleep 1000']\n";
+    fs::write(dir.path().join("f.yaml"), manifest).unwrap();
+    let up = Up::start(dir.path(), ["--ephemeral", "-f", "f.yaml"]);
+    eventually("it is told", async || {
+        let printed = up.printed();
+        let told = printed.contains("nothing listens on $PORT (");
+        if told { Ok(()) } else { Err(printed) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_function_writes_is_nothing_that_a_terminal_obeys() {
+    let space = Space::new().await;
+    let kubeconfig = space.platform.kubeconfig.as_path();
+    let dir = tempfile::tempdir().unwrap();
+    let main = dir.path().join("main.py");
+    fs::write(&main, "raise SystemExit('\\x1b[2Jcleared')\n").unwrap();
+    let main = main.to_str().unwrap();
+    let n = ["-n", space.name.as_str()];
+    let deploy = ["deploy", "rude", "--runtime", "python", main];
+    let (deployed, printed) = run(kubeconfig, &[&n[..], &deploy].concat());
+    assert!(!deployed && printed.contains("[2Jcleared"), "{printed}");
+    let described = ok(kubeconfig, &[&n[..], &["describe", "rude"]].concat());
+    assert!(described.contains("[2Jcleared"), "{described}");
+    for text in [printed, described] {
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_watches_prints_what_comes() {
+    let space = Space::new().await;
+    let mut process = Command::new(fermata_bin())
+        .args(["list", "--watch", "-o", "name", "-n", &space.name])
+        .env("KUBECONFIG", &space.platform.kubeconfig)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    space.test_function("comes", &["serve"], json!({})).await;
+    let printed = BufReader::new(process.stdout.take().unwrap());
+    let line = printed.lines().next();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert_eq!(line.unwrap().unwrap(), "function.fermata.dev/comes");
 }

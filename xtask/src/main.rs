@@ -26,7 +26,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Write what is generated from the types: the chart's definitions and the manifest reference.
+    /// Write what is generated from the types: the chart's definitions, the manifest reference and its JSON schema.
     Gen(generate::Options),
     /// Check and test everything, setting up what the tests need.
     Test(test::Options),

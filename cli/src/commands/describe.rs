@@ -294,7 +294,8 @@ fn concerns(event: &Event, function: &str, pods: &[Pod]) -> bool {
     }
 }
 
-fn last_seen(event: &Event) -> Option<Timestamp> {
+/// When an Event happened last.
+pub(crate) fn last_seen(event: &Event) -> Option<Timestamp> {
     let series = event
         .series
         .as_ref()

@@ -1,13 +1,15 @@
 //! Tells what happens, as people like to read it.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
-use fermata_crds::Function;
+use fermata_crds::{Function, conditions};
 use futures::TryStreamExt as _;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,7 +17,16 @@ use super::{
     news::{greeting, news},
     platform::Platform,
 };
-use crate::{output, urls};
+use crate::{output, unready, urls};
+
+/// How often functions that are starting are looked into.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a start may take before that.
+const LONG_START: SignedDuration = SignedDuration::from_secs(5);
+
+/// The most functions that are looked into at once.
+const MOST_LOOKED_INTO: usize = 4;
 
 /// Says where everything is.
 pub(super) fn welcome(platform: &Platform, options: &Options) {
@@ -59,10 +70,20 @@ pub(super) async fn follow(
 ) {
     let addresses = Addresses { gateway, internal };
     let mut functions: HashMap<String, Function> = HashMap::new();
-    let watched =
-        watcher(Api::<Function>::all(client), watcher::Config::default()).default_backoff();
+    let api = Api::<Function>::all(client.clone());
+    let watched = watcher(api, watcher::Config::default()).default_backoff();
     let mut watched = std::pin::pin!(watched);
-    while let Some(event) = stop.run_until_cancelled(watched.try_next()).await {
+    let mut looks = time::interval(LOOK);
+    let mut explained: HashMap<String, String> = HashMap::new();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = looks.tick() => {
+                explain(&client, &functions, &mut explained).await;
+                continue;
+            }
+            event = watched.try_next() => event,
+        };
         match event {
             Ok(Some(watcher::Event::Apply(function) | watcher::Event::InitApply(function))) => {
                 tell(&mut functions, function, addresses);
@@ -77,6 +98,35 @@ pub(super) async fn follow(
                 error = &error as &dyn std::error::Error,
                 "the watch of functions failed and is tried again"
             ),
+        }
+    }
+}
+
+/// Tells, once, what keeps functions from being ready that have been starting for a while.
+async fn explain(
+    client: &Client,
+    functions: &HashMap<String, Function>,
+    explained: &mut HashMap<String, String>,
+) {
+    explained.retain(|uid, _| functions.contains_key(uid));
+    let now = Timestamp::now();
+    let starting = functions.iter().filter(|(_, function)| {
+        let status = function.status.as_ref();
+        let ready = status
+            .and_then(|status| conditions::find(&status.conditions, conditions::REVISION_READY));
+        ready.is_some_and(|ready| {
+            ready.status == "Unknown"
+                && now.duration_since(ready.last_transition_time.0) > LONG_START
+        })
+    });
+    for (uid, function) in starting.take(MOST_LOOKED_INTO) {
+        let namespace = function.namespace().unwrap_or_default();
+        let Some(why) = unready::why(client, &namespace, &function.name_any()).await else {
+            continue;
+        };
+        if explained.get(uid) != Some(&why) {
+            say(function, &why);
+            explained.insert(uid.clone(), why);
         }
     }
 }
