@@ -105,6 +105,9 @@ impl Decoded {
         }
         identify(resource, &mut value)?;
         let at = resource.schema.at_root();
+        if resource.custom.is_none() {
+            prune::fill_nulls(at, &mut value);
+        }
         let mut odd: Vec<String> = duplicates
             .iter()
             .map(|path| format!("duplicate field {path:?}"))
@@ -411,6 +414,28 @@ mod tests {
             .expect("warned");
         assert_eq!(warnings.len(), 2);
         assert_eq!(kept["spec"], json!({"containers": [{"name": "a"}]}));
+    }
+
+    #[test]
+    fn a_null_is_what_go_makes_of_it() {
+        let registry = Registry::builtin();
+        let read = |plural: &str, value: Value| {
+            let resource = registry.find("", "v1", plural).expect("it is served");
+            let decoded = Decoded::new(value).into_object(resource, Validation::Strict);
+            decoded.expect("it is read").0
+        };
+        let pod = read(
+            "pods",
+            json!({"metadata": {"labels": {"a": null}, "annotations": null},
+                   "spec": {"nodeName": null, "containers": [{"args": ["x", null]}, null]}}),
+        );
+        assert_eq!(pod["metadata"], json!({"labels": {"a": ""}}));
+        assert_eq!(
+            pod["spec"],
+            json!({"containers": [{"args": ["x", ""]}, {}]})
+        );
+        let quota = read("resourcequotas", json!({"spec": {"hard": {"cpu": null}}}));
+        assert_eq!(quota["spec"]["hard"], json!({"cpu": "0"}));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod container;
 pub(crate) mod definition;
+pub(crate) mod event;
 pub(crate) mod meta;
 pub(crate) mod namespace;
 pub(crate) mod pod;

@@ -248,6 +248,7 @@ pub(crate) fn writer(resource: &Resource, manager: Manager) -> Writer<'_> {
 fn skeleton_of(resource: &Resource) -> Value {
     match (resource.custom.is_some(), resource.group.as_str()) {
         (true, _) => json!({"metadata": {}}),
+        (false, _) if resource.kind == "Event" => kinds::event::skeleton(&resource.group),
         (false, "apps") => json!({"metadata": {}, "status": {}, "spec": {
             "strategy": {}, "template": {"metadata": {}, "spec": {"containers": null}},
         }}),

@@ -258,8 +258,9 @@ fn env(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
 
 fn mounts(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut Vec<FieldError>) {
     let mut paths = HashSet::new();
+    let list = format!("{path}.volumeMounts");
     for (index, mount) in items(container, "volumeMounts") {
-        let path = format!("{path}.volumeMounts[{index}]");
+        let path = format!("{list}[{index}]");
         match text(mount, "name") {
             "" => errors.push(FieldError::required(format!("{path}.name"), "")),
             name if !volumes.contains(name) => {
@@ -276,7 +277,24 @@ fn mounts(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut V
             )),
             _ => {}
         }
+        for field in ["subPath", "subPathExpr"] {
+            if let Some(why) = leaves_volume(text(mount, field)) {
+                let field_path = format!("{list}.{field}");
+                errors.push(FieldError::invalid(field_path, &mount[field], why));
+            }
+        }
     }
+}
+
+/// Why a path does not stay below a volume, if it does not. Where the volume is mounted may have any
+/// path.
+fn leaves_volume(path: &str) -> Option<&'static str> {
+    if path.starts_with('/') {
+        return Some("must be a relative path");
+    }
+    path.split('/')
+        .any(|part| part == "..")
+        .then_some("must not contain '..'")
 }
 
 fn resources(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -345,6 +363,19 @@ fn sleep(action: &Value, spec: &Value, path: &str, errors: &mut Vec<FieldError>)
 }
 
 fn one_handler(handler: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for kind in ["httpGet", "tcpSocket", "grpc"] {
+        let port = &handler[kind]["port"];
+        let path = format!("{path}.{kind}.port");
+        match port {
+            Value::Null => {}
+            Value::String(name) if kind != "grpc" => {
+                if let Some(why) = port_name(name) {
+                    errors.push(FieldError::invalid(path, port, why));
+                }
+            }
+            _ => port_number(port, &path, errors),
+        }
+    }
     let given = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"]
         .into_iter()
         .filter(|kind| handler[kind].is_object())

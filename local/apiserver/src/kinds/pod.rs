@@ -241,6 +241,59 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_probes_and_paths_below_volumes_are_checked() {
+        let errors_of = |field: &str, value: &Value| {
+            let mut pod = pod();
+            pod["spec"]["containers"][0][field] = value.clone();
+            prepare(&mut pod, None);
+            let mut errors = Vec::new();
+            validate(&pod, None, &mut errors);
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            errors.join("\n")
+        };
+        let mount =
+            |path: &str, below: &str| json!([{"name": "v", "mountPath": path, "subPath": below}]);
+        for (field, value, part) in [
+            (
+                "livenessProbe",
+                json!({"httpGet": {"port": 0}}),
+                "livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ),
+            (
+                "readinessProbe",
+                json!({"tcpSocket": {"port": 65536}}),
+                "readinessProbe.tcpSocket.port: Invalid value: 65536",
+            ),
+            (
+                "startupProbe",
+                json!({"grpc": {"port": -1}}),
+                "startupProbe.grpc.port: Invalid value: -1",
+            ),
+            (
+                "lifecycle",
+                json!({"preStop": {"httpGet": {"port": "8080"}}}),
+                "must contain at least one letter (a-z)",
+            ),
+            ("volumeMounts", mount("/a", "/b"), "must be a relative path"),
+            (
+                "volumeMounts",
+                mount("/a", "b/../c"),
+                "must not contain '..'",
+            ),
+        ] {
+            let errors = errors_of(field, &value);
+            assert!(errors.contains(part), "{errors:?} has no {part:?}");
+        }
+        for (field, value) in [
+            ("livenessProbe", json!({"httpGet": {"port": "http"}})),
+            // What only a node can say no to.
+            ("volumeMounts", mount("/a:/../b", "b..c/.d")),
+        ] {
+            assert_eq!(errors_of(field, &value), "");
+        }
+    }
+
+    #[test]
     fn only_the_image_of_a_running_pod_may_change() {
         let mut old = pod();
         prepare(&mut old, None);

@@ -229,6 +229,8 @@ fn hooks(group: &str, kind: &str) -> Hooks {
         ("", "ConfigMap") => kinds::config::CONFIG_MAP,
         ("", "Secret") => kinds::config::SECRET,
         ("", "ResourceQuota") => kinds::quota::HOOKS,
+        ("", "Event") => kinds::event::CORE,
+        ("events.k8s.io", _) => kinds::event::NEW,
         ("apps", "Deployment") => kinds::workload::DEPLOYMENT,
         ("apps", "ReplicaSet") => kinds::workload::REPLICA_SET,
         ("apiextensions.k8s.io", _) => kinds::definition::HOOKS,

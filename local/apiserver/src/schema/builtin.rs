@@ -27,6 +27,9 @@ pub(crate) struct Builtins {
 /// The definition that stands for the metadata of every object.
 pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
+/// The format of amounts of resources, in the definitions here.
+pub(crate) const QUANTITY: &str = "quantity";
+
 /// The definitions, made once.
 pub(crate) fn builtins() -> &'static Builtins {
     static BUILTINS: OnceLock<Builtins> = OnceLock::new();
@@ -44,6 +47,9 @@ impl Builtins {
             // k8s-openapi's schemas hold no patterns, and its references end the nesting.
             .filter_map(|(name, schema)| Some((name.clone(), compile(schema).ok()?)))
             .map(|(name, mut node)| {
+                if name.ends_with(".resource.Quantity") {
+                    node.format = Some(QUANTITY.to_owned());
+                }
                 node.root = node.properties.contains_key("metadata")
                     && node.properties.contains_key("kind");
                 (name, node)

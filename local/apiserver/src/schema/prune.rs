@@ -1,8 +1,8 @@
 //! Fields that a schema does not know: found, named and removed.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{At, Field, Type, join};
+use super::{At, Field, Type, builtin, join};
 
 /// Removes what the schema does not know and returns the paths of it.
 /// Nulls in places that may not be null go too, unnamed: they stand for "not given".
@@ -10,6 +10,43 @@ pub(crate) fn prune(at: At<'_>, value: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
     walk(at, value, "", &mut unknown);
     unknown
+}
+
+/// Puts the zero of its type in the place of each null in a list or a map, as Go does when it decodes:
+/// there a null cannot stand for "not given".
+pub(crate) fn fill_nulls(at: At<'_>, value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (name, child) in object.iter_mut() {
+                match at.field(name) {
+                    Field::Key(at) if child.is_null() => *child = zero(at),
+                    Field::Declared(at) | Field::Key(at) => fill_nulls(at, child),
+                    Field::Unknown => {}
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                if item.is_null() {
+                    *item = zero(at.item());
+                }
+                fill_nulls(at.item(), item);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn zero(at: At<'_>) -> Value {
+    match at.node.map(|node| (node.type_, node.format.as_deref())) {
+        Some((_, Some(builtin::QUANTITY))) => "0".into(),
+        Some((Type::String, _)) => "".into(),
+        Some((Type::Integer | Type::Number | Type::IntOrString, _)) => 0.into(),
+        Some((Type::Boolean, _)) => false.into(),
+        Some((Type::Array, _)) => Value::Array(Vec::new()),
+        Some((Type::Object, _)) => Value::Object(Map::new()),
+        Some((Type::Any, _)) | None => Value::Null,
+    }
 }
 
 fn walk(at: At<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {

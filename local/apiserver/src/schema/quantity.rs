@@ -19,6 +19,9 @@ enum Family {
 
 const NANO: i128 = 1_000_000_000;
 
+/// The largest amount that is written with a binary suffix.
+const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
+
 const DECIMAL: &[(&str, i128)] = &[
     ("E", 1_000_000_000_000_000_000 * NANO),
     ("P", 1_000_000_000_000_000 * NANO),
@@ -72,22 +75,27 @@ impl Quantity {
         let nanos = whole
             .checked_mul(scale)?
             .checked_add(part(fraction, scale)?)?;
-        Some(Self {
-            nanos: if negative { -nanos } else { nanos },
-            family,
-        })
+        let nanos = if negative { -nanos } else { nanos };
+        Some(Self::of(nanos, family))
     }
 
     /// The sum, written in the family of whichever is not zero.
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            nanos: self.nanos.saturating_add(other.nanos),
-            family: if self.nanos == 0 {
-                other.family
-            } else {
-                self.family
-            },
-        }
+        let family = if self.nanos == 0 {
+            other.family
+        } else {
+            self.family
+        };
+        Self::of(self.nanos.saturating_add(other.nanos), family)
+    }
+
+    /// An amount, within what its family can have: as in Kubernetes, only the binary one has an end.
+    fn of(nanos: i128, family: Family) -> Self {
+        let nanos = match family {
+            Family::Binary => nanos.clamp(-MAX_BINARY, MAX_BINARY),
+            Family::Decimal | Family::Exponent => nanos,
+        };
+        Self { nanos, family }
     }
 
     pub(crate) fn exceeds(self, other: Self) -> bool {
@@ -204,6 +212,7 @@ mod tests {
             ("10000000000000000000000", "10000E"),
             ("0.00000000000000000000000001", "1n"),
             ("1.9999999999999999999999999", "2"),
+            ("100Ei", "9223372036854775807"),
         ] {
             let parsed = Quantity::parse(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(parsed.to_string(), canonical, "{text}");

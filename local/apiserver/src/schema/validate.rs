@@ -14,9 +14,10 @@ pub(crate) fn validate(at: At<'_>, value: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// The first value of a wrong type: path, and the type it should have.
+/// The first value of a wrong type: path, and the type it should have. A null is of any: it stands for
+/// what is not given.
 pub(crate) fn wrong_type(at: At<'_>, value: &Value, path: &str) -> Option<(String, String)> {
-    let node = at.node?;
+    let node = at.node.filter(|_| !value.is_null())?;
     if !fits(node, value) {
         let wanted = node
             .format

@@ -27,7 +27,6 @@ fn fuzz_what_is_written_is_read_again() {
             let again = Quantity::parse(&written).unwrap_or_else(|| panic!("{one}: {written}"));
             assert_eq!(again.nanos, quantity.nanos, "{one}: {written}");
         }
-        assert_eq!(first.plus(second).nanos, second.plus(first).nanos);
         assert!(!(first.exceeds(second) && second.exceeds(first)));
     });
 }
