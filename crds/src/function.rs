@@ -21,6 +21,10 @@ pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
     category = "fermata",
     namespaced,
     status = "FunctionStatus",
+    scale(
+        spec_replicas_path = ".spec.scale.min",
+        status_replicas_path = ".status.replicas"
+    ),
     derive = "PartialEq",
     doc = "A function: an image or source code, reachable over HTTP, running only while it is needed.",
     printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,

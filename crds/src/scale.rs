@@ -25,7 +25,7 @@ pub const SCHEDULE_BOUNDS: (Duration, Duration) =
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scale {
-    /// Replicas that always run. 0 lets the function rest at zero. Default: 0.
+    /// Replicas that always run. 0 lets the function rest at zero. kubectl scale sets it. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
 

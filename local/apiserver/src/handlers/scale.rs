@@ -25,7 +25,21 @@ use crate::{
 
 pub(crate) fn get(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
     let object = read::find(api, &call.target)?;
+    if let Some(paths) = &call.target.resource.subresources.scale
+        && call.target.resource.custom.is_some()
+        && at_path(&object.value, &paths.spec_replicas).is_null()
+    {
+        return Err(Failure::internal(format!(
+            "the spec replicas field {:?} does not exist",
+            written(paths)
+        )));
+    }
     answer(call, &object)
+}
+
+/// The path of the number of replicas, as a definition writes it.
+fn written(paths: &ScalePaths) -> String {
+    format!(".{}", paths.spec_replicas.join("."))
 }
 
 pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
@@ -70,6 +84,13 @@ pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         let version = &new["metadata"]["resourceVersion"];
         if version.as_str().is_some_and(|version| !version.is_empty()) {
             changed["metadata"]["resourceVersion"] = version.clone();
+        }
+        let is_new = resource.custom.is_some() && at_path(live, &paths.spec_replicas).is_null();
+        if is_new && new["spec"]["replicas"].is_null() {
+            return Err(Failure::bad_request(format!(
+                "the spec replicas field {:?} cannot be empty",
+                self::written(paths)
+            )));
         }
         let count = replicas(call, &new)?;
         put(&mut changed, paths, count);

@@ -288,6 +288,32 @@ async fn a_definition_is_served_at_once_in_all_its_versions_with_defaults_and_tr
 }
 
 #[tokio::test]
+async fn the_scale_of_a_function_is_its_least_number_of_replicas() {
+    let (cluster, client) = cluster().await;
+    let new = function("f", json!({"image": "x:1", "scale": {"max": 3}}));
+    assert_eq!(call(&client, "POST", FUNCTIONS, new).await.0, 201);
+    let kubectl = cluster.kubectl();
+    kubectl.run(&["scale", "fn/f", "--replicas=2"]).await;
+    let (_, scale) = call(&client, "GET", &format!("{FUNCTIONS}/f/scale"), Value::Null).await;
+    assert_eq!(
+        (
+            scale["kind"].as_str(),
+            scale["spec"]["replicas"].as_i64(),
+            scale["status"]["replicas"].as_i64()
+        ),
+        (Some("Scale"), Some(2), Some(0))
+    );
+    let (_, found) = call(&client, "GET", &format!("{FUNCTIONS}/f"), Value::Null).await;
+    assert_eq!(found["spec"]["scale"], json!({"max": 3, "min": 2}));
+    // The rules of the manifest hold.
+    let refused = kubectl.fail(&["scale", "fn/f", "--replicas=4"]).await;
+    assert!(
+        refused.contains("scale.max must be at least scale.min"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn rules_that_became_stricter_leave_untouched_values_alone() {
     let (cluster, client) = cluster().await;
     define(&cluster, &client).await;

@@ -123,6 +123,7 @@ async fn a_definition_shows_in_discovery_and_goes_with_it() {
         names,
         [
             "functions",
+            "functions/scale",
             "functions/status",
             "revisions",
             "revisions/status",
