@@ -173,7 +173,9 @@ fn exec(containers: Containers) -> Exec {
     })
 }
 
-/// Makes a folder that only this user can enter: there are secrets, logs and credentials in it.
+/// Makes a folder that only this user can enter: there are secrets, logs and credentials in it. One that
+/// is there already may be somebody's for other things too, and keeps its rights; those below it have their
+/// own.
 fn make_private_dir(path: &Path) -> Result<(), Error> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)

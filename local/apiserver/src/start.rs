@@ -1,8 +1,11 @@
 //! Starting and stopping the server.
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::Permissions,
+    io,
     net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -333,11 +336,29 @@ fn open(dir: Option<&Path>) -> Result<Store, Error> {
     let Some(dir) = dir else {
         return Ok(Store::ephemeral());
     };
-    std::fs::create_dir_all(dir).map_err(|source| Error::Directory {
+    let file = dir.join("state.redb");
+    private(dir, &file).map_err(|source| Error::Directory {
         path: dir.to_owned(),
         source,
     })?;
-    Ok(Store::open(&dir.join("state.redb"))?)
+    Ok(Store::open(&file)?)
+}
+
+/// Makes the folder of the state and its file, or takes them from everybody but this user if they are
+/// there: Secrets are in them.
+fn private(dir: &Path, file: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(file)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 /// Serves what the stored definitions define.

@@ -16,7 +16,9 @@ mod volumes;
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
+    fs::Permissions,
     io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -135,10 +137,16 @@ impl Node {
             });
         }
         for path in [&options.pods_dir, &options.logs_dir] {
-            std::fs::create_dir_all(path).map_err(|source| Error::Dir {
-                path: path.clone(),
-                source,
-            })?;
+            // Files of Secrets and what functions have said.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o700)))
+                .map_err(|source| Error::Dir {
+                    path: path.clone(),
+                    source,
+                })?;
         }
         self.register().await?;
         self.clear().await

@@ -53,6 +53,29 @@ async fn a_container_sees_its_environment_files_and_arguments() {
 }
 
 #[tokio::test]
+async fn a_mount_path_that_leaves_the_containers_root_is_refused() {
+    let cluster = Cluster::start().await;
+    let more = json!({
+        "container": {"volumeMounts": [{"name": "files", "mountPath": "/../../../escaped"}]},
+        "spec": {"volumes": [{"name": "files", "emptyDir": {}}]},
+    });
+    cluster.run("escapes", "exec sleep 60", more).await;
+    eventually("the container is refused", async || {
+        let state = state(&cluster.pod("escapes").await);
+        let waiting = &state["state"]["waiting"];
+        let message = waiting["message"].as_str().unwrap_or_default();
+        if waiting["reason"] == "CreateContainerConfigError"
+            && message.contains("/../../../escaped")
+        {
+            Ok(())
+        } else {
+            Err(state.to_string())
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_missing_is_told_and_then_found() {
     let cluster = Cluster::start().await;
     cluster

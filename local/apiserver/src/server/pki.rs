@@ -196,6 +196,7 @@ fn kept(dir: &Path) -> Result<(String, KeyPair), PkiError> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
+        .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)))
         .map_err(refuse(dir))?;
     let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
     let read = |path: &Path| match fs::read_to_string(path) {

@@ -1,6 +1,7 @@
 //! A kill at any moment loses nothing that was answered.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -59,6 +60,30 @@ async fn write(client: Client, writer: usize, answered: Arc<Mutex<Vec<String>>>)
             Ok(_) => answered.lock().unwrap().push(name),
             Err(_) => return,
         }
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_reads_the_state_though_its_folder_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for folder in ["data", "pki"] {
+        std::fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    let file = dir.path().join("data/state.redb");
+    // Twice: what is there was made by an earlier version, perhaps.
+    for _ in 0..2 {
+        open(&dir.path().join("data"), 0o755);
+        open(&dir.path().join("pki"), 0o755);
+        let server = ApiServer::start(durable(dir.path())).await.unwrap();
+        server.shutdown().await;
+        for (path, mode) in [("data", 0o700), ("pki", 0o700), ("data/state.redb", 0o600)] {
+            let found = std::fs::metadata(dir.path().join(path)).unwrap();
+            assert_eq!(found.permissions().mode() & 0o777, mode, "{path}");
+        }
+        open(&file, 0o644);
     }
 }
 

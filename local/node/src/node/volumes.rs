@@ -37,6 +37,12 @@ pub(super) enum Error {
     Unsupported { volume: String },
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : the path {path} leaves the volume")]
     Escapes { volume: String, path: String },
+    #[error("the mount path {path} leaves the container's root; write it without ..")]
+    MountPath { path: String },
+    #[error(
+        "the subPath {path} leaves the volume \"{volume}\"; write it without .. and without / at its beginning"
+    )]
+    SubPath { volume: String, path: String },
     #[error("MountVolume.SetUp failed for volume \"{volume}\"")]
     Field { volume: String, source: env::Error },
     #[error("writing {} failed", path.display())]
@@ -78,7 +84,20 @@ pub(super) fn mount(container: &Container, dir: &Path) -> Result<PathBuf, Error>
     let root = dir.join("roots").join(&container.name);
     create_dir(&root)?;
     for mount in container.volume_mounts.iter().flatten() {
-        let place = root.join(mount.mount_path.trim_start_matches('/'));
+        // The API takes any mount path; here it is a path of this machine.
+        let path = mount.mount_path.trim_start_matches('/');
+        if !stays_inside(path) {
+            return Err(Error::MountPath {
+                path: mount.mount_path.clone(),
+            });
+        }
+        if let Some(path) = mount.sub_path.as_deref().filter(|path| !stays_inside(path)) {
+            return Err(Error::SubPath {
+                volume: mount.name.clone(),
+                path: path.to_owned(),
+            });
+        }
+        let place = root.join(path);
         if let Some(parent) = place.parent() {
             create_dir(parent)?;
         }
