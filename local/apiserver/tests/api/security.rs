@@ -110,6 +110,21 @@ async fn restricted_pods_do_without_privileges() {
         let tried = try_pod(&client, pod(spec, hardened(context))).await;
         assert_eq!(tried, (403, format!("\"restricted:latest\": {words}")));
     }
+    // In a user namespace of its own a pod may be root, and no more than that.
+    let root = json!({"runAsNonRoot": false, "runAsUser": 0});
+    let own = json!({"hostUsers": false, "securityContext": root});
+    let tried = try_pod(&client, pod(own.clone(), hardened(root.clone()))).await;
+    assert_eq!(tried, (201, String::new()));
+    let (code, said) = try_pod(
+        &client,
+        pod(own, hardened(json!({"procMount": "Unmasked"}))),
+    )
+    .await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        said,
+        r#""restricted:latest": procMount (container "c" must not set securityContext.procMount to "Unmasked")"#
+    );
     let two = json!({"metadata": {"name": "x"}, "spec": {"containers": [
         {"name": "a", "image": "i", "securityContext": hardened(json!({"runAsNonRoot": null}))},
         {"name": "b", "image": "i", "securityContext": hardened(json!({"runAsNonRoot": null}))},
