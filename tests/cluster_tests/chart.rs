@@ -217,10 +217,14 @@ async fn pods_of_the_chart_are_restricted_and_spread() {
     let level = cluster.kubectl(&["get", "namespace", SYSTEM, "-o", label]);
     assert_eq!(level, "restricted");
     cluster.settled().await;
-    let budget = cluster.kubectl(&["-n", SYSTEM, "get", "poddisruptionbudget", "-o", "json"]);
-    let budget: Value = serde_json::from_str(&budget).unwrap();
-    assert_eq!(budget["items"][0]["status"]["currentHealthy"], 2);
-    assert_eq!(budget["items"][0]["status"]["disruptionsAllowed"], 1);
+    let budgets = cluster.kubectl(&["-n", SYSTEM, "get", "poddisruptionbudget", "-o", "json"]);
+    let budgets: Value = serde_json::from_str(&budgets).unwrap();
+    let budgets = budgets["items"].as_array().unwrap();
+    assert_eq!(budgets.len(), 2, "{budgets:#?}");
+    for budget in budgets {
+        assert_eq!(budget["status"]["currentHealthy"], 2, "{budget:#}");
+        assert_eq!(budget["status"]["disruptionsAllowed"], 1, "{budget:#}");
+    }
 }
 
 /// The names of the objects that a label selector of a NetworkPolicy chooses.
