@@ -339,6 +339,20 @@ async fn one_setting_changes_and_a_restart_changes_none() {
     assert_eq!(restarted["status"]["latestReadyRevision"], "lamp-00003");
     assert_eq!(restarted["spec"]["env"], env);
 
+    let deploy = [
+        "-n",
+        &space.name,
+        "deploy",
+        "lamp",
+        "--max",
+        "7",
+        "-o",
+        "json",
+    ];
+    let output = fermata_tests::fermata(kubeconfig, &deploy);
+    let lamp: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(lamp["spec"]["scale"], json!({"min": 1, "max": 7}));
+
     let (_, printed) = run(kubeconfig, &["-n", &space.name, "logs", "lmap"]);
     assert!(printed.contains("did you mean lamp?"), "{printed}");
     let elsewhere = run(kubeconfig, &["-n", "default", "describe", "lamp"]).1;
