@@ -114,3 +114,71 @@ impl Journal {
         Some(recorder)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use http::{Method, Request, Response};
+    use kube::{
+        client::Body,
+        runtime::events::{EventType, Reporter},
+    };
+
+    use super::*;
+
+    /// A journal, and the methods of the requests that it makes.
+    fn journal() -> (Journal, Arc<Mutex<Vec<Method>>>) {
+        let seen = Arc::<Mutex<Vec<Method>>>::default();
+        let writes = Arc::clone(&seen);
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let (parts, body) = request.into_parts();
+            writes.lock().expect("no panic").push(parts.method);
+            async move { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        let client = Client::new(server, "default");
+        (Journal::new(client, Reporter::from("test")), seen)
+    }
+
+    async fn publish(journal: &Journal, note: &str) {
+        let event = Event {
+            type_: EventType::Normal,
+            reason: "Made".into(),
+            note: Some(note.to_owned()),
+            action: "Make".into(),
+            secondary: None,
+        };
+        let about = ObjectReference {
+            name: Some("hello".into()),
+            namespace: Some("default".into()),
+            uid: Some("1".into()),
+            ..ObjectReference::default()
+        };
+        journal.publish(&event, &about).await.expect("it is taken");
+    }
+
+    #[tokio::test]
+    async fn what_says_the_same_is_counted_and_what_does_not_is_an_event_of_its_own() {
+        let (journal, seen) = journal();
+        for note in ["one", "two", "one", "two"] {
+            publish(&journal, note).await;
+        }
+        let methods = seen.lock().expect("no panic").clone();
+        assert_eq!(
+            methods,
+            [Method::POST, Method::POST, Method::PATCH, Method::PATCH]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_never_the_same_is_written_only_so_often() {
+        let (journal, seen) = journal();
+        for number in 0..2 * MOST_TEXTS {
+            publish(&journal, &number.to_string()).await;
+        }
+        assert_eq!(seen.lock().expect("no panic").len(), MOST_TEXTS);
+        // What was told before still counts.
+        publish(&journal, "0").await;
+        assert_eq!(seen.lock().expect("no panic").last(), Some(&Method::PATCH));
+    }
+}
