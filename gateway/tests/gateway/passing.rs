@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    runtime::Runtime,
+    runtime::{Builder, Runtime},
 };
 
 use crate::support::{FunctionSpec, Harness, full, respond_with};
@@ -26,7 +26,12 @@ const NUMBER: &str = "x-number";
 
 /// The gateway that all inputs go through.
 static GATEWAY: LazyLock<(Runtime, Harness)> = LazyLock::new(|| {
-    let runtime = Runtime::new().unwrap();
+    // One thread: others of these tests run meanwhile, and some of them mind the time.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let harness = runtime.block_on(async {
         let function = FunctionSpec::warm("f", respond_with(|request, _| note(request)));
         Harness::with(&[function]).await
