@@ -85,7 +85,7 @@ pub(crate) fn warning(state: &State, resource: &Resource, object: &Value) -> Opt
 fn policy(state: &State, object: &Value, mode: &str) -> Option<Policy> {
     let namespace = object["metadata"]["namespace"].as_str()?;
     let namespace = state.get("namespaces", &Key::new("", namespace))?;
-    Policy::of(&namespace.value, mode)
+    Policy::of(&namespace.value(), mode)
 }
 
 /// Rules for the labels of a namespace.

@@ -366,7 +366,7 @@ fn serve_stored(api: &Api) -> Result<(), Error> {
     let stored: Vec<(String, Value)> = api.store.view(|state| {
         state
             .scan(DEFINITIONS, None)
-            .map(|(key, definition)| (key.name.clone(), definition.value.clone()))
+            .map(|(key, definition)| (key.name.clone(), Value::clone(&definition.value())))
             .collect()
     });
     for (name, definition) in stored {

@@ -12,13 +12,14 @@ mod disk;
 mod error;
 mod history;
 mod memory;
+mod recent;
 mod writer;
 
 use std::{
     fmt,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -47,12 +48,13 @@ pub(crate) struct Key {
     pub(crate) name: String,
 }
 
-/// An object as stored, with its serialised form, which every response shares.
+/// An object as stored: its serialised form, which every response shares. As a tree it takes several times
+/// as much, so that there is one only while somebody looks at it.
 #[derive(Debug)]
 pub(crate) struct Object {
-    pub(crate) value: Value,
     pub(crate) json: Bytes,
     pub(crate) revision: u64,
+    tree: Mutex<Weak<Value>>,
 }
 
 /// The past that a read asked for is forgotten.
@@ -274,7 +276,9 @@ impl Store {
             Put::Store(value) => (value, true),
             Put::Remove(value) => (value, false),
         };
-        let object = Arc::new(Object::new(value, state.revision));
+        let (object, tree) = Object::with_tree(value, state.revision);
+        let object = Arc::new(object);
+        state.recent.keep(tree, object.json.len());
         let after = stored.then(|| Arc::clone(&object));
         state.apply(resource, key, after.clone(), Some(Arc::clone(&object)));
         if !self.shared.durable {
@@ -357,32 +361,51 @@ impl Key {
 
 impl Object {
     /// Numbers the object with the revision and serialises it.
-    pub(crate) fn new(mut value: Value, revision: u64) -> Self {
+    pub(crate) fn new(value: Value, revision: u64) -> Self {
+        Self::with_tree(value, revision).0
+    }
+
+    /// The same, with the tree that it has as long as somebody keeps it.
+    fn with_tree(mut value: Value, revision: u64) -> (Self, Arc<Value>) {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert(
                 "resourceVersion".to_owned(),
                 Value::String(revision.to_string()),
             );
         }
-        let json = Bytes::from(value.to_string());
-        Self {
-            value,
-            json,
+        let tree = Arc::new(value);
+        let object = Self {
+            // Without the room that a growing string has left over.
+            json: Bytes::from(tree.to_string().into_boxed_str().into_boxed_bytes()),
             revision,
-        }
+            tree: Mutex::new(Arc::downgrade(&tree)),
+        };
+        (object, tree)
     }
 
     /// An object that is shown but not stored: what a dry run answers.
-    pub(crate) fn unstored(value: Value) -> Self {
+    pub(crate) fn unstored(value: &Value) -> Self {
         let revision = value["metadata"]["resourceVersion"]
             .as_str()
             .and_then(|revision| revision.parse().ok())
             .unwrap_or(0);
         Self {
             json: Bytes::from(value.to_string()),
-            value,
             revision,
+            tree: Mutex::default(),
         }
+    }
+
+    /// The object as a tree, which all who look at it now share.
+    pub(crate) fn value(&self) -> Arc<Value> {
+        let mut tree = lock(&self.tree);
+        if let Some(value) = tree.upgrade() {
+            return value;
+        }
+        // What is stored was serialised here, or read once already.
+        let value: Arc<Value> = Arc::new(serde_json::from_slice(&self.json).unwrap_or_default());
+        *tree = Arc::downgrade(&value);
+        value
     }
 
     fn parse(json: &[u8]) -> Option<Self> {
@@ -392,9 +415,9 @@ impl Object {
             .parse()
             .ok()?;
         Some(Self {
-            value,
             json: Bytes::copy_from_slice(json),
             revision,
+            tree: Mutex::default(),
         })
     }
 }

@@ -7,6 +7,8 @@ mod event;
 pub(crate) mod jsonpath;
 mod pod;
 
+use std::borrow::Borrow;
+
 use serde_json::{Value, json};
 
 use self::jsonpath::JsonPath;
@@ -141,15 +143,16 @@ fn plain(value: &Value) -> String {
 }
 
 /// A table of objects. `metadata` is that of the list; without `header` the columns are not named again.
-pub(crate) fn table<'a>(
+pub(crate) fn table(
     columns: &[Column],
-    objects: impl Iterator<Item = &'a Value>,
+    objects: impl Iterator<Item = impl Borrow<Value>>,
     metadata: &Value,
     include: Include,
     header: bool,
 ) -> Value {
     let rows: Vec<Value> = objects
         .map(|object| {
+            let object = object.borrow();
             let cells: Vec<Value> = columns.iter().map(|column| column.value(object)).collect();
             match include {
                 Include::None => json!({"cells": cells}),

@@ -45,8 +45,11 @@ async fn definitions(api: &Api) {
         let leaving: Vec<(Key, Arc<Object>)> = api.store.view(|state| {
             state
                 .scan(DEFINITIONS, None)
-                .filter(|(_, one)| !one.value["metadata"]["deletionTimestamp"].is_null())
-                .filter(|(_, one)| finalizers(&one.value).any(|name| name == FINALIZER))
+                .filter(|(_, one)| {
+                    let value = one.value();
+                    !value["metadata"]["deletionTimestamp"].is_null()
+                        && finalizers(&value).any(|name| name == FINALIZER)
+                })
                 .map(|(key, one)| (key.clone(), Arc::clone(one)))
                 .collect()
         });
@@ -92,7 +95,7 @@ async fn finalize(api: &Api, key: &Key, definition: &Object) -> Result<bool, Fai
     {
         return Ok(false);
     }
-    let mut last = definition.value.clone();
+    let mut last = Value::clone(&definition.value());
     if let Some(finalizers) = last["metadata"]["finalizers"].as_array_mut() {
         finalizers.retain(|name| name != FINALIZER);
     }
@@ -126,7 +129,7 @@ async fn events(api: &Api) {
         let mut all: Vec<(u64, Key, Option<Timestamp>)> = api.store.view(|state| {
             state
                 .scan("events", None)
-                .map(|(key, event)| (event.revision, key.clone(), last_seen(&event.value)))
+                .map(|(key, event)| (event.revision, key.clone(), last_seen(&event.value())))
                 .collect()
         });
         all.sort_by_key(|(revision, ..)| *revision);
@@ -140,7 +143,7 @@ async fn events(api: &Api) {
             let Some(event) = api.store.get("events", &key) else {
                 continue;
             };
-            let put = Put::Remove(event.value.clone());
+            let put = Put::Remove(Value::clone(&event.value()));
             let removed = api
                 .store
                 .write(&storage, &key, Expect::Revision(revision), put, |_| {
@@ -182,11 +185,11 @@ async fn quotas(api: &Api) {
                 .filter_map(|(key, object)| {
                     let pods = state
                         .scan("pods", Some(&key.namespace))
-                        .map(|(_, pod)| &pod.value);
-                    let status = quota::status(&object.value, pods);
-                    let mut value = object.value.clone();
-                    value["status"] = status;
-                    (value != object.value).then(|| (key.clone(), object.revision, value))
+                        .map(|(_, pod)| pod.value());
+                    let stored = object.value();
+                    let mut value = Value::clone(&stored);
+                    value["status"] = quota::status(&stored, pods);
+                    (value != *stored).then(|| (key.clone(), object.revision, value))
                 })
                 .collect()
         });

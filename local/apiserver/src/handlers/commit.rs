@@ -277,7 +277,8 @@ pub(crate) async fn store(
         Put::Store(value) => Some(value.clone()),
         Put::Remove(_) => None,
     };
-    if old.as_ref().map(|old| &old.value["spec"]) != new.as_ref().map(|new| &new["spec"]) {
+    let old = old.map(|old| old.value());
+    if old.as_ref().map(|old| &old["spec"]) != new.as_ref().map(|new| &new["spec"]) {
         serve(api, &key.name, new.as_ref()).map_err(CommitError::Refused)?;
     }
     let written = api
@@ -286,8 +287,8 @@ pub(crate) async fn store(
         .await;
     if written.is_err() {
         let kept = api.store.get(&resource.storage, key);
-        serve(api, &key.name, kept.as_ref().map(|kept| &kept.value))
-            .map_err(CommitError::Refused)?;
+        let kept = kept.map(|kept| kept.value());
+        serve(api, &key.name, kept.as_deref()).map_err(CommitError::Refused)?;
     }
     written
 }
@@ -340,7 +341,7 @@ pub(crate) fn definition_takes(
     }
     let key = Key::new("", &*resource.storage);
     let found = state.get(DEFINITIONS, &key);
-    if found.is_some_and(|found| found.value["metadata"]["deletionTimestamp"].is_null()) {
+    if found.is_some_and(|found| found.value()["metadata"]["deletionTimestamp"].is_null()) {
         return Ok(());
     }
     Err(resource.forbidden(
@@ -362,7 +363,7 @@ pub(crate) fn namespace_takes(
     let Some(found) = state.get("namespaces", &Key::new("", namespace)) else {
         return Err(Failure::not_found("", "namespaces", namespace));
     };
-    if found.value["metadata"]["deletionTimestamp"].is_null() {
+    if found.value()["metadata"]["deletionTimestamp"].is_null() {
         return Ok(());
     }
     let why = format!(
@@ -384,8 +385,8 @@ pub(crate) fn quotas_take(state: &State, resource: &Resource, pod: &Value) -> Re
     for (_, quota) in state.scan("resourcequotas", Some(&key.namespace)) {
         let pods = state
             .scan("pods", Some(&key.namespace))
-            .map(|(_, pod)| &pod.value);
-        if let Some(why) = kinds::quota::refuses(&quota.value, pods, pod) {
+            .map(|(_, pod)| pod.value());
+        if let Some(why) = kinds::quota::refuses(&quota.value(), pods, pod) {
             return Err(resource.forbidden(&key.name, why));
         }
     }

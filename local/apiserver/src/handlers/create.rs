@@ -44,10 +44,10 @@ impl Written {
         let mut response = response::json(code, body);
         response::warn(&mut response, &self.warnings);
         if call.target.subresource.is_none() {
-            let (resource, object) = (&call.target.resource, &self.object.value);
+            let (resource, object) = (&call.target.resource, self.object.value());
             let warning = api
                 .store
-                .view(|state| security::warning(state, resource, object));
+                .view(|state| security::warning(state, resource, &object));
             response::warn(&mut response, warning.as_slice());
         }
         response
@@ -127,14 +127,14 @@ pub(crate) async fn create_object(
             commit::definition_takes(state, resource, &name)?;
             commit::namespace_takes(state, resource, &key.namespace, &name)?;
             if let Some(old) = state.get(&resource.storage, &key) {
-                return Err(exists(resource, &old.value, &name));
+                return Err(exists(resource, &old.value(), &name));
             }
             security::enforce(state, resource, &pod)?;
             commit::quotas_take(state, resource, &pod)
         };
         if options.dry_run {
             api.store.view(guard)?;
-            return Ok(Arc::new(Object::unstored(stored)));
+            return Ok(Arc::new(Object::unstored(&stored)));
         }
         let written = commit::store(
             api,
@@ -153,8 +153,8 @@ pub(crate) async fn create_object(
                 None if given.is_empty() => {}
                 None => {
                     let old = api.store.get(&resource.storage, &key);
-                    let old = old.as_ref().map_or(&Value::Null, |old| &old.value);
-                    return Err(exists(resource, old, &name));
+                    let old = old.map(|old| old.value()).unwrap_or_default();
+                    return Err(exists(resource, &old, &name));
                 }
             },
         }

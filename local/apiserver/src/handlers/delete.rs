@@ -101,7 +101,8 @@ impl Options {
             return Ok(());
         };
         let unlike = |why| Failure::conflict(&resource.group, &resource.kind, name, why);
-        let had = object.value["metadata"]["uid"].as_str().unwrap_or_default();
+        let value = object.value();
+        let had = value["metadata"]["uid"].as_str().unwrap_or_default();
         if let Some(uid) = wanted.uid.as_deref().filter(|uid| *uid != had) {
             return Err(unlike(format!(
                 "the UID in the precondition ({uid}) does not match the UID in record ({had}). The object might have been deleted and then recreated"
@@ -181,8 +182,8 @@ pub(crate) async fn evict(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         options.dry_run = Some(vec!["All".to_owned()]);
     }
     let pod = read::find(api, &call.target)?;
-    disruption::allows(api, &pod.value)?;
-    let key = Key::of(&pod.value);
+    disruption::allows(api, &pod.value())?;
+    let key = Key::of(&pod.value());
     delete_object(api, &call.target.resource, &key, &options).await?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
     Ok(response::value(201, &status))
@@ -209,9 +210,9 @@ pub(crate) async fn delete_all(api: &Api, resource: &Resource) -> Result<usize, 
 
 fn success(resource: &Resource, object: &Object) -> Value {
     let mut details = json!({
-        "name": object.value["metadata"]["name"],
+        "name": object.value()["metadata"]["name"],
         "kind": resource.plural,
-        "uid": object.value["metadata"]["uid"],
+        "uid": object.value()["metadata"]["uid"],
     });
     if !resource.group.is_empty() {
         details["group"] = resource.group.clone().into();
@@ -236,7 +237,7 @@ async fn delete_object(
         {
             return Err(resource.forbidden(&key.name, "this namespace may not be deleted"));
         }
-        let (put, gone) = match decide(resource, &current.value, options) {
+        let (put, gone) = match decide(resource, &current.value(), options) {
             None => return Ok(Outcome::Marked(current)),
             Some(marked) if super::update::is_over(&marked) => (Put::Remove(marked), true),
             Some(marked) => (Put::Store(marked), false),
@@ -250,7 +251,7 @@ async fn delete_object(
         };
         if options.tries() {
             let (Put::Store(value) | Put::Remove(value)) = put;
-            return Ok(outcome(Arc::new(Object::unstored(value))));
+            return Ok(outcome(Arc::new(Object::unstored(&value))));
         }
         let expect = Expect::Revision(current.revision);
         match commit::store(api, resource, key, expect, put, |_| Ok(())).await {

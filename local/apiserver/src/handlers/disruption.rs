@@ -1,5 +1,7 @@
 //! Whether disruption budgets let a pod be evicted.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{api::Api, selector::LabelSelector, status::Failure};
@@ -9,17 +11,18 @@ pub(crate) fn allows(api: &Api, pod: &Value) -> Result<(), Failure> {
     let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
     api.store.view(|state| {
         for (key, budget) in state.scan("poddisruptionbudgets.policy", Some(namespace)) {
-            let selector = LabelSelector::from_object(&budget.value["spec"]["selector"]);
+            let budget = budget.value();
+            let selector = LabelSelector::from_object(&budget["spec"]["selector"]);
             if !selector.matches(&pod["metadata"]["labels"]) {
                 continue;
             }
-            let pods: Vec<&Value> = state
+            let pods: Vec<Arc<Value>> = state
                 .scan("pods", Some(namespace))
-                .map(|(_, pod)| &pod.value)
+                .map(|(_, pod)| pod.value())
                 .filter(|pod| selector.matches(&pod["metadata"]["labels"]))
                 .collect();
             let healthy = pods.iter().filter(|pod| is_healthy(pod)).count();
-            let needed = needed(&budget.value["spec"], pods.len());
+            let needed = needed(&budget["spec"], pods.len());
             if is_healthy(pod) && healthy <= needed {
                 return Err(refused(&key.name, needed, healthy));
             }

@@ -107,9 +107,9 @@ pub(crate) fn exec(
 
 fn asked(api: &Api, target: &Target, query: &Query) -> Result<Asked, Failure> {
     let object = read::find(api, target)?;
-    let pod = &object.value;
+    let pod = object.value();
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let container = logs::container(pod, query.get("container"))?;
+    let container = logs::container(&pod, query.get("container"))?;
     let command: Vec<String> = query.all("command").map(ToOwned::to_owned).collect();
     if command.is_empty() {
         return Err(Failure::bad_request("you must specify at least 1 command"));
@@ -128,7 +128,7 @@ fn asked(api: &Api, target: &Target, query: &Query) -> Result<Asked, Failure> {
     if tty && stderr {
         return Err(Failure::bad_request("tty and stderr cannot both be true"));
     }
-    if !logs::is_running(pod, &container) {
+    if !logs::is_running(&pod, &container) {
         return Err(Failure::bad_request(format!(
             "container {container} of pod {name} is not running; see: kubectl describe pod {name}"
         )));

@@ -53,7 +53,8 @@ struct Log {
 
 pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failure> {
     let object = read::find(api, &call.target)?;
-    let pod = &object.value;
+    let value = object.value();
+    let pod = &*value;
     let query = &call.query;
     let container = container(pod, query.get("container"))?;
     let previous = query.flag("previous");
@@ -231,10 +232,11 @@ impl Log {
         let Some(pod) = self.api.store.get("pods", &self.pod) else {
             return true;
         };
-        if pod.value["metadata"]["uid"] != self.uid {
+        let value = pod.value();
+        if value["metadata"]["uid"] != self.uid {
             return true;
         }
-        let Some(status) = status(&pod.value, &self.container) else {
+        let Some(status) = status(&value, &self.container) else {
             return false;
         };
         status["restartCount"].as_i64().unwrap_or(0) != self.restarts

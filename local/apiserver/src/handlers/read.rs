@@ -60,17 +60,14 @@ impl Filter {
         {
             return false;
         }
-        if !self.labels.is_empty() && !self.labels.matches(&object.value["metadata"]["labels"]) {
+        if !self.labels.is_empty() && !self.labels.matches(&object.value()["metadata"]["labels"]) {
             return false;
         }
         if self.fields.is_empty() {
             return true;
         }
-        let api_version = self.resource.api_version();
-        let served = self
-            .resource
-            .conversion
-            .to_served(&object.value, &api_version);
+        let (value, api_version) = (object.value(), self.resource.api_version());
+        let served = self.resource.conversion.to_served(&value, &api_version);
         self.fields.matches(&served)
     }
 }
@@ -78,13 +75,14 @@ impl Filter {
 /// An object in the form that the client asked for.
 pub(crate) fn represent(resource: &Resource, object: &Object, form: Form, header: bool) -> Bytes {
     let same = resource.api_version() == resource.stored_version
-        || object.value["apiVersion"] == resource.api_version();
+        || object.value()["apiVersion"] == resource.api_version();
     if form == Form::Object && same {
         return object.json.clone();
     }
+    let stored = object.value();
     let value = resource
         .conversion
-        .to_served(&object.value, &resource.api_version());
+        .to_served(&stored, &resource.api_version());
     Bytes::from(represent_value(resource, &value, form, header).to_string())
 }
 
@@ -160,12 +158,14 @@ pub(crate) fn body(
 ) -> Bytes {
     let api_version = resource.api_version();
     if let Form::Table(include) = form {
-        let served: Vec<_> = objects
-            .iter()
-            .map(|object| resource.conversion.to_served(&object.value, &api_version))
-            .collect();
-        let rows = served.iter().map(AsRef::as_ref);
-        let table = table::table(&resource.columns, rows, metadata, include, true);
+        let served = objects.iter().map(|object| {
+            let value = object.value();
+            resource
+                .conversion
+                .to_served(&value, &api_version)
+                .into_owned()
+        });
+        let table = table::table(&resource.columns, served, metadata, include, true);
         return Bytes::from(table.to_string());
     }
     let (kind, version) = match form {

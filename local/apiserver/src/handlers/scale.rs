@@ -27,7 +27,7 @@ pub(crate) fn get(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
     let object = read::find(api, &call.target)?;
     if let Some(paths) = &call.target.resource.subresources.scale
         && call.target.resource.custom.is_some()
-        && at_path(&object.value, &paths.spec_replicas).is_null()
+        && at_path(&object.value(), &paths.spec_replicas).is_null()
     {
         return Err(Failure::internal(format!(
             "the spec replicas field {:?} does not exist",
@@ -114,7 +114,10 @@ fn answer(call: &Call, object: &Arc<Object>) -> Result<Response<Body>, Failure> 
     let Some(paths) = &resource.subresources.scale else {
         return Err(Failure::no_such_path());
     };
-    Ok(response::value(200, &scale(resource, paths, &object.value)))
+    Ok(response::value(
+        200,
+        &scale(resource, paths, &object.value()),
+    ))
 }
 
 /// The number of replicas that a Scale asks for.

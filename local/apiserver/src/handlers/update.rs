@@ -69,9 +69,10 @@ pub(crate) async fn update(
             .store
             .get(&resource.storage, &key)
             .ok_or_else(|| resource.not_found(name))?;
+        let stored_now = current.value();
         let live = resource
             .conversion
-            .to_served(&current.value, &resource.api_version());
+            .to_served(&stored_now, &resource.api_version());
         let Change { decoded, owned } = change(&live)?;
         let (mut new, warnings) = decoded.into_object(resource, options.validation)?;
         place(target, &mut new)?;
@@ -90,7 +91,7 @@ pub(crate) async fn update(
                 created: false,
             })
         };
-        if stored == current.value {
+        if stored == *stored_now {
             return answer(current);
         }
         let put = if is_over(&stored) {
@@ -100,7 +101,7 @@ pub(crate) async fn update(
         };
         if options.dry_run {
             let (Put::Store(value) | Put::Remove(value)) = put;
-            return answer(Arc::new(Object::unstored(value)));
+            return answer(Arc::new(Object::unstored(&value)));
         }
         let expect = Expect::Revision(current.revision);
         match commit::store(api, resource, &key, expect, put, |_| Ok(())).await {

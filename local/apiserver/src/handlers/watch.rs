@@ -229,7 +229,7 @@ impl Watch {
             (_, false, true) => self.line(lines, "ADDED", &event.object),
             (_, true, false) => {
                 if let Some(previous) = &event.previous {
-                    let last = Object::new(previous.value.clone(), event.revision);
+                    let last = Object::new(Value::clone(&previous.value()), event.revision);
                     self.line(lines, "DELETED", &last);
                 }
             }

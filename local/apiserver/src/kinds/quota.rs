@@ -1,6 +1,6 @@
 //! ResourceQuotas: how much the pods of a namespace may ask for.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use serde_json::{Value, json};
 
@@ -65,9 +65,9 @@ fn live(pod: &Value) -> bool {
 }
 
 /// What the pods of a namespace use of what a quota limits.
-pub(crate) fn used<'a>(
+pub(crate) fn used(
     quota: &Value,
-    pods: impl Iterator<Item = &'a Value>,
+    pods: impl Iterator<Item = impl Borrow<Value>>,
 ) -> BTreeMap<String, Quantity> {
     let names: Vec<&String> = fields(&quota["spec"]["hard"])
         .map(|(name, _)| name)
@@ -77,16 +77,16 @@ pub(crate) fn used<'a>(
         .iter()
         .map(|name| ((*name).clone(), Quantity::ZERO))
         .collect();
-    for pod in pods.filter(|pod| live(pod)) {
+    for pod in pods.filter(|pod| live(pod.borrow())) {
         for (name, sum) in &mut used {
-            *sum = sum.plus(asked(pod, name).unwrap_or(Quantity::ZERO));
+            *sum = sum.plus(asked(pod.borrow(), name).unwrap_or(Quantity::ZERO));
         }
     }
     used
 }
 
 /// The status of a quota.
-pub(crate) fn status<'a>(quota: &Value, pods: impl Iterator<Item = &'a Value>) -> Value {
+pub(crate) fn status(quota: &Value, pods: impl Iterator<Item = impl Borrow<Value>>) -> Value {
     let used: BTreeMap<String, String> = used(quota, pods)
         .into_iter()
         .map(|(name, amount)| (name, amount.to_string()))
@@ -95,9 +95,9 @@ pub(crate) fn status<'a>(quota: &Value, pods: impl Iterator<Item = &'a Value>) -
 }
 
 /// Why a quota has no room for one more pod, if it has none.
-pub(crate) fn refuses<'a>(
+pub(crate) fn refuses(
     quota: &Value,
-    pods: impl Iterator<Item = &'a Value>,
+    pods: impl Iterator<Item = impl Borrow<Value>>,
     pod: &Value,
 ) -> Option<String> {
     let name = text(&quota["metadata"], "name");

@@ -8,7 +8,7 @@ use super::{Key, Object};
 const MAX_EVENTS: usize = 4096;
 
 /// How many bytes of serialised objects the events of one resource may hold on to.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

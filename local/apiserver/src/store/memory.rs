@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     Expired, Key, Object,
     history::{Change, Event, History},
+    recent::Recent,
     writer::Entry,
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct State {
     tables: HashMap<Arc<str>, Table>,
     /// Changes that the writer has not taken yet.
     pub(crate) pending: Vec<Entry>,
+    pub(super) recent: Recent,
 }
 
 struct Table {
@@ -48,6 +50,7 @@ impl State {
             start: revision,
             tables: HashMap::new(),
             pending: Vec::new(),
+            recent: Recent::default(),
         }
     }
 

@@ -90,7 +90,7 @@ fn values(store: &Store, at: Option<u64>) -> Vec<u64> {
     let listing = store.list("things", None, at).unwrap();
     let values = listing.items.iter();
     values
-        .map(|(_, object)| object.value["value"].as_u64().unwrap())
+        .map(|(_, object)| object.value()["value"].as_u64().unwrap())
         .collect()
 }
 
@@ -201,7 +201,7 @@ async fn a_reopened_store_has_every_answered_write_and_newer_revisions() {
             &things(),
             &Key::new("", "t000"),
             Expect::Revision(gone.revision),
-            Put::Remove(gone.value.clone()),
+            Put::Remove(Value::clone(&gone.value())),
             |_| Ok::<_, ()>(()),
         )
         .await

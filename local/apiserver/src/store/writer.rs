@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering, mpsc},
 };
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{Key, Object, Shared, WriteFailed, disk::Disk};
@@ -78,8 +79,9 @@ fn fail(shared: &Shared, mut batch: Vec<Entry>, error: &WriteFailed) {
             }
             state.revision += 1;
             let revision = state.revision;
-            let renumbered =
-                |object: &Arc<Object>| Arc::new(Object::new(object.value.clone(), revision));
+            let renumbered = |object: &Arc<Object>| {
+                Arc::new(Object::new(Value::clone(&object.value()), revision))
+            };
             state.apply(
                 resource,
                 key,
