@@ -404,6 +404,33 @@ async fn watches_and_logs_follow() {
 }
 
 #[tokio::test]
+async fn what_get_prints_is_what_apply_takes() {
+    let k = space().await;
+    let map = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": name},
+        })
+    };
+    // Validated, as is the default: kubectl asks the server whether it can.
+    let both = json!({"apiVersion": "v1", "kind": "List", "items": [map("one"), map("two")]});
+    let list = file(&[both]);
+    k.ok(&["apply", "-f", list.path().to_str().unwrap()]);
+    let printed = k.json(&["get", "configmap", "one", "two"]);
+    assert_eq!(printed["kind"], "List");
+    let printed = file(&[printed]);
+    let applied = k.ok(&["apply", "-f", printed.path().to_str().unwrap()]);
+    for name in ["configmap/one", "configmap/two"] {
+        assert!(applied.contains(name), "{applied}");
+    }
+    let mut wrong = map("three");
+    wrong["dota"] = json!({});
+    let wrong = json!({"apiVersion": "v1", "kind": "List", "items": [wrong]});
+    let wrong = file(&[wrong]);
+    let refused = k.fails(&["apply", "-f", wrong.path().to_str().unwrap()]);
+    assert!(refused.contains("dota"), "{refused}");
+}
+
+#[tokio::test]
 async fn commands_run_in_a_functions_pod() {
     let k = space().await;
     let code = "def handle(request):\n    return 'ok'\n";

@@ -1,5 +1,8 @@
 //! OpenAPI v3: an index, and one document per group and version. `kubectl explain` reads the
-//! schemas; `kubectl apply` reads from the paths which parameters the server knows.
+//! schemas; `kubectl apply` reads from the paths which parameters the server knows. Of version 2 there is only
+//! what kubectl needs.
+
+mod v2;
 
 use std::{
     collections::{BTreeSet, hash_map::DefaultHasher},
@@ -26,9 +29,12 @@ const PARAMETERS: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
 /// The documents; `None` when the path is another's.
 pub(crate) fn answer(
     path: &str,
-    _headers: &HeaderMap,
+    headers: &HeaderMap,
     registry: &Registry,
 ) -> Option<Result<Response<Body>, Failure>> {
+    if path.trim_end_matches('/') == v2::PATH {
+        return Some(Ok(v2::answer(headers, registry)));
+    }
     let below = path.strip_prefix(PREFIX)?.trim_matches('/');
     if below.is_empty() {
         return Some(Ok(response::value(200, &index(registry))));
@@ -144,17 +150,24 @@ fn kind(resource: &Resource) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
 }
 
-fn describe(resource: &Resource, paths: &mut Map<String, Value>) {
+/// The path of a resource's objects.
+fn base(resource: &Resource) -> String {
     let scope = if resource.namespaced {
         "namespaces/{namespace}/"
     } else {
         ""
     };
-    let base = format!(
-        "/{}/{scope}{}",
-        root(&resource.group, &resource.version),
-        resource.plural
-    );
+    let root = root(&resource.group, &resource.version);
+    format!("/{root}/{scope}{}", resource.plural)
+}
+
+/// The path of one object.
+fn path_of(resource: &Resource) -> String {
+    format!("{}/{{name}}", base(resource))
+}
+
+fn describe(resource: &Resource, paths: &mut Map<String, Value>) {
+    let base = base(resource);
     paths.insert(
         base.clone(),
         json!({
@@ -169,7 +182,7 @@ fn describe(resource: &Resource, paths: &mut Map<String, Value>) {
         "patch": operation(resource, "patch"),
         "delete": operation(resource, "delete"),
     });
-    paths.insert(format!("{base}/{{name}}"), one);
+    paths.insert(path_of(resource), one);
     if resource.subresources.status {
         paths.insert(
             format!("{base}/{{name}}/status"),
