@@ -73,7 +73,9 @@ def set_up(logging):
     logging.setLogRecordFactory(record)
     # What basicConfig() takes where it is given no format, and what writes where there is no handler at
     # all: a handler of ours at the root would keep basicConfig() from doing anything.
-    logging._STYLES["%"] = (Style, LINE)
+    styles = getattr(logging, "_STYLES", None)
+    if styles is not None:
+        styles["%"] = (Style, LINE)
     logging.lastResort.setFormatter(logging.Formatter(LINE))
     logging.lastResort.setLevel(logging.INFO)
     logging.root.setLevel(logging.INFO)
