@@ -11,6 +11,6 @@ mod hostile;
 mod input;
 mod lifecycle;
 mod node;
-mod packages;
 mod python;
+mod python_package;
 mod worker;

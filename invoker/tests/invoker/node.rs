@@ -332,3 +332,51 @@ export function handle(request: FunctionRequest): string { return `hi ${request.
         "{text}"
     );
 }
+
+/// The package `fermata`, as the tests of a function use it.
+#[test]
+fn a_node_handler_is_tested_without_a_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let modules = directory.path().join("node_modules");
+    std::fs::create_dir(&modules).unwrap();
+    let package = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtimes/node/fermata");
+    std::os::unix::fs::symlink(package, modules.join("fermata")).unwrap();
+    let source = r#"
+import assert from "node:assert";
+import { HttpError } from "fermata";
+import { Client } from "fermata/testing";
+
+async function handle(request) {
+  switch (request.path) {
+    case "/told": return { method: request.method, name: request.query.get("name"), host: request.headers.host };
+    case "/body": return new Response(JSON.stringify(request.json()), { status: 201, headers: { "x-size": request.headers["content-length"] } });
+    case "/error": throw new fermata.HttpError(404, "no such thing");
+    case "/broken": throw new TypeError("broken");
+    case "/nothing": return;
+    case "/stream": return (function* () { yield "a"; yield "b"; })();
+  }
+}
+
+const client = new Client(handle);
+let response = await client.get("/told?name=Ada");
+assert.equal(response.headers.get("content-type"), "application/json");
+assert.deepEqual(await response.json(), { method: "GET", name: "Ada", host: "localhost" });
+response = await client.post("/body", { json: [1, 2] });
+assert.deepEqual([response.status, await response.json(), response.headers.get("x-size")], [201, [1, 2], "5"]);
+response = await client.delete("/error");
+assert.deepEqual([response.status, await response.json()], [404, { status: 404, detail: "no such thing" }]);
+assert.equal((await client.post("/body", { body: "{" })).status, 400);
+await assert.rejects(client.get("/broken"), TypeError);
+assert.equal((await client.put("/nothing")).status, 204);
+response = await client.get("/stream");
+assert.deepEqual([await response.text(), response.headers.get("content-type")], ["ab", "text/plain; charset=utf-8"]);
+assert.equal(fermata.HttpError, HttpError);
+"#;
+    let script = directory.path().join("test.mjs");
+    std::fs::write(&script, source).unwrap();
+    let output = std::process::Command::new("node")
+        .arg(&script)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
