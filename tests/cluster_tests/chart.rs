@@ -295,7 +295,8 @@ async fn network_policies_choose_the_pods_they_are_about() {
     assert_eq!(gateways, pods(cluster.replicas("gateway").await));
 }
 
-#[tokio::test]
+// helm holds up the thread that it is run on, and the load goes on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_of_every_pod_fails_no_request() {
     let cluster = Cluster::new().await;
     let space = &cluster.space;

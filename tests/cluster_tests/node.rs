@@ -332,7 +332,8 @@ async fn a_request_that_runs_outlives_the_deletion_of_its_pod() {
     assert!(has(&answer, "line 79\n"), "the answer was cut");
 }
 
-#[tokio::test]
+// kubectl holds up the thread that it is run on, and the load goes on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_eviction_fails_no_request() {
     let cluster = Cluster::new().await;
     let space = &cluster.space;
