@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use fermata_crds::{Function, conditions};
 use fermata_operator::reasons;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -40,12 +41,53 @@ enum Verdict {
     },
 }
 
-/// Waits for all these functions, by namespace and name, and prints where they are.
-///
-/// # Errors
-///
-/// When one will not become ready, or the time is over.
-pub(crate) async fn all(
+/// Whether a command waits for the functions that it has written, and what it prints then.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Print the functions for programs when they are ready.
+    #[arg(short, long, value_enum)]
+    output: Option<Structure>,
+
+    /// Do not wait until the functions are ready.
+    #[arg(long)]
+    no_wait: bool,
+
+    /// How long to wait until the functions are ready, in seconds.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// How the functions are printed, if they are printed for programs.
+    pub(crate) fn output(self) -> Option<Structure> {
+        self.output
+    }
+
+    /// Waits for functions, by namespace and name, unless nobody wants that, and prints them.
+    ///
+    /// # Errors
+    ///
+    /// When one will not become ready, or the time is over.
+    pub(crate) async fn wait(
+        self,
+        cluster: &Cluster,
+        functions: Vec<(String, String)>,
+    ) -> anyhow::Result<()> {
+        if !self.no_wait {
+            let timeout = Duration::from_secs(self.timeout);
+            return all(cluster, functions, timeout, self.output).await;
+        }
+        match self.output {
+            Some(structure) => print(cluster, functions, structure).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waits for all these functions, and prints where they are.
+async fn all(
     cluster: &Cluster,
     functions: Vec<(String, String)>,
     timeout: Duration,
@@ -96,6 +138,19 @@ pub(crate) async fn all(
         1 if !several => failed.pop().map_or(Ok(()), Err),
         number => bail!("{number} functions are not ready"),
     }
+}
+
+async fn print(
+    cluster: &Cluster,
+    functions: Vec<(String, String)>,
+    structure: Structure,
+) -> anyhow::Result<()> {
+    let mut read = Vec::with_capacity(functions.len());
+    for (namespace, name) in functions {
+        let api = Api::<Function>::namespaced(cluster.client.clone(), &namespace);
+        read.push(api.get(&name).await?);
+    }
+    output::objects(structure, &read)
 }
 
 /// Waits until the function is ready, and says what it is waiting for.

@@ -2,7 +2,7 @@
 
 mod settings;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -19,7 +19,7 @@ use crate::{
     functions,
     manifest::{self, Manifest},
     output::{self, Format, Structure},
-    ready,
+    ready::Waiting,
 };
 
 #[derive(Args, Debug)]
@@ -46,17 +46,8 @@ pub(crate) struct Options {
     #[arg(long)]
     dry_run: bool,
 
-    /// Print the functions for programs when they are ready.
-    #[arg(short, long, value_enum)]
-    output: Option<Structure>,
-
-    /// Do not wait until the functions are ready.
-    #[arg(long)]
-    no_wait: bool,
-
-    /// How long to wait until the functions are ready, in seconds.
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    timeout: u64,
+    #[command(flatten)]
+    waiting: Waiting,
 
     #[command(flatten)]
     consent: Consent,
@@ -70,14 +61,7 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
     let Some((cluster, functions)) = functions else {
         return Ok(());
     };
-    if options.no_wait {
-        return match options.output {
-            Some(structure) => print(&cluster, functions, structure).await,
-            None => Ok(()),
-        };
-    }
-    let timeout = Duration::from_secs(options.timeout);
-    ready::all(&cluster, functions, timeout, options.output).await
+    options.waiting.wait(&cluster, functions).await
 }
 
 /// Functions by namespace and name, on the cluster that they are on; nothing if nothing was written.
@@ -176,7 +160,7 @@ fn spec(function: &mut DynamicObject) -> anyhow::Result<&mut Map<String, Value>>
 
 /// Prints manifests instead of applying them.
 fn show(manifests: &[Manifest], options: &Options) -> anyhow::Result<()> {
-    match options.output {
+    match options.waiting.output() {
         Some(Structure::Name) => {
             for manifest in manifests {
                 output::line(&manifest.title());
@@ -198,17 +182,4 @@ fn show(manifests: &[Manifest], options: &Options) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn print(
-    cluster: &Cluster,
-    functions: Vec<(String, String)>,
-    structure: Structure,
-) -> anyhow::Result<()> {
-    let mut read = Vec::with_capacity(functions.len());
-    for (namespace, name) in functions {
-        let api = Api::<Function>::namespaced(cluster.client.clone(), &namespace);
-        read.push(api.get(&name).await?);
-    }
-    output::objects(structure, &read)
 }

@@ -1,7 +1,5 @@
 //! `fermata restart`.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -14,8 +12,7 @@ use crate::{
     args::Target,
     cluster::{self, Consent},
     functions, output,
-    output::Structure,
-    ready,
+    ready::Waiting,
 };
 
 /// The annotation by which `kubectl rollout restart` does the same to Deployments.
@@ -27,17 +24,8 @@ pub(crate) struct Options {
     #[arg(required = true, add = ArgValueCandidates::new(completion::functions))]
     names: Vec<String>,
 
-    /// Print the functions for programs when they are ready.
-    #[arg(short, long, value_enum)]
-    output: Option<Structure>,
-
-    /// Do not wait until the new revisions are ready.
-    #[arg(long)]
-    no_wait: bool,
-
-    /// How long to wait for each of them, in seconds.
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    timeout: u64,
+    #[command(flatten)]
+    waiting: Waiting,
 
     #[command(flatten)]
     consent: Consent,
@@ -51,13 +39,9 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
         functions::edit(&cluster, name, |function| mark(function, &now)).await?;
         output::note(&format!("function/{name} restarted"));
     }
-    if options.no_wait {
-        return Ok(());
-    }
     let all = options.names.into_iter();
     let all = all.map(|name| (cluster.namespace.clone(), name)).collect();
-    let timeout = Duration::from_secs(options.timeout);
-    ready::all(&cluster, all, timeout, options.output).await
+    options.waiting.wait(&cluster, all).await
 }
 
 /// Notes the time in the template of the function's pods, which makes a new Revision.
