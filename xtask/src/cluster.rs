@@ -187,6 +187,15 @@ impl Cluster {
     }
 }
 
+/// The cluster's programs, which are built if they are not there yet.
+///
+/// # Errors
+///
+/// When one cannot be built.
+pub(crate) fn tools() -> anyhow::Result<Tools> {
+    Tools::build()
+}
+
 /// What this machine lacks to run a cluster, as one sentence; nothing if it can.
 pub(crate) fn missing() -> Option<String> {
     host::missing()

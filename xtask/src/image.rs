@@ -102,6 +102,33 @@ pub(crate) fn build(names: &[&str]) -> anyhow::Result<Vec<Image>> {
     })
 }
 
+/// Builds the images that are published.
+///
+/// # Errors
+///
+/// As [`build`].
+pub(crate) fn build_published(
+    registry: Option<&str>,
+    tag: &str,
+    fresh: bool,
+) -> anyhow::Result<Vec<Image>> {
+    build_as(&Options {
+        names: Vec::new(),
+        registry: registry.map(ToOwned::to_owned),
+        tag: tag.to_owned(),
+        fresh,
+    })
+}
+
+/// A static program, also one that is in no image.
+///
+/// # Errors
+///
+/// When it does not build.
+pub(crate) fn static_program(name: &str) -> anyhow::Result<Vec<u8>> {
+    Programs::build_one(name, &Platform::of_this_machine()?)?.read(name)
+}
+
 fn build_as(options: &Options) -> anyhow::Result<Vec<Image>> {
     // All names and recipes are looked at before the long work.
     let recipes = wanted(&options.names)?

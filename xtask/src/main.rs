@@ -10,6 +10,7 @@ mod image;
 mod node;
 mod platform;
 mod reference;
+mod release;
 mod shell;
 mod soak;
 mod test;
@@ -36,6 +37,10 @@ enum Task {
     Cluster(cluster::Options),
     /// Build the images of operator, gateway and runtimes as OCI archives.
     Image(image::Options),
+    /// Make a release: programs, images, chart, definitions, packages, checksums, bills of materials.
+    Dist(release::Dist),
+    /// Push the images to a registry, and write the chart's values that name them by digest.
+    Push(release::Push),
     /// Measure, and print a table.
     Bench(bench::Options),
     /// Everything at once for an hour, with every request accounted for.
@@ -49,6 +54,8 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Cluster(options) => cluster::run(&options),
         Task::Image(options) => image::run(&options),
+        Task::Dist(options) => release::dist(&options),
+        Task::Push(options) => release::push(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Soak(options) => soak::run(&options),
     }

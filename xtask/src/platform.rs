@@ -1,6 +1,6 @@
 //! Fermata on a real Kubernetes of this machine: the cluster, the images and the chart.
 
-use std::{path::PathBuf, process::Command};
+use std::{ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::Context as _;
 
@@ -47,6 +47,11 @@ impl Platform {
 
     /// Installs the chart as it is in the repository, and waits until everything is ready.
     pub(crate) fn install(&self) -> anyhow::Result<()> {
+        self.install_with(&[])
+    }
+
+    /// The same, with more arguments for helm.
+    pub(crate) fn install_with(&self, more: &[OsString]) -> anyhow::Result<()> {
         // Its pods, and all that helpers may start there, have to be restricted.
         let namespace = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -65,7 +70,8 @@ impl Platform {
             .arg(shell::root().join("charts/fermata"))
             .arg("--values")
             .arg(shell::root().join("tests/cluster/values.yaml"))
-            .args(["--namespace", NAMESPACE, "--wait", "--timeout=3m"]);
+            .args(["--namespace", NAMESPACE, "--wait", "--timeout=3m"])
+            .args(more);
         shell::run("install the chart", &mut helm)
     }
 
@@ -129,7 +135,7 @@ impl Platform {
     }
 
     /// A command of one of the cluster's programs, against this cluster.
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = self.cluster.tools().command(program);
         command.env("KUBECONFIG", self.cluster.kubeconfig());
         command

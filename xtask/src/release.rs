@@ -11,11 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use fermata_crds::crd;
 
-use crate::{
-    cluster,
-    image::{self, Image},
-    shell,
-};
+use crate::{cluster, image, shell};
 
 /// The version of everything that is released together.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -37,13 +33,10 @@ pub(crate) struct Dist {
 
 #[derive(Args, Debug)]
 pub(crate) struct Push {
-    /// The registry, such as registry.example.com or 127.0.0.1:5000. Credentials are those of
-    /// `skopeo login` or `docker login`.
+    /// The registry, perhaps with a folder: registry.example.com, registry.example.com/mirror,
+    /// 127.0.0.1:5000. Images go to fermata-dev/NAME below it. Credentials are those of `skopeo login` or
+    /// `docker login`.
     registry: String,
-
-    /// The folder in it.
-    #[arg(long, default_value = "fermata-dev")]
-    folder: String,
 
     /// The tag.
     #[arg(long, default_value = VERSION)]
@@ -98,14 +91,8 @@ pub(crate) fn dist(options: &Dist) -> anyhow::Result<()> {
 /// When an image does not build, or the registry does not take it.
 #[allow(clippy::print_stdout, reason = "what was pushed is the output")]
 pub(crate) fn push(options: &Push) -> anyhow::Result<()> {
-    let target = registry::Target {
-        registry: &options.registry,
-        folder: &options.folder,
-        tag: &options.tag,
-        plain_http: options.plain_http,
-    };
-    let place = target.place();
-    let images: Vec<Image> = image::build_published(Some(&place), &options.tag, false)?;
+    let target = registry::Target::new(&options.registry, options.plain_http);
+    let images = image::build_published(Some(&target.folder()), &options.tag, false)?;
     for image in &images {
         target.push(image)?;
         println!("{}@{}", image.reference, image.digest);
@@ -139,6 +126,20 @@ fn clear(folder: &std::path::Path) -> anyhow::Result<()> {
             .with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
+// === impl Push ===
+
+impl Push {
+    /// To a registry, with the values in that file.
+    pub(crate) fn to(registry: String, values: PathBuf) -> Self {
+        Self {
+            registry,
+            tag: VERSION.to_owned(),
+            values,
+            plain_http: false,
+        }
+    }
 }
 
 /// What the programs run on, as OCI says it.

@@ -2,6 +2,7 @@
 
 mod embedded;
 mod real;
+mod release;
 
 use std::process::Command;
 

@@ -28,6 +28,18 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds them, into a folder of their own, since their flags differ from all other builds'.
     pub(super) fn build(platform: &Platform) -> anyhow::Result<Self> {
+        Self::build_packages("static programs", &PACKAGES, platform)
+    }
+
+    /// Builds one; those of the images are the same as in them.
+    pub(super) fn build_one(name: &str, platform: &Platform) -> anyhow::Result<Self> {
+        if PACKAGES.contains(&name) {
+            return Self::build(platform);
+        }
+        Self::build_packages(&format!("static {name}"), &[name], platform)
+    }
+
+    fn build_packages(title: &str, packages: &[&str], platform: &Platform) -> anyhow::Result<Self> {
         let target = format!("{}-unknown-linux-gnu", platform.machine);
         let folder = shell::root().join("target/static");
         let mut cargo = shell::cargo();
@@ -35,10 +47,10 @@ impl Programs {
             .args(["build", "--profile", PROFILE, "--locked", "--bins"])
             .args(["--target", &target, "--target-dir"])
             .arg(&folder)
-            .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
+            .args(packages.iter().flat_map(|package| ["--package", package]))
             .env("CARGO_ENCODED_RUSTFLAGS", flags())
             .env_remove("CARGO_BUILD_BUILD_DIR");
-        shell::run("static programs", &mut cargo)?;
+        shell::run(title, &mut cargo)?;
         Ok(Self {
             folder: folder.join(target).join(PROFILE),
         })

@@ -31,15 +31,21 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
         let manifest = shell::root().join(crate_folder).join("Cargo.toml");
         let name = format!("{program}-{VERSION}.cdx");
         let mut bill = Command::new(&tool);
-        bill.args(["cyclonedx", "--format=json", "--quiet", "--target"])
-            .arg(&target)
-            .arg("--override-filename")
-            .arg(&name)
-            .arg("--manifest-path")
-            .arg(&manifest)
-            // A random serial number and the time would make each another.
-            .env("SOURCE_DATE_EPOCH", "0")
-            .current_dir(shell::root());
+        bill.args([
+            "cyclonedx",
+            "--format=json",
+            "--spec-version=1.5",
+            "--quiet",
+            "--target",
+        ])
+        .arg(&target)
+        .arg("--override-filename")
+        .arg(&name)
+        .arg("--manifest-path")
+        .arg(&manifest)
+        // A random serial number and the time would make each another.
+        .env("SOURCE_DATE_EPOCH", "0")
+        .current_dir(shell::root());
         shell::run(&format!("bill of materials of {program}"), &mut bill)?;
         // The tool writes next to each manifest that the program is made of.
         let written = written(&name)?;
@@ -51,7 +57,10 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
         );
         for file in &written {
             if *file == own {
-                fs::copy(file, folder.join(format!("{name}.json")))?;
+                // As in the programs, the folder of this machine is nobody's business.
+                let root = shell::root().display().to_string();
+                let bill = fs::read_to_string(file)?.replace(&root, "/fermata");
+                fs::write(folder.join(format!("{name}.json")), bill)?;
             }
             fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
         }

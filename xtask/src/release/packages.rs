@@ -73,15 +73,16 @@ pub(super) fn languages(folder: &Path) -> anyhow::Result<()> {
         // Times in the archive, see https://reproducible-builds.org/specs/source-date-epoch/.
         .env("SOURCE_DATE_EPOCH", "315532800");
     shell::run("the package of Python", &mut wheel)?;
+    // npm names it as helm names the chart.
+    let staging = Staging::new("npm")?;
     let mut pack = Command::new("npm");
     pack.args(["pack", "--silent", "--pack-destination"])
-        .arg(folder)
+        .arg(&staging.folder)
         .arg(runtimes.join("node/fermata"));
     if let Err(error) = shell::quiet(&mut pack) {
         return Err(error).context("the package of Node.js is made by npm");
     }
-    // Without a language in its name it could be anything's.
-    let plain = folder.join(format!("fermata-{VERSION}.tgz"));
+    let plain = staging.folder.join(format!("fermata-{VERSION}.tgz"));
     let named = folder.join(format!("fermata-node-{VERSION}.tgz"));
     fs::rename(&plain, &named).with_context(|| format!("npm made no {}", plain.display()))
 }

@@ -3,30 +3,33 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{debian, image::Image, shell};
+
+/// The folder of the images, as the chart's repositories name it.
+const FOLDER: &str = "fermata-dev";
 
 /// Where images go.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
-    pub(super) registry: &'a str,
-    pub(super) folder: &'a str,
-    pub(super) tag: &'a str,
-    pub(super) plain_http: bool,
+    registry: &'a str,
+    plain_http: bool,
 }
 
 // === impl Target ===
 
-impl Target<'_> {
-    /// Registry and folder, as references begin.
-    pub(super) fn place(&self) -> String {
-        let parts = [self.registry, self.folder].map(|part| part.trim_matches('/'));
-        parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("/")
+impl<'a> Target<'a> {
+    pub(super) fn new(registry: &'a str, plain_http: bool) -> Self {
+        Self {
+            registry: registry.trim_end_matches('/'),
+            plain_http,
+        }
+    }
+
+    /// What references begin with.
+    pub(super) fn folder(&self) -> String {
+        format!("{}/{FOLDER}", self.registry)
     }
 
     /// Pushes an image, and looks that the registry has it under the digest that it was built with.
@@ -62,18 +65,11 @@ impl Target<'_> {
 
     /// The chart's values for these images.
     pub(super) fn values(&self, images: &[Image]) -> String {
-        let mut values = json!({ "imageRegistry": self.registry.trim_matches('/') });
-        for image in images {
-            let repository = format!("{}/{}", self.folder.trim_matches('/'), image.name);
-            let own = json!({"image": {
-                "repository": repository.trim_start_matches('/'),
-                "tag": self.tag, "digest": image.digest,
-            }});
-            match image.name.strip_prefix("runtime-") {
-                Some(language) => values["runtimes"][language] = own,
-                None => values[&image.name] = own,
-            }
-        }
+        let digests: Map<String, Value> = images
+            .iter()
+            .map(|image| (image.name.clone(), image.digest.clone().into()))
+            .collect();
+        let values = json!({"imageRegistry": self.registry, "imageDigests": digests});
         // JSON is YAML, and every reader of values takes it.
         format!("{values:#}\n")
     }
@@ -97,31 +93,34 @@ impl Target<'_> {
 mod tests {
     use super::*;
 
-    fn target(registry: &str) -> Target<'_> {
-        Target {
-            registry,
-            folder: "fermata-dev",
-            tag: "1",
-            plain_http: false,
-        }
-    }
-
     #[test]
     fn only_registries_on_loopback_go_without_tls() {
         for registry in [
             "localhost:5000",
             "127.0.0.1:5000",
+            "127.0.0.1:5000/mirror",
             "[::1]:5000",
             "localhost",
         ] {
-            assert!(target(registry).speaks_plain_http(), "{registry}");
+            assert!(
+                Target::new(registry, false).speaks_plain_http(),
+                "{registry}"
+            );
         }
         for registry in [
             "registry.example.com",
+            "registry.example.com/localhost",
             "localhost.example.com:5000",
             "10.0.0.1:5000",
         ] {
-            assert!(!target(registry).speaks_plain_http(), "{registry}");
+            assert!(
+                !Target::new(registry, false).speaks_plain_http(),
+                "{registry}"
+            );
+            assert!(
+                Target::new(registry, true).speaks_plain_http(),
+                "{registry}"
+            );
         }
     }
 
@@ -133,12 +132,16 @@ mod tests {
             archive: "x".into(),
             digest: format!("sha256:{name}"),
         };
-        let text = target("r.example").values(&[image("gateway"), image("runtime-node")]);
-        let values: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(values["imageRegistry"], "r.example");
-        assert_eq!(values["gateway"]["image"]["digest"], "sha256:gateway");
-        let node = &values["runtimes"]["node"]["image"];
-        assert_eq!(node["repository"], "fermata-dev/runtime-node");
-        assert_eq!(node["digest"], "sha256:runtime-node");
+        let target = Target::new("r.example/", false);
+        assert_eq!(target.folder(), "r.example/fermata-dev");
+        let text = target.values(&[image("gateway"), image("runtime-node")]);
+        let values: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            values,
+            json!({
+                "imageRegistry": "r.example",
+                "imageDigests": {"gateway": "sha256:gateway", "runtime-node": "sha256:runtime-node"},
+            })
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The suites on a real Kubernetes.
 
-use super::Setting;
+use super::{Setting, release};
 use crate::{platform::Platform, shell};
 
 /// Suites of one installation, which they upgrade, starve and cut off: each runs alone.
@@ -28,6 +28,13 @@ pub(super) fn run(setting: &Setting<'_>) -> anyhow::Result<()> {
         suites(setting, platform, &SHARED, THREADS)?;
         for suite in SUITES {
             suites(setting, platform, &[suite], 1)?;
+        }
+        // Last, since it installs something else.
+        if setting
+            .filter
+            .is_none_or(|filter| release::NAME.contains(filter))
+        {
+            release::run(platform)?;
         }
         Ok(())
     })
