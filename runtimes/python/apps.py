@@ -24,7 +24,8 @@ def place_of(request):
     scheme = headers.get("x-forwarded-proto", "http")
     host = headers.get("host", "localhost")
     name, _, port = host.rpartition(":")
-    if not name or not port.isdigit():
+    # Digits of other scripts, which a caller may send, are no port.
+    if not name or not (port.isascii() and port.isdigit() and len(port) <= 5):
         name, port = host, "443" if scheme == "https" else "80"
     caller = headers.get("x-forwarded-for", "").split(",")[0].strip()
     prefix = headers.get("x-forwarded-prefix", "").rstrip("/")

@@ -31,7 +31,7 @@ import json
 class Application:
     async def __call__(self, scope, receive, send):
         if scope['type'] != 'http': raise NotImplementedError
-        headers = {name.decode(): value.decode() for name, value in scope['headers']}
+        headers = {name.decode(): value.decode('latin-1') for name, value in scope['headers']}
         message = await receive()
         told = {'method': scope['method'], 'root': scope['root_path'], 'path': scope['path'],
             'query': scope['query_string'].decode(), 'thing': headers['x-thing'], 'scheme': scope['scheme'],
@@ -66,6 +66,28 @@ async fn an_application_is_told_all_of_the_request_and_the_path_it_stands_at() {
                 "body": "hällo", "forged": false}),
             "{source}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_callers_choose_to_send_fails_no_application() {
+    for source in TELLS {
+        let function = app(source);
+        for host in [
+            &b"a:\xb2"[..],
+            b"a:",
+            b":80",
+            b"[::1]",
+            b"a:99999999999999999999",
+        ] {
+            let request = http::Request::get(function.url("/%00?%ff"))
+                .header("host", http::HeaderValue::from_bytes(host).unwrap())
+                .header("x-thing", "one")
+                .header("x-forwarded-for", "1.2.3.4")
+                .header("content-length", "0");
+            let answer = function.send(request, "").await;
+            assert_eq!(answer.status, 201, "{host:?}: {}", function.log());
+        }
     }
 }
 
