@@ -7,7 +7,10 @@ use croner::{
     Cron, Weekday,
     parser::{CronParser, Seconds, Year},
 };
-use jiff::{SignedDuration, Timestamp, ToSpan as _, civil, tz::TimeZone};
+use jiff::{
+    SignedDuration, Timestamp, ToSpan as _, civil,
+    tz::{AmbiguousOffset, TimeZone},
+};
 
 use crate::Schedule;
 
@@ -115,17 +118,9 @@ impl Recurrence {
         let Ok(start) = now.checked_sub(self.duration) else {
             return off(hold);
         };
-        // Without a day that fits there is nothing to find, and croner would look for it up to the
-        // year 5000. The day after covers the hold.
-        let last = self.date(now).saturating_add(1.day());
-        if !has_day(self.date(start), last, |date| self.occurs_on(date)) {
-            return off(hold);
-        }
-        let start = start.to_zoned(self.timezone.clone());
-        let Ok(begin) = self.cron.find_next_occurrence(&start, false) else {
+        let Some(begin) = self.first_after(start, self.date(hold)) else {
             return off(hold);
         };
-        let begin = begin.timestamp();
         if begin > now {
             return off(begin);
         }
@@ -136,13 +131,49 @@ impl Recurrence {
         }
     }
 
+    /// When it begins for the first time after a time, up to the end of a day.
+    ///
+    /// croner is asked of single days: from one that has nothing left it would look up to the year 5000,
+    /// and a day that the time zone leaves out leads it astray.
+    fn first_after(&self, time: Timestamp, last: civil::Date) -> Option<Timestamp> {
+        let today = self.date(time);
+        let mut date = today;
+        while date <= last {
+            if self.occurs_on(date) {
+                let (from, inclusive) = if date == today {
+                    (time.to_zoned(self.timezone.clone()), false)
+                } else {
+                    (date.to_zoned(self.timezone.clone()).ok()?, true)
+                };
+                let found = self.cron.find_next_occurrence(&from, inclusive).ok();
+                // What the clock skips at the end of a day is met on the next.
+                let is_near = |found: civil::Date| {
+                    found == date
+                        || date.tomorrow().is_ok_and(|next| next == found) && self.knows(found)
+                };
+                if let Some(found) = found.filter(|found| is_near(found.date())) {
+                    return Some(found.timestamp());
+                }
+            }
+            date = date.tomorrow().ok()?;
+        }
+        None
+    }
+
+    /// Whether there are times on a day: before the year 1 and after 4999 croner knows none, and a time
+    /// zone may leave the day out, as Samoa's did 2011-12-30.
+    fn knows(&self, date: civil::Date) -> bool {
+        let noon = self.timezone.to_ambiguous_timestamp(date.at(12, 0, 0, 0));
+        (1..5000).contains(&date.year()) && !matches!(noon.offset(), AmbiguousOffset::Gap { .. })
+    }
+
     fn date(&self, time: Timestamp) -> civil::Date {
         self.timezone.to_datetime(time).date()
     }
 
-    /// Whether it occurs on a day. Before the year 1 and after 4999 croner knows no times.
+    /// Whether it occurs on a day.
     fn occurs_on(&self, date: civil::Date) -> bool {
-        (1..5000).contains(&date.year()) && self.fits(date)
+        self.knows(date) && self.fits(date)
     }
 
     fn fits(&self, date: civil::Date) -> bool {
@@ -228,6 +259,55 @@ mod tests {
         let repeated = recurrence("30 1 * * *", "America/New_York", 1);
         assert!(repeated.phase(at("2026-11-01T05:45:00Z")).on);
         assert!(!repeated.phase(at("2026-11-01T06:45:00Z")).on);
+    }
+
+    #[test]
+    fn a_day_that_a_time_zone_leaves_out_hides_nothing() {
+        // Apia had no 2011-12-30: its 31st began at 10:00 UTC on the 30th.
+        for (cron, time, on, until) in [
+            (
+                "0 0 31 * *",
+                "2011-12-30T10:00:00Z",
+                true,
+                "2011-12-30T11:00:00Z",
+            ),
+            (
+                "0 0 30 * *",
+                "2011-12-30T10:00:00Z",
+                false,
+                "2011-12-30T11:00:00Z",
+            ),
+            (
+                "0 1 * * *",
+                "2011-12-30T10:30:00Z",
+                false,
+                "2011-12-30T11:00:00Z",
+            ),
+            (
+                "30 0 * * *",
+                "2011-12-30T09:50:00Z",
+                false,
+                "2011-12-30T10:30:00Z",
+            ),
+            (
+                "*/7 2 28-31 * *",
+                "2011-12-30T12:10:00Z",
+                true,
+                "2011-12-30T13:00:00Z",
+            ),
+        ] {
+            let apia = recurrence(cron, "Pacific/Apia", 1);
+            let until = at(until);
+            assert_eq!(apia.phase(at(time)), Phase { on, until }, "{cron} {time}");
+        }
+    }
+
+    #[test]
+    fn answers_hold_until_the_last_year_that_is_known_ends() {
+        let often = recurrence("* * * * *", "UTC", 1);
+        assert!(often.phase(at("4999-12-31T23:59:30Z")).on);
+        assert!(often.phase(at("5000-01-01T00:30:00Z")).on);
+        assert!(!often.phase(at("5000-01-01T01:00:00Z")).on);
     }
 
     #[test]
