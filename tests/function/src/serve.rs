@@ -21,20 +21,14 @@
 //! A request with a header `x-count` is noted in the ledger that `LEDGER` names, as HOST:PORT: a line with
 //! that header's value, how many requests the instance works on, and the function's name.
 
+mod at_once;
 mod body;
 mod facts;
 mod grpc;
 mod ledger;
 mod websocket;
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -46,6 +40,7 @@ use hyper_util::{
 use tokio::{sync::watch, time::sleep};
 
 use self::{
+    at_once::AtOnce,
     body::{Body, full},
     ledger::Ledger,
 };
@@ -55,8 +50,7 @@ use crate::listen::Listening;
 #[derive(Clone)]
 struct Server {
     since: Duration,
-    /// Requests that it works on, and the most that it ever did.
-    at_once: Arc<[AtomicUsize; 2]>,
+    at_once: Arc<AtOnce>,
     ledger: Arc<Ledger>,
     /// Changes when the server is to end.
     ending: watch::Receiver<()>,
@@ -102,11 +96,8 @@ pub(crate) async fn serve(listening: Listening, until: impl Future<Output = ()>)
 }
 
 async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let [now, most] = &*server.at_once;
-    let at_once = now.fetch_add(1, Ordering::SeqCst) + 1;
-    most.fetch_max(at_once, Ordering::SeqCst);
-    if !server.ledger.note(request.headers(), at_once).await {
-        now.fetch_sub(1, Ordering::SeqCst);
+    let work = server.at_once.begin();
+    if !server.ledger.note(request.headers(), work.at_once()).await {
         let why = full("the ledger cannot be reached\n");
         return Ok(body::response(StatusCode::INTERNAL_SERVER_ERROR, why));
     }
@@ -141,7 +132,7 @@ async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<B
         }
         "crash" => Response::new(body::crash()),
         "request" => facts::request(request).await,
-        "most" => Response::new(full(most.load(Ordering::SeqCst).to_string())),
+        "most" => Response::new(full(server.at_once.most().to_string())),
         "listening" => facts::listening(server.since),
         "env" => facts::variable(path.rsplit('/').next().unwrap_or_default()),
         "file" => facts::file(request.uri().query().unwrap_or_default()),
@@ -151,6 +142,5 @@ async fn answer(server: Server, request: Request<Incoming>) -> Result<Response<B
         "grpc.health.v1.Health" => grpc::serving(),
         _ => Response::new(request.into_body().map_err(std::io::Error::other).boxed()),
     };
-    now.fetch_sub(1, Ordering::SeqCst);
     Ok(response)
 }

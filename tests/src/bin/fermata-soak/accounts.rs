@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Failures that are kept word by word.
-const FAILURES: usize = 20;
+/// Findings of one sort that are kept word by word.
+const KEPT: usize = 20;
 
 /// How long after a gateway was killed connections to it may break: until then new ones may still be led
 /// to it.
@@ -19,13 +19,16 @@ const AFTERMATH: Duration = Duration::from_secs(15);
 const UNOWNED: Duration = Duration::from_secs(60);
 
 /// All requests. One takes four bytes: a million of them four megabytes.
-#[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<Inner>);
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    since: Instant,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     calls: Vec<Call>,
-    failures: Vec<String>,
+    findings: BTreeMap<Finding, Vec<String>>,
     /// When gateways were killed.
     kills: Vec<Instant>,
     /// More at once than a limit allows.
@@ -65,11 +68,22 @@ enum State {
     Killed,
 }
 
+/// What is not as it should be. Each sort is kept apart: a flood of one hides no other.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Finding {
+    Lost,
+    Refused,
+    Overstep,
+}
+
 /// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// There was an answer, and not the right one.
     Wrong(String),
+    /// A gateway says that it has passed the request on, and lost it (502): the gateway behind it, which
+    /// owns the function, may have been killed.
+    PassedOn(String),
     /// There was no whole answer.
     None(String),
 }
@@ -96,7 +110,7 @@ pub(crate) struct Settlement {
     pub(crate) balances: BTreeMap<Kind, Balance>,
     pub(crate) oversteps: usize,
     pub(crate) excused_oversteps: usize,
-    pub(crate) failures: Vec<String>,
+    pub(crate) findings: BTreeMap<Finding, Vec<String>>,
 }
 
 // === impl Accounts ===
@@ -122,8 +136,8 @@ impl Accounts {
             .any(|at| *at + AFTERMATH > sent && *at < Instant::now());
         let state = match &outcome {
             Ok(()) => State::Answered,
-            Err(Failure::Wrong(_)) => State::Refused,
-            Err(Failure::None(_)) if killed => State::Killed,
+            Err(Failure::None(_) | Failure::PassedOn(_)) if killed => State::Killed,
+            Err(Failure::Wrong(_) | Failure::PassedOn(_)) => State::Refused,
             Err(Failure::None(_)) => State::Broken,
         };
         let Some(call) = inner.calls.get_mut(number) else {
@@ -131,9 +145,14 @@ impl Accounts {
         };
         call.state = state;
         let kind = call.kind;
-        if let (Err(failure), true) = (outcome, state != State::Killed) {
-            let (Failure::Wrong(what) | Failure::None(what)) = failure;
-            inner.fail(format!("{kind:?} {number}: {what}"));
+        let finding = match state {
+            State::Refused => Finding::Refused,
+            State::Broken => Finding::Lost,
+            State::Open | State::Answered | State::Killed => return,
+        };
+        if let Err(Failure::Wrong(what) | Failure::PassedOn(what) | Failure::None(what)) = outcome {
+            let began = self.after(sent);
+            inner.find(finding, format!("{kind:?} {number}, sent {began}: {what}"));
         }
     }
 
@@ -148,7 +167,9 @@ impl Accounts {
                 inner.excused_oversteps += 1;
             } else {
                 inner.oversteps += 1;
-                inner.fail(format!("request {number} was one of {at_once} at once"));
+                let now = self.after(Instant::now());
+                let what = format!("request {number} was one of {at_once} at once {now}");
+                inner.find(Finding::Overstep, what);
             }
         }
     }
@@ -164,7 +185,7 @@ impl Accounts {
         let mut settlement = Settlement {
             oversteps: inner.oversteps,
             excused_oversteps: inner.excused_oversteps,
-            failures: inner.failures.clone(),
+            findings: inner.findings.clone(),
             ..Settlement::default()
         };
         for call in &inner.calls {
@@ -182,15 +203,31 @@ impl Accounts {
         settlement
     }
 
+    /// A time, as it stands in a finding.
+    fn after(&self, time: Instant) -> String {
+        let seconds = time.saturating_duration_since(self.since).as_secs_f32();
+        format!("after {seconds:.1} s")
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            inner: Mutex::default(),
+        }
     }
 }
 
 impl Inner {
-    fn fail(&mut self, what: String) {
-        if self.failures.len() < FAILURES {
-            self.failures.push(what);
+    fn find(&mut self, finding: Finding, what: String) {
+        let kept = self.findings.entry(finding).or_default();
+        if kept.len() < KEPT {
+            kept.push(what);
         }
     }
 }
@@ -201,6 +238,10 @@ mod tests {
 
     fn wrong() -> Result<(), Failure> {
         Err(Failure::Wrong("503".to_owned()))
+    }
+
+    fn passed_on() -> Result<(), Failure> {
+        Err(Failure::PassedOn("502".to_owned()))
     }
 
     fn none() -> Result<(), Failure> {
@@ -222,17 +263,20 @@ mod tests {
         call(Ok(()), 2);
         call(Ok(()), 0);
         call(wrong(), 0);
+        call(passed_on(), 1);
         call(none(), 1);
         accounts.open(Kind::Warm);
         accounts.kill();
         call(none(), 0);
+        call(passed_on(), 0);
         call(wrong(), 0);
         let settlement = accounts.settle();
         let balance = settlement.balances[&Kind::Warm];
-        assert_eq!((balance.sent, balance.answered), (8, 3));
-        assert_eq!((balance.killed, balance.refused, balance.lost), (1, 2, 2));
+        assert_eq!((balance.sent, balance.answered), (10, 3));
+        assert_eq!((balance.killed, balance.refused, balance.lost), (2, 3, 2));
         assert_eq!((balance.twice, balance.never), (1, 1));
-        assert_eq!(settlement.failures.len(), 3);
+        let found = |finding| settlement.findings.get(&finding).map_or(0, Vec::len);
+        assert_eq!((found(Finding::Refused), found(Finding::Lost)), (3, 1));
     }
 
     #[tokio::test]

@@ -149,10 +149,10 @@ impl fmt::Display for Report {
                 )?;
             }
         }
-        if !self.settlement.failures.is_empty() {
-            writeln!(f, "\nThe first failures:\n")?;
-            for failure in &self.settlement.failures {
-                writeln!(f, "- {failure}")?;
+        for (finding, kept) in &self.settlement.findings {
+            writeln!(f, "\n{finding:?}, the first:\n")?;
+            for one in kept {
+                writeln!(f, "- {one}")?;
             }
         }
         match self.complaints().as_slice() {
