@@ -6,9 +6,14 @@
 mod outcome;
 mod target;
 
-use std::time::Duration;
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use outcome::{Outcome, Verdict};
@@ -35,6 +40,10 @@ pub(crate) struct Options {
     /// How long each target runs.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
+
+    /// How many targets run at once; without it, one on each core.
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
 }
 
 #[allow(
@@ -57,12 +66,41 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     let time = Duration::from_secs(options.seconds);
-    let mut outcomes = Vec::new();
-    for (number, target) in targets.iter().enumerate() {
-        eprintln!("== {} of {}: {target}", number + 1, targets.len());
-        outcomes.push(outcome::of(target, time)?);
-    }
-    report(&targets, &outcomes)
+    let jobs = match options.jobs {
+        Some(jobs) => jobs.get(),
+        None => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    };
+    report(&targets, &run_all(&targets, time, jobs)?)
+}
+
+/// Runs all targets, so many at once; what came of each, in their order.
+#[allow(clippy::print_stderr, reason = "progress is for people")]
+fn run_all(targets: &[Target], time: Duration, jobs: usize) -> anyhow::Result<Vec<Outcome>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(target) = targets.get(number) else {
+                return anyhow::Ok(done);
+            };
+            eprintln!("== {} of {}: {target}", number + 1, targets.len());
+            done.push((number, outcome::of(target, time)?));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.min(targets.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let mut done = Vec::new();
+        for worker in workers {
+            let ended = worker.join().ok().context("a runner of targets panicked")?;
+            done.extend(ended?);
+        }
+        anyhow::Ok(done)
+    })?;
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 /// How long a target runs among all other tests, as an environment variable.

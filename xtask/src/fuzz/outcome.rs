@@ -54,15 +54,18 @@ impl fmt::Display for Verdict {
 /// Runs a target for so long.
 pub(super) fn of(target: &Target, time: Duration) -> anyhow::Result<Outcome> {
     // Through a file: a pipe that nobody reads meanwhile could fill up.
-    let path = shell::root().join("target/fuzz.log");
-    let log = fs::File::create(&path).context("cannot write target/fuzz.log")?;
+    let folder = shell::root().join("target/fuzz");
+    fs::create_dir_all(&folder).context("cannot make the folder target/fuzz")?;
+    let path = folder.join(target.log());
+    let cannot_write = || format!("cannot write {}", path.display());
+    let log = fs::File::create(&path).with_context(cannot_write)?;
     let mut child = target
         .command()
         .env(TIME, time.as_millis().to_string())
         // The input says more than the engine's own frames.
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
-        .stdout(log.try_clone().context("cannot write target/fuzz.log")?)
+        .stdout(log.try_clone().with_context(cannot_write)?)
         .stderr(log)
         .spawn()
         .with_context(|| format!("cannot run {target}"))?;
@@ -79,7 +82,7 @@ pub(super) fn of(target: &Target, time: Duration) -> anyhow::Result<Outcome> {
             None => thread::sleep(Duration::from_millis(50)),
         }
     };
-    let said = fs::read(&path).context("cannot read target/fuzz.log")?;
+    let said = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(read(verdict, &String::from_utf8_lossy(&said)))
 }
 

@@ -117,6 +117,13 @@ impl Target {
         command
     }
 
+    /// The name of the file for what it says.
+    pub(super) fn log(&self) -> String {
+        let choice = self.choice.last().map_or("", String::as_str);
+        let test = self.test.replace("::", "-");
+        format!("{}-{}-{test}.log", self.package, choice.trim_matches('-'))
+    }
+
     /// How somebody repeats a run, with its seed if that is known.
     pub(super) fn repeat(&self, seed: Option<&str>) -> String {
         let seed = seed.map_or_else(String::new, |seed| {
