@@ -1,5 +1,7 @@
 //! Fermata on a real Kubernetes of this machine: the cluster, the images and the chart.
 
+mod diagnosis;
+
 use std::{ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::Context as _;
@@ -70,9 +72,9 @@ impl Platform {
             .arg(shell::root().join("charts/fermata"))
             .arg("--values")
             .arg(shell::root().join("tests/cluster/values.yaml"))
-            .args(["--namespace", NAMESPACE, "--wait", "--timeout=3m"])
+            .args(["--namespace", NAMESPACE, "--wait", "--timeout=5m"])
             .args(more);
-        shell::run("install the chart", &mut helm)
+        shell::run("install the chart", &mut helm).inspect_err(|_| diagnosis::print(self))
     }
 
     /// Ends the operators of an earlier run, if there are any. The next installation brings them back.
