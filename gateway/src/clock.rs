@@ -7,17 +7,17 @@ use tokio::time::Instant;
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 /// Microseconds of monotonic time.
-pub type Micros = u64;
+pub(crate) type Micros = u64;
 
 /// Now, in microseconds since the process first asked.
 #[must_use]
-pub fn now() -> Micros {
+pub(crate) fn now() -> Micros {
     at(Instant::now())
 }
 
 /// An instant on the same scale.
 #[must_use]
-pub fn at(instant: Instant) -> Micros {
+pub(crate) fn at(instant: Instant) -> Micros {
     // The scale begins a second before the first question, so that no early instant is lost.
     let epoch = EPOCH.get_or_init(|| {
         instant
@@ -29,6 +29,6 @@ pub fn at(instant: Instant) -> Micros {
 
 /// A duration in microseconds.
 #[must_use]
-pub fn micros(duration: Duration) -> Micros {
+pub(crate) fn micros(duration: Duration) -> Micros {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -23,29 +23,31 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    activate::{cold, probe::Probes, wake::Waker},
+    activator::{
+        cold_start,
+        probe::{Job, Probes},
+        wake::Waker,
+    },
     admin::{
         metrics::{Metrics, Page},
         server::Admin,
+    },
+    backend::{registry::Table, router::Router},
+    cluster::{
+        index::{Unproven, World},
+        ownership::Ownership,
+        peers::{Entrance, Peers},
+        watch::{self, Health},
     },
     data_plane::DataPlane,
     error::Error,
     options::Options,
     proxy::{
-        headers::Entrance,
+        context::{Gate, Limits},
         server::{self, Clocks, Server},
-        service::{Gate, Limits},
     },
     random,
-    scale::{peers::Questioner, scaler::Scaler, stats::Counter},
-    state::{
-        ownership::Ownership,
-        peers::Peers,
-        router::Router,
-        table::Table,
-        watch::{self, Health},
-        world::World,
-    },
+    scale::{scaler::Scaler, stats::Counter, stats_client::Questioner},
 };
 
 /// Name of the Lease by which gateways agree on the one that scales.
@@ -171,20 +173,22 @@ impl Gateway {
         let (hurry, counter) = (Arc::new(Notify::new()), Counter::new(table.clone()));
 
         let world = World::new(table.clone(), policy);
+        let probes = Probes {
+            tasks: owners.background.clone(),
+            runtime: data_plane.handle().clone(),
+            stop: ends.background.clone(),
+        };
         let watches = watch::run(
             watch,
             world,
             health.clone(),
-            Probes {
-                tasks: owners.background.clone(),
-                runtime: data_plane.handle().clone(),
-            },
+            move |Unproven { revision, endpoint }| probes.begin(Job::new(revision, endpoint)),
             ends.background.clone(),
         );
         parts.begin("watch of the cluster", watches);
 
-        let (reporter, reports) = cold::Reporter::new();
-        let reports = cold::write(self.client.clone(), reports, ends.background.clone());
+        let (reporter, reports) = cold_start::Reporter::new();
+        let reports = cold_start::write(self.client.clone(), reports, ends.background.clone());
         parts.begin("reporting of cold starts", reports);
 
         let (leader, peers) = self.others(&mut parts, &ends);

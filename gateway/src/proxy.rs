@@ -1,24 +1,21 @@
 //! The data path: from a client's connection to a function's and back, streaming both ways.
 
-pub mod access;
-pub mod body;
-pub mod causes;
-pub mod client;
-pub mod deadlines;
-pub mod failure;
-pub mod forward;
-pub mod hangup;
-pub mod headers;
-pub mod ids;
-pub mod respond;
+mod access;
+mod admit;
+mod caller;
+mod client;
+pub(crate) mod context;
+mod destination;
+mod forward;
+mod forwarding;
+mod header_scan;
+mod headers;
+mod ids;
+mod respond;
+mod response_body;
 #[cfg(test)]
 mod sample;
-pub mod server;
-pub mod service;
-pub mod site;
-pub mod stall;
-pub mod streams;
-pub mod survey;
-pub mod timing;
-pub mod tunnel;
-pub mod upstream;
+pub(crate) mod server;
+mod service;
+mod timing;
+mod tunnel;

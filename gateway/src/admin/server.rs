@@ -22,11 +22,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::metrics::Page,
-    scale::stats::Counter,
-    state::{
+    cluster::{
         ownership::{HANDOVER_PATH, Ownership},
         watch::Health,
     },
+    scale::stats::Counter,
 };
 
 /// Connections at once; further ones take the place of those that have been idle longest.

@@ -5,9 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Method};
 
 use crate::{
-    admin::metrics::Metrics,
-    proxy::{deadlines::Meter, timing::Timing},
-    state::function::Function,
+    admin::metrics::Metrics, backend::function::Function, proxy::timing::Timing,
+    upstream::meter::Meter,
 };
 
 /// What a client that left before its response gets counted as; the common number for it.
@@ -15,10 +14,10 @@ const CLIENT_CLOSED: u16 = 499;
 
 /// The record of one request. It is written when dropped, whatever became of the request.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct Record {
     metrics: Arc<Metrics>,
     /// The phases so far.
-    pub timing: Timing,
+    pub(crate) timing: Timing,
     function: Option<Arc<Function>>,
     /// Whether it went to the function's keeper, which counts it.
     passed_on: bool,
@@ -46,7 +45,7 @@ struct Entry {
 impl Record {
     /// A record that begins now.
     #[must_use]
-    pub fn begin(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn begin(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
             timing: Timing::begin(),
@@ -61,7 +60,7 @@ impl Record {
     }
 
     /// Has the request logged. Returns what counts its body.
-    pub fn log(
+    pub(crate) fn log(
         &mut self,
         method: &Method,
         host: &HeaderValue,
@@ -83,17 +82,17 @@ impl Record {
 
     /// What counts the body, if the request is logged.
     #[must_use]
-    pub fn meter(&self) -> Option<Arc<Meter>> {
+    pub(crate) fn meter(&self) -> Option<Arc<Meter>> {
         self.entry.as_ref().map(|entry| entry.meter.clone())
     }
 
     /// The function the request is for.
-    pub fn routed(&mut self, function: Arc<Function>) {
+    pub(crate) fn routed(&mut self, function: Arc<Function>) {
         self.function = Some(function);
     }
 
     /// The instance that works on it.
-    pub fn assigned(&mut self, revision: &str, pod: &str) {
+    pub(crate) fn assigned(&mut self, revision: &str, pod: &str) {
         self.passed_on = false;
         if let Some(entry) = &mut self.entry {
             entry.revision = revision.into();
@@ -102,7 +101,7 @@ impl Record {
     }
 
     /// The gateway, by its pod, that keeps the function and works on it.
-    pub fn passed_on(&mut self, pod: &str) {
+    pub(crate) fn passed_on(&mut self, pod: &str) {
         self.passed_on = true;
         if let Some(entry) = &mut self.entry {
             entry.revision = Box::default();
@@ -111,29 +110,29 @@ impl Record {
     }
 
     /// The head of the function's response is there.
-    pub fn answered(&mut self, status: u16) {
+    pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
     }
 
     /// The gateway answers itself; its responses are complete at once.
-    pub fn failed(&mut self, status: u16, reason: &'static str) {
+    pub(crate) fn failed(&mut self, status: u16, reason: &'static str) {
         self.status = status;
         self.reason = Some(reason);
         self.complete = true;
     }
 
     /// Bytes of the response's body went on.
-    pub fn sent(&mut self, bytes: usize) {
+    pub(crate) fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
     }
 
     /// The response is complete.
-    pub fn complete(&mut self) {
+    pub(crate) fn complete(&mut self) {
         self.complete = true;
     }
 
     /// The response broke off.
-    pub fn broke(&mut self, reason: &'static str) {
+    pub(crate) fn broke(&mut self, reason: &'static str) {
         self.reason = Some(reason);
         self.complete = true;
     }

@@ -1,7 +1,5 @@
 //! Who is at the other end of a connection, and what the function is told about that.
 
-mod forwarding;
-
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
@@ -10,18 +8,17 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
+    cluster::peers::Entrance,
+    hang_up::HangUp,
     options::Network,
-    proxy::{
-        deadlines::Meter, hangup::HangUp, headers::Entrance, streams::Streams, survey::Survey,
-    },
+    proxy::{forwarding, header_scan::Survey, response_body::Streams},
     sync::lock,
+    upstream::meter::Meter,
 };
-
-pub use forwarding::is_forwarding;
 
 /// What a connection's requests have in common.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// The other end of the connection.
     peer: IpAddr,
     /// Where it came in.
@@ -47,7 +44,7 @@ impl Client {
     /// The client behind a connection from the peer, which for a proxy of the transport is another one;
     /// it is believed if it is in one of the networks.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         peer: SocketAddr,
         client: SocketAddr,
         entrance: Entrance,
@@ -69,7 +66,7 @@ impl Client {
 
     /// The same, over an HTTP/2 connection with these streams.
     #[must_use]
-    pub fn over(self, streams: Arc<Streams>) -> Self {
+    pub(crate) fn over(self, streams: Arc<Streams>) -> Self {
         Self {
             streams: Some(streams),
             ..self
@@ -78,7 +75,7 @@ impl Client {
 
     /// The same, over an HTTP/1.1 connection that can be told to look.
     #[must_use]
-    pub fn watched(self, hang_up: Arc<HangUp>) -> Self {
+    pub(crate) fn watched(self, hang_up: Arc<HangUp>) -> Self {
         Self {
             hang_up: Some(hang_up),
             ..self
@@ -87,25 +84,25 @@ impl Client {
 
     /// The streams of its connection, if that is one of HTTP/2.
     #[must_use]
-    pub fn streams(&self) -> Option<&Streams> {
+    pub(crate) fn streams(&self) -> Option<&Streams> {
         self.streams.as_deref()
     }
 
     /// What lets its connection look whether it is still there. HTTP/2 does that all the time.
     #[must_use]
-    pub fn hang_up(&self) -> Option<&Arc<HangUp>> {
+    pub(crate) fn hang_up(&self) -> Option<&Arc<HangUp>> {
         self.hang_up.as_ref()
     }
 
     /// The address of the other end of its connection.
     #[must_use]
-    pub fn peer(&self) -> IpAddr {
+    pub(crate) fn peer(&self) -> IpAddr {
         self.peer
     }
 
     /// Where it came in.
     #[must_use]
-    pub fn entrance(&self) -> Entrance {
+    pub(crate) fn entrance(&self) -> Entrance {
         self.entrance
     }
 
@@ -114,7 +111,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// That of the wait.
-    pub async fn attend<T>(&self, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn attend<T>(&self, wait: impl Future<Output = T>) -> T {
         match &self.hang_up {
             Some(hang_up) => hang_up.attend(wait).await,
             None => wait.await,
@@ -123,7 +120,7 @@ impl Client {
 
     /// What watches the body of a request: the same as last time, if nothing else uses that any more.
     #[must_use]
-    pub fn meter(&self) -> Arc<Meter> {
+    pub(crate) fn meter(&self) -> Arc<Meter> {
         let mut last = lock(&self.meter);
         if Arc::strong_count(&last) == 1 {
             last.reset();
@@ -135,7 +132,7 @@ impl Client {
 
     /// Says who asks, for what host, and below which prefix of paths, if there is one. What the client
     /// itself said about that is replaced, unless it is a proxy that is trusted.
-    pub fn add_forwarded(
+    pub(crate) fn add_forwarded(
         &self,
         headers: &mut HeaderMap,
         survey: &Survey,

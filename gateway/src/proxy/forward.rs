@@ -22,27 +22,37 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
 use crate::{
-    admit::{
-        Admission, admit,
-        slot::{Slot, Visit},
+    backend::{
+        endpoint::Endpoint,
+        function::Function,
+        revision::{
+            Revision,
+            permit::{Slot, Visit},
+        },
     },
+    cluster::peers::Sender,
+    failure::Failure,
     proxy::{
         access::Record,
-        body::{RequestBody, ResponseBody},
+        admit::{Admission, admit},
+        caller::Caller,
         client::Client,
-        deadlines::{Deadlines, Meter, Patience},
-        failure::Failure,
+        context::Gate,
+        destination::Site,
+        header_scan::Survey,
         headers::{self, Hop},
         ids::REQUEST_ID,
         respond::{Asker, refuse},
-        service::{Caller, Gate},
-        site::Site,
-        survey::Survey,
+        response_body::ResponseBody,
         timing::SERVER_TIMING,
         tunnel::Tunnel,
-        upstream::{Link, SendError},
     },
-    state::{endpoint::Endpoint, function::Function, peers::Sender, revision::Revision},
+    upstream::{
+        Link, SendError,
+        deadlines::{Deadlines, Patience},
+        meter::Meter,
+        request_body::RequestBody,
+    },
 };
 use prepare::Target;
 use tries::Tries;
@@ -53,23 +63,23 @@ const MOST_HOPS: u32 = 4;
 /// A request and where it goes.
 pub(super) struct Call {
     /// Its function.
-    pub function: Arc<Function>,
+    pub(crate) function: Arc<Function>,
     /// The host it asks for.
-    pub host: HeaderValue,
+    pub(crate) host: HeaderValue,
     /// Bytes of the path that were only for finding the function.
-    pub strip: usize,
+    pub(crate) strip: usize,
     /// What its headers held when it came.
-    pub survey: Survey,
+    pub(crate) survey: Survey,
     /// What it wants of its connection.
-    pub hop: Hop,
+    pub(crate) hop: Hop,
     /// Its head.
-    pub parts: Parts,
+    pub(crate) parts: Parts,
     /// Its body.
-    pub body: Incoming,
+    pub(crate) body: Incoming,
     /// Who gets the answer.
-    pub asker: Asker,
+    pub(crate) asker: Asker,
     /// Who sent it.
-    pub caller: Caller,
+    pub(crate) caller: Caller,
 }
 
 /// What the tries of one request have in common.
@@ -194,13 +204,17 @@ async fn exchange(
         let mut deadlines = match &site {
             Site::Instance { .. } => {
                 let patience = errand.patience(gate, protocol);
-                Deadlines::begin(revision.settings(), patience, meter.clone())
+                Deadlines::begin(&revision.settings().timeouts, patience, meter.clone())
             }
             Site::Keeper(_) => {
                 let namespace = errand.caller.namespace(gate);
                 let mark = headers::mark(namespace.as_deref(), errand.caller.hops + 1);
                 prepare::pass_on(&mut request, protocol, errand.target, mark);
-                Deadlines::of_keeper(revision.settings(), gate.limits.patience, meter.clone())
+                Deadlines::of_keeper(
+                    &revision.settings().timeouts,
+                    gate.limits.patience,
+                    meter.clone(),
+                )
             }
         };
         deadlines = deadlines.watching(errand.client.hang_up());
@@ -312,7 +326,7 @@ async fn wait(
     }
     let served = revision.has_endpoints();
     let begun = Instant::now();
-    let deadline = record.timing.arrived + revision.settings().start_timeout;
+    let deadline = record.timing.arrived + revision.settings().timeouts.start;
     let again = tries.is_again();
     let admission = admit(revision, &gate.waker, &gate.dismiss, deadline, again);
     let admission = client.attend(admission).await;
@@ -334,7 +348,7 @@ async fn connect(
     revision: &Revision,
     tries: &Tries,
     record: &mut Record,
-) -> Result<(Link, bool), crate::proxy::upstream::pool::ConnectError> {
+) -> Result<(Link, bool), crate::upstream::pool::ConnectError> {
     let protocol = revision.settings().protocol;
     if tries.trusts_idle()
         && let Some(link) = endpoint.pool.take_idle(protocol)

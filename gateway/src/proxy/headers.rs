@@ -5,7 +5,7 @@ use http::{
     header::{self, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::proxy::survey::Survey;
+use crate::proxy::header_scan::Survey;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -13,21 +13,21 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Marks a request that a gateway passes on to the function's keeper. It is believed only from the
 /// address of a gateway. Its value is the caller's namespace, or [`UNKNOWN_NAMESPACE`], and how often the
 /// request was passed on, as in `default/1`.
-pub const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
+pub(crate) const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
 
 /// What is said of a caller whose namespace is not known; no namespace has this name.
-pub const UNKNOWN_NAMESPACE: &str = "-";
+pub(crate) const UNKNOWN_NAMESPACE: &str = "-";
 
 /// The value of [`PASSED_ON`].
 #[must_use]
-pub fn mark(namespace: Option<&str>, hops: u32) -> HeaderValue {
+pub(crate) fn mark(namespace: Option<&str>, hops: u32) -> HeaderValue {
     let namespace = namespace.unwrap_or(UNKNOWN_NAMESPACE);
     HeaderValue::try_from(format!("{namespace}/{hops}")).unwrap_or(HeaderValue::from_static("-/1"))
 }
 
 /// The namespace and the number in a value of [`PASSED_ON`]. Other versions may say less.
 #[must_use]
-pub fn read_mark(mark: &HeaderValue) -> (Option<Box<str>>, u32) {
+pub(crate) fn read_mark(mark: &HeaderValue) -> (Option<Box<str>>, u32) {
     let mark = mark.to_str().unwrap_or_default();
     let Some((namespace, hops)) = mark.split_once('/') else {
         return (None, 1);
@@ -36,27 +36,18 @@ pub fn read_mark(mark: &HeaderValue) -> (Option<Box<str>>, u32) {
     (namespace.map(Into::into), hops.parse().unwrap_or(u32::MAX))
 }
 
-/// Where a connection came in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Entrance {
-    /// The listener for everybody.
-    Public,
-    /// The listener for callers in the cluster.
-    Internal,
-}
-
 /// What a request wants of its connection.
 #[derive(Clone, Debug, Default)]
-pub struct Hop {
+pub(crate) struct Hop {
     /// The protocol to switch to.
-    pub upgrade: Option<HeaderValue>,
+    pub(crate) upgrade: Option<HeaderValue>,
     /// Whether trailers are welcome in the response.
-    pub trailers: bool,
+    pub(crate) trailers: bool,
 }
 
 /// Removes what is only meant for the connection it came over (RFC 9110, section 7.6.1), and says
 /// what of that the request wants.
-pub fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Survey) -> Hop {
+pub(crate) fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Survey) -> Hop {
     let mut hop = Hop::default();
     if !survey.hop {
         return hop;
@@ -98,7 +89,7 @@ pub fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Survey) -> 
 /// Whether the body has another transfer coding than chunked alone (RFC 9112, section 7), which nothing
 /// here can undo and the next hop would not hear of.
 #[must_use]
-pub fn has_foreign_coding(headers: &HeaderMap, survey: &Survey) -> bool {
+pub(crate) fn has_foreign_coding(headers: &HeaderMap, survey: &Survey) -> bool {
     if !survey.hop {
         return false;
     }
@@ -114,7 +105,7 @@ pub fn has_foreign_coding(headers: &HeaderMap, survey: &Survey) -> bool {
 }
 
 /// The gateway itself tells the client to go on, by reading its body.
-pub fn strip_expect(headers: &mut HeaderMap) {
+pub(crate) fn strip_expect(headers: &mut HeaderMap) {
     let is_continue =
         |expect: &HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if headers.get(EXPECT).is_some_and(is_continue) {
@@ -123,7 +114,7 @@ pub fn strip_expect(headers: &mut HeaderMap) {
 }
 
 /// Puts back what the next hop has to know.
-pub fn restore_hop(headers: &mut HeaderMap, hop: &Hop) {
+pub(crate) fn restore_hop(headers: &mut HeaderMap, hop: &Hop) {
     if let Some(protocol) = &hop.upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol.clone());

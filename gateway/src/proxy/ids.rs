@@ -2,13 +2,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{proxy::survey::Survey, random};
+use crate::{proxy::header_scan::Survey, random};
 
 /// The header that names a request through all logs.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The W3C trace context (<https://www.w3.org/TR/trace-context/>).
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Identifiers from outside may be this long.
 const LONGEST_ID: usize = 128;
@@ -17,7 +17,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Makes sure that the request has a name and a trace context; returns the name. Those from outside
 /// are kept if they are well formed. A new trace has the name of the request for its identifier.
-pub fn identify(headers: &mut HeaderMap, survey: &Survey) -> HeaderValue {
+pub(crate) fn identify(headers: &mut HeaderMap, survey: &Survey) -> HeaderValue {
     if !survey.ids {
         return name_anew(headers);
     }

@@ -5,33 +5,33 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde::Serialize;
 
 use crate::{
+    failure::Failure,
     options::ErrorDetails,
     proxy::{
         access::Record,
-        body::ResponseBody,
-        failure::Failure,
+        header_scan::Survey,
         ids::{self, REQUEST_ID},
-        survey::Survey,
+        response_body::ResponseBody,
         timing::{SERVER_TIMING, Timing},
     },
 };
 
 /// The header with the reason of a failure; a response without it is the function's own.
-pub const REASON: HeaderName = HeaderName::from_static("x-fermata-reason");
+pub(crate) const REASON: HeaderName = HeaderName::from_static("x-fermata-reason");
 
 const GRPC: &str = "application/grpc";
 
 /// What a failure's response needs to know of its request.
 #[derive(Clone, Debug)]
-pub struct Asker {
+pub(crate) struct Asker {
     /// The request's name.
-    pub id: HeaderValue,
+    pub(crate) id: HeaderValue,
     /// Whether it speaks gRPC.
-    pub grpc: bool,
+    pub(crate) grpc: bool,
     /// Whether it wants no body.
-    pub head_only: bool,
+    pub(crate) head_only: bool,
     /// How much it is told.
-    pub details: ErrorDetails,
+    pub(crate) details: ErrorDetails,
 }
 
 /// A body of RFC 9457.
@@ -50,7 +50,12 @@ struct Problem<'a> {
 impl Asker {
     /// What there is to know of a request.
     #[must_use]
-    pub fn of(method: &Method, headers: &HeaderMap, survey: &Survey, id: HeaderValue) -> Self {
+    pub(crate) fn of(
+        method: &Method,
+        headers: &HeaderMap,
+        survey: &Survey,
+        id: HeaderValue,
+    ) -> Self {
         let content_type = survey
             .content_type
             .then(|| headers.get(header::CONTENT_TYPE));
@@ -65,7 +70,7 @@ impl Asker {
 
     /// The same, told as much.
     #[must_use]
-    pub fn with_details(self, details: ErrorDetails) -> Self {
+    pub(crate) fn with_details(self, details: ErrorDetails) -> Self {
         Self { details, ..self }
     }
 }
@@ -78,7 +83,11 @@ fn is_grpc(content_type: &[u8]) -> bool {
 
 /// Answers in the function's place, and puts that on record.
 #[must_use]
-pub fn refuse(failure: &Failure, asker: &Asker, mut record: Record) -> Response<ResponseBody> {
+pub(crate) fn refuse(
+    failure: &Failure,
+    asker: &Asker,
+    mut record: Record,
+) -> Response<ResponseBody> {
     record.failed(failure.status().as_u16(), failure.reason());
     if asker.details == ErrorDetails::Public {
         let (id, detail) = (asker.id.to_str(), failure.detail(ErrorDetails::Full));
@@ -142,7 +151,7 @@ fn problem_text(failure: &Failure, id: &HeaderValue, details: ErrorDetails) -> V
 
 /// A whole HTTP/1.1 response to what never became a request, as it goes over the wire.
 #[must_use]
-pub fn refusal_text(failure: &Failure) -> Vec<u8> {
+pub(crate) fn refusal_text(failure: &Failure) -> Vec<u8> {
     let id = ids::identify(&mut HeaderMap::new(), &Survey::default());
     let body = problem_text(failure, &id, ErrorDetails::Public);
     let mut text = format!(

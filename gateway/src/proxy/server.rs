@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::proxy::{headers::Entrance, service::Gate, upstream::connect::tune};
+use crate::{cluster::peers::Entrance, proxy::context::Gate, upstream::connect::tune};
 
 use sniff::Protocol;
 use wire::Wire;
@@ -49,7 +49,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// How connections are served.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     gate: Arc<Gate>,
     entrance: Entrance,
     http1: http1::Builder,
@@ -60,11 +60,11 @@ pub struct Server {
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Clocks {
+pub(crate) struct Clocks {
     /// For the head of a request, from its first byte on.
-    pub header: Duration,
+    pub(crate) header: Duration,
     /// Until the first byte of the next one.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
 }
 
 /// Who is at the far end of a connection.
@@ -78,12 +78,12 @@ struct Far {
 
 /// The ends of serving, in the order they come.
 #[derive(Clone, Debug, Default)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// Clients are asked to go elsewhere; what they send meanwhile is served. HTTP/2 connections end
     /// after their running requests, HTTP/1 ones after their next answer, which the gate marks.
-    pub leave: CancellationToken,
+    pub(crate) leave: CancellationToken,
     /// No new connections; those that are there end after their running requests.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 // === impl Server ===
@@ -91,7 +91,7 @@ pub struct Ends {
 impl Server {
     /// A server with these bounds.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, entrance: Entrance, clocks: Clocks, ends: Ends) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, entrance: Entrance, clocks: Clocks, ends: Ends) -> Self {
         let header_bytes = gate.limits.header_bytes;
         let mut http1 = http1::Builder::new();
         // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
@@ -119,13 +119,13 @@ impl Server {
     }
 
     /// Waits until it is told to stop. Cancel safe.
-    pub async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         self.ends.stop.cancelled().await;
     }
 
     /// Accepts connections until told to stop. Their tasks belong to `connections`; each has one of
     /// the places.
-    pub async fn run(self, socket: TcpListener, connections: TaskTracker, seats: Seats) {
+    pub(crate) async fn run(self, socket: TcpListener, connections: TaskTracker, seats: Seats) {
         let listener = Listener::new(socket, seats, "requests");
         // What another gateway passes on was counted there, and a proxy has many clients.
         let gate = self.gate.clone();

@@ -1,11 +1,7 @@
 //! One request, from its head to its response's.
 
 use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,138 +12,30 @@ use http::{
 };
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    activate::wake::Waker,
-    admin::metrics::Metrics,
-    options::{AccessLog, ErrorDetails, Network, Options},
+    backend::{function::Function, registry::Routes},
+    cluster::peers::{Entrance, Sender},
+    failure::Failure,
     proxy::{
         access::Record,
-        body::ResponseBody,
+        caller::Caller,
         client::Client,
-        deadlines::Patience,
-        failure::Failure,
+        context::{Gate, MOST_FIELDS},
         forward,
-        headers::{self, Entrance, PASSED_ON, read_mark},
+        header_scan::Survey,
+        headers::{self, PASSED_ON},
         ids,
         respond::{Asker, REASON, refuse},
-        survey::Survey,
-    },
-    state::{
-        function::Function,
-        ownership::Ownership,
-        peers::{Peers, Sender},
-        table::{Routes, Table},
+        response_body::ResponseBody,
     },
 };
-
-/// Header fields that a request may have.
-pub const MOST_FIELDS: usize = 1000;
 
 /// How much later than another gateway this one may hear of a function.
 const LATE_NEWS: Duration = Duration::from_secs(5);
 
 /// Between two looks for it.
 const NEWS_PAUSE: Duration = Duration::from_millis(10);
-
-/// What all connections share.
-#[derive(Debug)]
-pub struct Gate {
-    /// Routes.
-    pub table: Arc<Table>,
-    /// The gateways.
-    pub peers: Arc<Peers>,
-    /// Whose the functions with a hard limit are.
-    pub ownership: Arc<Ownership>,
-    /// Wakes what rests.
-    pub waker: Waker,
-    /// Numbers.
-    pub metrics: Arc<Metrics>,
-    /// Bounds.
-    pub limits: Limits,
-    /// Owns the tunnels of upgraded connections.
-    pub tunnels: TaskTracker,
-    /// Whether clients are asked to go elsewhere, because the gateway is about to stop.
-    pub leaving: AtomicBool,
-    /// Sends waiting requests away: the time to stop has come.
-    pub dismiss: CancellationToken,
-    /// Cuts everything: the time to stop is over.
-    pub abort: CancellationToken,
-}
-
-/// Who sends a request.
-#[derive(Debug)]
-pub struct Caller {
-    /// A client, or a gateway that passes it on.
-    pub sender: Sender,
-    /// Where it came in.
-    pub entrance: Entrance,
-    ip: IpAddr,
-    /// The client's namespace, as the gateway says that passes the request on.
-    told: Option<Box<str>>,
-    /// How often gateways have passed it on.
-    pub hops: u32,
-}
-
-/// Bounds and switches of the data path.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// The largest head of a request.
-    pub header_bytes: usize,
-    /// The largest body of a request; 0 is no bound.
-    pub body_bytes: u64,
-    /// The networks of proxies that are believed.
-    pub trusted: Arc<[Network]>,
-    /// Whether their connections begin with a PROXY header.
-    pub proxy_protocol: bool,
-    /// Whether each request is logged.
-    pub access_log: bool,
-    /// How much callers are told.
-    pub error_details: ErrorDetails,
-    /// How long peers may take.
-    pub patience: Patience,
-}
-
-// === impl Limits ===
-
-impl Limits {
-    /// Whether a peer is a proxy that is believed.
-    #[must_use]
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(peer))
-    }
-
-    /// The bounds of the options.
-    #[must_use]
-    pub fn of(options: &Options) -> Self {
-        Self {
-            header_bytes: options.max_header_bytes,
-            body_bytes: options.max_body_bytes,
-            trusted: options.trusted_proxies.clone().into(),
-            proxy_protocol: options.proxy_protocol,
-            access_log: options.access_log == AccessLog::Json,
-            error_details: options.error_details,
-            patience: Patience {
-                body: options.body_timeout.into(),
-                write: options.write_timeout.into(),
-            },
-        }
-    }
-}
-
-// === impl Caller ===
-
-impl Caller {
-    /// The namespace of the pod that calls, if it is a function's.
-    #[must_use]
-    pub fn namespace(&self, gate: &Gate) -> Option<Box<str>> {
-        match self.sender {
-            Sender::Gateway => self.told.clone(),
-            Sender::Client | Sender::Unknown => gate.table.namespace_of(self.ip),
-        }
-    }
-}
 
 /// Answers a request, by its function or in its place. When the gateway is about to stop, the answer
 /// asks the client to close the connection: the only way of HTTP/1.1 that costs no request.
@@ -156,7 +44,7 @@ impl Caller {
 ///
 /// Dropping the future gives up everything the request holds: its place in the queue, its instance,
 /// its connection to the function.
-pub async fn serve(
+pub(crate) async fn serve(
     gate: &Gate,
     client: &Client,
     request: Request<Incoming>,
@@ -171,7 +59,7 @@ pub async fn serve(
 }
 
 /// Says that the connection ends with this response, unless it becomes one of another protocol.
-pub fn close(response: &mut Response<ResponseBody>) {
+pub(crate) fn close(response: &mut Response<ResponseBody>) {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
@@ -201,7 +89,7 @@ async fn answer(
     // First of all, so that what a client says of its connection touches nothing that is added.
     let hop = headers::strip_hop(&mut parts.headers, parts.version, &survey);
     let mark = survey.passed_on.then(|| parts.headers.remove(PASSED_ON));
-    let caller = caller(gate, client, mark.flatten().as_ref());
+    let caller = Caller::of(gate, client, mark.flatten().as_ref());
     let id = ids::identify(&mut parts.headers, &survey);
     let asker = Asker::of(&parts.method, &parts.headers, &survey, id)
         .with_details(gate.limits.error_details);
@@ -233,24 +121,6 @@ async fn answer(
             };
             forward::forward(gate, client, call, record).await
         }
-    }
-}
-
-/// Who sends a request, given the mark of one that a gateway passes on.
-fn caller(gate: &Gate, client: &Client, mark: Option<&HeaderValue>) -> Caller {
-    let sender = match mark {
-        None => Sender::Client,
-        Some(_) if gate.peers.has_address(client.peer()) => Sender::Gateway,
-        Some(_) => Sender::Unknown,
-    };
-    let mark = mark.filter(|_| sender == Sender::Gateway);
-    let (told, hops) = mark.map_or((None, 0), read_mark);
-    Caller {
-        sender,
-        entrance: client.entrance(),
-        ip: client.peer(),
-        told,
-        hops,
     }
 }
 

@@ -6,21 +6,21 @@ use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 /// The header (<https://www.w3.org/TR/server-timing/>).
-pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The phases of one request until the head of its response.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// When the request's head was read.
-    pub arrived: Instant,
+    pub(crate) arrived: Instant,
     /// Waiting for an instance to become free.
-    pub queue: Duration,
+    pub(crate) queue: Duration,
     /// Waiting for an instance to start.
-    pub start: Duration,
+    pub(crate) start: Duration,
     /// Connecting to the instance.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// From the request's head to the response's.
-    pub function: Duration,
+    pub(crate) function: Duration,
 }
 
 // === impl Timing ===
@@ -28,7 +28,7 @@ pub struct Timing {
 impl Timing {
     /// A request that arrives now.
     #[must_use]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self {
             arrived: Instant::now(),
             queue: Duration::ZERO,
@@ -40,7 +40,7 @@ impl Timing {
 
     /// The phases in milliseconds, as the value of `Server-Timing`.
     #[must_use]
-    pub fn header(&self) -> HeaderValue {
+    pub(crate) fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(72);
         let phases = [
             ("queue;dur=", self.queue),

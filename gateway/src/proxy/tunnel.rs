@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    proxy::{access::Record, site::Site, upstream::h1},
+    proxy::{access::Record, destination::Site},
+    upstream::h1,
 };
 
 /// Bytes on their way, in each direction.
@@ -32,7 +33,7 @@ const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client's connection and an instance's, joined.
 #[derive(Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     client: OnUpgrade,
     link: h1::Link,
     site: Site,
@@ -50,7 +51,7 @@ struct Watched<T> {
 impl Tunnel {
     /// Joins the two. The instance stays busy, and the request is not over, until the tunnel ends.
     #[must_use]
-    pub fn new(client: OnUpgrade, link: h1::Link, site: Site, record: Record) -> Self {
+    pub(crate) fn new(client: OnUpgrade, link: h1::Link, site: Site, record: Record) -> Self {
         Self {
             client,
             link,
@@ -61,7 +62,7 @@ impl Tunnel {
 
     /// Runs until both sides are closed, one breaks, both are silent for longer than the function
     /// allows, or it is aborted.
-    pub async fn run(self, abort: CancellationToken) {
+    pub(crate) async fn run(self, abort: CancellationToken) {
         let Self {
             client,
             link,

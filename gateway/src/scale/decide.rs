@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::state::role::Role;
+use crate::backend::role::Role;
 
 /// How much one decision may raise the number of ready replicas.
 const MAX_UP_RATE: f64 = 1000.0;
@@ -23,46 +23,46 @@ const RETIRE_AFTER: Duration = Duration::from_secs(10);
 
 /// What a decision rests on.
 #[derive(Clone, Debug)]
-pub struct Input {
+pub(crate) struct Input {
     /// What the Revision is to its Function, and for how long it has been that.
-    pub role: Role,
+    pub(crate) role: Role,
     /// How long it has had that role, as far as this gateway knows.
-    pub role_for: Duration,
+    pub(crate) role_for: Duration,
     /// The least replicas, by now.
-    pub min: u32,
+    pub(crate) min: u32,
     /// The most replicas, by now.
-    pub max: u32,
+    pub(crate) max: u32,
     /// Replicas of a new Revision.
-    pub initial: u32,
+    pub(crate) initial: u32,
     /// Replicas when woken.
-    pub activation: u32,
+    pub(crate) activation: u32,
     /// What one replica is meant to carry.
-    pub target: f64,
+    pub(crate) target: f64,
     /// The long window.
-    pub window: Duration,
+    pub(crate) window: Duration,
     /// From the last request to zero.
-    pub idle_after: Duration,
+    pub(crate) idle_after: Duration,
     /// How long a lower need must last.
-    pub down_delay: Duration,
+    pub(crate) down_delay: Duration,
     /// Replicas that are asked for.
-    pub replicas: u32,
+    pub(crate) replicas: u32,
     /// Replicas that take requests.
-    pub ready: u32,
+    pub(crate) ready: u32,
     /// The metric, averaged over the long window.
-    pub stable: f64,
+    pub(crate) stable: f64,
     /// The metric, averaged over the short window.
-    pub panic: f64,
+    pub(crate) panic: f64,
     /// How long there has been no request.
-    pub idle_for: Duration,
+    pub(crate) idle_for: Duration,
     /// How long the numbers have been gathered.
-    pub observed_for: Duration,
+    pub(crate) observed_for: Duration,
     /// Whether every gateway was heard.
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// What is remembered between decisions.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// When the last moment of panic was.
     panic: Option<Duration>,
     most_in_panic: u32,
@@ -73,7 +73,7 @@ pub struct Memory {
 /// The number of replicas that should be asked for at `now`, a time on any scale that only goes
 /// forward.
 #[must_use]
-pub fn decide(now: Duration, input: &Input, memory: &mut Memory) -> u32 {
+pub(crate) fn decide(now: Duration, input: &Input, memory: &mut Memory) -> u32 {
     match input.role {
         Role::Retired if input.role_for < RETIRE_AFTER => input.replicas,
         Role::Retired => {

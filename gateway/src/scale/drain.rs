@@ -17,22 +17,22 @@ const LAST_REST: Duration = Duration::from_secs(300);
 
 /// A live pod, as all gateways together see it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PodView {
+pub(crate) struct PodView {
     /// Name of the pod.
-    pub name: Box<str>,
+    pub(crate) name: Box<str>,
     /// Whether it takes requests.
-    pub usable: bool,
+    pub(crate) usable: bool,
     /// Whether it is marked to go.
-    pub marked: bool,
+    pub(crate) marked: bool,
     /// Requests on it, as far as they are known.
-    pub in_flight: u32,
+    pub(crate) in_flight: u32,
     /// Whether every gateway has seen the mark and says that nothing runs on it.
-    pub empty: bool,
+    pub(crate) empty: bool,
 }
 
 /// What to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Mark this pod to go.
     Mark(Box<str>),
     /// Put this pod back to work.
@@ -43,14 +43,14 @@ pub enum Action {
 
 /// What is remembered of a drain.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     marked: HashMap<Box<str>, Duration>,
     resting: HashMap<Box<str>, (Duration, Duration)>,
 }
 
 /// What to do so that `replicas` become `want`, at `now` on any scale that only goes forward.
 #[must_use]
-pub fn plan(
+pub(crate) fn plan(
     now: Duration,
     replicas: u32,
     want: u32,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use fermata_crds::Metric;
 
 use super::{stats::RevisionReport, window::Window};
-use crate::admit::load::Sample;
+use crate::backend::load::Sample;
 
 /// Reports closer together than this say nothing new.
 const LEAST_STEP: u64 = 200_000;
@@ -15,7 +15,7 @@ const PANIC_SHARE: f64 = 0.1;
 
 /// The numbers of one Revision.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     begun: Duration,
     last_active: Duration,
     window: Window,
@@ -34,13 +34,13 @@ struct Counters {
 
 /// One gateway's word about the Revision; `None` if it has nothing to say.
 #[derive(Clone, Copy, Debug)]
-pub struct Word<'a> {
+pub(crate) struct Word<'a> {
     /// The gateway.
-    pub instance: &'a str,
+    pub(crate) instance: &'a str,
     /// When it said so, on its own scale of microseconds.
-    pub at: u64,
+    pub(crate) at: u64,
     /// What it said.
-    pub report: Option<&'a RevisionReport>,
+    pub(crate) report: Option<&'a RevisionReport>,
 }
 
 // === impl History ===
@@ -48,7 +48,7 @@ pub struct Word<'a> {
 impl History {
     /// An empty history that begins now.
     #[must_use]
-    pub fn new(now: Duration, window: Duration) -> Self {
+    pub(crate) fn new(now: Duration, window: Duration) -> Self {
         Self {
             begun: now,
             last_active: now,
@@ -58,7 +58,13 @@ impl History {
     }
 
     /// Takes in what all gateways say now.
-    pub fn record(&mut self, now: Duration, window: Duration, metric: Metric, words: &[Word<'_>]) {
+    pub(crate) fn record(
+        &mut self,
+        now: Duration,
+        window: Duration,
+        metric: Metric,
+        words: &[Word<'_>],
+    ) {
         self.window.resize(whole_seconds(window));
         self.last
             .retain(|instance, _| words.iter().any(|word| *word.instance == **instance));
@@ -121,26 +127,26 @@ impl History {
 
     /// The average over the long window.
     #[must_use]
-    pub fn stable(&self) -> f64 {
+    pub(crate) fn stable(&self) -> f64 {
         self.window.average(usize::MAX)
     }
 
     /// The average over the short window.
     #[must_use]
-    pub fn panic(&self, window: Duration) -> f64 {
+    pub(crate) fn panic(&self, window: Duration) -> f64 {
         let seconds = (window.as_secs_f64() * PANIC_SHARE).round().max(1.0);
         self.window.average(seconds as usize)
     }
 
     /// How long there has been no request.
     #[must_use]
-    pub fn idle_for(&self, now: Duration) -> Duration {
+    pub(crate) fn idle_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.last_active)
     }
 
     /// How long numbers have been gathered.
     #[must_use]
-    pub fn observed_for(&self, now: Duration) -> Duration {
+    pub(crate) fn observed_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.begun)
     }
 }

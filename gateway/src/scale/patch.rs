@@ -11,14 +11,14 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::state::deployment::DeploymentState;
+use crate::backend::deployment::DeploymentState;
 
 /// How long one call of the API may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a scale was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The Deployment is not as it was when the decision was made. Its state now is enclosed.
     #[error("the deployment has changed since the decision")]
     Conflict(DeploymentState),
@@ -64,7 +64,7 @@ impl Error {
 /// # Cancel safety
 ///
 /// If the future is dropped, the scale may or may not have been written.
-pub async fn set_replicas(
+pub(crate) async fn set_replicas(
     client: &Client,
     key: &Key,
     seen: &DeploymentState,

@@ -15,13 +15,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    peers::{Answers, Questioner},
     stats::{Counter, Report},
+    stats_client::{Answers, Questioner},
 };
 use crate::{
     admin::metrics::Metrics,
+    backend::{registry::Table, revision::Revision},
     clock,
-    state::{peers::Peers, revision::Revision, table::Table, watch::Health},
+    cluster::{peers::Peers, watch::Health},
 };
 use watchlist::Watchlist;
 
@@ -35,27 +36,27 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const WRITERS: usize = 16;
 
 /// The autoscaler of one gateway.
-pub struct Scaler {
+pub(crate) struct Scaler {
     /// What is scaled.
-    pub table: Arc<Table>,
+    pub(crate) table: Arc<Table>,
     /// Nothing is decided before the watches are up.
-    pub health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// The gateway's own numbers.
-    pub counter: Counter,
+    pub(crate) counter: Counter,
     /// The other gateways.
-    pub peers: Arc<Peers>,
+    pub(crate) peers: Arc<Peers>,
     /// Who gets their numbers.
-    pub questioner: Questioner,
+    pub(crate) questioner: Questioner,
     /// Whether this gateway acts.
-    pub leader: Claim,
+    pub(crate) leader: Claim,
     /// Counts decisions.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Something waits.
-    pub hurry: Arc<Notify>,
+    pub(crate) hurry: Arc<Notify>,
     /// How decisions are carried out.
-    pub client: Client,
+    pub(crate) client: Client,
     /// Owns what carries them out.
-    pub tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
 }
 
 // === impl Scaler ===
@@ -68,7 +69,7 @@ impl std::fmt::Debug for Scaler {
 
 impl Scaler {
     /// Works until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let begun = Instant::now();
         let writers = Arc::new(Semaphore::new(WRITERS));
         let mut watchlist = Watchlist::default();

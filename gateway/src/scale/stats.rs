@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backend::{registry::Table, revision::Revision},
     clock, random,
-    state::{revision::Revision, table::Table},
 };
 
 /// How much longer than its windows a silent Revision is told of.
@@ -15,46 +15,46 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Makes reports.
 #[derive(Clone, Debug)]
-pub struct Counter {
+pub(crate) struct Counter {
     table: Arc<Table>,
     instance: Arc<str>,
 }
 
 /// The statistics of one gateway.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Tells this run of this gateway from all others.
-    pub instance: String,
+    pub(crate) instance: String,
     /// When it was made, in microseconds on the gateway's own scale.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Revisions with recent requests, or with pods that are marked to go.
-    pub revisions: Vec<RevisionReport>,
+    pub(crate) revisions: Vec<RevisionReport>,
 }
 
 /// The statistics of one Revision in one gateway.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct RevisionReport {
+pub(crate) struct RevisionReport {
     /// Namespace of the Revision.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Name of the Revision.
-    pub name: String,
+    pub(crate) name: String,
     /// Requests that wait or run.
-    pub active: u32,
+    pub(crate) active: u32,
     /// Microseconds that all requests together have taken, modulo 2^44.
-    pub busy: u64,
+    pub(crate) busy: u64,
     /// Requests that have come.
-    pub arrivals: u64,
+    pub(crate) arrivals: u64,
     /// The pods that are marked to get no new requests.
-    pub draining: Vec<DrainingPod>,
+    pub(crate) draining: Vec<DrainingPod>,
 }
 
 /// A pod that this gateway sends no new requests.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct DrainingPod {
+pub(crate) struct DrainingPod {
     /// Name of the pod.
-    pub pod: String,
+    pub(crate) pod: String,
     /// Requests of this gateway that still run on it.
-    pub in_flight: u32,
+    pub(crate) in_flight: u32,
 }
 
 // === impl Counter ===
@@ -62,7 +62,7 @@ pub struct DrainingPod {
 impl Counter {
     /// Reports on these Revisions.
     #[must_use]
-    pub fn new(table: Arc<Table>) -> Self {
+    pub(crate) fn new(table: Arc<Table>) -> Self {
         Self {
             table,
             instance: format!("{:016x}", random::bits()).into(),
@@ -71,7 +71,7 @@ impl Counter {
 
     /// The statistics of this moment.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let at = clock::now();
         let revisions = self.table.revisions();
         Report {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// One number per second, for the last so many seconds. A second without a number counts as zero.
 #[derive(Clone, Debug)]
-pub struct Window {
+pub(crate) struct Window {
     seconds: usize,
     /// Oldest first; the last one is of second `last`.
     numbers: VecDeque<f32>,
@@ -16,7 +16,7 @@ pub struct Window {
 impl Window {
     /// An empty window over this many seconds, at least one.
     #[must_use]
-    pub fn new(seconds: usize) -> Self {
+    pub(crate) fn new(seconds: usize) -> Self {
         Self {
             seconds: seconds.max(1),
             numbers: VecDeque::new(),
@@ -25,14 +25,14 @@ impl Window {
     }
 
     /// Makes the window longer or shorter; what it holds stays as far as there is room.
-    pub fn resize(&mut self, seconds: usize) {
+    pub(crate) fn resize(&mut self, seconds: usize) {
         self.seconds = seconds.max(1);
         self.trim();
     }
 
     /// Sets the number of a second. A later word about the same second replaces the earlier one;
     /// words about the past are passed over.
-    pub fn record(&mut self, second: u64, number: f64) {
+    pub(crate) fn record(&mut self, second: u64, number: f64) {
         if self.numbers.is_empty() {
             self.last = second;
             self.numbers.push_back(number as f32);
@@ -49,7 +49,7 @@ impl Window {
 
     /// The average of the last `seconds`, or of all seconds if there are not that many yet.
     #[must_use]
-    pub fn average(&self, seconds: usize) -> f64 {
+    pub(crate) fn average(&self, seconds: usize) -> f64 {
         let count = self.numbers.len().min(seconds.max(1));
         if count == 0 {
             return 0.0;

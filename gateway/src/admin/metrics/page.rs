@@ -15,7 +15,10 @@ use prometheus_client::{
 };
 
 use super::{Decision, FunctionMetrics, Histogram, Metrics};
-use crate::state::{function::Function, table::Table, watch::Health};
+use crate::{
+    backend::{function::Function, registry::Table},
+    cluster::watch::Health,
+};
 
 /// Everything that is shown.
 #[derive(Clone, Debug)]

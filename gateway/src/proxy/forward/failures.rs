@@ -2,14 +2,19 @@
 
 use std::error::Error;
 
-use crate::proxy::{
-    body::BodyError,
+use crate::{
     causes,
-    deadlines::{Break, Expired, Meter},
     failure::Failure,
-    site::Site,
+    proxy::destination::Site,
     stall::Stalled,
-    upstream::{HeadBound, pool::ConnectError, wire::NoHead},
+    upstream::{
+        HeadBound,
+        deadlines::Expired,
+        meter::{Break, Meter},
+        pool::ConnectError,
+        request_body::RequestBodyError,
+        wire::NoHead,
+    },
 };
 
 /// The instance did not take a connection.
@@ -94,8 +99,8 @@ fn body_break(error: &hyper::Error) -> Option<Break> {
     let mut cause = error.source();
     while let Some(error) = cause {
         match error.downcast_ref() {
-            Some(BodyError::TooLarge { .. }) => return Some(Break::TooLarge),
-            Some(BodyError::Client(_)) => return Some(Break::Client),
+            Some(RequestBodyError::TooLarge { .. }) => return Some(Break::TooLarge),
+            Some(RequestBodyError::Client(_)) => return Some(Break::Client),
             _ => cause = error.source(),
         }
     }

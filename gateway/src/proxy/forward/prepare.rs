@@ -8,9 +8,9 @@ use http::{
 };
 use http_body::Body;
 
-use crate::proxy::{
+use crate::{
     failure::Failure,
-    headers::{self, Hop},
+    proxy::headers::{self, Hop},
 };
 
 /// What the request asks for, as the function is to see it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::proxy::failure::Failure;
+use crate::failure::Failure;
 
 /// How long connecting is tried while no instance takes a connection. One that is restarted or
 /// replaced comes back within that time.

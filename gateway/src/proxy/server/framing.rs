@@ -10,7 +10,7 @@
 pub(super) const FEW_FIELDS: usize = 100;
 
 /// Fields that a head may have.
-pub(super) const MOST_FIELDS: usize = crate::proxy::service::MOST_FIELDS;
+pub(super) const MOST_FIELDS: usize = crate::proxy::context::MOST_FIELDS;
 
 /// As much of a line is kept, when it comes in parts, as it takes to know what it says of the body.
 const LINE_KEPT: usize = 512;

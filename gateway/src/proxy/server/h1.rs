@@ -18,7 +18,10 @@ use super::{
     timer::KeepingTimer,
     wire::Wire,
 };
-use crate::proxy::{client::Client, failure::Failure, respond::refusal_text, service};
+use crate::{
+    failure::Failure,
+    proxy::{client::Client, respond::refusal_text, service},
+};
 
 /// How long a client that is sent away gets to read why.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use super::{Far, Server, note, wire::Wire};
-use crate::proxy::{client::Client, service, streams::Streams};
+use crate::proxy::{client::Client, response_body::Streams, service};
 
 /// How long a connection without requests has to end after it was asked to.
 const GOODBYE: Duration = Duration::from_secs(1);

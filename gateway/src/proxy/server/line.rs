@@ -9,7 +9,7 @@ use std::sync::{
 use fermata_listen::Seat;
 
 use super::framing::Finding;
-use crate::proxy::hangup::HangUp;
+use crate::hang_up::HangUp;
 
 /// One HTTP/1.1 connection. All of it is touched by the connection's own task; the place alone is
 /// shared with the listener.

@@ -7,7 +7,7 @@ use std::{io, task::Poll, task::ready};
 
 use bytes::{Buf, Bytes};
 
-use crate::proxy::{failure::Failure, respond::refusal_text};
+use crate::{failure::Failure, proxy::respond::refusal_text};
 
 /// What is written in place of hyper's own refusal.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use super::{
     line::Line,
     refusal::Refusal,
 };
-use crate::proxy::{
+use crate::{
     causes,
     stall::{Stall, Stalled},
 };

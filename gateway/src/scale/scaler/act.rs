@@ -19,11 +19,11 @@ use serde_json::json;
 use super::watchlist::Plan;
 use crate::{
     admin::metrics::{Decision, Metrics},
+    backend::deployment::DeploymentState,
     scale::{
         drain::Action,
         patch::{self, set_replicas},
     },
-    state::deployment::DeploymentState,
 };
 
 /// The cost of deleting a marked pod; others cost 0, and the cheapest go first.

@@ -13,14 +13,13 @@ use fermata_watch::Key;
 use jiff::Timestamp;
 
 use crate::{
+    backend::{deployment::DeploymentState, revision::Revision, role::Role},
     scale::{
         decide::{self, Input, decide},
         drain::{self, Action, PodView},
         history::{History, Word},
-        schedule::bounds,
         stats::{Report, RevisionReport},
     },
-    state::{deployment::DeploymentState, revision::Revision, role::Role},
 };
 
 /// Everything the leader remembers.
@@ -42,13 +41,13 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The Revision.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The Deployment as it was when this was decided.
-    pub seen: DeploymentState,
+    pub(crate) seen: DeploymentState,
     /// What to do.
-    pub actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
     /// Set while it is being done.
-    pub busy: Arc<AtomicBool>,
+    pub(crate) busy: Arc<AtomicBool>,
 }
 
 /// What the gateways say, by Revision.
@@ -101,7 +100,7 @@ fn is_at_rest(revision: &Revision, words: &[Word<'_>], time: Timestamp) -> bool 
         && match revision.role() {
             Role::Retired => true,
             Role::Pending => scale.initial == 0,
-            Role::Active => bounds(&scale, time).0 == 0,
+            Role::Active => scale.bounds(time).0 == 0,
         }
 }
 
@@ -153,7 +152,7 @@ impl Entry {
             (seen, observed.ready(), pods)
         });
         let seen = seen?;
-        let (min, max) = bounds(&scale, time);
+        let (min, max) = scale.bounds(time);
         let input = Input {
             role,
             role_for: now.saturating_sub(self.role.1),

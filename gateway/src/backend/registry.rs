@@ -1,0 +1,126 @@
+//! What is shared of the gateway's knowledge: the routes for requests, and the handles for everybody
+//! else.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use arc_swap::ArcSwap;
+use fermata_watch::Key;
+
+use crate::{
+    backend::{function::Function, revision::Revision, router::Router},
+    sync::lock,
+};
+
+/// The routes, as one snapshot that is swapped whole.
+pub(crate) type Routes = Router<Arc<Function>>;
+
+/// Routes and handles.
+#[derive(Debug)]
+pub(crate) struct Table {
+    routes: ArcSwap<Routes>,
+    revisions: Mutex<HashMap<Key, Arc<Revision>>>,
+    functions: Mutex<HashMap<Key, Arc<Function>>>,
+    /// How many pods of which namespaces have an address.
+    addresses: Mutex<HashMap<IpAddr, BTreeMap<Box<str>, usize>>>,
+}
+
+// === impl Table ===
+
+impl Table {
+    /// A table without routes.
+    #[must_use]
+    pub(crate) fn new(routes: Routes) -> Self {
+        Self {
+            routes: ArcSwap::from_pointee(routes),
+            revisions: Mutex::default(),
+            functions: Mutex::default(),
+            addresses: Mutex::default(),
+        }
+    }
+
+    /// The routes of this moment.
+    pub(crate) fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
+        self.routes.load()
+    }
+
+    /// All Revisions.
+    #[must_use]
+    pub(crate) fn revisions(&self) -> Vec<Arc<Revision>> {
+        lock(&self.revisions).values().cloned().collect()
+    }
+
+    /// The Revision of this name.
+    #[must_use]
+    pub(crate) fn revision(&self, key: &Key) -> Option<Arc<Revision>> {
+        lock(&self.revisions).get(key).cloned()
+    }
+
+    /// All Functions.
+    #[must_use]
+    pub(crate) fn functions(&self) -> Vec<Arc<Function>> {
+        lock(&self.functions).values().cloned().collect()
+    }
+
+    /// The Function of this name.
+    #[must_use]
+    pub(crate) fn function(&self, key: &Key) -> Option<Arc<Function>> {
+        lock(&self.functions).get(key).cloned()
+    }
+
+    /// The namespace of the functions' pods with this address, if it is one.
+    #[must_use]
+    pub(crate) fn namespace_of(&self, address: IpAddr) -> Option<Box<str>> {
+        let addresses = lock(&self.addresses);
+        let mut namespaces = addresses.get(&address)?.keys();
+        match (namespaces.next(), namespaces.next()) {
+            (Some(only), None) => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn add_address(&self, address: IpAddr, namespace: &str) {
+        let mut addresses = lock(&self.addresses);
+        let pods = addresses.entry(address).or_default();
+        *pods.entry(namespace.into()).or_default() += 1;
+    }
+
+    pub(crate) fn remove_address(&self, address: IpAddr, namespace: &str) {
+        let mut addresses = lock(&self.addresses);
+        let Some(pods) = addresses.get_mut(&address) else {
+            return;
+        };
+        if let Some(count) = pods.get_mut(namespace) {
+            *count -= 1;
+            if *count == 0 {
+                pods.remove(namespace);
+            }
+        }
+        if pods.is_empty() {
+            addresses.remove(&address);
+        }
+    }
+
+    pub(crate) fn set_routes(&self, routes: Routes) {
+        self.routes.store(Arc::new(routes));
+    }
+
+    pub(crate) fn set_revision(&self, key: &Key, revision: Option<Arc<Revision>>) {
+        let mut revisions = lock(&self.revisions);
+        match revision {
+            Some(revision) => revisions.insert(key.clone(), revision),
+            None => revisions.remove(key),
+        };
+    }
+
+    pub(crate) fn set_function(&self, key: &Key, function: Option<Arc<Function>>) {
+        let mut functions = lock(&self.functions);
+        match function {
+            Some(function) => functions.insert(key.clone(), function),
+            None => functions.remove(key),
+        };
+    }
+}

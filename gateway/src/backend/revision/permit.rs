@@ -1,0 +1,67 @@
+//! The right to have one request worked on by one instance.
+
+use std::sync::Arc;
+
+use crate::{
+    backend::{endpoint::Endpoint, revision::Revision},
+    clock,
+};
+
+/// One request's place on an instance. Dropping it lets the next request in; it is kept until the
+/// last byte of the response, or until the tunnel ends.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    revision: Arc<Revision>,
+    endpoint: Arc<Endpoint>,
+}
+
+/// One request's presence at a revision, waiting or running: what the autoscaler counts.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<Revision>);
+
+// === impl Slot ===
+
+impl Slot {
+    /// Wraps a place that was taken on the endpoint with [`Endpoint::try_enter`].
+    pub(crate) fn new(revision: Arc<Revision>, endpoint: Arc<Endpoint>) -> Self {
+        Self { revision, endpoint }
+    }
+
+    /// The instance.
+    #[must_use]
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.endpoint.leave();
+        if self.revision.queue.waiting() > 0 {
+            Revision::serve_queue(&self.revision);
+        }
+    }
+}
+
+// === impl Visit ===
+
+impl Visit {
+    /// Counts the request in.
+    #[must_use]
+    pub(crate) fn new(revision: Arc<Revision>) -> Self {
+        revision.arrive(clock::now());
+        Self(revision)
+    }
+
+    /// The revision that is visited.
+    #[must_use]
+    pub(crate) fn revision(&self) -> &Arc<Revision> {
+        &self.0
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.depart(clock::now());
+    }
+}

@@ -1,0 +1,225 @@
+//! Watches the four kinds and feeds them to the [`World`].
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use fermata_crds::{Function, Revision, names::FUNCTION_LABEL};
+use fermata_watch::{Key, Listed, Names, Places, Told, Watch};
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{
+    index::{Unproven, World},
+    slim::{Lean, Parts},
+};
+
+/// At most this many events are taken in before the routes are published.
+const BATCH: usize = 1024;
+
+/// Between two publications of the routing table, so that a thousand new functions do not mean a
+/// thousand tables.
+const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+
+/// How the watches are doing.
+#[derive(Debug)]
+pub(crate) struct Health {
+    listed: Arc<Listed>,
+    errors: AtomicU64,
+    invalid: AtomicU64,
+}
+
+/// What is told of any of the four kinds.
+enum Event {
+    Function(Told<Lean<Function>>),
+    Revision(Told<Lean<Revision>>),
+    Deployment(Told<Lean<Deployment>>),
+    Pod(Told<Lean<Pod>>),
+}
+
+/// What the world does with the objects of one kind.
+struct Ways<K> {
+    apply: fn(&mut World, &K),
+    delete: fn(&mut World, &Key),
+    keep: fn(&mut World, &Names),
+}
+
+/// The watches of what a gateway has to know, in these places.
+#[must_use]
+pub(crate) fn watches(client: Client, places: Places) -> Watch {
+    Watch::new(
+        client,
+        places,
+        &["Function", "Revision", "Deployment", "Pod"],
+    )
+}
+
+// === impl Health ===
+
+impl Health {
+    /// That of these watches.
+    #[must_use]
+    pub(crate) fn of(watch: &Watch) -> Self {
+        Self {
+            listed: watch.listed().clone(),
+            errors: AtomicU64::new(0),
+            invalid: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether everything has been listed, but for namespaces that may not be listed.
+    #[must_use]
+    pub(crate) fn is_synced(&self) -> bool {
+        self.listed.is_whole()
+    }
+
+    /// Waits until [`Health::is_synced`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub(crate) async fn synced(&self) {
+        self.listed.whole().await;
+    }
+
+    /// How often a watch failed and was begun again.
+    #[must_use]
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// How many objects were passed over because they could not be read.
+    #[must_use]
+    pub(crate) fn invalid(&self) -> u64 {
+        self.invalid.load(Ordering::Relaxed)
+    }
+}
+
+/// Watches until told to stop, and has the instances probed that are found.
+pub(crate) async fn run(
+    watch: Watch,
+    mut world: World,
+    health: Arc<Health>,
+    probe: impl Fn(Unproven) + Send,
+    stop: CancellationToken,
+) {
+    let mut events = Box::pin(
+        events(&watch)
+            .ready_chunks(BATCH)
+            .take_until(stop.cancelled()),
+    );
+    let mut next_publication = tokio::time::Instant::now();
+    loop {
+        let publication = tokio::time::sleep_until(next_publication);
+        tokio::select! {
+            batch = events.next() => {
+                let Some(batch) = batch else { return };
+                for event in batch {
+                    take_in(&mut world, &watch, &health, event);
+                }
+                world.take_unproven().into_iter().for_each(&probe);
+            }
+            () = publication, if world.routes_changed() => {}
+        }
+        if world.routes_changed() && tokio::time::Instant::now() >= next_publication {
+            world.publish_routes();
+            next_publication = tokio::time::Instant::now() + PUBLISH_EVERY;
+        }
+    }
+}
+
+fn events(watch: &Watch) -> impl Stream<Item = Event> + use<> {
+    let all = fermata_watch::all();
+    let children = all.clone().labels(FUNCTION_LABEL);
+    stream::select(
+        stream::select(
+            watch.objects(&all).map(Event::Function),
+            watch.objects(&all).map(Event::Revision),
+        ),
+        stream::select(
+            watch.objects(&children).map(Event::Deployment),
+            watch.objects(&children).map(Event::Pod),
+        ),
+    )
+}
+
+fn take_in(world: &mut World, watch: &Watch, health: &Health, event: Event) {
+    match event {
+        Event::Function(told) => step(
+            world,
+            watch,
+            health,
+            told,
+            &Ways {
+                apply: World::apply_function,
+                delete: World::delete_function,
+                keep: World::keep_functions,
+            },
+        ),
+        Event::Revision(told) => step(
+            world,
+            watch,
+            health,
+            told,
+            &Ways {
+                apply: World::apply_revision,
+                delete: World::delete_revision,
+                keep: World::keep_revisions,
+            },
+        ),
+        Event::Deployment(told) => step(
+            world,
+            watch,
+            health,
+            told,
+            &Ways {
+                apply: World::apply_deployment,
+                delete: World::delete_deployment,
+                keep: World::keep_deployments,
+            },
+        ),
+        Event::Pod(told) => step(
+            world,
+            watch,
+            health,
+            told,
+            &Ways {
+                apply: World::apply_pod,
+                delete: World::delete_pod,
+                keep: World::keep_pods,
+            },
+        ),
+    }
+}
+
+fn step<K: Parts>(
+    world: &mut World,
+    watch: &Watch,
+    health: &Health,
+    told: Told<Lean<K>>,
+    ways: &Ways<K>,
+) {
+    watch.hand(told, |told| match told {
+        Told::There { object, .. } => (ways.apply)(world, &object.0),
+        Told::Gone { key, .. } => (ways.delete)(world, &key),
+        Told::Unreadable(_) => {
+            health.invalid.fetch_add(1, Ordering::Relaxed);
+        }
+        Told::Listed(names) => {
+            (ways.keep)(world, &names);
+            // The routes belong to what "synced" means.
+            if world.routes_changed() {
+                world.publish_routes();
+            }
+        }
+        Told::Broke => {
+            health.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+}

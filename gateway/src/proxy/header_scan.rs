@@ -1,0 +1,124 @@
+//! What a message's headers hold, found in one pass.
+//!
+//! Most messages have few of the headers that the gateway has to do something about, and to look for
+//! one by its name costs about as much as to walk past all of them.
+
+use http::HeaderMap;
+
+use crate::proxy::forwarding::is_forwarding;
+
+/// What there is among the headers of one message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Survey {
+    /// About as many bytes as the headers took on the wire.
+    pub(crate) bytes: usize,
+    /// How many there are.
+    pub(crate) fields: usize,
+    /// One that is only meant for the connection it came over (RFC 9110, section 7.6.1).
+    pub(crate) hop: bool,
+    /// `Content-Type`.
+    pub(crate) content_type: bool,
+    /// `Expect`.
+    pub(crate) expect: bool,
+    /// More than one `Cookie`.
+    pub(crate) cookies: bool,
+    /// `X-Request-Id`, `traceparent` or `tracestate`.
+    pub(crate) ids: bool,
+    /// `X-Fermata-Passed-On`.
+    pub(crate) passed_on: bool,
+    /// One that says for whom a proxy asks.
+    pub(crate) forwarding: bool,
+}
+
+// === impl Survey ===
+
+impl Survey {
+    /// Walks past the headers.
+    #[must_use]
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut survey = Self::default();
+        let mut cookie = false;
+        for (name, value) in headers {
+            let name = name.as_str();
+            survey.bytes += name.len() + value.len() + 4;
+            survey.fields += 1;
+            match name {
+                "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding"
+                | "upgrade" => survey.hop = true,
+                "content-type" => survey.content_type = true,
+                "expect" => survey.expect = true,
+                "cookie" => {
+                    survey.cookies |= cookie;
+                    cookie = true;
+                }
+                "x-request-id" | "traceparent" | "tracestate" => survey.ids = true,
+                "x-fermata-passed-on" => survey.passed_on = true,
+                name => survey.forwarding |= is_forwarding(name),
+            }
+        }
+        survey
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue, header};
+
+    use super::*;
+    use crate::proxy::{
+        headers::PASSED_ON,
+        ids::{REQUEST_ID, TRACEPARENT},
+    };
+
+    fn of(names: &[HeaderName]) -> Survey {
+        let mut headers = HeaderMap::new();
+        for name in names {
+            headers.append(name, HeaderValue::from_static("value"));
+        }
+        Survey {
+            bytes: 0,
+            fields: 0,
+            ..Survey::of(&headers)
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_on_the_wire() {
+        let mut headers = HeaderMap::new();
+        headers.append("a", HeaderValue::from_static("1"));
+        headers.append("a", HeaderValue::from_static("22"));
+        let survey = Survey::of(&headers);
+        assert_eq!(survey.bytes, "a: 1\r\na: 22\r\n".len());
+        assert_eq!(survey.fields, 2);
+    }
+
+    #[test]
+    fn each_header_is_seen() {
+        let dull = [header::ACCEPT, header::HOST, header::COOKIE];
+        assert_eq!(of(&dull), Survey::default());
+        assert!(of(&[header::COOKIE, header::COOKIE]).cookies);
+        for name in [
+            REQUEST_ID,
+            TRACEPARENT,
+            HeaderName::from_static("tracestate"),
+        ] {
+            assert!(of(std::slice::from_ref(&name)).ids, "{name}");
+        }
+        for name in [
+            header::CONNECTION,
+            header::TE,
+            header::TRANSFER_ENCODING,
+            header::UPGRADE,
+            HeaderName::from_static("keep-alive"),
+            HeaderName::from_static("proxy-connection"),
+        ] {
+            assert!(of(std::slice::from_ref(&name)).hop, "{name}");
+        }
+        for name in ["x-forwarded-for", "x-forwarded-x", "forwarded", "x-real-ip"] {
+            assert!(of(&[HeaderName::from_static(name)]).forwarding, "{name}");
+        }
+        assert!(of(&[PASSED_ON]).passed_on);
+        assert!(of(&[header::EXPECT]).expect);
+        assert!(of(&[header::CONTENT_TYPE]).content_type);
+    }
+}
