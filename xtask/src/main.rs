@@ -7,6 +7,7 @@ mod deny;
 mod fuzz;
 mod generate;
 mod image;
+mod layers;
 mod node;
 mod platform;
 mod reference;

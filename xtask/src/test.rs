@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, node, shell};
+use crate::{cluster, deny, generate, layers, node, shell};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -83,6 +83,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 fn check() -> anyhow::Result<()> {
     generate::run(&generate::Options::check())?;
     shell::run("format", shell::cargo().args(["fmt", "--all", "--check"]))?;
+    layers::check()?;
     deny::check()?;
     let lints = ["clippy", "--workspace", "--all-targets"];
     // Suites that run by themselves only are no part of all targets.
