@@ -1,4 +1,4 @@
-//! The gateway as a whole: how its parts are put together, started and stopped.
+//! The gateway as a whole: how its tasks are put together, started and stopped.
 
 use std::{
     io,
@@ -26,15 +26,15 @@ use crate::{
     activator::{
         cold_start,
         probe::{Job, Probes},
-        wake::Waker,
+        wake::Activator,
     },
     admin::{
         metrics::{Metrics, Page},
         server::Admin,
     },
-    backend::{registry::Table, router::Router},
+    backend::{registry::Registry, router::Router},
     cluster::{
-        index::{Unproven, World},
+        index::{ClusterIndex, Unprobed},
         ownership::Ownership,
         peers::{Entrance, Peers},
         watch::{self, Health},
@@ -43,11 +43,11 @@ use crate::{
     error::Error,
     options::Options,
     proxy::{
-        context::{Gate, Limits},
+        context::{Limits, ProxyContext},
         server::{self, Clocks, Server},
     },
     random,
-    scale::{scaler::Scaler, stats::Counter, stats_client::Questioner},
+    scale::{scaler::Scaler, stats::Counter, stats_client::StatsClient},
 };
 
 /// Name of the Lease by which gateways agree on the one that scales.
@@ -78,22 +78,22 @@ struct Listener {
     address: SocketAddr,
 }
 
-/// The ends of the gateway's life, in the order they come.
+/// The stages of the gateway's life, in the order they come.
 #[derive(Clone, Debug, Default)]
-struct Ends {
+struct ShutdownStages {
     /// Clients are asked to go elsewhere, and then connections end.
-    serving: server::Ends,
+    serving: server::Shutdown,
     /// Waiting requests are sent away.
     dismiss: CancellationToken,
     /// Everything is cut.
     abort: CancellationToken,
-    /// What serves the requests ends: watches, wakes, the autoscaler, the admin listener.
+    /// What serves the requests stages: watches, wakes, the autoscaler, the admin listener.
     background: CancellationToken,
 }
 
 /// Who owns the tasks whose number is not fixed.
 #[derive(Clone, Debug, Default)]
-struct Owners {
+struct Trackers {
     connections: TaskTracker,
     tunnels: TaskTracker,
     background: TaskTracker,
@@ -101,7 +101,7 @@ struct Owners {
 
 /// The tasks that run as long as the gateway does.
 #[derive(Debug, Default)]
-struct Parts(JoinSet<&'static str>);
+struct Tasks(JoinSet<&'static str>);
 
 // === impl Gateway ===
 
@@ -160,63 +160,63 @@ impl Gateway {
     /// Dropping the future cuts everything off. Cancel `shutdown` instead.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let data_plane = DataPlane::start().map_err(Error::Threads)?;
-        let (ends, owners) = (Ends::default(), Owners::default());
+        let (stages, trackers) = (ShutdownStages::default(), Trackers::default());
         let options = &self.options;
-        let mut parts = Parts::default();
+        let mut tasks = Tasks::default();
 
         let policy = options.claim_policy();
         let routes = Router::new(policy.domain(), policy.cluster_domain());
-        let table = Arc::new(Table::new(routes));
+        let registry = Arc::new(Registry::new(routes));
         let places = Places::of(&options.watch_namespaces);
         let watch = watch::watches(self.client.clone(), places);
         let (metrics, health) = (Arc::<Metrics>::default(), Arc::new(Health::of(&watch)));
-        let (hurry, counter) = (Arc::new(Notify::new()), Counter::new(table.clone()));
+        let (rescale_now, counter) = (Arc::new(Notify::new()), Counter::new(registry.clone()));
 
-        let world = World::new(table.clone(), policy);
+        let index = ClusterIndex::new(registry.clone(), policy);
         let probes = Probes {
-            tasks: owners.background.clone(),
+            tasks: trackers.background.clone(),
             runtime: data_plane.handle().clone(),
-            stop: ends.background.clone(),
+            stop: stages.background.clone(),
         };
         let watches = watch::run(
             watch,
-            world,
+            index,
             health.clone(),
-            move |Unproven { revision, endpoint }| probes.begin(Job::new(revision, endpoint)),
-            ends.background.clone(),
+            move |Unprobed { revision, endpoint }| probes.begin(Job::new(revision, endpoint)),
+            stages.background.clone(),
         );
-        parts.begin("watch of the cluster", watches);
+        tasks.begin("watch of the cluster", watches);
 
         let (reporter, reports) = cold_start::Reporter::new();
-        let reports = cold_start::write(self.client.clone(), reports, ends.background.clone());
-        parts.begin("reporting of cold starts", reports);
+        let reports = cold_start::write(self.client.clone(), reports, stages.background.clone());
+        tasks.begin("reporting of cold starts", reports);
 
-        let (leader, peers) = self.others(&mut parts, &ends);
+        let (leader, peers) = self.others(&mut tasks, &stages);
         let scaler = Scaler {
-            table: table.clone(),
+            registry: registry.clone(),
             health: health.clone(),
             counter: counter.clone(),
-            questioner: Questioner::new(peers.clone(), self.admin.address.port()),
+            stats_client: StatsClient::new(peers.clone(), self.admin.address.port()),
             peers: peers.clone(),
             leader,
             metrics: metrics.clone(),
-            hurry: hurry.clone(),
+            rescale_now: rescale_now.clone(),
             client: self.client.clone(),
-            tasks: owners.background.clone(),
+            tasks: trackers.background.clone(),
         };
-        parts.begin("autoscaler", scaler.run(ends.background.clone()));
+        tasks.begin("autoscaler", scaler.run(stages.background.clone()));
 
         let ownership = Arc::new(Ownership::new(
             peers.clone(),
-            table.clone(),
+            registry.clone(),
             self.admin.address.port(),
             Handle::current(),
-            owners.background.clone(),
-            ends.background.clone(),
+            trackers.background.clone(),
+            stages.background.clone(),
         ));
         let admin = Arc::new(Admin {
             ownership: ownership.clone(),
-            page: Page::new(table.clone(), metrics.clone(), health.clone()),
+            page: Page::new(registry.clone(), metrics.clone(), health.clone()),
             health: health.clone(),
             counter,
             stopping: AtomicBool::new(false),
@@ -224,31 +224,31 @@ impl Gateway {
         });
         let admin_server = admin.clone().run(
             self.admin.socket,
-            owners.background.clone(),
-            ends.background.clone(),
+            trackers.background.clone(),
+            stages.background.clone(),
         );
-        parts.begin("admin listener", admin_server);
+        tasks.begin("admin listener", admin_server);
 
-        let gate = Arc::new(Gate {
-            waker: Waker::new(
+        let context = Arc::new(ProxyContext {
+            activator: Activator::new(
                 self.client.clone(),
                 Handle::current(),
-                owners.background.clone(),
-                ends.background.clone(),
+                trackers.background.clone(),
+                stages.background.clone(),
                 reporter,
                 metrics.clone(),
-                table.clone(),
-                hurry,
+                registry.clone(),
+                rescale_now,
             ),
-            table,
+            registry,
             peers: peers.clone(),
             ownership,
             metrics,
             limits: Limits::of(options),
-            tunnels: owners.tunnels.clone(),
+            tunnels: trackers.tunnels.clone(),
             leaving: AtomicBool::new(false),
-            dismiss: ends.dismiss.clone(),
-            abort: ends.abort.clone(),
+            dismiss: stages.dismiss.clone(),
+            abort: stages.abort.clone(),
         });
         let clocks = Clocks {
             header: options.header_timeout.into(),
@@ -262,7 +262,8 @@ impl Gateway {
         }
         let bounds = bounds(options, files::limit());
         let has_peers = options.peer_selector.is_some();
-        let server = |entrance| Server::new(gate.clone(), entrance, clocks, ends.serving.clone());
+        let server =
+            |entrance| Server::new(context.clone(), entrance, clocks, stages.serving.clone());
         let accepting = [
             (self.data.socket, server(Entrance::Public)),
             (self.internal.socket, server(Entrance::Internal)),
@@ -273,7 +274,7 @@ impl Gateway {
             data_plane.spawn(serve(
                 server,
                 socket,
-                owners.connections.clone(),
+                trackers.connections.clone(),
                 seats,
                 known(health.clone(), peers.clone(), has_peers),
             ))
@@ -287,34 +288,34 @@ impl Gateway {
 
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
-            name = parts.ended() => Some(name),
+            name = tasks.ended() => Some(name),
         };
         let outcome = match ended {
             None => Ok(()),
             Some(name) => Err(Error::TaskEnded(name)),
         };
         admin.stopping.store(true, Ordering::Relaxed);
-        gate.leaving.store(true, Ordering::Relaxed);
-        ends.serving.leave.cancel();
+        context.leaving.store(true, Ordering::Relaxed);
+        stages.serving.leave.cancel();
         if outcome.is_ok() {
             tokio::time::sleep(self.options.shutdown_delay.into()).await;
         }
-        drain(&ends, &owners, self.options.drain_timeout.into()).await;
+        drain(&stages, &trackers, self.options.drain_timeout.into()).await;
         for accepting in accepting {
             if !matches!(accepting.await, Ok(Ok(()))) {
                 return Err(Error::TaskEnded("data listener"));
             }
         }
-        ends.background.cancel();
-        parts.finish().await;
-        owners.background.close();
-        owners.background.wait().await;
+        stages.background.cancel();
+        tasks.finish().await;
+        trackers.background.close();
+        trackers.background.wait().await;
         tracing::info!("gateway stopped");
         outcome
     }
 
     /// What this gateway has to do with others.
-    fn others(&self, parts: &mut Parts, ends: &Ends) -> (Claim, Arc<Peers>) {
+    fn others(&self, tasks: &mut Tasks, stages: &ShutdownStages) -> (Claim, Arc<Peers>) {
         let options = &self.options;
         let identity = options.identity.clone();
         let identity = identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()));
@@ -328,9 +329,9 @@ impl Gateway {
                 self.client.clone(),
                 options.lease_namespace.clone(),
                 selector.clone(),
-                ends.background.clone(),
+                stages.background.clone(),
             );
-            parts.begin("watch of the other gateways", watch);
+            tasks.begin("watch of the other gateways", watch);
         }
         if !options.leader_elect {
             return (Claim::always(), peers);
@@ -341,8 +342,8 @@ impl Gateway {
             LEASE,
             identity,
         );
-        let stop = ends.background.clone();
-        parts.begin("leader election", async move { elector.run(&stop).await });
+        let stop = stages.background.clone();
+        tasks.begin("leader election", async move { elector.run(&stop).await });
         (claim, peers)
     }
 }
@@ -358,9 +359,9 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-// === impl Parts ===
+// === impl Tasks ===
 
-impl Parts {
+impl Tasks {
     fn begin(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(async move {
             work.await;
@@ -368,7 +369,7 @@ impl Parts {
         });
     }
 
-    /// Waits for the first one that ends, which none should; returns its name.
+    /// Waits for the first one that stages, which none should; returns its name.
     async fn ended(&mut self) -> &'static str {
         match self.0.join_next().await {
             Some(Ok(name)) => name,
@@ -427,13 +428,13 @@ fn bounds(options: &Options, files: u64) -> Bounds {
 }
 
 /// Lets running requests finish, then sends waiting ones away, then cuts what is left.
-async fn drain(ends: &Ends, owners: &Owners, timeout: Duration) {
-    ends.serving.stop.cancel();
+async fn drain(stages: &ShutdownStages, trackers: &Trackers, timeout: Duration) {
+    stages.serving.stop.cancel();
     let finished = async {
-        owners.connections.close();
-        owners.connections.wait().await;
-        owners.tunnels.close();
-        owners.tunnels.wait().await;
+        trackers.connections.close();
+        trackers.connections.wait().await;
+        trackers.tunnels.close();
+        trackers.tunnels.wait().await;
     };
     let mut finished = std::pin::pin!(finished);
     if tokio::time::timeout(timeout, finished.as_mut())
@@ -443,16 +444,16 @@ async fn drain(ends: &Ends, owners: &Owners, timeout: Duration) {
         return;
     }
     tracing::warn!(
-        connections = owners.connections.len(),
-        tunnels = owners.tunnels.len(),
+        connections = trackers.connections.len(),
+        tunnels = trackers.tunnels.len(),
         "drain timeout is over; cutting what is left",
     );
-    ends.dismiss.cancel();
+    stages.dismiss.cancel();
     if tokio::time::timeout(LAST_WORDS, finished.as_mut())
         .await
         .is_err()
     {
-        ends.abort.cancel();
+        stages.abort.cancel();
         finished.await;
     }
 }

@@ -37,7 +37,7 @@ impl HangUp {
     /// # Cancel safety
     ///
     /// That of the wait.
-    pub(crate) async fn attend<T>(&self, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn while_connected<T>(&self, wait: impl Future<Output = T>) -> T {
         let mut wait = pin!(wait);
         tokio::select! {
             biased;

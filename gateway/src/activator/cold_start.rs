@@ -1,4 +1,4 @@
-//! Tells the world about starts from zero: a metric at once, the Function's status when there is
+//! Reports starts from zero: a metric at once, the Function's status when there is
 //! time.
 
 use std::time::Duration;

@@ -24,8 +24,8 @@ use crate::{
         deployment::DeploymentState,
         endpoint::Endpoint,
         queue::Refusal,
-        registry::Table,
-        revision::{Observed, Revision, fatal::doom},
+        registry::Registry,
+        revision::{Observed, Revision, fatal::fatal_reason},
         role::Role,
         scale_settings::ScaleSettings,
     },
@@ -48,11 +48,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long an instance that refused a connection is last in line, unless it is found to take
 /// connections again before.
-const ASIDE: Duration = Duration::from_secs(1);
+const EJECTION: Duration = Duration::from_secs(1);
 
 /// Wakes Revisions.
 #[derive(Debug)]
-pub(crate) struct Waker(Arc<Shared>);
+pub(crate) struct Activator(Arc<Shared>);
 
 struct Shared {
     client: Client,
@@ -62,9 +62,9 @@ struct Shared {
     stop: CancellationToken,
     reporter: Reporter,
     metrics: Arc<Metrics>,
-    table: Arc<Table>,
+    registry: Arc<Registry>,
     /// Makes the autoscaler decide at once.
-    hurry: Arc<Notify>,
+    rescale_now: Arc<Notify>,
 }
 
 /// What to do for the requests that wait.
@@ -83,10 +83,10 @@ enum Step {
     Refuse(String),
 }
 
-// === impl Waker ===
+// === impl Activator ===
 
-impl Waker {
-    /// A waker. Its tasks run on `runtime`, end with `stop` and belong to `tasks`.
+impl Activator {
+    /// An activator. Its tasks run on `runtime`, end with `stop` and belong to `tasks`.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "each is a part of another kind")]
     pub(crate) fn new(
@@ -96,8 +96,8 @@ impl Waker {
         stop: CancellationToken,
         reporter: Reporter,
         metrics: Arc<Metrics>,
-        table: Arc<Table>,
-        hurry: Arc<Notify>,
+        registry: Arc<Registry>,
+        rescale_now: Arc<Notify>,
     ) -> Self {
         Self(Arc::new(Shared {
             client,
@@ -106,24 +106,24 @@ impl Waker {
             stop,
             reporter,
             metrics,
-            table,
-            hurry,
+            registry,
+            rescale_now,
         }))
     }
 
     /// Makes sure that somebody looks after the Revision's queue.
     pub(crate) fn ensure(&self, revision: &Arc<Revision>) {
         revision.changed.notify_one();
-        if !revision.attended.swap(true, Ordering::SeqCst) {
-            let attendance = attend(self.0.clone(), revision.clone());
-            self.0.tasks.spawn_on(attendance, &self.0.runtime);
+        if !revision.activating.swap(true, Ordering::SeqCst) {
+            let activation = activate(self.0.clone(), revision.clone());
+            self.0.tasks.spawn_on(activation, &self.0.runtime);
         }
     }
 
     /// An instance refused a connection: it goes last in line and is probed.
-    pub(crate) fn suspect(&self, revision: &Arc<Revision>, endpoint: &Arc<Endpoint>) {
-        let until = clock::now() + clock::micros(ASIDE);
-        if let Some(endpoint) = revision.suspect(endpoint, until) {
+    pub(crate) fn eject(&self, revision: &Arc<Revision>, endpoint: &Arc<Endpoint>) {
+        let until = clock::now() + clock::micros(EJECTION);
+        if let Some(endpoint) = revision.eject(endpoint, until) {
             let job = Job::new(revision.clone(), endpoint);
             self.0.tasks.spawn(probe::run(job, self.0.stop.clone()));
         }
@@ -132,11 +132,11 @@ impl Waker {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Waker").finish_non_exhaustive()
+        formatter.debug_struct("Activator").finish_non_exhaustive()
     }
 }
 
-async fn attend(shared: Arc<Shared>, revision: Arc<Revision>) {
+async fn activate(shared: Arc<Shared>, revision: Arc<Revision>) {
     let begun = Instant::now();
     let mut cold = !revision.has_endpoints();
     let mut retry = FIRST_RETRY;
@@ -154,7 +154,7 @@ async fn attend(shared: Arc<Shared>, revision: Arc<Revision>) {
         match step {
             Step::Wait => {
                 if revision.has_endpoints() {
-                    shared.hurry.notify_one();
+                    shared.rescale_now.notify_one();
                 }
             }
             Step::SendOn => revision.queue.refuse_all(&Refusal::Moved),
@@ -183,18 +183,18 @@ async fn attend(shared: Arc<Shared>, revision: Arc<Revision>) {
 }
 
 /// Whether nobody waits any more. A request that queues up between the two looks either sees that
-/// the Revision is not attended, or is seen by the second look.
+/// the Revision is not being activated, or is seen by the second look.
 fn is_done(revision: &Revision) -> bool {
     if revision.queue.waiting() > 0 {
         return false;
     }
-    revision.attended.store(false, Ordering::SeqCst);
-    revision.queue.waiting() == 0 || revision.attended.swap(true, Ordering::SeqCst)
+    revision.activating.store(false, Ordering::SeqCst);
+    revision.queue.waiting() == 0 || revision.activating.swap(true, Ordering::SeqCst)
 }
 
 fn report(shared: &Shared, revision: &Revision, duration: Duration) {
     let function = revision.key().sibling(revision.function());
-    if let Some(function) = shared.table.function(&function) {
+    if let Some(function) = shared.registry.function(&function) {
         function.metrics().cold_start(duration);
     }
     shared
@@ -224,7 +224,7 @@ fn plan(
     if role == Role::Retired {
         return Step::SendOn;
     }
-    if let Some(sentence) = doom(observed, now) {
+    if let Some(sentence) = fatal_reason(observed, now) {
         return Step::Refuse(sentence);
     }
     let Some(deployment) = &observed.deployment else {
@@ -261,7 +261,7 @@ async fn ask(
         match patch::set_replicas(&shared.client, revision.key(), &seen, replicas).await {
             Ok(()) => {
                 shared.metrics.decided(Decision::Wake);
-                shared.hurry.notify_one();
+                shared.rescale_now.notify_one();
                 tracing::debug!(revision = %revision.key(), replicas, "waking");
                 return true;
             }
@@ -327,12 +327,12 @@ mod tests {
 
     #[test]
     fn a_start_that_cannot_succeed_is_refused() {
-        let mut doomed = observed(1);
-        doomed.pods.push(TrackedPod::new(PodState {
+        let mut fatal = observed(1);
+        fatal.pods.push(TrackedPod::new(PodState {
             ended: true,
             ..PodState::default()
         }));
-        assert!(matches!(planned(&doomed, Role::Active, 1), Step::Refuse(_)));
+        assert!(matches!(planned(&fatal, Role::Active, 1), Step::Refuse(_)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Endpoint {
     foreign: AtomicU32,
     draining: AtomicBool,
     gone: AtomicBool,
-    aside_until: AtomicU64,
+    ejected_until: AtomicU64,
     last_probe: AtomicU8,
     /// Connections to the instance.
     pub(crate) pool: Pool,
@@ -51,7 +51,7 @@ impl Endpoint {
             foreign: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            aside_until: AtomicU64::new(0),
+            ejected_until: AtomicU64::new(0),
             last_probe: AtomicU8::new(LastProbe::None as u8),
             pool: Pool::default(),
         })
@@ -131,13 +131,13 @@ impl Endpoint {
 
     /// Whether it recently did not take a connection.
     #[must_use]
-    pub(crate) fn is_aside(&self, now: Micros) -> bool {
-        self.aside_until.load(Ordering::Relaxed) > now
+    pub(crate) fn is_ejected(&self, now: Micros) -> bool {
+        self.ejected_until.load(Ordering::Relaxed) > now
     }
 
     /// Puts it last in line until the given time.
-    pub(crate) fn set_aside(&self, until: Micros) {
-        self.aside_until.store(until, Ordering::Relaxed);
+    pub(crate) fn eject(&self, until: Micros) {
+        self.ejected_until.store(until, Ordering::Relaxed);
     }
 
     /// How the last probe failed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{backend::endpoint::Endpoint, clock::Micros, random};
 
 /// Takes a place on the less busy of two instances chosen at random, and on the least busy of all
-/// if these two have none. Instances that were set aside come last, but they come.
+/// if these two have none. Ejected instances come last, but they come.
 #[must_use]
 pub(crate) fn pick(endpoints: &[Arc<Endpoint>], limit: u32, now: Micros) -> Option<&Arc<Endpoint>> {
     match endpoints {
@@ -20,7 +20,7 @@ pub(crate) fn pick(endpoints: &[Arc<Endpoint>], limit: u32, now: Micros) -> Opti
             } else {
                 one
             };
-            if !better.is_aside(now) && better.try_enter(limit) {
+            if !better.is_ejected(now) && better.try_enter(limit) {
                 return Some(better);
             }
             least_busy(many, limit, now)
@@ -44,7 +44,7 @@ fn least_busy(endpoints: &[Arc<Endpoint>], limit: u32, now: Micros) -> Option<&A
 }
 
 fn rank(endpoint: &Endpoint, now: Micros) -> (bool, u32) {
-    (endpoint.is_aside(now), endpoint.busy())
+    (endpoint.is_ejected(now), endpoint.busy())
 }
 
 #[cfg(test)]
@@ -82,9 +82,9 @@ mod tests {
     }
 
     #[test]
-    fn one_set_aside_gets_nothing_until_its_time_is_over() {
+    fn an_ejected_one_gets_nothing_until_its_time_is_over() {
         let endpoints = endpoints(2);
-        endpoints[0].set_aside(100);
+        endpoints[0].eject(100);
         for _ in 0..50 {
             assert_eq!(pick(&endpoints, NO_LIMIT, 50).unwrap().pod(), "pod-2");
         }
@@ -95,10 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_is_taken_even_if_set_aside() {
+    fn the_last_one_is_taken_even_if_ejected() {
         let endpoints = endpoints(2);
-        endpoints[0].set_aside(100);
-        endpoints[1].set_aside(100);
+        endpoints[0].eject(100);
+        endpoints[1].eject(100);
         assert!(pick(&endpoints, NO_LIMIT, 50).is_some());
         assert!(pick(&endpoints[..1], NO_LIMIT, 50).is_some());
         assert!(pick(&[], NO_LIMIT, 50).is_none());

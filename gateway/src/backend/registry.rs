@@ -20,7 +20,7 @@ pub(crate) type Routes = Router<Arc<Function>>;
 
 /// Routes and handles.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct Registry {
     routes: ArcSwap<Routes>,
     revisions: Mutex<HashMap<Key, Arc<Revision>>>,
     functions: Mutex<HashMap<Key, Arc<Function>>>,
@@ -28,9 +28,9 @@ pub(crate) struct Table {
     addresses: Mutex<HashMap<IpAddr, BTreeMap<Box<str>, usize>>>,
 }
 
-// === impl Table ===
+// === impl Registry ===
 
-impl Table {
+impl Registry {
     /// A table without routes.
     #[must_use]
     pub(crate) fn new(routes: Routes) -> Self {

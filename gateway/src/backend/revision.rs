@@ -1,4 +1,4 @@
-//! The handle of one Revision: what a request, the waker and the autoscaler share.
+//! The handle of one Revision: what a request, the activator and the autoscaler share.
 
 pub(crate) mod fatal;
 mod observed;
@@ -31,7 +31,7 @@ use crate::{
         pick::pick,
         pod::PodState,
         queue::{Queue, Refusal},
-        revision::{fatal::doom, permit::Slot},
+        revision::{fatal::fatal_reason, permit::Permit},
         role::Role,
         scale_settings::ScaleSettings,
         settings::Settings,
@@ -50,15 +50,15 @@ pub(crate) struct Revision {
     role: AtomicU8,
     endpoints: ArcSwap<Endpoints>,
     /// Requests that wait for an instance.
-    pub(crate) queue: Queue<Slot>,
+    pub(crate) queue: Queue<Permit>,
     load: Load,
     arrivals: AtomicU64,
     last_active: AtomicU64,
     observed: Mutex<Observed>,
     /// Says that the observed state, the queue or the role is not what it was. One task listens.
     pub(crate) changed: Notify,
-    /// Whether a task looks after the queue.
-    pub(crate) attended: AtomicBool,
+    /// Whether the activator looks after the queue.
+    pub(crate) activating: AtomicBool,
     failure: Mutex<Option<Arc<str>>>,
     /// In which epoch of the gateways this one took it over; see [`Revision::is_held`].
     held: AtomicU64,
@@ -107,7 +107,7 @@ impl Revision {
             last_active: AtomicU64::new(0),
             observed: Mutex::default(),
             changed: Notify::new(),
-            attended: AtomicBool::new(false),
+            activating: AtomicBool::new(false),
             failure: Mutex::default(),
             held: AtomicU64::new(UNCONTENDED),
             yielded: Mutex::default(),
@@ -212,7 +212,7 @@ impl Revision {
 
     /// Takes a place on an instance; `None` if there is none to take. Instances that are about to
     /// go are chosen only if there are no others at all.
-    pub(crate) fn acquire(this: &Arc<Self>) -> Option<Slot> {
+    pub(crate) fn acquire(this: &Arc<Self>) -> Option<Permit> {
         let (limit, now) = (this.settings.concurrency, clock::now());
         // An instance may be marked between the look at the list and the taking; looking again then
         // is enough, because the list changes right after the mark.
@@ -230,7 +230,7 @@ impl Revision {
                 return None;
             }
             if fallback || last_try || !endpoint.is_draining() {
-                return Some(Slot::new(this.clone(), endpoint.clone()));
+                return Some(Permit::new(this.clone(), endpoint.clone()));
             }
             endpoint.leave();
         }
@@ -326,7 +326,7 @@ impl Revision {
 
     /// The probing of the instance succeeded: it gets requests.
     pub(crate) fn set_usable(this: &Arc<Self>, endpoint: &Arc<Endpoint>) {
-        endpoint.set_aside(0);
+        endpoint.eject(0);
         let mut observed = lock(&this.observed);
         observed.set_usable(endpoint);
         this.publish(&observed);
@@ -335,8 +335,8 @@ impl Revision {
     }
 
     /// The instance refused a connection. Returns it if it has to be probed, which it is not yet.
-    pub(crate) fn suspect(&self, endpoint: &Arc<Endpoint>, until: Micros) -> Option<Arc<Endpoint>> {
-        endpoint.set_aside(until);
+    pub(crate) fn eject(&self, endpoint: &Arc<Endpoint>, until: Micros) -> Option<Arc<Endpoint>> {
+        endpoint.eject(until);
         let probe = lock(&self.observed).begin_probe_of(endpoint);
         probe.then(|| endpoint.clone())
     }
@@ -363,7 +363,11 @@ impl Revision {
 
     fn after_change(this: &Arc<Self>) {
         // A failure stands as long as its reason does.
-        if this.failure().is_some() && this.observe(|now| doom(now, Timestamp::now())).is_none() {
+        if this.failure().is_some()
+            && this
+                .observe(|now| fatal_reason(now, Timestamp::now()))
+                .is_none()
+        {
             this.set_failure(None);
         }
         if this.queue.waiting() > 0 {

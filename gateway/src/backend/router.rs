@@ -13,7 +13,7 @@ pub(crate) struct Router<F> {
     domain: Box<str>,
     cluster_domain: Box<str>,
     /// By `name.namespace`.
-    names: HashMap<Box<str>, Target<F>>,
+    names: HashMap<Box<str>, NamedFunction<F>>,
     hosts: HashMap<Box<str>, F>,
     /// By prefix, without a slash at its end.
     paths: HashMap<Box<str>, F>,
@@ -21,7 +21,7 @@ pub(crate) struct Router<F> {
 
 /// A function under its own names.
 #[derive(Clone, Debug)]
-pub(crate) struct Target<F> {
+pub(crate) struct NamedFunction<F> {
     /// The function.
     pub(crate) function: F,
     /// Whether it answers only to callers in the cluster.
@@ -53,7 +53,7 @@ impl<F> Router<F> {
     }
 
     /// Adds a function under its own names.
-    pub(crate) fn add_name(&mut self, namespace: &str, name: &str, target: Target<F>) {
+    pub(crate) fn add_name(&mut self, namespace: &str, name: &str, target: NamedFunction<F>) {
         self.names
             .insert(format!("{name}.{namespace}").into(), target);
     }

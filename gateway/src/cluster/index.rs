@@ -22,18 +22,18 @@ use crate::backend::{
     function::{Function, Share, Traffic},
     function_facts::FunctionFacts,
     pod::PodState,
-    registry::Table,
+    registry::Registry,
     revision::Revision,
     role::Role,
-    router::{Router, Target},
+    router::{NamedFunction, Router},
     scale_settings::ScaleSettings,
     settings::Settings,
 };
 
 /// Everything the gateway knows of the cluster.
 #[derive(Debug)]
-pub(crate) struct World {
-    table: Arc<Table>,
+pub(crate) struct ClusterIndex {
+    registry: Arc<Registry>,
     policy: ClaimPolicy,
     functions: HashMap<Key, FunctionRecord>,
     revisions: HashMap<Key, RevisionRecord>,
@@ -45,12 +45,12 @@ pub(crate) struct World {
     early: HashMap<Key, Early>,
     claims: BTreeMap<Claim, BTreeSet<Claimant>>,
     routes_changed: bool,
-    unproven: Vec<Unproven>,
+    unprobed: Vec<Unprobed>,
 }
 
 /// An instance that has to show that it takes requests before it gets any.
 #[derive(Debug)]
-pub(crate) struct Unproven {
+pub(crate) struct Unprobed {
     /// Its Revision.
     pub(crate) revision: Arc<Revision>,
     /// The instance.
@@ -76,15 +76,15 @@ struct Early {
     pods: BTreeMap<Box<str>, PodState>,
 }
 
-// === impl World ===
+// === impl ClusterIndex ===
 
-impl World {
-    /// An empty world that publishes to the table. Functions get of what they claim what the policy
+impl ClusterIndex {
+    /// An empty index that publishes to the table. Functions get of what they claim what the policy
     /// allows.
     #[must_use]
-    pub(crate) fn new(table: Arc<Table>, policy: ClaimPolicy) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, policy: ClaimPolicy) -> Self {
         Self {
-            table,
+            registry,
             policy,
             functions: HashMap::new(),
             revisions: HashMap::new(),
@@ -93,13 +93,13 @@ impl World {
             early: HashMap::new(),
             claims: BTreeMap::new(),
             routes_changed: false,
-            unproven: Vec::new(),
+            unprobed: Vec::new(),
         }
     }
 
     /// The instances that the events since the last call made it necessary to probe.
-    pub(crate) fn take_unproven(&mut self) -> Vec<Unproven> {
-        std::mem::take(&mut self.unproven)
+    pub(crate) fn take_unprobed(&mut self) -> Vec<Unprobed> {
+        std::mem::take(&mut self.unprobed)
     }
 
     /// Whether the routing table is behind.
@@ -112,7 +112,7 @@ impl World {
     pub(crate) fn publish_routes(&mut self) {
         let mut router = Router::new(self.policy.domain(), self.policy.cluster_domain());
         for (key, record) in &self.functions {
-            let target = Target {
+            let target = NamedFunction {
                 function: record.handle.clone(),
                 cluster_only: record.facts.cluster_only,
             };
@@ -130,7 +130,7 @@ impl World {
                 Claim::Path(path) => router.add_path(path, record.handle.clone()),
             }
         }
-        self.table.set_routes(router);
+        self.registry.set_routes(router);
         self.routes_changed = false;
     }
 
@@ -164,7 +164,7 @@ impl World {
             Some(record) if same_object => record.handle.clone(),
             _ => Function::new(key.clone(), &uid, unknown(&facts)),
         };
-        self.table.set_function(&key, Some(handle.clone()));
+        self.registry.set_function(&key, Some(handle.clone()));
         self.functions
             .insert(key.clone(), FunctionRecord { handle, facts });
         self.settle(&key);
@@ -177,7 +177,7 @@ impl World {
             record
                 .handle
                 .set_traffic(Traffic::Failed("the function was deleted".into()));
-            self.table.set_function(key, None);
+            self.registry.set_function(key, None);
             self.routes_changed = true;
         }
         self.settle(key);
@@ -278,7 +278,7 @@ impl World {
         } else {
             let handle = Revision::new(key.clone(), &function.name, Settings::of(revision), scale);
             self.adopt(&key, &handle);
-            self.table.set_revision(&key, Some(handle.clone()));
+            self.registry.set_revision(&key, Some(handle.clone()));
             self.children
                 .entry(function.clone())
                 .or_default()
@@ -296,7 +296,7 @@ impl World {
     }
 
     fn prove(&mut self, revision: &Arc<Revision>, endpoint: Option<Arc<Endpoint>>) {
-        self.unproven.extend(endpoint.map(|endpoint| Unproven {
+        self.unprobed.extend(endpoint.map(|endpoint| Unprobed {
             revision: revision.clone(),
             endpoint,
         }));
@@ -319,7 +319,7 @@ impl World {
         let Some(record) = self.revisions.remove(key) else {
             return;
         };
-        self.table.set_revision(key, None);
+        self.registry.set_revision(key, None);
         let (deployment, pods) = record.handle.observe(|observed| {
             let pods = observed.pods.iter().map(|pod| pod.state.clone());
             let pods = pods.map(|pod| (pod.name.clone(), pod)).collect();
@@ -397,10 +397,10 @@ impl World {
         let old = old.and_then(|(_, calls_from)| calls_from);
         if old != calls_from {
             if let Some(address) = calls_from {
-                self.table.add_address(address, &namespace);
+                self.registry.add_address(address, &namespace);
             }
             if let Some(address) = old {
-                self.table.remove_address(address, &namespace);
+                self.registry.remove_address(address, &namespace);
             }
         }
     }
@@ -411,7 +411,7 @@ impl World {
             return;
         };
         if let Some(address) = calls_from {
-            self.table.remove_address(address, &key.namespace);
+            self.registry.remove_address(address, &key.namespace);
         }
         if let Some(record) = self.revisions.get(&revision) {
             Revision::remove_pod(&record.handle, &key.name);
@@ -430,14 +430,14 @@ impl World {
         }
     }
 
-    /// See [`World::keep_functions`].
+    /// See [`ClusterIndex::keep_functions`].
     pub(crate) fn keep_revisions(&mut self, names: &Names) {
         for key in missing(self.revisions.keys(), names) {
             self.delete_revision(&key);
         }
     }
 
-    /// See [`World::keep_functions`].
+    /// See [`ClusterIndex::keep_functions`].
     pub(crate) fn keep_deployments(&mut self, names: &Names) {
         let known = self.revisions.keys().chain(self.early.keys());
         for key in missing(known, names) {
@@ -445,7 +445,7 @@ impl World {
         }
     }
 
-    /// See [`World::keep_functions`].
+    /// See [`ClusterIndex::keep_functions`].
     pub(crate) fn keep_pods(&mut self, names: &Names) {
         for key in missing(self.pods.keys(), names) {
             self.delete_pod(&key);

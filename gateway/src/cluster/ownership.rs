@@ -22,7 +22,7 @@ use tokio::{runtime::Handle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    backend::{registry::Table, revision::Revision},
+    backend::{registry::Registry, revision::Revision},
     cluster::{
         peer_client::{AskError, ask_peer},
         peers::Peers,
@@ -36,7 +36,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a gateway that answers no more is believed to have what it said last.
-const BELIEVE: Duration = Duration::from_secs(30);
+const SILENT_HANDOVER_TTL: Duration = Duration::from_secs(30);
 
 /// The path on the admin listener where a gateway hands a Revision over.
 pub(crate) const HANDOVER_PATH: &str = "/handover";
@@ -52,7 +52,7 @@ pub(crate) struct Handover {
 #[derive(Debug)]
 pub(crate) struct Ownership {
     peers: Arc<Peers>,
-    table: Arc<Table>,
+    registry: Arc<Registry>,
     /// Where all gateways answer.
     admin_port: u16,
     /// Where what follows a handover runs: not where requests are served.
@@ -69,7 +69,7 @@ impl Ownership {
     #[must_use]
     pub(crate) fn new(
         peers: Arc<Peers>,
-        table: Arc<Table>,
+        registry: Arc<Registry>,
         admin_port: u16,
         runtime: Handle,
         tasks: TaskTracker,
@@ -77,7 +77,7 @@ impl Ownership {
     ) -> Self {
         Self {
             peers,
-            table,
+            registry,
             admin_port,
             runtime,
             tasks,
@@ -130,7 +130,7 @@ impl Ownership {
         if !self.peers.has_address(to) {
             return None;
         }
-        let revision = self.table.revision(key);
+        let revision = self.registry.revision(key);
         Some(
             revision.map_or_else(Handover::default, |revision| Handover {
                 running: Revision::yield_up(&revision, to, self.peers.epoch()),
@@ -173,7 +173,7 @@ async fn follow(
                 }
                 Err(error) => {
                     let last = heard.entry(name.clone()).or_insert_with(Instant::now);
-                    if error.is_refused() || last.elapsed() > BELIEVE {
+                    if error.is_refused() || last.elapsed() > SILENT_HANDOVER_TTL {
                         running.clear();
                     }
                 }

@@ -2,7 +2,7 @@
 //!
 //! What one instance works on at once can only be counted in one place. So each function with a hard
 //! limit has one gateway that keeps it: the others pass its requests on to that one. All gateways
-//! find the same keeper without asking each other, from the same list of pods. While a gateway comes
+//! find the same owner without asking each other, from the same list of pods. While a gateway comes
 //! or goes they may differ for a moment: then who admits requests takes the function over from the others
 //! first, see [`crate::cluster::ownership`].
 
@@ -31,14 +31,14 @@ use crate::{
 };
 
 /// How long a gateway that did not take a connection keeps nothing, in the eyes of this one.
-const ASIDE: Duration = Duration::from_secs(1);
+const EJECTION: Duration = Duration::from_secs(1);
 
 /// Who sends a request, as far as it matters for passing it on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sender {
     /// Anybody.
     Client,
-    /// A gateway, which takes this one for the keeper: it is kept here.
+    /// A gateway, which takes this one for the owner: it is kept here.
     Gateway,
     /// Somebody who says to be a gateway, from an address that is none. Something that hides addresses
     /// may be between the two.
@@ -216,7 +216,7 @@ impl Peers {
     /// to go there: to the listener through which it came in here. `leaving` is whether this gateway is
     /// about to stop.
     #[must_use]
-    pub(crate) fn keeper(
+    pub(crate) fn owner(
         &self,
         function: &Key,
         sender: Sender,
@@ -233,19 +233,19 @@ impl Peers {
         let is_own = |peer: &&Peer| peer.name() == &*self.own;
         known
             .iter()
-            .filter(|peer| peer.serves && !peer.at(entrance).is_aside(now))
+            .filter(|peer| peer.serves && !peer.at(entrance).is_ejected(now))
             .filter(|peer| !(leaving && is_own(peer)))
             .map(|peer| (weight(peer.name(), function), peer))
             .filter(|(weight, _)| *weight >= least)
             .max_by_key(|(weight, _)| *weight)
-            .map(|(_, keeper)| keeper)
-            .filter(|keeper| !is_own(keeper))
-            .map(|keeper| keeper.at(entrance).clone())
+            .map(|(_, owner)| owner)
+            .filter(|owner| !is_own(owner))
+            .map(|owner| owner.at(entrance).clone())
     }
 
-    /// The keeper did not take a connection: another one keeps its functions for a moment.
-    pub(crate) fn suspect(&self, keeper: &Endpoint) {
-        keeper.set_aside(clock::now() + clock::micros(ASIDE));
+    /// The owner did not take a connection: another one keeps its functions for a moment.
+    pub(crate) fn eject(&self, owner: &Endpoint) {
+        owner.eject(clock::now() + clock::micros(EJECTION));
     }
 
     /// Closes connections that nobody has used for a while.
@@ -319,10 +319,10 @@ mod tests {
             .collect()
     }
 
-    fn keeper(peers: &Peers, function: &str) -> String {
+    fn owner(peers: &Peers, function: &str) -> String {
         let key = Key::new("default", function);
-        let keeper = peers.keeper(&key, Sender::Client, Entrance::Public, false);
-        keeper.map_or_else(|| peers.own.to_string(), |other| other.pod().to_owned())
+        let owner = peers.owner(&key, Sender::Client, Entrance::Public, false);
+        owner.map_or_else(|| peers.own.to_string(), |other| other.pod().to_owned())
     }
 
     #[test]
@@ -331,13 +331,13 @@ mod tests {
         let mut kept = BTreeMap::<String, usize>::new();
         for number in 0..300 {
             let function = format!("f-{number}");
-            let keepers: Vec<String> = gateways
+            let owners: Vec<String> = gateways
                 .iter()
-                .map(|peers| keeper(peers, &function))
+                .map(|peers| owner(peers, &function))
                 .collect();
-            assert_eq!(keepers[0], keepers[1]);
-            assert_eq!(keepers[0], keepers[2]);
-            *kept.entry(keepers[0].clone()).or_default() += 1;
+            assert_eq!(owners[0], owners[1]);
+            assert_eq!(owners[0], owners[2]);
+            *kept.entry(owners[0].clone()).or_default() += 1;
         }
         assert!(
             kept.values().all(|count| (60..140).contains(count)),
@@ -348,13 +348,13 @@ mod tests {
     #[test]
     fn a_request_stays_on_the_side_on_which_it_came_in() {
         let one = &gateways()[0];
-        let keeper = |entrance| {
+        let owner = |entrance| {
             (0..).find_map(|number| {
                 let key = Key::new("default", format!("f-{number}"));
-                one.keeper(&key, Sender::Client, entrance, false)
+                one.owner(&key, Sender::Client, entrance, false)
             })
         };
-        let port = |entrance| keeper(entrance).unwrap().address().port();
+        let port = |entrance| owner(entrance).unwrap().address().port();
         assert_eq!(port(Entrance::Public), 8080);
         assert_eq!(port(Entrance::Internal), 8081);
     }
@@ -363,14 +363,14 @@ mod tests {
     fn who_goes_leaves_only_its_own_functions() {
         let one = &gateways()[0];
         let functions: Vec<String> = (0..100).map(|number| format!("f-{number}")).collect();
-        let before: Vec<String> = functions.iter().map(|name| keeper(one, name)).collect();
+        let before: Vec<String> = functions.iter().map(|name| owner(one, name)).collect();
         let mut leaving = pod("b", "10.0.0.2", "True");
         leaving.metadata.deletion_timestamp =
             serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         one.apply(&leaving);
         assert_eq!(one.others().len(), 2, "it has requests under way");
         for (name, before) in functions.iter().zip(&before) {
-            let now = keeper(one, name);
+            let now = owner(one, name);
             assert!(now == *before || before == "b", "{name}");
             assert_ne!(now, "b");
         }
@@ -379,14 +379,14 @@ mod tests {
     #[test]
     fn who_takes_no_connection_keeps_nothing_for_a_moment() {
         let one = &gateways()[0];
-        let number = (0..).find(|number| keeper(one, &format!("f-{number}")) == "b");
+        let number = (0..).find(|number| owner(one, &format!("f-{number}")) == "b");
         let name = format!("f-{}", number.unwrap());
         let key = Key::new("default", &name);
-        one.suspect(
-            &one.keeper(&key, Sender::Client, Entrance::Public, false)
+        one.eject(
+            &one.owner(&key, Sender::Client, Entrance::Public, false)
                 .unwrap(),
         );
-        assert_ne!(keeper(one, &name), "b");
+        assert_ne!(owner(one, &name), "b");
     }
 
     #[test]
@@ -395,18 +395,18 @@ mod tests {
         for number in 0..20 {
             let key = Key::new("default", format!("f-{number}"));
             assert!(
-                one.keeper(&key, Sender::Client, Entrance::Public, true)
+                one.owner(&key, Sender::Client, Entrance::Public, true)
                     .is_some()
             );
         }
         let alone = Peers::new("a", 8080, 8081);
         let key = Key::new("default", "f");
-        let keeper = |alone: &Peers| alone.keeper(&key, Sender::Client, Entrance::Public, true);
-        assert!(keeper(&alone).is_none());
+        let owner = |alone: &Peers| alone.owner(&key, Sender::Client, Entrance::Public, true);
+        assert!(owner(&alone).is_none());
         alone.apply(&pod("a", "10.0.0.1", "True"));
-        assert!(keeper(&alone).is_none());
+        assert!(owner(&alone).is_none());
         alone.apply(&pod("b", "10.0.0.2", "False"));
-        assert!(keeper(&alone).is_none(), "the other is not ready");
+        assert!(owner(&alone).is_none(), "the other is not ready");
     }
 
     #[test]
@@ -416,12 +416,12 @@ mod tests {
             let key = Key::new("default", format!("f-{number}"));
             // Each of them is about to stop and takes the others for those to go to.
             let next = |from: &Peers, sender| {
-                let keeper = from.keeper(&key, sender, Entrance::Public, true)?;
-                gateways.iter().find(|peers| *peers.own == *keeper.pod())
+                let owner = from.owner(&key, sender, Entrance::Public, true)?;
+                gateways.iter().find(|peers| *peers.own == *owner.pod())
             };
             assert!(
                 gateways[0]
-                    .keeper(&key, Sender::Gateway, Entrance::Public, true)
+                    .owner(&key, Sender::Gateway, Entrance::Public, true)
                     .is_none()
             );
             let mut at = next(&gateways[0], Sender::Client);

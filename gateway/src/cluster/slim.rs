@@ -18,10 +18,10 @@ use serde::{
 
 /// An object with the metadata that the gateway reads, and no other.
 #[derive(Clone, Debug)]
-pub(crate) struct Lean<K>(pub(crate) K);
+pub(crate) struct Slim<K>(pub(crate) K);
 
 /// A kind whose objects have metadata, a spec and a status.
-pub(crate) trait Parts: Resource<DynamicType = ()> + Sized {
+pub(crate) trait Sections: Resource<DynamicType = ()> + Sized {
     /// Its spec.
     type Spec: DeserializeOwned;
     /// Its status.
@@ -58,9 +58,9 @@ struct Meta {
     owner_references: Option<Vec<OwnerReference>>,
 }
 
-// === impl Lean ===
+// === impl Slim ===
 
-impl<'de, K: Parts> Deserialize<'de> for Lean<K> {
+impl<'de, K: Sections> Deserialize<'de> for Slim<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::<K::Spec, K::Status>::deserialize(deserializer)?;
         let metadata = ObjectMeta {
@@ -82,7 +82,7 @@ impl<'de, K: Parts> Deserialize<'de> for Lean<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Resource for Lean<K> {
+impl<K: Resource<DynamicType = ()>> Resource for Slim<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
@@ -111,11 +111,11 @@ impl<K: Resource<DynamicType = ()>> Resource for Lean<K> {
     }
 }
 
-// === impl Parts ===
+// === impl Sections ===
 
-macro_rules! parts {
+macro_rules! sections {
     ($kind:ident, $spec:ty, $status:ty, $wrap:expr) => {
-        impl Parts for $kind {
+        impl Sections for $kind {
             type Spec = $spec;
             type Status = $status;
 
@@ -136,25 +136,25 @@ macro_rules! parts {
 }
 
 // Of Kubernetes' own kinds the spec may be absent, of Fermata's it may not.
-parts!(
+sections!(
     Deployment,
     k8s_openapi::api::apps::v1::DeploymentSpec,
     k8s_openapi::api::apps::v1::DeploymentStatus,
     Some
 );
-parts!(
+sections!(
     Pod,
     k8s_openapi::api::core::v1::PodSpec,
     k8s_openapi::api::core::v1::PodStatus,
     Some
 );
-parts!(
+sections!(
     Function,
     fermata_crds::FunctionSpec,
     fermata_crds::FunctionStatus,
     |spec| spec
 );
-parts!(
+sections!(
     Revision,
     fermata_crds::RevisionSpec,
     fermata_crds::RevisionStatus,
@@ -183,10 +183,10 @@ mod tests {
         let whole: Pod = serde_json::from_value(object.clone()).unwrap();
         object["metadata"]["managedFields"] =
             json!([{ "manager": "x", "fieldsV1": { "f:y": {} } }]);
-        let lean: Lean<Pod> = serde_json::from_value(object).unwrap();
-        assert_eq!(lean.0, whole);
+        let slim: Slim<Pod> = serde_json::from_value(object).unwrap();
+        assert_eq!(slim.0, whole);
         assert_eq!(
-            Lean::<Pod>::url_path(&(), Some("b")),
+            Slim::<Pod>::url_path(&(), Some("b")),
             Pod::url_path(&(), Some("b"))
         );
     }
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn a_function_needs_a_spec() {
         let object = json!({ "metadata": { "name": "a" } });
-        assert!(serde_json::from_value::<Lean<Deployment>>(object.clone()).is_ok());
-        let error = serde_json::from_value::<Lean<Function>>(object).unwrap_err();
+        assert!(serde_json::from_value::<Slim<Deployment>>(object.clone()).is_ok());
+        let error = serde_json::from_value::<Slim<Function>>(object).unwrap_err();
         assert_eq!(error.to_string(), "missing field `spec`");
     }
 }

@@ -1,4 +1,4 @@
-//! Watches the four kinds and feeds them to the [`World`].
+//! Watches the four kinds and feeds them to the [`ClusterIndex`].
 
 use std::{
     sync::{
@@ -16,8 +16,8 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{
-    index::{Unproven, World},
-    slim::{Lean, Parts},
+    index::{ClusterIndex, Unprobed},
+    slim::{Sections, Slim},
 };
 
 /// At most this many events are taken in before the routes are published.
@@ -37,17 +37,17 @@ pub(crate) struct Health {
 
 /// What is told of any of the four kinds.
 enum Event {
-    Function(Told<Lean<Function>>),
-    Revision(Told<Lean<Revision>>),
-    Deployment(Told<Lean<Deployment>>),
-    Pod(Told<Lean<Pod>>),
+    Function(Told<Slim<Function>>),
+    Revision(Told<Slim<Revision>>),
+    Deployment(Told<Slim<Deployment>>),
+    Pod(Told<Slim<Pod>>),
 }
 
-/// What the world does with the objects of one kind.
-struct Ways<K> {
-    apply: fn(&mut World, &K),
-    delete: fn(&mut World, &Key),
-    keep: fn(&mut World, &Names),
+/// What the index does with the objects of one kind.
+struct Handlers<K> {
+    apply: fn(&mut ClusterIndex, &K),
+    delete: fn(&mut ClusterIndex, &Key),
+    keep: fn(&mut ClusterIndex, &Names),
 }
 
 /// The watches of what a gateway has to know, in these places.
@@ -104,9 +104,9 @@ impl Health {
 /// Watches until told to stop, and has the instances probed that are found.
 pub(crate) async fn run(
     watch: Watch,
-    mut world: World,
+    mut index: ClusterIndex,
     health: Arc<Health>,
-    probe: impl Fn(Unproven) + Send,
+    probe: impl Fn(Unprobed) + Send,
     stop: CancellationToken,
 ) {
     let mut events = Box::pin(
@@ -121,14 +121,14 @@ pub(crate) async fn run(
             batch = events.next() => {
                 let Some(batch) = batch else { return };
                 for event in batch {
-                    take_in(&mut world, &watch, &health, event);
+                    take_in(&mut index, &watch, &health, event);
                 }
-                world.take_unproven().into_iter().for_each(&probe);
+                index.take_unprobed().into_iter().for_each(&probe);
             }
-            () = publication, if world.routes_changed() => {}
+            () = publication, if index.routes_changed() => {}
         }
-        if world.routes_changed() && tokio::time::Instant::now() >= next_publication {
-            world.publish_routes();
+        if index.routes_changed() && tokio::time::Instant::now() >= next_publication {
+            index.publish_routes();
             next_publication = tokio::time::Instant::now() + PUBLISH_EVERY;
         }
     }
@@ -149,73 +149,73 @@ fn events(watch: &Watch) -> impl Stream<Item = Event> + use<> {
     )
 }
 
-fn take_in(world: &mut World, watch: &Watch, health: &Health, event: Event) {
+fn take_in(index: &mut ClusterIndex, watch: &Watch, health: &Health, event: Event) {
     match event {
         Event::Function(told) => step(
-            world,
+            index,
             watch,
             health,
             told,
-            &Ways {
-                apply: World::apply_function,
-                delete: World::delete_function,
-                keep: World::keep_functions,
+            &Handlers {
+                apply: ClusterIndex::apply_function,
+                delete: ClusterIndex::delete_function,
+                keep: ClusterIndex::keep_functions,
             },
         ),
         Event::Revision(told) => step(
-            world,
+            index,
             watch,
             health,
             told,
-            &Ways {
-                apply: World::apply_revision,
-                delete: World::delete_revision,
-                keep: World::keep_revisions,
+            &Handlers {
+                apply: ClusterIndex::apply_revision,
+                delete: ClusterIndex::delete_revision,
+                keep: ClusterIndex::keep_revisions,
             },
         ),
         Event::Deployment(told) => step(
-            world,
+            index,
             watch,
             health,
             told,
-            &Ways {
-                apply: World::apply_deployment,
-                delete: World::delete_deployment,
-                keep: World::keep_deployments,
+            &Handlers {
+                apply: ClusterIndex::apply_deployment,
+                delete: ClusterIndex::delete_deployment,
+                keep: ClusterIndex::keep_deployments,
             },
         ),
         Event::Pod(told) => step(
-            world,
+            index,
             watch,
             health,
             told,
-            &Ways {
-                apply: World::apply_pod,
-                delete: World::delete_pod,
-                keep: World::keep_pods,
+            &Handlers {
+                apply: ClusterIndex::apply_pod,
+                delete: ClusterIndex::delete_pod,
+                keep: ClusterIndex::keep_pods,
             },
         ),
     }
 }
 
-fn step<K: Parts>(
-    world: &mut World,
+fn step<K: Sections>(
+    index: &mut ClusterIndex,
     watch: &Watch,
     health: &Health,
-    told: Told<Lean<K>>,
-    ways: &Ways<K>,
+    told: Told<Slim<K>>,
+    handlers: &Handlers<K>,
 ) {
     watch.hand(told, |told| match told {
-        Told::There { object, .. } => (ways.apply)(world, &object.0),
-        Told::Gone { key, .. } => (ways.delete)(world, &key),
+        Told::There { object, .. } => (handlers.apply)(index, &object.0),
+        Told::Gone { key, .. } => (handlers.delete)(index, &key),
         Told::Unreadable(_) => {
             health.invalid.fetch_add(1, Ordering::Relaxed);
         }
         Told::Listed(names) => {
-            (ways.keep)(world, &names);
+            (handlers.keep)(index, &names);
             // The routes belong to what "synced" means.
-            if world.routes_changed() {
-                world.publish_routes();
+            if index.routes_changed() {
+                index.publish_routes();
             }
         }
         Told::Broke => {

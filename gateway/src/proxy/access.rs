@@ -19,7 +19,7 @@ pub(crate) struct Record {
     /// The phases so far.
     pub(crate) timing: Timing,
     function: Option<Arc<Function>>,
-    /// Whether it went to the function's keeper, which counts it.
+    /// Whether it went to the function's owner, which counts it.
     passed_on: bool,
     status: u16,
     reason: Option<&'static str>,

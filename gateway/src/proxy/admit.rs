@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    activator::wake::Waker,
+    activator::wake::Activator,
     backend::{
         queue::Refusal,
-        revision::{Observed, Revision, permit::Slot},
+        revision::{Observed, Revision, permit::Permit},
     },
     failure::Failure,
 };
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// An instance takes it.
-    Admitted(Slot),
+    Admitted(Permit),
     /// The revision no longer serves; ask the function again which one does.
     Moved,
 }
@@ -36,15 +36,15 @@ pub(crate) enum Admission {
 /// goes to the next in line.
 pub(crate) async fn admit(
     revision: &Arc<Revision>,
-    waker: &Waker,
+    activator: &Activator,
     stop: &CancellationToken,
     deadline: Instant,
     again: bool,
 ) -> Result<Admission, Failure> {
     if (again || revision.queue.waiting() == 0)
-        && let Some(slot) = Revision::acquire(revision)
+        && let Some(permit) = Revision::acquire(revision)
     {
-        return Ok(Admission::Admitted(slot));
+        return Ok(Admission::Admitted(permit));
     }
     if let Some(detail) = revision.failure() {
         return Err(Failure::StartFailed(detail));
@@ -56,7 +56,7 @@ pub(crate) async fn admit(
         .map_err(|_full| Failure::QueueFull { limit })?;
     // An instance may have become free between the look and the queueing.
     Revision::serve_queue(revision);
-    waker.ensure(revision);
+    activator.ensure(revision);
     let outcome = tokio::select! {
         biased;
         outcome = place.wait() => outcome,
@@ -66,7 +66,7 @@ pub(crate) async fn admit(
         }
     };
     match outcome {
-        Ok(slot) => Ok(Admission::Admitted(slot)),
+        Ok(permit) => Ok(Admission::Admitted(permit)),
         Err(Refusal::Moved) => Ok(Admission::Moved),
         Err(Refusal::Draining) => Err(Failure::Draining),
         Err(Refusal::StartFailed(detail)) => Err(Failure::StartFailed(detail)),

@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use crate::{
     cluster::peers::{Entrance, Sender},
-    proxy::{client::Client, context::Gate, headers::read_mark},
+    proxy::{client::Client, context::ProxyContext, headers::read_mark},
 };
 
 /// Who sends a request.
@@ -27,10 +27,10 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Who sends a request, given the mark of one that a gateway passes on.
-    pub(super) fn of(gate: &Gate, client: &Client, mark: Option<&HeaderValue>) -> Self {
+    pub(super) fn of(context: &ProxyContext, client: &Client, mark: Option<&HeaderValue>) -> Self {
         let sender = match mark {
             None => Sender::Client,
-            Some(_) if gate.peers.has_address(client.peer()) => Sender::Gateway,
+            Some(_) if context.peers.has_address(client.peer()) => Sender::Gateway,
             Some(_) => Sender::Unknown,
         };
         let mark = mark.filter(|_| sender == Sender::Gateway);
@@ -46,10 +46,10 @@ impl Caller {
 
     /// The namespace of the pod that calls, if it is a function's.
     #[must_use]
-    pub(crate) fn namespace(&self, gate: &Gate) -> Option<Box<str>> {
+    pub(crate) fn namespace(&self, context: &ProxyContext) -> Option<Box<str>> {
         match self.sender {
             Sender::Gateway => self.told.clone(),
-            Sender::Client | Sender::Unknown => gate.table.namespace_of(self.ip),
+            Sender::Client | Sender::Unknown => context.registry.namespace_of(self.ip),
         }
     }
 }

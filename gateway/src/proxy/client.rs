@@ -11,7 +11,7 @@ use crate::{
     cluster::peers::Entrance,
     hang_up::HangUp,
     options::Network,
-    proxy::{forwarding, header_scan::Survey, response_body::Streams},
+    proxy::{forwarding, header_scan::HeaderScan, response_body::Streams},
     sync::lock,
     upstream::meter::Meter,
 };
@@ -111,9 +111,9 @@ impl Client {
     /// # Cancel safety
     ///
     /// That of the wait.
-    pub(crate) async fn attend<T>(&self, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn while_connected<T>(&self, wait: impl Future<Output = T>) -> T {
         match &self.hang_up {
-            Some(hang_up) => hang_up.attend(wait).await,
+            Some(hang_up) => hang_up.while_connected(wait).await,
             None => wait.await,
         }
     }
@@ -135,7 +135,7 @@ impl Client {
     pub(crate) fn add_forwarded(
         &self,
         headers: &mut HeaderMap,
-        survey: &Survey,
+        scan: &HeaderScan,
         host: &HeaderValue,
         prefix: Option<&str>,
     ) {
@@ -143,7 +143,7 @@ impl Client {
         if self.trusted {
             forwarding::add(headers, &self.address, &element, host, prefix);
         } else {
-            if survey.forwarding {
+            if scan.forwarding {
                 forwarding::remove(headers);
             }
             forwarding::set(headers, &self.address, element, host, prefix);

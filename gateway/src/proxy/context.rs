@@ -8,9 +8,9 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    activator::wake::Waker,
+    activator::wake::Activator,
     admin::metrics::Metrics,
-    backend::registry::Table,
+    backend::registry::Registry,
     cluster::{ownership::Ownership, peers::Peers},
     options::{AccessLog, ErrorDetails, Network, Options},
     upstream::deadlines::Patience,
@@ -21,15 +21,15 @@ pub(crate) const MOST_FIELDS: usize = 1000;
 
 /// What all connections share.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct ProxyContext {
     /// Routes.
-    pub(crate) table: Arc<Table>,
+    pub(crate) registry: Arc<Registry>,
     /// The gateways.
     pub(crate) peers: Arc<Peers>,
     /// Whose the functions with a hard limit are.
     pub(crate) ownership: Arc<Ownership>,
     /// Wakes what rests.
-    pub(crate) waker: Waker,
+    pub(crate) activator: Activator,
     /// Numbers.
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds.

@@ -4,42 +4,42 @@ use std::{sync::Arc, time::Duration};
 
 use crate::backend::{
     endpoint::Endpoint,
-    revision::permit::{Slot, Visit},
+    revision::permit::{ActiveRequest, Permit},
 };
 
 /// Where a request is worked on. It is kept until the last byte of the response, or until the tunnel
 /// ends.
 #[derive(Debug)]
-pub(crate) enum Site {
+pub(crate) enum Destination {
     /// On an instance of its function.
     Instance {
         /// The place that it takes there.
-        slot: Slot,
+        permit: Permit,
         /// What the autoscaler counts.
-        visit: Visit,
+        active: ActiveRequest,
     },
     /// At the gateway that keeps the function, which counts it.
-    Keeper(Arc<Endpoint>),
+    Owner(Arc<Endpoint>),
 }
 
-// === impl Site ===
+// === impl Destination ===
 
-impl Site {
+impl Destination {
     /// Where it is sent.
     #[must_use]
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
         match self {
-            Self::Instance { slot, .. } => slot.endpoint(),
-            Self::Keeper(keeper) => keeper,
+            Self::Instance { permit, .. } => permit.endpoint(),
+            Self::Owner(owner) => owner,
         }
     }
 
-    /// The longest silence. A keeper has a clock of its own.
+    /// The longest silence. A owner has a clock of its own.
     #[must_use]
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
         match self {
-            Self::Instance { visit, .. } => visit.revision().settings().timeouts.idle,
-            Self::Keeper(_) => None,
+            Self::Instance { active, .. } => active.revision().settings().timeouts.idle,
+            Self::Owner(_) => None,
         }
     }
 }

@@ -8,7 +8,7 @@
 
 mod failures;
 mod prepare;
-mod tries;
+mod retry;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -27,7 +27,7 @@ use crate::{
         function::Function,
         revision::{
             Revision,
-            permit::{Slot, Visit},
+            permit::{ActiveRequest, Permit},
         },
     },
     cluster::peers::Sender,
@@ -37,12 +37,12 @@ use crate::{
         admit::{Admission, admit},
         caller::Caller,
         client::Client,
-        context::Gate,
-        destination::Site,
-        header_scan::Survey,
+        context::ProxyContext,
+        destination::Destination,
+        header_scan::HeaderScan,
         headers::{self, Hop},
         ids::REQUEST_ID,
-        respond::{Asker, refuse},
+        respond::{Requester, refuse},
         response_body::ResponseBody,
         timing::SERVER_TIMING,
         tunnel::Tunnel,
@@ -54,8 +54,8 @@ use crate::{
         request_body::RequestBody,
     },
 };
-use prepare::Target;
-use tries::Tries;
+use prepare::RequestTarget;
+use retry::RetryState;
 
 /// How often a request is passed on at most.
 const MOST_HOPS: u32 = 4;
@@ -69,7 +69,7 @@ pub(super) struct Call {
     /// Bytes of the path that were only for finding the function.
     pub(crate) strip: usize,
     /// What its headers held when it came.
-    pub(crate) survey: Survey,
+    pub(crate) scan: HeaderScan,
     /// What it wants of its connection.
     pub(crate) hop: Hop,
     /// Its head.
@@ -77,17 +77,17 @@ pub(super) struct Call {
     /// Its body.
     pub(crate) body: Incoming,
     /// Who gets the answer.
-    pub(crate) asker: Asker,
+    pub(crate) requester: Requester,
     /// Who sent it.
     pub(crate) caller: Caller,
 }
 
 /// What the tries of one request have in common.
-struct Errand<'a> {
+struct Exchange<'a> {
     client: &'a Client,
     grpc: bool,
     function: &'a Arc<Function>,
-    target: &'a Target,
+    target: &'a RequestTarget,
     hop: &'a Hop,
     caller: &'a Caller,
 }
@@ -97,15 +97,15 @@ struct Answer {
     response: Response<Incoming>,
     link: Link,
     deadlines: Deadlines,
-    site: Site,
+    destination: Destination,
 }
 
-// === impl Errand ===
+// === impl Exchange ===
 
-impl Errand<'_> {
+impl Exchange<'_> {
     /// How long the peers of an exchange with a function of this protocol may take.
-    fn patience(&self, gate: &Gate, protocol: Protocol) -> Patience {
-        let mut patience = gate.limits.patience;
+    fn patience(&self, context: &ProxyContext, protocol: Protocol) -> Patience {
+        let mut patience = context.limits.patience;
         // Calls of gRPC may be streams in which either side speaks when it has something to say.
         if self.grpc && protocol == Protocol::H2c {
             patience.body = Duration::ZERO;
@@ -116,72 +116,81 @@ impl Errand<'_> {
 
 /// Gets the response of the function, or answers in its place.
 pub(super) async fn forward(
-    gate: &Gate,
+    context: &ProxyContext,
     client: &Client,
     call: Call,
     mut record: Record,
 ) -> Response<ResponseBody> {
     let mut parts = call.parts;
-    let (survey, hop) = (&call.survey, call.hop);
-    if survey.expect {
+    let (scan, hop) = (&call.scan, call.hop);
+    if scan.expect {
         headers::strip_expect(&mut parts.headers);
     }
     if call.caller.sender != Sender::Gateway {
         let prefix = parts.uri.path().get(..call.strip);
         let prefix = prefix.filter(|prefix| !prefix.is_empty());
-        client.add_forwarded(&mut parts.headers, survey, &call.host, prefix);
+        client.add_forwarded(&mut parts.headers, scan, &call.host, prefix);
     }
     let upgrade = hop.upgrade.as_ref().and_then(|_| parts.extensions.remove());
-    let target = match Target::of(call.host, &parts.uri, call.strip) {
+    let target = match RequestTarget::of(call.host, &parts.uri, call.strip) {
         Ok(target) => target,
-        Err(failure) => return refuse(&failure, &call.asker, record),
+        Err(failure) => return refuse(&failure, &call.requester, record),
     };
-    if survey.cookies {
+    if scan.cookies {
         prepare::join_cookies(&mut parts.headers);
     }
-    let errand = Errand {
+    let exchange = Exchange {
         client,
-        grpc: call.asker.grpc,
+        grpc: call.requester.grpc,
         function: &call.function,
         target: &target,
         hop: &hop,
         caller: &call.caller,
     };
-    match exchange(gate, &errand, parts, call.body, &mut record).await {
-        Ok(answer) => finish(gate, client, answer, &hop, upgrade, &call.asker, record),
-        Err(failure) => refuse(&failure, &call.asker, record),
+    match send(context, &exchange, parts, call.body, &mut record).await {
+        Ok(answer) => finish(
+            context,
+            client,
+            answer,
+            &hop,
+            upgrade,
+            &call.requester,
+            record,
+        ),
+        Err(failure) => refuse(&failure, &call.requester, record),
     }
 }
 
-/// Sends the request until an instance, or the function's keeper, has taken it, and waits for the head
+/// Sends the request until an instance, or the function's owner, has taken it, and waits for the head
 /// of the answer.
-async fn exchange(
-    gate: &Gate,
-    errand: &Errand<'_>,
+async fn send(
+    context: &ProxyContext,
+    exchange: &Exchange<'_>,
     parts: Parts,
     body: Incoming,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
-    let limit = gate.limits.body_bytes;
+    let limit = context.limits.body_bytes;
     let mut body = Some(body);
     let mut pending: Option<(Request<RequestBody>, Option<Arc<Meter>>)> = None;
     let mut parts = Some(parts);
-    let mut tries = Tries::begin();
+    let mut retries = RetryState::begin();
     loop {
         let arrived = record.timing.arrived;
-        let route = errand.function.route(arrived, &gate.dismiss);
-        let revision = errand.client.attend(route).await?;
-        let Some(site) = site(gate, errand, &revision, &tries, record).await? else {
-            tries.moved().await?;
+        let route = exchange.function.route(arrived, &context.dismiss);
+        let revision = exchange.client.while_connected(route).await?;
+        let Some(destination) = destination(context, exchange, &revision, &retries, record).await?
+        else {
+            retries.moved().await?;
             continue;
         };
-        let endpoint = site.endpoint();
-        let (mut link, reused) = match connect(endpoint, &revision, &tries, record).await {
+        let endpoint = destination.endpoint();
+        let (mut link, reused) = match connect(endpoint, &revision, &retries, record).await {
             Ok(connected) => connected,
             Err(error) => {
                 let failure = failures::unreachable(endpoint.pod(), &error);
-                suspect(gate, &revision, site);
-                tries.pause_or(failure).await?;
+                eject(context, &revision, destination);
+                retries.pause_or(failure).await?;
                 continue;
             }
         };
@@ -194,30 +203,30 @@ async fn exchange(
                 // Which revision takes the request, and what it says of silence, is not known yet.
                 let meter = record
                     .meter()
-                    .or_else(|| (!body.is_end_stream()).then(|| errand.client.meter()));
+                    .or_else(|| (!body.is_end_stream()).then(|| exchange.client.meter()));
                 let body = RequestBody::new(body, limit, meter.clone());
                 (Request::from_parts(parts, body), meter)
             }
         };
         let protocol = revision.settings().protocol;
-        prepare::aim(&mut request, protocol, errand.target, errand.hop);
-        let mut deadlines = match &site {
-            Site::Instance { .. } => {
-                let patience = errand.patience(gate, protocol);
+        prepare::aim(&mut request, protocol, exchange.target, exchange.hop);
+        let mut deadlines = match &destination {
+            Destination::Instance { .. } => {
+                let patience = exchange.patience(context, protocol);
                 Deadlines::begin(&revision.settings().timeouts, patience, meter.clone())
             }
-            Site::Keeper(_) => {
-                let namespace = errand.caller.namespace(gate);
-                let mark = headers::mark(namespace.as_deref(), errand.caller.hops + 1);
-                prepare::pass_on(&mut request, protocol, errand.target, mark);
-                Deadlines::of_keeper(
+            Destination::Owner(_) => {
+                let namespace = exchange.caller.namespace(context);
+                let mark = headers::mark(namespace.as_deref(), exchange.caller.hops + 1);
+                prepare::pass_on(&mut request, protocol, exchange.target, mark);
+                Deadlines::for_owner(
                     &revision.settings().timeouts,
-                    gate.limits.patience,
+                    context.limits.patience,
                     meter.clone(),
                 )
             }
         };
-        deadlines = deadlines.watching(errand.client.hang_up());
+        deadlines = deadlines.watching(exchange.client.hang_up());
         let sent = Instant::now();
         let outcome = link.send(request, &mut deadlines).await;
         record.timing.function = sent.elapsed();
@@ -228,70 +237,83 @@ async fn exchange(
                     response,
                     link,
                     deadlines,
-                    site,
+                    destination,
                 });
             }
             Err(SendError::Unsent(mut request)) => {
-                if let Site::Keeper(_) = &site {
+                if let Destination::Owner(_) = &destination {
                     prepare::keep(&mut request);
                 }
                 pending = Some((*request, meter));
                 if reused {
-                    tries.distrust_idle();
+                    retries.distrust_idle();
                 } else {
-                    let failure = failures::closed_at_once(site.endpoint().pod());
+                    let failure = failures::closed_at_once(destination.endpoint().pod());
                     drop(link);
-                    suspect(gate, &revision, site);
-                    tries.pause_or(failure).await?;
+                    eject(context, &revision, destination);
+                    retries.pause_or(failure).await?;
                 }
             }
             Err(SendError::HeadTooLarge(bound)) => {
-                return Err(failures::head_too_large(&site, bound));
+                return Err(failures::head_too_large(&destination, bound));
             }
             Err(SendError::Broken(error)) => {
-                return Err(failures::broken(&site, &error, meter.as_deref(), limit));
+                return Err(failures::broken(
+                    &destination,
+                    &error,
+                    meter.as_deref(),
+                    limit,
+                ));
             }
             Err(SendError::Expired(expired)) => return Err(failures::expired(expired)),
         }
     }
 }
 
-/// Where the request goes: to the function's keeper, or to an instance as soon as one takes it; `None`
+/// Where the request goes: to the function's owner, or to an instance as soon as one takes it; `None`
 /// if the revision serves no more.
-async fn site(
-    gate: &Gate,
-    errand: &Errand<'_>,
+async fn destination(
+    context: &ProxyContext,
+    exchange: &Exchange<'_>,
     revision: &Arc<Revision>,
-    tries: &Tries,
+    retries: &RetryState,
     record: &mut Record,
-) -> Result<Option<Site>, Failure> {
+) -> Result<Option<Destination>, Failure> {
     if revision.settings().is_limited() {
-        if let Some(keeper) = keeper(gate, errand, revision) {
-            record.passed_on(keeper.pod());
-            return Ok(Some(Site::Keeper(keeper)));
+        if let Some(owner) = owner(context, exchange, revision) {
+            record.passed_on(owner.pod());
+            return Ok(Some(Destination::Owner(owner)));
         }
-        gate.ownership.ensure(revision).await;
+        context.ownership.ensure(revision).await;
     }
-    let visit = Visit::new(revision.clone());
-    let slot = wait(gate, errand.client, revision, tries, record).await?;
-    Ok(slot.map(|slot| {
-        record.assigned(&revision.key().name, slot.endpoint().pod());
-        Site::Instance { slot, visit }
+    let active = ActiveRequest::new(revision.clone());
+    let permit = wait(context, exchange.client, revision, retries, record).await?;
+    Ok(permit.map(|permit| {
+        record.assigned(&revision.key().name, permit.endpoint().pod());
+        Destination::Instance { permit, active }
     }))
 }
 
 /// The other gateway that a request for a function with a hard limit goes to.
-fn keeper(gate: &Gate, errand: &Errand<'_>, revision: &Revision) -> Option<Arc<Endpoint>> {
-    let (function, leaving) = (errand.function.key(), gate.leaving.load(Ordering::Relaxed));
-    let (caller, epoch) = (errand.caller, gate.peers.epoch());
+fn owner(
+    context: &ProxyContext,
+    exchange: &Exchange<'_>,
+    revision: &Revision,
+) -> Option<Arc<Endpoint>> {
+    let (function, leaving) = (
+        exchange.function.key(),
+        context.leaving.load(Ordering::Relaxed),
+    );
+    let (caller, epoch) = (exchange.caller, context.peers.epoch());
     let by_view = |sender| {
-        gate.peers
-            .keeper(function, sender, caller.entrance, leaving)
+        context
+            .peers
+            .owner(function, sender, caller.entrance, leaving)
     };
     // Who has taken the function over knows better than this gateway's view.
     let taker = || {
         let taker = revision.yielded_to(epoch)?;
-        gate.peers.at(taker, caller.entrance)
+        context.peers.at(taker, caller.entrance)
     };
     match caller.sender {
         Sender::Client => taker().or_else(|| by_view(Sender::Client)),
@@ -303,33 +325,41 @@ fn keeper(gate: &Gate, errand: &Errand<'_>, revision: &Revision) -> Option<Arc<E
 }
 
 /// It did not take the connection: others go first for a moment.
-fn suspect(gate: &Gate, revision: &Arc<Revision>, site: Site) {
-    match &site {
-        Site::Instance { slot, .. } => gate.waker.suspect(revision, slot.endpoint()),
-        Site::Keeper(keeper) => gate.peers.suspect(keeper),
+fn eject(context: &ProxyContext, revision: &Arc<Revision>, destination: Destination) {
+    match &destination {
+        Destination::Instance { permit, .. } => {
+            context.activator.eject(revision, permit.endpoint())
+        }
+        Destination::Owner(owner) => context.peers.eject(owner),
     }
 }
 
 /// Gets an instance; `None` if the revision serves no more.
 async fn wait(
-    gate: &Gate,
+    context: &ProxyContext,
     client: &Client,
     revision: &Arc<Revision>,
-    tries: &Tries,
+    retries: &RetryState,
     record: &mut Record,
-) -> Result<Option<Slot>, Failure> {
+) -> Result<Option<Permit>, Failure> {
     // The common case takes no look at the clock.
     if revision.queue.waiting() == 0
-        && let Some(slot) = Revision::acquire(revision)
+        && let Some(permit) = Revision::acquire(revision)
     {
-        return Ok(Some(slot));
+        return Ok(Some(permit));
     }
     let served = revision.has_endpoints();
     let begun = Instant::now();
     let deadline = record.timing.arrived + revision.settings().timeouts.start;
-    let again = tries.is_again();
-    let admission = admit(revision, &gate.waker, &gate.dismiss, deadline, again);
-    let admission = client.attend(admission).await;
+    let again = retries.is_again();
+    let admission = admit(
+        revision,
+        &context.activator,
+        &context.dismiss,
+        deadline,
+        again,
+    );
+    let admission = client.while_connected(admission).await;
     let waited = begun.elapsed();
     if served {
         record.timing.queue += waited;
@@ -337,20 +367,20 @@ async fn wait(
         record.timing.start += waited;
     }
     match admission? {
-        Admission::Admitted(slot) => Ok(Some(slot)),
+        Admission::Admitted(permit) => Ok(Some(permit)),
         Admission::Moved => Ok(None),
     }
 }
 
-/// A connection to the instance or the keeper, and whether it was used before.
+/// A connection to the instance or the owner, and whether it was used before.
 async fn connect(
     endpoint: &Endpoint,
     revision: &Revision,
-    tries: &Tries,
+    retries: &RetryState,
     record: &mut Record,
 ) -> Result<(Link, bool), crate::upstream::pool::ConnectError> {
     let protocol = revision.settings().protocol;
-    if tries.trusts_idle()
+    if retries.trusts_idle()
         && let Some(link) = endpoint.pool.take_idle(protocol)
     {
         return Ok((link, true));
@@ -363,48 +393,49 @@ async fn connect(
 
 /// Makes the function's answer the gateway's.
 fn finish(
-    gate: &Gate,
+    context: &ProxyContext,
     client: &Client,
     answer: Answer,
     hop: &Hop,
     upgrade: Option<OnUpgrade>,
-    asker: &Asker,
+    requester: &Requester,
     mut record: Record,
 ) -> Response<ResponseBody> {
     let Answer {
         response,
         link,
         deadlines,
-        site,
+        destination,
     } = answer;
     let (mut parts, body) = response.into_parts();
-    let survey = Survey::of(&parts.headers);
-    if headers::has_foreign_coding(&parts.headers, &survey) {
+    let scan = HeaderScan::of(&parts.headers);
+    if headers::has_foreign_coding(&parts.headers, &scan) {
         let detail = "the function's answer has a transfer coding other than chunked";
-        return refuse(&Failure::FunctionReset(detail.into()), asker, record);
+        return refuse(&Failure::FunctionReset(detail.into()), requester, record);
     }
-    let granted = headers::strip_hop(&mut parts.headers, parts.version, &survey);
+    let granted = headers::strip_hop(&mut parts.headers, parts.version, &scan);
     // The server knows what it speaks.
     parts.version = http::Version::default();
-    if let Site::Instance { .. } = site {
-        parts.headers.insert(REQUEST_ID, asker.id.clone());
+    if let Destination::Instance { .. } = destination {
+        parts.headers.insert(REQUEST_ID, requester.id.clone());
         parts.headers.append(SERVER_TIMING, record.timing.header());
     }
     record.answered(parts.status.as_u16());
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        let body = ResponseBody::exchange(body, link, deadlines, site, record, client.streams());
+        let body =
+            ResponseBody::exchange(body, link, deadlines, destination, record, client.streams());
         return Response::from_parts(parts, body);
     }
     let (Link::H1(link), Some(client)) = (link, upgrade) else {
         let detail = "the function switched protocols without being asked to";
-        return refuse(&Failure::FunctionReset(detail.into()), asker, record);
+        return refuse(&Failure::FunctionReset(detail.into()), requester, record);
     };
     let protocol = Hop {
         upgrade: granted.upgrade.or_else(|| hop.upgrade.clone()),
         trailers: false,
     };
     headers::restore_hop(&mut parts.headers, &protocol);
-    let tunnel = Tunnel::new(client, *link, site, record);
-    gate.tunnels.spawn(tunnel.run(gate.abort.clone()));
+    let tunnel = Tunnel::new(client, *link, destination, record);
+    context.tunnels.spawn(tunnel.run(context.abort.clone()));
     Response::from_parts(parts, ResponseBody::empty())
 }

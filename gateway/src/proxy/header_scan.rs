@@ -9,7 +9,7 @@ use crate::proxy::forwarding::is_forwarding;
 
 /// What there is among the headers of one message.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Survey {
+pub(crate) struct HeaderScan {
     /// About as many bytes as the headers took on the wire.
     pub(crate) bytes: usize,
     /// How many there are.
@@ -30,33 +30,33 @@ pub(crate) struct Survey {
     pub(crate) forwarding: bool,
 }
 
-// === impl Survey ===
+// === impl HeaderScan ===
 
-impl Survey {
+impl HeaderScan {
     /// Walks past the headers.
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut survey = Self::default();
+        let mut scan = Self::default();
         let mut cookie = false;
         for (name, value) in headers {
             let name = name.as_str();
-            survey.bytes += name.len() + value.len() + 4;
-            survey.fields += 1;
+            scan.bytes += name.len() + value.len() + 4;
+            scan.fields += 1;
             match name {
                 "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding"
-                | "upgrade" => survey.hop = true,
-                "content-type" => survey.content_type = true,
-                "expect" => survey.expect = true,
+                | "upgrade" => scan.hop = true,
+                "content-type" => scan.content_type = true,
+                "expect" => scan.expect = true,
                 "cookie" => {
-                    survey.cookies |= cookie;
+                    scan.cookies |= cookie;
                     cookie = true;
                 }
-                "x-request-id" | "traceparent" | "tracestate" => survey.ids = true,
-                "x-fermata-passed-on" => survey.passed_on = true,
-                name => survey.forwarding |= is_forwarding(name),
+                "x-request-id" | "traceparent" | "tracestate" => scan.ids = true,
+                "x-fermata-passed-on" => scan.passed_on = true,
+                name => scan.forwarding |= is_forwarding(name),
             }
         }
-        survey
+        scan
     }
 }
 
@@ -70,15 +70,15 @@ mod tests {
         ids::{REQUEST_ID, TRACEPARENT},
     };
 
-    fn of(names: &[HeaderName]) -> Survey {
+    fn of(names: &[HeaderName]) -> HeaderScan {
         let mut headers = HeaderMap::new();
         for name in names {
             headers.append(name, HeaderValue::from_static("value"));
         }
-        Survey {
+        HeaderScan {
             bytes: 0,
             fields: 0,
-            ..Survey::of(&headers)
+            ..HeaderScan::of(&headers)
         }
     }
 
@@ -87,15 +87,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("a", HeaderValue::from_static("1"));
         headers.append("a", HeaderValue::from_static("22"));
-        let survey = Survey::of(&headers);
-        assert_eq!(survey.bytes, "a: 1\r\na: 22\r\n".len());
-        assert_eq!(survey.fields, 2);
+        let scan = HeaderScan::of(&headers);
+        assert_eq!(scan.bytes, "a: 1\r\na: 22\r\n".len());
+        assert_eq!(scan.fields, 2);
     }
 
     #[test]
     fn each_header_is_seen() {
         let dull = [header::ACCEPT, header::HOST, header::COOKIE];
-        assert_eq!(of(&dull), Survey::default());
+        assert_eq!(of(&dull), HeaderScan::default());
         assert!(of(&[header::COOKIE, header::COOKIE]).cookies);
         for name in [
             REQUEST_ID,

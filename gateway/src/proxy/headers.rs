@@ -5,12 +5,12 @@ use http::{
     header::{self, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::proxy::header_scan::Survey;
+use crate::proxy::header_scan::HeaderScan;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Marks a request that a gateway passes on to the function's keeper. It is believed only from the
+/// Marks a request that a gateway passes on to the function's owner. It is believed only from the
 /// address of a gateway. Its value is the caller's namespace, or [`UNKNOWN_NAMESPACE`], and how often the
 /// request was passed on, as in `default/1`.
 pub(crate) const PASSED_ON: HeaderName = HeaderName::from_static("x-fermata-passed-on");
@@ -47,9 +47,9 @@ pub(crate) struct Hop {
 
 /// Removes what is only meant for the connection it came over (RFC 9110, section 7.6.1), and says
 /// what of that the request wants.
-pub(crate) fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Survey) -> Hop {
+pub(crate) fn strip_hop(headers: &mut HeaderMap, version: Version, scan: &HeaderScan) -> Hop {
     let mut hop = Hop::default();
-    if !survey.hop {
+    if !scan.hop {
         return hop;
     }
     if let Some(te) = headers.get(TE) {
@@ -89,8 +89,8 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap, version: Version, survey: &Surv
 /// Whether the body has another transfer coding than chunked alone (RFC 9112, section 7), which nothing
 /// here can undo and the next hop would not hear of.
 #[must_use]
-pub(crate) fn has_foreign_coding(headers: &HeaderMap, survey: &Survey) -> bool {
-    if !survey.hop {
+pub(crate) fn has_foreign_coding(headers: &HeaderMap, scan: &HeaderScan) -> bool {
+    if !scan.hop {
         return false;
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -155,8 +155,8 @@ mod tests {
     }
 
     fn strip(headers: &mut HeaderMap) -> Hop {
-        let survey = Survey::of(headers);
-        strip_hop(headers, Version::HTTP_11, &survey)
+        let scan = HeaderScan::of(headers);
+        strip_hop(headers, Version::HTTP_11, &scan)
     }
 
     #[test]
@@ -219,8 +219,8 @@ mod tests {
                 .map(|it| ("transfer-encoding", *it))
                 .collect();
             let some = headers(&pairs);
-            let survey = Survey::of(&some);
-            assert_eq!(has_foreign_coding(&some, &survey), foreign, "{codings:?}");
+            let scan = HeaderScan::of(&some);
+            assert_eq!(has_foreign_coding(&some, &scan), foreign, "{codings:?}");
         }
     }
 }

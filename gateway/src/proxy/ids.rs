@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{proxy::header_scan::Survey, random};
+use crate::{proxy::header_scan::HeaderScan, random};
 
 /// The header that names a request through all logs.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -17,8 +17,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Makes sure that the request has a name and a trace context; returns the name. Those from outside
 /// are kept if they are well formed. A new trace has the name of the request for its identifier.
-pub(crate) fn identify(headers: &mut HeaderMap, survey: &Survey) -> HeaderValue {
-    if !survey.ids {
+pub(crate) fn identify(headers: &mut HeaderMap, scan: &HeaderScan) -> HeaderValue {
+    if !scan.ids {
         return name_anew(headers);
     }
     let known = headers.get(REQUEST_ID).filter(|id| is_sane(id)).cloned();
@@ -106,8 +106,8 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn named(headers: &mut HeaderMap) -> HeaderValue {
-        let survey = Survey::of(headers);
-        identify(headers, &survey)
+        let scan = HeaderScan::of(headers);
+        identify(headers, &scan)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     options::ErrorDetails,
     proxy::{
         access::Record,
-        header_scan::Survey,
+        header_scan::HeaderScan,
         ids::{self, REQUEST_ID},
         response_body::ResponseBody,
         timing::{SERVER_TIMING, Timing},
@@ -23,7 +23,7 @@ const GRPC: &str = "application/grpc";
 
 /// What a failure's response needs to know of its request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     /// The request's name.
     pub(crate) id: HeaderValue,
     /// Whether it speaks gRPC.
@@ -45,20 +45,18 @@ struct Problem<'a> {
     request_id: &'a str,
 }
 
-// === impl Asker ===
+// === impl Requester ===
 
-impl Asker {
+impl Requester {
     /// What there is to know of a request.
     #[must_use]
     pub(crate) fn of(
         method: &Method,
         headers: &HeaderMap,
-        survey: &Survey,
+        scan: &HeaderScan,
         id: HeaderValue,
     ) -> Self {
-        let content_type = survey
-            .content_type
-            .then(|| headers.get(header::CONTENT_TYPE));
+        let content_type = scan.content_type.then(|| headers.get(header::CONTENT_TYPE));
         let content_type = content_type.flatten();
         Self {
             id,
@@ -81,16 +79,16 @@ fn is_grpc(content_type: &[u8]) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// Answers in the function's place, and puts that on record.
+/// GatheredStats in the function's place, and puts that on record.
 #[must_use]
 pub(crate) fn refuse(
     failure: &Failure,
-    asker: &Asker,
+    requester: &Requester,
     mut record: Record,
 ) -> Response<ResponseBody> {
     record.failed(failure.status().as_u16(), failure.reason());
-    if asker.details == ErrorDetails::Public {
-        let (id, detail) = (asker.id.to_str(), failure.detail(ErrorDetails::Full));
+    if requester.details == ErrorDetails::Public {
+        let (id, detail) = (requester.id.to_str(), failure.detail(ErrorDetails::Full));
         tracing::debug!(
             request_id = id.unwrap_or_default(),
             reason = failure.reason(),
@@ -98,19 +96,19 @@ pub(crate) fn refuse(
             "request refused"
         );
     }
-    respond(failure, asker, &record.timing)
+    respond(failure, requester, &record.timing)
 }
 
 /// The response to a request that its function does not answer.
-fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<ResponseBody> {
-    let mut response = if asker.grpc {
-        grpc(failure, asker.details)
+fn respond(failure: &Failure, requester: &Requester, timing: &Timing) -> Response<ResponseBody> {
+    let mut response = if requester.grpc {
+        grpc(failure, requester.details)
     } else {
-        problem(failure, asker)
+        problem(failure, requester)
     };
     let headers = response.headers_mut();
     headers.insert(REASON, HeaderValue::from_static(failure.reason()));
-    headers.insert(REQUEST_ID, asker.id.clone());
+    headers.insert(REQUEST_ID, requester.id.clone());
     headers.insert(SERVER_TIMING, timing.header());
     if let Some(seconds) = failure.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -118,11 +116,11 @@ fn respond(failure: &Failure, asker: &Asker, timing: &Timing) -> Response<Respon
     response
 }
 
-fn problem(failure: &Failure, asker: &Asker) -> Response<ResponseBody> {
+fn problem(failure: &Failure, requester: &Requester) -> Response<ResponseBody> {
     let status = failure.status();
-    let text = problem_text(failure, &asker.id, asker.details);
+    let text = problem_text(failure, &requester.id, requester.details);
     let length = text.len();
-    let body = if asker.head_only {
+    let body = if requester.head_only {
         ResponseBody::empty()
     } else {
         ResponseBody::full(Bytes::from(text))
@@ -152,7 +150,7 @@ fn problem_text(failure: &Failure, id: &HeaderValue, details: ErrorDetails) -> V
 /// A whole HTTP/1.1 response to what never became a request, as it goes over the wire.
 #[must_use]
 pub(crate) fn refusal_text(failure: &Failure) -> Vec<u8> {
-    let id = ids::identify(&mut HeaderMap::new(), &Survey::default());
+    let id = ids::identify(&mut HeaderMap::new(), &HeaderScan::default());
     let body = problem_text(failure, &id, ErrorDetails::Public);
     let mut text = format!(
         "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n\
@@ -205,8 +203,8 @@ mod tests {
 
     use super::*;
 
-    fn asker(grpc: bool) -> Asker {
-        Asker {
+    fn requester(grpc: bool) -> Requester {
+        Requester {
             id: HeaderValue::from_static("id-1"),
             grpc,
             head_only: false,
@@ -217,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn a_problem_says_what_why_and_which_request() {
         let failure = Failure::StartFailed("quota".into());
-        let response = respond(&failure, &asker(false), &Timing::begin());
+        let response = respond(&failure, &requester(false), &Timing::begin());
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[REASON], "StartFailed");
         assert_eq!(response.headers()["retry-after"], "10");
@@ -241,8 +239,8 @@ mod tests {
             Failure::FunctionUnreachable(secret.into()),
         ] {
             for grpc in [false, true] {
-                let asker = asker(grpc).with_details(ErrorDetails::Public);
-                let response = respond(&failure, &asker, &Timing::begin());
+                let requester = requester(grpc).with_details(ErrorDetails::Public);
+                let response = respond(&failure, &requester, &Timing::begin());
                 let headers = format!("{:?}", response.headers());
                 let body = response.into_body().collect().await.unwrap().to_bytes();
                 let body = String::from_utf8(body.to_vec()).unwrap();
@@ -256,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn grpc_gets_its_own_status_in_a_good_response() {
         let failure = Failure::StartFailed("50 % größer\n".into());
-        let response = respond(&failure, &asker(true), &Timing::begin());
+        let response = respond(&failure, &requester(true), &Timing::begin());
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "14");
         assert_eq!(

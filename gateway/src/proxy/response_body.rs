@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::{
-    proxy::{access::Record, destination::Site},
+    proxy::{access::Record, destination::Destination},
     upstream::{
         Link,
         deadlines::{Deadlines, Expired},
@@ -71,11 +71,11 @@ impl ResponseBody {
         body: Incoming,
         link: Link,
         deadlines: Deadlines,
-        site: Site,
+        destination: Destination,
         record: Record,
         streams: Option<&Streams>,
     ) -> Self {
-        let mut exchange = Exchange::new(body, link, deadlines, site, record);
+        let mut exchange = Exchange::new(body, link, deadlines, destination, record);
         if exchange.is_end_stream() {
             exchange.finish();
             return Self::empty();

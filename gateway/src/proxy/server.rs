@@ -6,7 +6,7 @@ mod h1;
 mod h2;
 mod line;
 mod proxy_protocol;
-mod refusal;
+mod refusal_rewriter;
 mod sniff;
 mod timer;
 mod wire;
@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{cluster::peers::Entrance, proxy::context::Gate, upstream::connect::tune};
+use crate::{cluster::peers::Entrance, proxy::context::ProxyContext, upstream::connect::tune};
 
 use sniff::Protocol;
 use wire::Wire;
@@ -50,12 +50,12 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How connections are served.
 #[derive(Clone)]
 pub(crate) struct Server {
-    gate: Arc<Gate>,
+    context: Arc<ProxyContext>,
     entrance: Entrance,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     clocks: Clocks,
-    ends: Ends,
+    shutdown: Shutdown,
 }
 
 /// How long clients may take.
@@ -76,11 +76,11 @@ struct Far {
     client: SocketAddr,
 }
 
-/// The ends of serving, in the order they come.
+/// The stages of the end of serving, in the order they come.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct Shutdown {
     /// Clients are asked to go elsewhere; what they send meanwhile is served. HTTP/2 connections end
-    /// after their running requests, HTTP/1 ones after their next answer, which the gate marks.
+    /// after their running requests, HTTP/1 ones after their next answer, which the proxy marks.
     pub(crate) leave: CancellationToken,
     /// No new connections; those that are there end after their running requests.
     pub(crate) stop: CancellationToken,
@@ -91,8 +91,13 @@ pub(crate) struct Ends {
 impl Server {
     /// A server with these bounds.
     #[must_use]
-    pub(crate) fn new(gate: Arc<Gate>, entrance: Entrance, clocks: Clocks, ends: Ends) -> Self {
-        let header_bytes = gate.limits.header_bytes;
+    pub(crate) fn new(
+        context: Arc<ProxyContext>,
+        entrance: Entrance,
+        clocks: Clocks,
+        shutdown: Shutdown,
+    ) -> Self {
+        let header_bytes = context.limits.header_bytes;
         let mut http1 = http1::Builder::new();
         // The gateway itself refuses large heads, with a reason; hyper only those it cannot read.
         http1
@@ -109,18 +114,18 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(2 * header_bytes).unwrap_or(u32::MAX));
         Self {
-            gate,
+            context,
             entrance,
             http1,
             http2,
             clocks,
-            ends,
+            shutdown,
         }
     }
 
     /// Waits until it is told to stop. Cancel safe.
     pub(crate) async fn stopped(&self) {
-        self.ends.stop.cancelled().await;
+        self.shutdown.stop.cancelled().await;
     }
 
     /// Accepts connections until told to stop. Their tasks belong to `connections`; each has one of
@@ -128,15 +133,15 @@ impl Server {
     pub(crate) async fn run(self, socket: TcpListener, connections: TaskTracker, seats: Seats) {
         let listener = Listener::new(socket, seats, "requests");
         // What another gateway passes on was counted there, and a proxy has many clients.
-        let gate = self.gate.clone();
+        let context = self.context.clone();
         let counted = move |peer: SocketAddr| {
             let ip = peer.ip().to_canonical();
-            !gate.peers.has_address(ip) && !gate.limits.trusts(ip)
+            !context.peers.has_address(ip) && !context.limits.trusts(ip)
         };
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.ends.stop.cancelled() => break,
+                () = self.shutdown.stop.cancelled() => break,
                 accepted = listener.next(&counted) => accepted,
             };
             let Accepted { stream, peer, seat } = accepted;
@@ -157,13 +162,13 @@ impl Server {
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
-        let abort = self.gate.abort.clone();
+        let abort = self.context.abort.clone();
         let served = async {
             if tune(&stream).is_err() {
                 return;
             }
             let too_late = async {
-                self.ends.stop.cancelled().await;
+                self.shutdown.stop.cancelled().await;
                 tokio::time::sleep(LATE_REQUEST).await;
             };
             let begun = tokio::select! {
@@ -172,8 +177,8 @@ impl Server {
                 () = too_late => return,
             };
             match begun {
-                Ok((Protocol::Http1, wire, ends)) => self.serve_h1(wire, ends, seat).await,
-                Ok((Protocol::Http2, wire, ends)) => self.serve_h2(wire, ends, seat).await,
+                Ok((Protocol::Http1, wire, far)) => self.serve_h1(wire, far, seat).await,
+                Ok((Protocol::Http2, wire, far)) => self.serve_h2(wire, far, seat).await,
                 // Nobody there, nobody who says anything, or a proxy that does not say for whom.
                 Err(error) => tracing::debug!(%peer, %error, "connection ended before a request"),
             }
@@ -211,11 +216,11 @@ impl Server {
 
     /// Whether the peer says first whose the connection is. Other gateways do not, wherever they are.
     fn is_proxied(&self, peer: SocketAddr) -> bool {
-        let (gate, ip) = (&self.gate, peer.ip().to_canonical());
+        let (context, ip) = (&self.context, peer.ip().to_canonical());
         self.entrance == Entrance::Public
-            && gate.limits.proxy_protocol
-            && gate.limits.trusts(ip)
-            && !gate.peers.has_address(ip)
+            && context.limits.proxy_protocol
+            && context.limits.trusts(ip)
+            && !context.peers.has_address(ip)
     }
 
     /// What the client speaks, as soon as it has said enough to tell.
@@ -231,7 +236,7 @@ impl Server {
         };
         Ok((
             protocol,
-            Wire::new(stream, ahead, self.gate.limits.patience.write),
+            Wire::new(stream, ahead, self.context.limits.patience.write),
         ))
     }
 }

@@ -21,12 +21,12 @@ use crate::{
         access::Record,
         caller::Caller,
         client::Client,
-        context::{Gate, MOST_FIELDS},
+        context::{MOST_FIELDS, ProxyContext},
         forward,
-        header_scan::Survey,
+        header_scan::HeaderScan,
         headers::{self, PASSED_ON},
         ids,
-        respond::{Asker, REASON, refuse},
+        respond::{REASON, Requester, refuse},
         response_body::ResponseBody,
     },
 };
@@ -37,7 +37,7 @@ const LATE_NEWS: Duration = Duration::from_secs(5);
 /// Between two looks for it.
 const NEWS_PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers a request, by its function or in its place. When the gateway is about to stop, the answer
+/// GatheredStats a request, by its function or in its place. When the gateway is about to stop, the answer
 /// asks the client to close the connection: the only way of HTTP/1.1 that costs no request.
 ///
 /// # Cancel safety
@@ -45,13 +45,13 @@ const NEWS_PAUSE: Duration = Duration::from_millis(10);
 /// Dropping the future gives up everything the request holds: its place in the queue, its instance,
 /// its connection to the function.
 pub(crate) async fn serve(
-    gate: &Gate,
+    context: &ProxyContext,
     client: &Client,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let http1 = request.version() <= Version::HTTP_11;
-    let mut response = answer(gate, client, request).await;
-    let leaving = gate.leaving.load(Ordering::Relaxed);
+    let mut response = answer(context, client, request).await;
+    let leaving = context.leaving.load(Ordering::Relaxed);
     if http1 && (leaving || is_astray(&response)) {
         close(&mut response);
     }
@@ -77,69 +77,69 @@ fn is_astray(response: &Response<ResponseBody>) -> bool {
 }
 
 async fn answer(
-    gate: &Gate,
+    context: &ProxyContext,
     client: &Client,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let mut record = Record::begin(gate.metrics.clone());
+    let mut record = Record::begin(context.metrics.clone());
     let (mut parts, body) = request.into_parts();
     // Looked at before the request's own name is added to it.
-    let survey = Survey::of(&parts.headers);
-    let checked = check(gate, &parts, &survey);
+    let scan = HeaderScan::of(&parts.headers);
+    let checked = check(context, &parts, &scan);
     // First of all, so that what a client says of its connection touches nothing that is added.
-    let hop = headers::strip_hop(&mut parts.headers, parts.version, &survey);
-    let mark = survey.passed_on.then(|| parts.headers.remove(PASSED_ON));
-    let caller = Caller::of(gate, client, mark.flatten().as_ref());
-    let id = ids::identify(&mut parts.headers, &survey);
-    let asker = Asker::of(&parts.method, &parts.headers, &survey, id)
-        .with_details(gate.limits.error_details);
+    let hop = headers::strip_hop(&mut parts.headers, parts.version, &scan);
+    let mark = scan.passed_on.then(|| parts.headers.remove(PASSED_ON));
+    let caller = Caller::of(context, client, mark.flatten().as_ref());
+    let id = ids::identify(&mut parts.headers, &scan);
+    let requester = Requester::of(&parts.method, &parts.headers, &scan, id)
+        .with_details(context.limits.error_details);
     let host = match checked {
         Ok(host) => host,
-        Err(failure) => return refuse(&failure, &asker, record),
+        Err(failure) => return refuse(&failure, &requester, record),
     };
-    if gate.limits.access_log {
-        record.log(&parts.method, &host, parts.uri.path(), &asker.id);
+    if context.limits.access_log {
+        record.log(&parts.method, &host, parts.uri.path(), &requester.id);
     }
-    let mut routed = route(gate, &caller, &host, &parts);
+    let mut routed = route(context, &caller, &host, &parts);
     if routed.is_none() && caller.sender == Sender::Gateway {
-        routed = route_later(gate, &caller, &host, &parts).await;
+        routed = route_later(context, &caller, &host, &parts).await;
     }
     match routed {
-        None => refuse(&Failure::NoSuchFunction, &asker, record),
+        None => refuse(&Failure::NoSuchFunction, &requester, record),
         Some((function, strip)) => {
             record.routed(function.clone());
             let call = forward::Call {
                 function,
                 host,
                 strip,
-                survey,
+                scan,
                 hop,
                 parts,
                 body,
-                asker,
+                requester,
                 caller,
             };
-            forward::forward(gate, client, call, record).await
+            forward::forward(context, client, call, record).await
         }
     }
 }
 
 /// Refuses what makes no sense or is too large; returns the host that is asked for.
-fn check(gate: &Gate, parts: &Parts, survey: &Survey) -> Result<HeaderValue, Failure> {
-    let limits = &gate.limits;
+fn check(context: &ProxyContext, parts: &Parts, scan: &HeaderScan) -> Result<HeaderValue, Failure> {
+    let limits = &context.limits;
     let target = parts
         .uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
-    if target + survey.bytes > limits.header_bytes {
+    if target + scan.bytes > limits.header_bytes {
         return Err(Failure::HeadersTooLarge {
             limit: limits.header_bytes,
         });
     }
-    if survey.fields > MOST_FIELDS {
+    if scan.fields > MOST_FIELDS {
         return Err(Failure::TooManyHeaders { limit: MOST_FIELDS });
     }
-    if headers::has_foreign_coding(&parts.headers, survey) {
+    if headers::has_foreign_coding(&parts.headers, scan) {
         return Err(Failure::ForeignCoding);
     }
     if parts.method == Method::CONNECT {
@@ -191,17 +191,17 @@ fn host(parts: &Parts) -> Result<HeaderValue, Failure> {
 
 /// The function that a request is for, and how many bytes of its path only lead there.
 fn route(
-    gate: &Gate,
+    context: &ProxyContext,
     caller: &Caller,
     host: &HeaderValue,
     parts: &Parts,
 ) -> Option<(Arc<Function>, usize)> {
-    let routes = gate.table.routes();
+    let routes = context.registry.routes();
     let (host, path) = (host.to_str().unwrap_or_default(), parts.uri.path());
     let found = match caller.entrance {
         Entrance::Public => routes.find(host, path),
         Entrance::Internal => {
-            let namespace = Routes::needs_namespace(host, path).then(|| caller.namespace(gate));
+            let namespace = Routes::needs_namespace(host, path).then(|| caller.namespace(context));
             routes.find_in_cluster(host, path, namespace.flatten().as_deref())
         }
     }?;
@@ -210,7 +210,7 @@ fn route(
 
 /// The same for a function that another gateway has heard of, and this one not yet.
 async fn route_later(
-    gate: &Gate,
+    context: &ProxyContext,
     caller: &Caller,
     host: &HeaderValue,
     parts: &Parts,
@@ -218,7 +218,7 @@ async fn route_later(
     let until = Instant::now() + LATE_NEWS;
     while Instant::now() < until {
         tokio::time::sleep(NEWS_PAUSE).await;
-        let found = route(gate, caller, host, parts);
+        let found = route(context, caller, host, parts);
         if found.is_some() {
             return found;
         }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    proxy::{access::Record, destination::Site},
+    proxy::{access::Record, destination::Destination},
     upstream::h1,
 };
 
@@ -36,7 +36,7 @@ const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Tunnel {
     client: OnUpgrade,
     link: h1::Link,
-    site: Site,
+    destination: Destination,
     record: Record,
 }
 
@@ -51,11 +51,16 @@ struct Watched<T> {
 impl Tunnel {
     /// Joins the two. The instance stays busy, and the request is not over, until the tunnel ends.
     #[must_use]
-    pub(crate) fn new(client: OnUpgrade, link: h1::Link, site: Site, record: Record) -> Self {
+    pub(crate) fn new(
+        client: OnUpgrade,
+        link: h1::Link,
+        destination: Destination,
+        record: Record,
+    ) -> Self {
         Self {
             client,
             link,
-            site,
+            destination,
             record,
         }
     }
@@ -66,10 +71,10 @@ impl Tunnel {
         let Self {
             client,
             link,
-            site,
+            destination,
             mut record,
         } = self;
-        let idle = site.idle_timeout();
+        let idle = destination.idle_timeout();
         let bytes = tokio::select! {
             bytes = join(client, link, idle) => bytes,
             () = abort.cancelled() => Ok(0),
@@ -80,11 +85,11 @@ impl Tunnel {
                 record.complete();
             }
             Err(error) => {
-                tracing::debug!(pod = site.endpoint().pod(), %error, "tunnel broke");
+                tracing::debug!(pod = destination.endpoint().pod(), %error, "tunnel broke");
                 record.broke("TunnelBroke");
             }
         }
-        drop((record, site));
+        drop((record, destination));
     }
 }
 

@@ -34,7 +34,7 @@ struct Counters {
 
 /// One gateway's word about the Revision; `None` if it has nothing to say.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Word<'a> {
+pub(crate) struct PeerStats<'a> {
     /// The gateway.
     pub(crate) instance: &'a str,
     /// When it said so, on its own scale of microseconds.
@@ -63,18 +63,18 @@ impl History {
         now: Duration,
         window: Duration,
         metric: Metric,
-        words: &[Word<'_>],
+        stats: &[PeerStats<'_>],
     ) {
         self.window.resize(whole_seconds(window));
         self.last
-            .retain(|instance, _| words.iter().any(|word| *word.instance == **instance));
+            .retain(|instance, _| stats.iter().any(|peer| *peer.instance == **instance));
         let mut number = 0.0;
-        for word in words {
-            let Some(report) = word.report else {
-                self.last.remove(word.instance);
+        for peer in stats {
+            let Some(report) = peer.report else {
+                self.last.remove(peer.instance);
                 continue;
             };
-            let step = self.step(word, report, metric);
+            let step = self.step(peer, report, metric);
             if report.active > 0 || step.1 {
                 self.last_active = now;
             }
@@ -84,9 +84,14 @@ impl History {
     }
 
     /// What a gateway's counters come to, and whether requests have come.
-    fn step(&mut self, word: &Word<'_>, report: &RevisionReport, metric: Metric) -> (f64, bool) {
-        let last = self.last.get(word.instance).copied();
-        let elapsed = last.map(|last| word.at.saturating_sub(last.at));
+    fn step(
+        &mut self,
+        peer: &PeerStats<'_>,
+        report: &RevisionReport,
+        metric: Metric,
+    ) -> (f64, bool) {
+        let last = self.last.get(peer.instance).copied();
+        let elapsed = last.map(|last| peer.at.saturating_sub(last.at));
         if let (Some(last), Some(elapsed)) = (last, elapsed)
             && elapsed < LEAST_STEP
         {
@@ -115,12 +120,12 @@ impl History {
             (_, _, Metric::Rps) => 0.0,
         };
         let counters = Counters {
-            at: word.at,
+            at: peer.at,
             busy: report.busy,
             arrivals: report.arrivals,
             number,
         };
-        self.last.insert(word.instance.into(), counters);
+        self.last.insert(peer.instance.into(), counters);
         let came = last.is_some_and(|last| last.arrivals != report.arrivals);
         (number, came)
     }
@@ -170,8 +175,8 @@ mod tests {
         }
     }
 
-    fn word<'a>(instance: &'a str, at: u64, report: Option<&'a RevisionReport>) -> Word<'a> {
-        Word {
+    fn peer<'a>(instance: &'a str, at: u64, report: Option<&'a RevisionReport>) -> PeerStats<'a> {
+        PeerStats {
             instance,
             at,
             report,
@@ -182,17 +187,17 @@ mod tests {
     fn the_gateways_add_up_each_on_its_own_clock() {
         let mut history = History::new(Duration::ZERO, WINDOW);
         let (a, b) = (report(0, 0, 0), report(0, 7_000_000, 0));
-        let words = [
-            word("a", 1_000_000, Some(&a)),
-            word("b", 55_000_000, Some(&b)),
+        let stats = [
+            peer("a", 1_000_000, Some(&a)),
+            peer("b", 55_000_000, Some(&b)),
         ];
-        history.record(Duration::from_secs(1), WINDOW, Metric::Concurrency, &words);
+        history.record(Duration::from_secs(1), WINDOW, Metric::Concurrency, &stats);
         let (a, b) = (report(2, 2_000_000, 9), report(1, 8_000_000, 3));
-        let words = [
-            word("a", 2_000_000, Some(&a)),
-            word("b", 57_000_000, Some(&b)),
+        let stats = [
+            peer("a", 2_000_000, Some(&a)),
+            peer("b", 57_000_000, Some(&b)),
         ];
-        history.record(Duration::from_secs(2), WINDOW, Metric::Concurrency, &words);
+        history.record(Duration::from_secs(2), WINDOW, Metric::Concurrency, &stats);
         // 2.0 on a, 0.5 on b; the second before was 0.
         assert!((history.panic(Duration::from_secs(10)) - 2.5).abs() < 1e-6);
         assert!((history.stable() - 1.25).abs() < 1e-6);
@@ -207,8 +212,8 @@ mod tests {
         let mut history = History::new(Duration::ZERO, WINDOW);
         for (second, arrivals) in [(1, 100), (3, 500)] {
             let report = report(0, 0, arrivals);
-            let words = [word("a", second * 1_000_000, Some(&report))];
-            history.record(Duration::from_secs(second), WINDOW, Metric::Rps, &words);
+            let stats = [peer("a", second * 1_000_000, Some(&report))];
+            history.record(Duration::from_secs(second), WINDOW, Metric::Rps, &stats);
         }
         assert!((history.panic(Duration::from_secs(10)) - 200.0).abs() < 1e-6);
     }
@@ -217,17 +222,17 @@ mod tests {
     fn a_gateway_that_starts_again_does_not_count_backwards() {
         let mut history = History::new(Duration::ZERO, WINDOW);
         let before = report(0, 0, 1000);
-        let words = [word("old", 1_000_000, Some(&before))];
-        history.record(Duration::from_secs(1), WINDOW, Metric::Rps, &words);
+        let stats = [peer("old", 1_000_000, Some(&before))];
+        history.record(Duration::from_secs(1), WINDOW, Metric::Rps, &stats);
         let after = report(1, 0, 1);
-        let words = [word("new", 5, Some(&after))];
-        history.record(Duration::from_secs(2), WINDOW, Metric::Rps, &words);
+        let stats = [peer("new", 5, Some(&after))];
+        history.record(Duration::from_secs(2), WINDOW, Metric::Rps, &stats);
         assert_eq!(history.stable(), 0.0);
         history.record(
             Duration::from_secs(3),
             WINDOW,
             Metric::Rps,
-            &[word("new", 6, None)],
+            &[peer("new", 6, None)],
         );
         assert_eq!(
             history.idle_for(Duration::from_secs(3)),

@@ -16,11 +16,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     stats::{Counter, Report},
-    stats_client::{Answers, Questioner},
+    stats_client::{GatheredStats, StatsClient},
 };
 use crate::{
     admin::metrics::Metrics,
-    backend::{registry::Table, revision::Revision},
+    backend::{registry::Registry, revision::Revision},
     clock,
     cluster::{peers::Peers, watch::Health},
 };
@@ -29,7 +29,7 @@ use watchlist::Watchlist;
 /// Between two rounds.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The least time between two rounds, however much hurry there is.
+/// The least time between two rounds, however often it is asked to rescale now.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Decisions that are carried out at once.
@@ -38,7 +38,7 @@ const WRITERS: usize = 16;
 /// The autoscaler of one gateway.
 pub(crate) struct Scaler {
     /// What is scaled.
-    pub(crate) table: Arc<Table>,
+    pub(crate) registry: Arc<Registry>,
     /// Nothing is decided before the watches are up.
     pub(crate) health: Arc<Health>,
     /// The gateway's own numbers.
@@ -46,13 +46,13 @@ pub(crate) struct Scaler {
     /// The other gateways.
     pub(crate) peers: Arc<Peers>,
     /// Who gets their numbers.
-    pub(crate) questioner: Questioner,
+    pub(crate) stats_client: StatsClient,
     /// Whether this gateway acts.
     pub(crate) leader: Claim,
     /// Counts decisions.
     pub(crate) metrics: Arc<Metrics>,
     /// Something waits.
-    pub(crate) hurry: Arc<Notify>,
+    pub(crate) rescale_now: Arc<Notify>,
     /// How decisions are carried out.
     pub(crate) client: Client,
     /// Owns what carries them out.
@@ -78,7 +78,7 @@ impl Scaler {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.tidy_up(),
-                () = self.hurry.notified() => {}
+                () = self.rescale_now.notified() => {}
                 () = stop.cancelled() => return,
             }
             let leads = self.leader.is_current();
@@ -97,16 +97,16 @@ impl Scaler {
     }
 
     async fn round(&mut self, now: Duration, watchlist: &mut Watchlist, writers: &Arc<Semaphore>) {
-        let Answers {
+        let GatheredStats {
             reports: others,
             complete,
-        } = self.questioner.ask().await;
+        } = self.stats_client.ask().await;
         let own = self.counter.report();
         let mut reports: Vec<&Report> = others.iter().collect();
         // A peer list may name this gateway under another name.
         reports.retain(|report| report.instance != own.instance);
         reports.push(&own);
-        let revisions = self.table.revisions();
+        let revisions = self.registry.revisions();
         for plan in watchlist.round(now, &revisions, &reports, complete) {
             let act = act::Act {
                 client: self.client.clone(),
@@ -126,7 +126,7 @@ impl Scaler {
     /// What every gateway does for itself each second.
     fn tidy_up(&self) {
         let now = clock::now();
-        for revision in self.table.revisions() {
+        for revision in self.registry.revisions() {
             if revision.has_endpoints() {
                 revision.close_idle_connections(now);
                 Revision::refresh(&revision);

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backend::{registry::Table, revision::Revision},
+    backend::{registry::Registry, revision::Revision},
     clock, random,
 };
 
@@ -16,7 +16,7 @@ const LINGER: Duration = Duration::from_secs(10);
 /// Makes reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Counter {
-    table: Arc<Table>,
+    registry: Arc<Registry>,
     instance: Arc<str>,
 }
 
@@ -62,9 +62,9 @@ pub(crate) struct DrainingPod {
 impl Counter {
     /// Reports on these Revisions.
     #[must_use]
-    pub(crate) fn new(table: Arc<Table>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
         Self {
-            table,
+            registry,
             instance: format!("{:016x}", random::bits()).into(),
         }
     }
@@ -73,7 +73,7 @@ impl Counter {
     #[must_use]
     pub(crate) fn report(&self) -> Report {
         let at = clock::now();
-        let revisions = self.table.revisions();
+        let revisions = self.registry.revisions();
         Report {
             instance: self.instance.to_string(),
             at,

@@ -13,11 +13,11 @@ use crate::cluster::{peer_client::ask_peer, peers::Peers};
 const ASK_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long a gateway that does not answer is believed to have requests under way.
-const MOURN: Duration = Duration::from_secs(30);
+const SILENT_PEER_TTL: Duration = Duration::from_secs(30);
 
 /// Asks the other gateways.
 #[derive(Debug)]
-pub(crate) struct Questioner {
+pub(crate) struct StatsClient {
     peers: Arc<Peers>,
     /// Where all of them report.
     port: u16,
@@ -27,16 +27,16 @@ pub(crate) struct Questioner {
 
 /// What the others said.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
+pub(crate) struct GatheredStats {
     /// The reports that came.
     pub(crate) reports: Vec<Report>,
     /// Whether everybody answered who may have requests under way.
     pub(crate) complete: bool,
 }
 
-// === impl Questioner ===
+// === impl StatsClient ===
 
-impl Questioner {
+impl StatsClient {
     /// Asks these gateways, all of which report on the same port.
     #[must_use]
     pub(crate) fn new(peers: Arc<Peers>, port: u16) -> Self {
@@ -48,14 +48,14 @@ impl Questioner {
     }
 
     /// Asks all of them at once.
-    pub(crate) async fn ask(&mut self) -> Answers {
+    pub(crate) async fn ask(&mut self) -> GatheredStats {
         let others = self.peers.others();
         let ask = |ip| {
             let address = SocketAddr::new(ip, self.port);
             ask_peer::<Report>(address, Method::GET, "/stats", ASK_TIMEOUT)
         };
         let answers = join_all(others.iter().map(|(_, ip)| ask(*ip))).await;
-        let mut result = Answers {
+        let mut result = GatheredStats {
             reports: Vec::new(),
             complete: true,
         };
@@ -71,7 +71,7 @@ impl Questioner {
                     let error = &error as &dyn std::error::Error;
                     tracing::debug!(peer = &*name, error, "no report from a gateway");
                     let since = self.silent.entry(name).or_insert_with(Instant::now);
-                    result.complete &= since.elapsed() > MOURN;
+                    result.complete &= since.elapsed() > SILENT_PEER_TTL;
                 }
             }
         }

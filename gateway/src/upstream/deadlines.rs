@@ -15,8 +15,8 @@ use crate::{
     hang_up::HangUp,
 };
 
-/// How much later than a keeper's own clocks the one for it runs out.
-const KEEPER_DELAY: Duration = Duration::from_secs(5);
+/// How much later than a owner's own clocks the one for it runs out.
+const OWNER_DELAY: Duration = Duration::from_secs(5);
 
 /// How long a function may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,15 +122,15 @@ impl Deadlines {
         self.touch();
     }
 
-    /// The clock of a request that goes to its function's keeper, which has all clocks and tells which
-    /// ran out: this one is for a keeper that does not.
+    /// The clock of a request that goes to its function's owner, which has all clocks and tells which
+    /// ran out: this one is for a owner that does not.
     #[must_use]
-    pub(crate) fn of_keeper(
+    pub(crate) fn for_owner(
         timeouts: &Timeouts,
         patience: Patience,
         meter: Option<Arc<Meter>>,
     ) -> Self {
-        let longest = timeouts.start + timeouts.request + KEEPER_DELAY;
+        let longest = timeouts.start + timeouts.request + OWNER_DELAY;
         let now = Instant::now();
         Self {
             begun: now,
@@ -138,8 +138,8 @@ impl Deadlines {
             first_byte: None,
             idle: None,
             client: None,
-            // The keeper passes on what its own peers do.
-            write: patience.write.saturating_add(KEEPER_DELAY),
+            // The owner passes on what its own peers do.
+            write: patience.write.saturating_add(OWNER_DELAY),
             touched: clock::at(now),
             meter,
             look: None,

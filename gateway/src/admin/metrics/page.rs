@@ -16,7 +16,7 @@ use prometheus_client::{
 
 use super::{Decision, FunctionMetrics, Histogram, Metrics};
 use crate::{
-    backend::{function::Function, registry::Table},
+    backend::{function::Function, registry::Registry as Table},
     cluster::watch::Health,
 };
 

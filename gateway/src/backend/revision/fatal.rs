@@ -17,7 +17,7 @@ const UNSCHEDULABLE_GRACE: Duration = Duration::from_secs(5);
 /// still may. It is hopeless only if every pod is, or if there is none and the cluster refuses to
 /// make any.
 #[must_use]
-pub(crate) fn doom(observed: &Observed, now: Timestamp) -> Option<String> {
+pub(crate) fn fatal_reason(observed: &Observed, now: Timestamp) -> Option<String> {
     let deployment = observed.deployment.as_ref()?;
     if deployment.replicas == 0 {
         return None;
@@ -33,7 +33,7 @@ pub(crate) fn doom(observed: &Observed, now: Timestamp) -> Option<String> {
             None
         } else {
             let overdue = || deployment.overdue.as_deref().map(str::to_owned);
-            pod_doom(&pod.state, now).or_else(overdue)
+            pod_fatal_reason(&pod.state, now).or_else(overdue)
         };
         verdict = Some(sentence?);
     }
@@ -44,14 +44,14 @@ pub(crate) fn doom(observed: &Observed, now: Timestamp) -> Option<String> {
     verdict
 }
 
-fn pod_doom(pod: &PodState, now: Timestamp) -> Option<String> {
+fn pod_fatal_reason(pod: &PodState, now: Timestamp) -> Option<String> {
     if let Some((since, message)) = &pod.unschedulable {
         let grace = SignedDuration::try_from(UNSCHEDULABLE_GRACE).unwrap_or(SignedDuration::ZERO);
         let lasting = now.duration_since(*since) > grace;
         return lasting.then(|| format!("pod {} is Unschedulable: {message}", pod.name));
     }
     if let Some(trouble) = &pod.trouble
-        && is_hopeless(trouble, pod.restarts)
+        && is_fatal(trouble, pod.restarts)
     {
         return Some(sentence(&pod.name, trouble));
     }
@@ -59,7 +59,7 @@ fn pod_doom(pod: &PodState, now: Timestamp) -> Option<String> {
 }
 
 /// One crash may be an accident; a second one is a pattern.
-fn is_hopeless(trouble: &Trouble, restarts: u32) -> bool {
+fn is_fatal(trouble: &Trouble, restarts: u32) -> bool {
     StartFailure::of_waiting(&trouble.reason).is_some()
         || trouble.last_exit.is_some() && restarts >= 1
 }

@@ -10,18 +10,18 @@ use crate::{
 /// One request's place on an instance. Dropping it lets the next request in; it is kept until the
 /// last byte of the response, or until the tunnel ends.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Permit {
     revision: Arc<Revision>,
     endpoint: Arc<Endpoint>,
 }
 
 /// One request's presence at a revision, waiting or running: what the autoscaler counts.
 #[derive(Debug)]
-pub(crate) struct Visit(Arc<Revision>);
+pub(crate) struct ActiveRequest(Arc<Revision>);
 
-// === impl Slot ===
+// === impl Permit ===
 
-impl Slot {
+impl Permit {
     /// Wraps a place that was taken on the endpoint with [`Endpoint::try_enter`].
     pub(crate) fn new(revision: Arc<Revision>, endpoint: Arc<Endpoint>) -> Self {
         Self { revision, endpoint }
@@ -34,7 +34,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.endpoint.leave();
         if self.revision.queue.waiting() > 0 {
@@ -43,9 +43,9 @@ impl Drop for Slot {
     }
 }
 
-// === impl Visit ===
+// === impl ActiveRequest ===
 
-impl Visit {
+impl ActiveRequest {
     /// Counts the request in.
     #[must_use]
     pub(crate) fn new(revision: Arc<Revision>) -> Self {
@@ -53,14 +53,14 @@ impl Visit {
         Self(revision)
     }
 
-    /// The revision that is visited.
+    /// Its revision.
     #[must_use]
     pub(crate) fn revision(&self) -> &Arc<Revision> {
         &self.0
     }
 }
 
-impl Drop for Visit {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.depart(clock::now());
     }

@@ -116,7 +116,7 @@ fn made(choose: Choices<'_>) -> (Model, Router<usize>) {
         }
         let function = model.names.len();
         let cluster_only = choose(3) == 2;
-        let target = Target {
+        let target = NamedFunction {
             function,
             cluster_only,
         };

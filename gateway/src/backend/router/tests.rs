@@ -10,7 +10,7 @@ fn router() -> Router<&'static str> {
         router.add_name(
             namespace,
             name,
-            Target {
+            NamedFunction {
                 function: name,
                 cluster_only,
             },

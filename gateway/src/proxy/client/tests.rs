@@ -19,8 +19,8 @@ fn client(address: &str) -> Client {
 }
 
 fn add(client: &Client, headers: &mut HeaderMap, host: &'static str, prefix: Option<&str>) {
-    let survey = Survey::of(headers);
-    client.add_forwarded(headers, &survey, &HeaderValue::from_static(host), prefix);
+    let scan = HeaderScan::of(headers);
+    client.add_forwarded(headers, &scan, &HeaderValue::from_static(host), prefix);
 }
 
 #[test]

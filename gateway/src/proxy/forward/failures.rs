@@ -5,7 +5,7 @@ use std::error::Error;
 use crate::{
     causes,
     failure::Failure,
-    proxy::destination::Site,
+    proxy::destination::Destination,
     stall::Stalled,
     upstream::{
         HeadBound,
@@ -45,7 +45,7 @@ pub(super) fn expired(expired: Expired) -> Failure {
 
 /// The exchange broke off before the head of the response; `limit` is that of the request's body.
 pub(super) fn broken(
-    site: &Site,
+    destination: &Destination,
     error: &hyper::Error,
     meter: Option<&Meter>,
     limit: u64,
@@ -61,7 +61,7 @@ pub(super) fn broken(
     if let Some(Stalled(limit)) = causes::find(error) {
         return Failure::WriteTimeout(limit);
     }
-    let who = who(site);
+    let who = who(destination);
     if let Some(NoHead(limit)) = causes::find(error) {
         let detail = format!("{who} sent more than {limit} bytes before the head of its answer");
         return Failure::FunctionReset(detail.into());
@@ -78,20 +78,24 @@ pub(super) fn broken(
 }
 
 /// The head of the answer is larger than it may be.
-pub(super) fn head_too_large(site: &Site, bound: HeadBound) -> Failure {
+pub(super) fn head_too_large(destination: &Destination, bound: HeadBound) -> Failure {
     let (limit, of) = match bound {
         HeadBound::Fields(limit) => (limit, "header fields"),
         HeadBound::Bytes(limit) => (limit, "bytes of head"),
     };
     Failure::FunctionReset(
-        format!("{} gave an answer with more than {limit} {of}", who(site)).into(),
+        format!(
+            "{} gave an answer with more than {limit} {of}",
+            who(destination)
+        )
+        .into(),
     )
 }
 
-fn who(site: &Site) -> &'static str {
-    match site {
-        Site::Instance { .. } => "the function",
-        Site::Keeper(_) => "the gateway that keeps the function",
+fn who(destination: &Destination) -> &'static str {
+    match destination {
+        Destination::Instance { .. } => "the function",
+        Destination::Owner(_) => "the gateway that keeps the function",
     }
 }
 

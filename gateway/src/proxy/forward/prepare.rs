@@ -15,7 +15,7 @@ use crate::{
 
 /// What the request asks for, as the function is to see it.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct RequestTarget {
     host: HeaderValue,
     /// As it was asked for.
     whole: PathAndQuery,
@@ -23,9 +23,9 @@ pub(super) struct Target {
     stripped: Option<PathAndQuery>,
 }
 
-// === impl Target ===
+// === impl RequestTarget ===
 
-impl Target {
+impl RequestTarget {
     /// The target of a request, without the first `strip` bytes of its path.
     pub(super) fn of(host: HeaderValue, uri: &Uri, strip: usize) -> Result<Self, Failure> {
         let whole = uri.path_and_query().cloned();
@@ -58,7 +58,7 @@ fn parse(path: &str) -> Result<PathAndQuery, Failure> {
 pub(super) fn aim<B: Body>(
     request: &mut Request<B>,
     protocol: Protocol,
-    target: &Target,
+    target: &RequestTarget,
     hop: &Hop,
 ) {
     let chunked = protocol == Protocol::Http1 && is_chunked(request);
@@ -99,12 +99,12 @@ fn is_chunked<B: Body>(request: &Request<B>) -> bool {
         && !request.headers().contains_key(CONTENT_LENGTH)
 }
 
-/// Sends a request that is aimed at an instance to the function's keeper instead, which finds the
+/// Sends a request that is aimed at an instance to the function's owner instead, which finds the
 /// function by what was asked for, and by what the mark says of the caller.
 pub(super) fn pass_on<B>(
     request: &mut Request<B>,
     protocol: Protocol,
-    target: &Target,
+    target: &RequestTarget,
     mark: HeaderValue,
 ) {
     *request.uri_mut() = match protocol {
@@ -119,7 +119,7 @@ pub(super) fn keep<B>(request: &mut Request<B>) {
     request.headers_mut().remove(headers::PASSED_ON);
 }
 
-fn absolute(target: &Target, path: &PathAndQuery) -> Uri {
+fn absolute(target: &RequestTarget, path: &PathAndQuery) -> Uri {
     let authority = Authority::try_from(target.host.as_bytes());
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
@@ -155,7 +155,7 @@ mod tests {
 
     fn path(uri: &'static str, strip: usize) -> String {
         let host = HeaderValue::from_static("a.example");
-        let target = Target::of(host, &Uri::from_static(uri), strip).unwrap();
+        let target = RequestTarget::of(host, &Uri::from_static(uri), strip).unwrap();
         target.path().as_str().to_owned()
     }
 
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn each_protocol_gets_its_own_form() {
         let host = HeaderValue::from_static("a.example:8080");
-        let target = Target::of(host, &Uri::from_static("/x?y"), 0).unwrap();
+        let target = RequestTarget::of(host, &Uri::from_static("/x?y"), 0).unwrap();
         let hop = Hop {
             upgrade: None,
             trailers: true,
@@ -196,8 +196,8 @@ mod tests {
         let host = HeaderValue::from_static("a.example");
         let prefix = "/function/hello".len();
         let asked = Uri::from_static("/function/hello/x?y");
-        let target = Target::of(host, &asked, prefix).unwrap();
-        for (protocol, to_keeper, to_instance) in [
+        let target = RequestTarget::of(host, &asked, prefix).unwrap();
+        for (protocol, to_owner, to_instance) in [
             (Protocol::Http1, "/function/hello/x?y", "/x?y"),
             (
                 Protocol::H2c,
@@ -209,7 +209,7 @@ mod tests {
             aim(&mut request, protocol, &target, &Hop::default());
             let at_first = request.headers().clone();
             pass_on(&mut request, protocol, &target, headers::mark(None, 1));
-            assert_eq!(request.uri(), to_keeper);
+            assert_eq!(request.uri(), to_owner);
             assert!(request.headers().contains_key(headers::PASSED_ON));
             keep(&mut request);
             aim(&mut request, protocol, &target, &Hop::default());

@@ -27,8 +27,8 @@ fn fuzz_what_is_for_one_connection_stays_there() {
             .filter(|token| token != b"host" && token != b"content-length")
             .collect();
         let version = pick(&[Version::HTTP_11, Version::HTTP_10], &mut choose);
-        let survey = Survey::of(&headers);
-        let hop = strip_hop(&mut headers, version, &survey);
+        let scan = HeaderScan::of(&headers);
+        let hop = strip_hop(&mut headers, version, &scan);
         let goes = |name: &str| ALWAYS.contains(&name) || named.contains(&name.as_bytes().to_vec());
         let kept = fields(&before);
         let kept: Vec<_> = kept.into_iter().filter(|(name, _)| !goes(name)).collect();

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 
 use super::ResponseBodyError;
 use crate::{
-    proxy::{access::Record, destination::Site},
+    proxy::{access::Record, destination::Destination},
     sync::lock,
     upstream::{
         Link,
@@ -29,7 +29,7 @@ pub(crate) struct Exchange {
     body: Incoming,
     link: Option<Link>,
     deadlines: Deadlines,
-    site: Option<Site>,
+    destination: Option<Destination>,
     record: Option<Record>,
     /// Why it breaks off, until the client has got what came before.
     broken: Option<ResponseBodyError>,
@@ -50,14 +50,14 @@ impl Exchange {
         body: Incoming,
         link: Link,
         deadlines: Deadlines,
-        site: Site,
+        destination: Destination,
         record: Record,
     ) -> Self {
         Self {
             body,
             link: Some(link),
             deadlines,
-            site: Some(site),
+            destination: Some(destination),
             record: Some(record),
             broken: None,
         }
@@ -149,8 +149,8 @@ impl Exchange {
     /// The response is complete: its instance takes the next request, over the same connection if
     /// that is in order.
     pub(super) fn finish(&mut self) {
-        if let (Some(link), Some(site)) = (self.link.take(), &self.site) {
-            site.endpoint().pool.give_back(link);
+        if let (Some(link), Some(destination)) = (self.link.take(), &self.destination) {
+            destination.endpoint().pool.give_back(link);
         }
         if let Some(record) = &mut self.record {
             record.complete();
@@ -159,7 +159,7 @@ impl Exchange {
     }
 
     fn release(&mut self) {
-        self.site = None;
+        self.destination = None;
         self.record = None;
     }
 }

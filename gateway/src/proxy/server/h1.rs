@@ -14,8 +14,8 @@ use super::{
     framing::{Finding, MOST_FIELDS},
     line::Line,
     note,
-    refusal::Refusal,
-    timer::KeepingTimer,
+    refusal_rewriter::RefusalRewriter,
+    timer::ReusableTimer,
     wire::Wire,
 };
 use crate::{
@@ -43,22 +43,25 @@ impl Server {
             far.peer,
             far.client,
             self.entrance,
-            &self.gate.limits.trusted,
+            &self.context.limits.trusted,
         );
         let client = Arc::new(client.watched(line.hang_up()));
-        let gate = self.gate.clone();
-        let wire = wire.on(line.clone(), Refusal::new(gate.limits.header_bytes));
+        let context = self.context.clone();
+        let wire = wire.on(
+            line.clone(),
+            RefusalRewriter::new(context.limits.header_bytes),
+        );
         let taking = line.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let switches = request.extensions().get::<OnUpgrade>().is_some();
             let taken = taking.take(switches);
-            let (gate, client, line) = (gate.clone(), client.clone(), taking.clone());
+            let (context, client, line) = (context.clone(), client.clone(), taking.clone());
             async move {
                 if !taken {
                     // The connection is dropped before anything comes of this.
                     return std::future::pending().await;
                 }
-                let mut response = service::serve(&gate, &client, request).await;
+                let mut response = service::serve(&context, &client, request).await;
                 if line.is_last() {
                     service::close(&mut response);
                 }
@@ -66,7 +69,7 @@ impl Server {
             }
         });
         let mut http1 = self.http1.clone();
-        http1.timer(KeepingTimer::new(line.clone(), self.clocks.header));
+        http1.timer(ReusableTimer::new(line.clone(), self.clocks.header));
         let mut connection = http1
             .serve_connection(TokioIo::new(wire), service)
             .with_upgrades();
@@ -113,7 +116,7 @@ impl Server {
     }
 
     fn turns(&self, line: Arc<Line>) -> FuturesUnordered<BoxFuture<'static, Turn>> {
-        let stop = self.ends.stop.clone();
+        let stop = self.shutdown.stop.clone();
         let stopped = async move {
             stop.cancelled().await;
             Turn::Stop

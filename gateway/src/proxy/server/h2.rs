@@ -25,20 +25,20 @@ enum Turn {
 }
 
 impl Server {
-    /// Serves the connection until it ends.
+    /// Serves the connection until it shutdown.
     pub(super) async fn serve_h2(&self, wire: Wire, far: Far, seat: Seat) {
         let streams = Arc::<Streams>::default();
         let client = Client::new(
             far.peer,
             far.client,
             self.entrance,
-            &self.gate.limits.trusted,
+            &self.context.limits.trusted,
         );
         let client = Arc::new(client.over(streams.clone()));
-        let (gate, write_timeout) = (self.gate.clone(), self.gate.limits.patience.write);
+        let (context, write_timeout) = (self.context.clone(), self.context.limits.patience.write);
         let seat = Arc::new(seat);
         // Who connects only now may make one request before being sent away.
-        let late = self.ends.leave.is_cancelled();
+        let late = self.shutdown.leave.is_cancelled();
         let late = late.then(|| Arc::new(Notify::new()));
         let (asked, place) = (late.clone(), seat.clone());
         let service = service_fn(move |request: Request<Incoming>| {
@@ -46,9 +46,9 @@ impl Server {
                 asked.notify_one();
             }
             let busy = place.busy();
-            let (gate, client) = (gate.clone(), client.clone());
+            let (context, client) = (context.clone(), client.clone());
             async move {
-                let response = service::serve(&gate, &client, request).await;
+                let response = service::serve(&context, &client, request).await;
                 Ok::<_, Infallible>(response.map(|body| Attended::new(body, busy)))
             }
         });
@@ -86,13 +86,13 @@ impl Server {
         seat: &Arc<Seat>,
         late: Option<Arc<Notify>>,
     ) -> FuturesUnordered<BoxFuture<'static, Turn>> {
-        let (ends, idle_timeout) = (self.ends.clone(), self.clocks.idle);
+        let (shutdown, idle_timeout) = (self.shutdown.clone(), self.clocks.idle);
         let leave = async move {
-            ends.leave.cancelled().await;
+            shutdown.leave.cancelled().await;
             if let Some(asked) = late {
                 tokio::select! {
                     () = asked.notified() => {}
-                    () = ends.stop.cancelled() => {}
+                    () = shutdown.stop.cancelled() => {}
                 }
             }
             Turn::Leave

@@ -22,7 +22,7 @@ type Kept = Arc<Mutex<Option<Pin<Box<time::Sleep>>>>>;
 
 /// The timer of one connection.
 #[derive(Debug)]
-pub(super) struct KeepingTimer {
+pub(super) struct ReusableTimer {
     kept: Kept,
     line: Arc<Line>,
     header_timeout: Duration,
@@ -38,9 +38,9 @@ struct Borrowed {
     header_timeout: Option<Duration>,
 }
 
-// === impl KeepingTimer ===
+// === impl ReusableTimer ===
 
-impl KeepingTimer {
+impl ReusableTimer {
     /// The timer of this connection, with the time for a head that has begun.
     pub(super) fn new(line: Arc<Line>, header_timeout: Duration) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl KeepingTimer {
     }
 }
 
-impl Timer for KeepingTimer {
+impl Timer for ReusableTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         self.sleep_until(self.now() + duration)
     }
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    fn timer(header_timeout: u64) -> (KeepingTimer, Arc<Line>) {
+    fn timer(header_timeout: u64) -> (ReusableTimer, Arc<Line>) {
         let bounds = Bounds {
             most: 1,
             per_address: 1,
@@ -125,7 +125,7 @@ mod tests {
         let seat = Seats::new(bounds).take_free(None).unwrap();
         let line = Arc::new(Line::new(seat));
         let timeout = Duration::from_secs(header_timeout);
-        (KeepingTimer::new(line.clone(), timeout), line)
+        (ReusableTimer::new(line.clone(), timeout), line)
     }
 
     #[tokio::test(start_paused = true)]

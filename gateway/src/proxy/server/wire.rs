@@ -19,7 +19,7 @@ use super::{
     ahead::Ahead,
     framing::{Finding, Framing},
     line::Line,
-    refusal::Refusal,
+    refusal_rewriter::RefusalRewriter,
 };
 use crate::{
     causes,
@@ -41,7 +41,7 @@ pub(super) struct Wire {
 #[derive(Debug)]
 struct Http1 {
     line: Arc<Line>,
-    refusal: Refusal,
+    refusal: RefusalRewriter,
     framing: Framing,
     /// Whether heads with many fields can be read.
     wide: bool,
@@ -65,7 +65,7 @@ impl Wire {
     }
 
     /// The same, for HTTP/1.1.
-    pub(super) fn on(self, line: Arc<Line>, refusal: Refusal) -> Self {
+    pub(super) fn on(self, line: Arc<Line>, refusal: RefusalRewriter) -> Self {
         let http1 = Http1 {
             line,
             refusal,

@@ -17,7 +17,7 @@ use crate::{
     scale::{
         decide::{self, Input, decide},
         drain::{self, Action, PodView},
-        history::{History, Word},
+        history::{History, PeerStats},
         stats::{Report, RevisionReport},
     },
 };
@@ -51,7 +51,7 @@ pub(super) struct Plan {
 }
 
 /// What the gateways say, by Revision.
-struct Index<'a> {
+struct ReportIndex<'a> {
     reports: &'a [&'a Report],
     by_revision: HashMap<(&'a str, &'a str), Vec<(usize, &'a RevisionReport)>>,
 }
@@ -71,13 +71,13 @@ impl Watchlist {
         reports: &[&Report],
         complete: bool,
     ) -> Vec<Plan> {
-        let index = Index::of(reports);
+        let index = ReportIndex::of(reports);
         let time = Timestamp::now();
         let mut kept = HashSet::new();
         let mut plans = Vec::new();
         for revision in revisions {
-            let words = index.words(revision.key());
-            if is_at_rest(revision, &words, time) {
+            let stats = index.stats(revision.key());
+            if is_at_rest(revision, &stats, time) {
                 continue;
             }
             kept.insert(revision.key().clone());
@@ -85,7 +85,7 @@ impl Watchlist {
                 .entries
                 .entry(revision.key().clone())
                 .or_insert_with(|| Entry::new(revision, now));
-            plans.extend(entry.round(now, time, revision, &words, complete));
+            plans.extend(entry.round(now, time, revision, &stats, complete));
         }
         self.entries.retain(|key, _| kept.contains(key));
         plans
@@ -93,10 +93,10 @@ impl Watchlist {
 }
 
 /// Whether there is nothing to decide: no replicas, no requests, and nothing that asks for any.
-fn is_at_rest(revision: &Revision, words: &[Word<'_>], time: Timestamp) -> bool {
+fn is_at_rest(revision: &Revision, stats: &[PeerStats<'_>], time: Timestamp) -> bool {
     let scale = revision.scale();
     revision.observe(|observed| observed.replicas().unwrap_or(0)) == 0
-        && words.iter().all(|word| word.report.is_none())
+        && stats.iter().all(|peer| peer.report.is_none())
         && match revision.role() {
             Role::Retired => true,
             Role::Pending => scale.initial == 0,
@@ -122,11 +122,11 @@ impl Entry {
         now: Duration,
         time: Timestamp,
         revision: &Revision,
-        words: &[Word<'_>],
+        stats: &[PeerStats<'_>],
         complete: bool,
     ) -> Option<Plan> {
         let scale = revision.scale();
-        self.history.record(now, scale.window, scale.metric, words);
+        self.history.record(now, scale.window, scale.metric, stats);
         let role = revision.role();
         if self.role.0 != role {
             self.role = (role, now);
@@ -144,7 +144,7 @@ impl Entry {
                         &pod.state.name,
                         pod.usable,
                         pod.state.draining,
-                        words,
+                        stats,
                         complete,
                     )
                 })
@@ -189,13 +189,19 @@ impl Entry {
 }
 
 /// One pod, as all gateways together see it.
-fn view(name: &str, usable: bool, marked: bool, words: &[Word<'_>], complete: bool) -> PodView {
-    let of_gateway = |word: &Word<'_>| {
-        let draining = &word.report?.draining;
+fn view(
+    name: &str,
+    usable: bool,
+    marked: bool,
+    stats: &[PeerStats<'_>],
+    complete: bool,
+) -> PodView {
+    let of_gateway = |peer: &PeerStats<'_>| {
+        let draining = &peer.report?.draining;
         let pod = draining.iter().find(|draining| draining.pod == name)?;
         Some(pod.in_flight)
     };
-    let told: Vec<Option<u32>> = words.iter().map(of_gateway).collect();
+    let told: Vec<Option<u32>> = stats.iter().map(of_gateway).collect();
     PodView {
         name: name.into(),
         usable,
@@ -205,9 +211,9 @@ fn view(name: &str, usable: bool, marked: bool, words: &[Word<'_>], complete: bo
     }
 }
 
-// === impl Index ===
+// === impl ReportIndex ===
 
-impl<'a> Index<'a> {
+impl<'a> ReportIndex<'a> {
     fn of(reports: &'a [&'a Report]) -> Self {
         let mut by_revision: HashMap<_, Vec<_>> = HashMap::new();
         for (gateway, report) in reports.iter().enumerate() {
@@ -226,13 +232,13 @@ impl<'a> Index<'a> {
     }
 
     /// What each gateway says about the Revision.
-    fn words(&self, key: &Key) -> Vec<Word<'a>> {
+    fn stats(&self, key: &Key) -> Vec<PeerStats<'a>> {
         let said = self.by_revision.get(&(&*key.namespace, &*key.name));
         let said = said.map(Vec::as_slice).unwrap_or_default();
         self.reports
             .iter()
             .enumerate()
-            .map(|(gateway, report)| Word {
+            .map(|(gateway, report)| PeerStats {
                 instance: &report.instance,
                 at: report.at,
                 report: said

@@ -21,16 +21,16 @@ const MOST_MOVES: u32 = 20;
 
 /// The tries of one request so far.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(super) struct RetryState {
     first_failure: Option<Instant>,
     pause: Duration,
     moves: u32,
     distrusts_idle: bool,
 }
 
-// === impl Tries ===
+// === impl RetryState ===
 
-impl Tries {
+impl RetryState {
     pub(super) fn begin() -> Self {
         Self {
             first_failure: None,
@@ -90,9 +90,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn connecting_is_given_up_after_the_budget_and_not_before() {
         let begun = Instant::now();
-        let mut tries = Tries::begin();
+        let mut retries = RetryState::begin();
         let mut count = 0;
-        while tries.pause_or(Failure::Draining).await.is_ok() {
+        while retries.pause_or(Failure::Draining).await.is_ok() {
             count += 1;
         }
         assert!(begun.elapsed() <= CONNECT_BUDGET, "{:?}", begun.elapsed());
@@ -102,10 +102,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_sent_around_forever() {
-        let mut tries = Tries::begin();
+        let mut retries = RetryState::begin();
         for _ in 0..MOST_MOVES {
-            assert!(tries.moved().await.is_ok());
+            assert!(retries.moved().await.is_ok());
         }
-        assert!(tries.moved().await.is_err());
+        assert!(retries.moved().await.is_err());
     }
 }

@@ -11,15 +11,15 @@ use crate::{failure::Failure, proxy::respond::refusal_text};
 
 /// What is written in place of hyper's own refusal.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct RefusalRewriter {
     header_limit: usize,
     /// What of it is still to be written, once it has begun.
     rest: Option<Bytes>,
 }
 
-// === impl Refusal ===
+// === impl RefusalRewriter ===
 
-impl Refusal {
+impl RefusalRewriter {
     /// Refusals of a server with this bound on heads.
     pub(super) fn new(header_limit: usize) -> Self {
         Self {
