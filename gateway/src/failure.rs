@@ -1,73 +1,124 @@
-//! Everything that can keep a request from being answered by its function.
+//! Everything that can keep a request from being answered by its function, and the words for it.
+//!
+//! A failure keeps what caused it as its source; each says its own level only, and [`Failure::detail`] joins
+//! them.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+mod cause;
+mod reason;
+
+use std::{borrow::Cow, error::Error, fmt::Write, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
 use crate::options::ErrorDetails;
 
+pub(crate) use cause::{BadRequest, Peer, Reset, ResetCause, SlowClient, Unreachable};
+pub(crate) use reason::Reason;
+
 /// Why the gateway answers instead of the function.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// Nothing routes there.
+    #[error(
+        "no function answers under this host and path; kubectl get functions -A shows the URLs"
+    )]
     NoSuchFunction,
     /// The request makes no sense.
-    BadRequest(Cow<'static, str>),
+    #[error(transparent)]
+    BadRequest(#[from] BadRequest),
     /// The body of the request has a transfer coding that is not known here.
+    #[error(
+        "the body has a transfer coding other than chunked; use Content-Encoding for what the \
+         function is to undo"
+    )]
     ForeignCoding,
     /// The head of the request is larger than this many bytes.
+    #[error("the head of the request has more than {limit} bytes")]
     HeadersTooLarge {
         /// The bound.
         limit: usize,
     },
     /// The request has more than this many header fields.
+    #[error("the request has more than {limit} header fields")]
     TooManyHeaders {
         /// The bound.
         limit: usize,
     },
     /// The body of the request is larger than this many bytes.
+    #[error("the body of the request has more than {limit} bytes")]
     PayloadTooLarge {
         /// The bound.
         limit: u64,
     },
     /// The client took too long to send its request.
-    ClientTimeout(Cow<'static, str>),
+    #[error(transparent)]
+    ClientTimeout(#[from] SlowClient),
     /// This many requests wait already.
+    #[error("{limit} requests wait for an instance already; spec.scale.queue allows no more")]
     QueueFull {
         /// The bound.
         limit: usize,
     },
     /// The function cannot start; the sentence is the cluster's own.
+    #[error("{0}")]
     StartFailed(Arc<str>),
     /// The gateway stops.
+    #[error("this gateway is stopping; try again")]
     Draining,
     /// No instance took the request in time; what it waited for at the end.
+    #[error("{0} within spec.timeouts.start{hint}", hint = .0.hint())]
     StartTimeout(Wait),
     /// The whole request took too long.
+    #[error("the function took longer than spec.timeouts.request allows")]
     RequestTimeout,
     /// The head of the response took too long.
+    #[error("the function did not begin to answer within spec.timeouts.firstByte")]
     FirstByteTimeout,
     /// The client, or the function, fell silent.
+    #[error("nothing was sent for longer than spec.timeouts.idle allows")]
     IdleTimeout,
     /// The function took no byte of the request for this long.
+    #[error("the function took no byte of the request for {} s", .0.as_secs_f64())]
     WriteTimeout(Duration),
     /// No instance takes a connection.
-    FunctionUnreachable(Cow<'static, str>),
+    #[error("pod {pod} takes no request")]
+    FunctionUnreachable {
+        /// The pod that was tried last.
+        pod: Box<str>,
+        /// What came of it.
+        source: Unreachable,
+    },
     /// The connection broke before the response, or what came was no response.
-    FunctionReset(Cow<'static, str>),
+    #[error(transparent)]
+    FunctionReset(#[from] Reset),
 }
 
 /// What requests wait for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Wait {
     /// For pods, or for pods to run.
+    #[error("no instance of the function started")]
     Pods,
     /// For an instance to listen on its port.
+    #[error("the function started, and nothing listens on $PORT ({0})")]
     Listening(u16),
     /// For an instance to be ready: it listens, and its probes do not succeed.
+    #[error("the function runs, and its readiness probe does not succeed")]
     Ready,
     /// For an instance to become free.
+    #[error("no instance of the function became free")]
     Free,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Free => "; see spec.scale.max and spec.concurrency",
+            Self::Pods | Self::Listening(_) | Self::Ready => "",
+        }
+    }
 }
 
 // === impl Failure ===
@@ -75,22 +126,24 @@ pub(crate) enum Wait {
 impl Failure {
     /// One word for machines; part of the API.
     #[must_use]
-    pub(crate) const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> Reason {
         match self {
-            Self::NoSuchFunction => "NoSuchFunction",
-            Self::BadRequest(_) => "BadRequest",
-            Self::ForeignCoding => "UnsupportedCoding",
-            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => "HeadersTooLarge",
-            Self::PayloadTooLarge { .. } => "PayloadTooLarge",
-            Self::ClientTimeout(_) => "ClientTimeout",
-            Self::QueueFull { .. } => "QueueFull",
-            Self::StartFailed(_) => "StartFailed",
-            Self::Draining => "Draining",
-            Self::StartTimeout(_) => "StartTimeout",
-            Self::RequestTimeout | Self::IdleTimeout | Self::WriteTimeout(_) => "RequestTimeout",
-            Self::FirstByteTimeout => "FirstByteTimeout",
-            Self::FunctionUnreachable(_) => "FunctionUnreachable",
-            Self::FunctionReset(_) => "FunctionReset",
+            Self::NoSuchFunction => Reason::NoSuchFunction,
+            Self::BadRequest(_) => Reason::BadRequest,
+            Self::ForeignCoding => Reason::UnsupportedCoding,
+            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => Reason::HeadersTooLarge,
+            Self::PayloadTooLarge { .. } => Reason::PayloadTooLarge,
+            Self::ClientTimeout(_) => Reason::ClientTimeout,
+            Self::QueueFull { .. } => Reason::QueueFull,
+            Self::StartFailed(_) => Reason::StartFailed,
+            Self::Draining => Reason::Draining,
+            Self::StartTimeout(_) => Reason::StartTimeout,
+            Self::RequestTimeout | Self::IdleTimeout | Self::WriteTimeout(_) => {
+                Reason::RequestTimeout
+            }
+            Self::FirstByteTimeout => Reason::FirstByteTimeout,
+            Self::FunctionUnreachable { .. } => Reason::FunctionUnreachable,
+            Self::FunctionReset(_) => Reason::FunctionReset,
         }
     }
 
@@ -114,7 +167,7 @@ impl Failure {
             | Self::FirstByteTimeout
             | Self::IdleTimeout
             | Self::WriteTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::FunctionUnreachable(_) | Self::FunctionReset(_) => StatusCode::BAD_GATEWAY,
+            Self::FunctionUnreachable { .. } | Self::FunctionReset(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -137,7 +190,7 @@ impl Failure {
             | Self::WriteTimeout(_) => "4",
             Self::StartFailed(_)
             | Self::Draining
-            | Self::FunctionUnreachable(_)
+            | Self::FunctionUnreachable { .. }
             | Self::FunctionReset(_) => "14",
         }
     }
@@ -155,79 +208,80 @@ impl Failure {
     /// A sentence for the caller. What the cluster and the function say of themselves (names of pods, last
     /// lines of logs) is for those who may see the function; anybody else is told where it is.
     #[must_use]
-    pub(crate) fn detail(&self, details: ErrorDetails) -> Cow<'_, str> {
+    pub(crate) fn detail(&self, details: ErrorDetails) -> Cow<'static, str> {
         match (self, details) {
             (Self::StartFailed(_), ErrorDetails::Public) => {
                 "the function cannot start; its status \
                  and its events say why, for those who may see them"
                     .into()
             }
-            (Self::FunctionUnreachable(_), ErrorDetails::Public) => {
+            (Self::FunctionUnreachable { .. }, ErrorDetails::Public) => {
                 "no instance of the function takes a connection".into()
             }
-            _ => self.full_detail(),
+            _ => self.with_causes().into(),
         }
     }
 
-    fn full_detail(&self) -> Cow<'_, str> {
-        match self {
-            Self::NoSuchFunction => "no function answers under this host and path; \
-                 kubectl get functions -A shows the URLs"
-                .into(),
-            Self::BadRequest(detail)
-            | Self::ClientTimeout(detail)
-            | Self::FunctionUnreachable(detail)
-            | Self::FunctionReset(detail) => (&**detail).into(),
-            Self::ForeignCoding => "the body has a transfer coding other than chunked; use \
-                 Content-Encoding for what the function is to undo"
-                .into(),
-            Self::HeadersTooLarge { limit } => {
-                format!("the head of the request has more than {limit} bytes").into()
-            }
-            Self::TooManyHeaders { limit } => {
-                format!("the request has more than {limit} header fields").into()
-            }
-            Self::PayloadTooLarge { limit } => {
-                format!("the body of the request has more than {limit} bytes").into()
-            }
-            Self::QueueFull { limit } => format!(
-                "{limit} requests wait for an instance already; spec.scale.queue allows no more"
-            )
-            .into(),
-            Self::StartFailed(detail) => (&**detail).into(),
-            Self::Draining => "this gateway is stopping; try again".into(),
-            Self::StartTimeout(wait) => match wait {
-                Wait::Pods => {
-                    "no instance of the function started within spec.timeouts.start".into()
-                }
-                Wait::Listening(port) => format!(
-                    "the function started, and nothing listens on $PORT ({port}) within \
-                     spec.timeouts.start"
-                )
-                .into(),
-                Wait::Ready => {
-                    "the function runs, and its readiness probe does not succeed within \
-                     spec.timeouts.start"
-                        .into()
-                }
-                Wait::Free => "no instance of the function became free within \
-                     spec.timeouts.start; see spec.scale.max and spec.concurrency"
-                    .into(),
-            },
-            Self::RequestTimeout => {
-                "the function took longer than spec.timeouts.request allows".into()
-            }
-            Self::FirstByteTimeout => "the function did not begin to answer within \
-                 spec.timeouts.firstByte"
-                .into(),
-            Self::IdleTimeout => {
-                "nothing was sent for longer than spec.timeouts.idle allows".into()
-            }
-            Self::WriteTimeout(limit) => format!(
-                "the function took no byte of the request for {} s",
-                limit.as_secs_f64()
-            )
-            .into(),
+    /// All levels, from the outermost to the cause of it all.
+    fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {error}");
+            cause = error.source();
         }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::upstream::pool::ConnectError;
+
+    #[test]
+    fn each_level_is_told_once_to_those_who_may_know() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "refused");
+        let failure = Failure::FunctionUnreachable {
+            pod: "hello-1".into(),
+            source: ConnectError::Connect(refused).into(),
+        };
+        assert_eq!(
+            failure.detail(ErrorDetails::Full),
+            "pod hello-1 takes no request: cannot connect to the function's instance: refused"
+        );
+        assert_eq!(
+            failure.detail(ErrorDetails::Public),
+            "no instance of the function takes a connection"
+        );
+    }
+
+    #[test]
+    fn a_start_that_takes_too_long_says_what_is_waited_for() {
+        let detail = |wait| Failure::StartTimeout(wait).detail(ErrorDetails::Public);
+        assert_eq!(
+            detail(Wait::Listening(8080)),
+            "the function started, and nothing listens on $PORT (8080) within spec.timeouts.start"
+        );
+        assert_eq!(
+            detail(Wait::Free),
+            "no instance of the function became free within spec.timeouts.start; see \
+             spec.scale.max and spec.concurrency"
+        );
+    }
+
+    #[test]
+    fn who_broke_off_is_named() {
+        let failure = Failure::from(Reset {
+            peer: Peer::Owner,
+            cause: ResetCause::BeforeHead(7),
+        });
+        assert_eq!(
+            failure.detail(ErrorDetails::Public),
+            "the gateway that owns the function sent more than 7 bytes before the head of its answer"
+        );
     }
 }

@@ -1,12 +1,10 @@
 //! The data path: from a client's connection to a function's and back, streaming both ways.
 
 mod access;
-mod admit;
 mod caller;
 mod client;
 pub(crate) mod context;
 mod destination;
-mod forward;
 mod forwarding;
 mod header_scan;
 mod headers;
@@ -17,5 +15,6 @@ mod response_body;
 mod sample;
 pub(crate) mod server;
 mod service;
+mod stages;
 mod timing;
 mod tunnel;

@@ -32,6 +32,14 @@ pub(crate) enum SendError {
     /// The connection was closed before a byte of the request was written; here it is back.
     #[error("the connection was closed before the request was sent")]
     Unsent(Box<Request<RequestBody>>),
+    /// A byte of it may have reached the function.
+    #[error(transparent)]
+    Answer(#[from] NoAnswer),
+}
+
+/// Why a request that may have reached the function has no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
     /// The head of the response is larger than it may be.
     #[error("the head of the response is too large")]
     HeadTooLarge(HeadBound),
@@ -86,6 +94,6 @@ fn unsent_or_broken(
 ) -> SendError {
     match error.take_message() {
         Some(request) => SendError::Unsent(Box::new(request)),
-        None => SendError::Broken(error.into_error()),
+        None => NoAnswer::Broken(error.into_error()).into(),
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use fermata_watch::Key;
+use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
     backend::{function::Function, revision::Revision, router::Router},
@@ -22,6 +23,7 @@ pub(crate) type Routes = Router<Arc<Function>>;
 #[derive(Debug)]
 pub(crate) struct Registry {
     routes: ArcSwap<Routes>,
+    routes_changed: Notify,
     revisions: Mutex<HashMap<Key, Arc<Revision>>>,
     functions: Mutex<HashMap<Key, Arc<Function>>>,
     /// How many pods of which namespaces have an address.
@@ -36,6 +38,7 @@ impl Registry {
     pub(crate) fn new(routes: Routes) -> Self {
         Self {
             routes: ArcSwap::from_pointee(routes),
+            routes_changed: Notify::new(),
             revisions: Mutex::default(),
             functions: Mutex::default(),
             addresses: Mutex::default(),
@@ -45,6 +48,11 @@ impl Registry {
     /// The routes of this moment.
     pub(crate) fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.routes.load()
+    }
+
+    /// Ready when the routes are others than at the time of the call. Cancel safe.
+    pub(crate) fn routes_changed(&self) -> Notified<'_> {
+        self.routes_changed.notified()
     }
 
     /// All Revisions.
@@ -106,6 +114,7 @@ impl Registry {
 
     pub(crate) fn set_routes(&self, routes: Routes) {
         self.routes.store(Arc::new(routes));
+        self.routes_changed.notify_waiters();
     }
 
     pub(crate) fn set_revision(&self, key: &Key, revision: Option<Arc<Revision>>) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Method};
 
 use crate::{
-    admin::metrics::Metrics, backend::function::Function, proxy::timing::Timing,
+    admin::metrics::Metrics, backend::function::Function, failure::Reason, proxy::timing::Timing,
     upstream::meter::Meter,
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Record {
     /// Whether it went to the function's owner, which counts it.
     passed_on: bool,
     status: u16,
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     sent: u64,
     complete: bool,
     entry: Option<Box<Entry>>,
@@ -115,7 +115,7 @@ impl Record {
     }
 
     /// The gateway answers itself; its responses are complete at once.
-    pub(crate) fn failed(&mut self, status: u16, reason: &'static str) {
+    pub(crate) fn failed(&mut self, status: u16, reason: Reason) {
         self.status = status;
         self.reason = Some(reason);
         self.complete = true;
@@ -132,9 +132,15 @@ impl Record {
     }
 
     /// The response broke off.
-    pub(crate) fn broke(&mut self, reason: &'static str) {
+    pub(crate) fn broke(&mut self, reason: Reason) {
         self.reason = Some(reason);
         self.complete = true;
+    }
+
+    /// What kept it from being answered as a whole, if anything did.
+    fn reason(&self) -> Option<Reason> {
+        self.reason
+            .or_else(|| (!self.complete).then_some(Reason::ClientClosed))
     }
 
     fn write_line(&self, entry: &Entry, duration: Duration) {
@@ -146,7 +152,7 @@ impl Record {
             host = text(&entry.host),
             path = &*entry.path,
             status = self.status,
-            reason = self.reason.unwrap_or(if self.complete { "" } else { "ClientClosed" }),
+            reason = self.reason().map_or("", Reason::as_str),
             duration_ms = millis(duration),
             queue_ms = millis(self.timing.queue),
             start_ms = millis(self.timing.start),

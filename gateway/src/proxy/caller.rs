@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use http::HeaderValue;
 
 use crate::{
-    cluster::peers::{Entrance, Sender},
-    proxy::{client::Client, context::ProxyContext, headers::read_mark},
+    backend::registry::Registry,
+    cluster::peers::{Entrance, Peers, Sender},
+    proxy::{client::Client, headers::read_mark},
 };
 
 /// Who sends a request.
@@ -27,10 +28,10 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Who sends a request, given the mark of one that a gateway passes on.
-    pub(super) fn of(context: &ProxyContext, client: &Client, mark: Option<&HeaderValue>) -> Self {
+    pub(super) fn of(peers: &Peers, client: &Client, mark: Option<&HeaderValue>) -> Self {
         let sender = match mark {
             None => Sender::Client,
-            Some(_) if context.peers.has_address(client.peer()) => Sender::Gateway,
+            Some(_) if peers.has_address(client.peer()) => Sender::Gateway,
             Some(_) => Sender::Unknown,
         };
         let mark = mark.filter(|_| sender == Sender::Gateway);
@@ -46,10 +47,21 @@ impl Caller {
 
     /// The namespace of the pod that calls, if it is a function's.
     #[must_use]
-    pub(crate) fn namespace(&self, context: &ProxyContext) -> Option<Box<str>> {
+    pub(crate) fn namespace(&self, registry: &Registry) -> Option<Box<str>> {
         match self.sender {
             Sender::Gateway => self.told.clone(),
-            Sender::Client | Sender::Unknown => context.registry.namespace_of(self.ip),
+            Sender::Client | Sender::Unknown => registry.namespace_of(self.ip),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(sender: Sender, entrance: Entrance) -> Self {
+        Self {
+            sender,
+            entrance,
+            ip: IpAddr::from([192, 0, 2, 7]),
+            told: None,
+            hops: 0,
         }
     }
 }

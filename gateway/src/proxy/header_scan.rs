@@ -3,7 +3,7 @@
 //! Most messages have few of the headers that the gateway has to do something about, and to look for
 //! one by its name costs about as much as to walk past all of them.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::proxy::forwarding::is_forwarding;
 
@@ -16,6 +16,9 @@ pub(crate) struct HeaderScan {
     pub(crate) fields: usize,
     /// One that is only meant for the connection it came over (RFC 9110, section 7.6.1).
     pub(crate) hop: bool,
+    /// Another transfer coding than chunked alone (RFC 9112, section 7), which nothing here can undo and the
+    /// next hop would not hear of.
+    pub(crate) foreign_coding: bool,
     /// `Content-Type`.
     pub(crate) content_type: bool,
     /// `Expect`.
@@ -37,14 +40,20 @@ impl HeaderScan {
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut scan = Self::default();
-        let mut cookie = false;
+        let (mut cookie, mut coded) = (false, false);
         for (name, value) in headers {
             let name = name.as_str();
             scan.bytes += name.len() + value.len() + 4;
             scan.fields += 1;
             match name {
-                "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding"
-                | "upgrade" => scan.hop = true,
+                "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade" => {
+                    scan.hop = true;
+                }
+                "transfer-encoding" => {
+                    scan.hop = true;
+                    scan.foreign_coding |= coded || !is_chunked(value);
+                    coded = true;
+                }
                 "content-type" => scan.content_type = true,
                 "expect" => scan.expect = true,
                 "cookie" => {
@@ -60,9 +69,14 @@ impl HeaderScan {
     }
 }
 
+fn is_chunked(coding: &HeaderValue) -> bool {
+    let coding = coding.as_bytes().trim_ascii();
+    coding.eq_ignore_ascii_case(b"chunked")
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, header};
+    use http::{HeaderName, header};
 
     use super::*;
     use crate::proxy::{
@@ -120,5 +134,29 @@ mod tests {
         assert!(of(&[PASSED_ON]).passed_on);
         assert!(of(&[header::EXPECT]).expect);
         assert!(of(&[header::CONTENT_TYPE]).content_type);
+    }
+
+    #[test]
+    fn other_codings_than_chunked_alone_are_foreign() {
+        for (codings, foreign) in [
+            (vec![], false),
+            (vec!["chunked"], false),
+            (vec![" Chunked"], false),
+            (vec!["gzip, chunked"], true),
+            (vec!["chunked, chunked"], true),
+            (vec!["gzip", "chunked"], true),
+            (vec!["gzip"], true),
+            (vec![""], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for coding in &codings {
+                headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            assert_eq!(
+                HeaderScan::of(&headers).foreign_coding,
+                foreign,
+                "{codings:?}"
+            );
+        }
     }
 }

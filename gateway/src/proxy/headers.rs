@@ -86,24 +86,6 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap, version: Version, scan: &Header
     hop
 }
 
-/// Whether the body has another transfer coding than chunked alone (RFC 9112, section 7), which nothing
-/// here can undo and the next hop would not hear of.
-#[must_use]
-pub(crate) fn has_foreign_coding(headers: &HeaderMap, scan: &HeaderScan) -> bool {
-    if !scan.hop {
-        return false;
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => false,
-        (Some(coding), None) => !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => true,
-    }
-}
-
 /// The gateway itself tells the client to go on, by reading its body.
 pub(crate) fn strip_expect(headers: &mut HeaderMap) {
     let is_continue =
@@ -200,28 +182,6 @@ mod tests {
         let websocket = [("connection", "upgrade"), ("upgrade", "websocket")];
         assert_eq!(upgrade("websocket"), headers(&websocket));
         assert!(upgrade("h2c").is_empty());
-    }
-
-    #[test]
-    fn other_codings_than_chunked_alone_are_foreign() {
-        for (codings, foreign) in [
-            (vec![], false),
-            (vec!["chunked"], false),
-            (vec![" Chunked"], false),
-            (vec!["gzip, chunked"], true),
-            (vec!["chunked, chunked"], true),
-            (vec!["gzip", "chunked"], true),
-            (vec!["gzip"], true),
-            (vec![""], true),
-        ] {
-            let pairs: Vec<_> = codings
-                .iter()
-                .map(|it| ("transfer-encoding", *it))
-                .collect();
-            let some = headers(&pairs);
-            let scan = HeaderScan::of(&some);
-            assert_eq!(has_foreign_coding(&some, &scan), foreign, "{codings:?}");
-        }
     }
 }
 

@@ -79,7 +79,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// GatheredStats in the function's place, and puts that on record.
+/// Answers in the function's place, and puts that on record.
 #[must_use]
 pub(crate) fn refuse(
     failure: &Failure,
@@ -91,7 +91,7 @@ pub(crate) fn refuse(
         let (id, detail) = (requester.id.to_str(), failure.detail(ErrorDetails::Full));
         tracing::debug!(
             request_id = id.unwrap_or_default(),
-            reason = failure.reason(),
+            reason = failure.reason().as_str(),
             %detail,
             "request refused"
         );
@@ -107,7 +107,7 @@ fn respond(failure: &Failure, requester: &Requester, timing: &Timing) -> Respons
         problem(failure, requester)
     };
     let headers = response.headers_mut();
-    headers.insert(REASON, HeaderValue::from_static(failure.reason()));
+    headers.insert(REASON, HeaderValue::from_static(failure.reason().as_str()));
     headers.insert(REQUEST_ID, requester.id.clone());
     headers.insert(SERVER_TIMING, timing.header());
     if let Some(seconds) = failure.retry_after() {
@@ -140,7 +140,7 @@ fn problem_text(failure: &Failure, id: &HeaderValue, details: ErrorDetails) -> V
         status: status.as_u16(),
         title: status.canonical_reason().unwrap_or("Error"),
         detail: &failure.detail(details),
-        reason: failure.reason(),
+        reason: failure.reason().as_str(),
         request_id: id.to_str().unwrap_or_default(),
     };
     // Strings and a number always serialize.
@@ -157,7 +157,7 @@ pub(crate) fn refusal_text(failure: &Failure) -> Vec<u8> {
          content-length: {}\r\n{REASON}: {}\r\n{REQUEST_ID}: {}\r\n\r\n",
         failure.status(),
         body.len(),
-        failure.reason(),
+        failure.reason().as_str(),
         id.to_str().unwrap_or_default(),
     )
     .into_bytes();
@@ -175,7 +175,7 @@ fn grpc(failure: &Failure, details: ErrorDetails) -> Response<ResponseBody> {
         "grpc-status",
         HeaderValue::from_static(failure.grpc_status()),
     );
-    let message = format!("{}: {}", failure.reason(), failure.detail(details));
+    let message = format!("{}: {}", failure.reason().as_str(), failure.detail(details));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
         headers.insert("grpc-message", message);
     }
@@ -202,6 +202,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::failure::Unreachable;
 
     fn requester(grpc: bool) -> Requester {
         Requester {
@@ -236,7 +237,10 @@ mod tests {
         let secret = "pod hello-00001-x: DATABASE_URL=postgres://u:secret@db/x";
         for failure in [
             Failure::StartFailed(secret.into()),
-            Failure::FunctionUnreachable(secret.into()),
+            Failure::FunctionUnreachable {
+                pod: secret.into(),
+                source: Unreachable::ClosedAtOnce,
+            },
         ] {
             for grpc in [false, true] {
                 let requester = requester(grpc).with_details(ErrorDetails::Public);

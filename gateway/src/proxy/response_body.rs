@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::{
+    failure::Reason,
     proxy::{access::Record, destination::Destination},
     upstream::{
         Link,
@@ -48,6 +49,22 @@ enum Inner {
     Exchange(Box<Exchange>),
     /// Over a stream, which nobody polls while the client takes nothing.
     Shared(Arc<Shared>),
+}
+
+// === impl ResponseBodyError ===
+
+impl ResponseBodyError {
+    /// The word for it in the access log.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Function(_) => Reason::FunctionReset,
+            Self::Expired(Expired::Client(_)) => Reason::ClientTimeout,
+            Self::Expired(Expired::FirstByte | Expired::Request | Expired::Idle) => {
+                Reason::RequestTimeout
+            }
+            Self::Stalled => Reason::ClientStalled,
+        }
+    }
 }
 
 // === impl ResponseBody ===

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
+    failure::Reason,
     proxy::{access::Record, destination::Destination},
     upstream::h1,
 };
@@ -86,7 +87,7 @@ impl Tunnel {
             }
             Err(error) => {
                 tracing::debug!(pod = destination.endpoint().pod(), %error, "tunnel broke");
-                record.broke("TunnelBroke");
+                record.broke(Reason::TunnelBroke);
             }
         }
         drop((record, destination));

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    HeadBound, LARGEST_HEAD, SendError, unsent_or_broken,
+    HeadBound, LARGEST_HEAD, NoAnswer, SendError, unsent_or_broken,
     wire::{Orders, Wire},
 };
 use crate::{
@@ -100,7 +100,7 @@ impl Link {
                 return Poll::Ready(outcome.map_err(unsent_or_broken));
             }
             let expired = deadlines.poll(timer.as_mut(), context);
-            expired.map(|expired| Err(SendError::Expired(expired)))
+            expired.map(|expired| Err(NoAnswer::Expired(expired).into()))
         })
         .await;
         match outcome {
@@ -108,8 +108,8 @@ impl Link {
                 self.orders.head_came();
                 Ok(response)
             }
-            Err(SendError::Broken(error)) if error.is_parse_too_large() => {
-                Err(SendError::HeadTooLarge(driven.head_bound()))
+            Err(SendError::Answer(NoAnswer::Broken(error))) if error.is_parse_too_large() => {
+                Err(NoAnswer::HeadTooLarge(driven.head_bound()).into())
             }
             outcome => outcome,
         }

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    LARGEST_HEAD, SendError, unsent_or_broken,
+    LARGEST_HEAD, NoAnswer, SendError, unsent_or_broken,
     wire::{Orders, Wire},
 };
 use crate::upstream::{deadlines::Deadlines, request_body::RequestBody};
@@ -131,7 +131,7 @@ impl Lease {
                 return Poll::Ready(outcome.map_err(unsent_or_broken));
             }
             let expired = deadlines.poll(timer.as_mut(), context);
-            expired.map(|expired| Err(SendError::Expired(expired)))
+            expired.map(|expired| Err(NoAnswer::Expired(expired).into()))
         })
         .await
     }

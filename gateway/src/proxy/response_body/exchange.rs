@@ -94,7 +94,7 @@ impl Exchange {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.break_off(context, ResponseBodyError::Function(error), "FunctionReset")
+                self.break_off(context, ResponseBodyError::Function(error))
             }
             Poll::Ready(None) => {
                 self.finish();
@@ -102,11 +102,7 @@ impl Exchange {
             }
             Poll::Pending => {
                 let expired = ready!(self.poll_expired(context));
-                let reason = match expired {
-                    Expired::Client(_) => "ClientTimeout",
-                    _ => "RequestTimeout",
-                };
-                self.break_off(context, ResponseBodyError::Expired(expired), reason)
+                self.break_off(context, ResponseBodyError::Expired(expired))
             }
         }
     }
@@ -117,18 +113,17 @@ impl Exchange {
         &mut self,
         context: &mut Context<'_>,
         error: ResponseBodyError,
-        reason: &'static str,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
-        self.give_up(error, reason);
+        self.give_up(error);
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn give_up(&mut self, error: ResponseBodyError, reason: &'static str) {
+    fn give_up(&mut self, error: ResponseBodyError) {
         // Without its link the connection to the function closes, or the stream is reset.
         self.link = None;
         if let Some(record) = &mut self.record {
-            record.broke(reason);
+            record.broke(error.reason());
         }
         self.release();
         self.broken = Some(error);
@@ -205,6 +200,6 @@ impl Shared {
     /// Ends it in the middle: the instance is free for others, and the stream is reset as soon as the
     /// client takes anything.
     pub(crate) fn give_up(&self) {
-        lock(&self.exchange).give_up(ResponseBodyError::Stalled, "ClientStalled");
+        lock(&self.exchange).give_up(ResponseBodyError::Stalled);
     }
 }

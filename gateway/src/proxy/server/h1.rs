@@ -19,7 +19,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    failure::Failure,
+    failure::{BadRequest, Failure, SlowClient},
     proxy::{client::Client, respond::refusal_text, service},
 };
 
@@ -108,8 +108,7 @@ impl Server {
             && line.is_mid_head()
             && let Some(parts) = connection.into_parts()
         {
-            let failure =
-                Failure::ClientTimeout("the head of the request did not come in time".into());
+            let failure = Failure::from(SlowClient::Head);
             say(parts.io.into_inner().into_stream(), &failure).await;
         }
         note(ended, far);
@@ -133,9 +132,7 @@ impl Server {
 fn refused(finding: Finding) -> Option<Failure> {
     match finding {
         Finding::TooManyFields => Some(Failure::TooManyHeaders { limit: MOST_FIELDS }),
-        Finding::BareLineFeed => Some(Failure::BadRequest(
-            "a line of the head ends in a bare line feed".into(),
-        )),
+        Finding::BareLineFeed => Some(BadRequest::BareLineFeed.into()),
         Finding::ManyFields | Finding::Lost => None,
     }
 }

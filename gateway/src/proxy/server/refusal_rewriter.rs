@@ -7,7 +7,10 @@ use std::{io, task::Poll, task::ready};
 
 use bytes::{Buf, Bytes};
 
-use crate::{failure::Failure, proxy::respond::refusal_text};
+use crate::{
+    failure::{BadRequest, Failure},
+    proxy::respond::refusal_text,
+};
 
 /// What is written in place of hyper's own refusal.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl RefusalRewriter {
             Some(b"431" | b"414") => Failure::HeadersTooLarge {
                 limit: self.header_limit,
             },
-            _ => Failure::BadRequest("this is not a valid HTTP/1.1 request".into()),
+            _ => BadRequest::Syntax.into(),
         }
     }
 }

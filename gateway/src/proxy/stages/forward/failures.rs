@@ -1,101 +1,83 @@
-//! What went wrong between the gateway and an instance, in words.
+//! What went wrong between the gateway and an instance, as the failure that it is.
 
 use std::error::Error;
 
 use crate::{
+    backend::endpoint::Endpoint,
     causes,
-    failure::Failure,
+    failure::{BadRequest, Failure, Peer, Reset, ResetCause, SlowClient, Unreachable},
     proxy::destination::Destination,
     stall::Stalled,
     upstream::{
-        HeadBound,
+        NoAnswer,
         deadlines::Expired,
         meter::{Break, Meter},
-        pool::ConnectError,
         request_body::RequestBodyError,
         wire::NoHead,
     },
 };
 
-/// The instance did not take a connection.
-pub(super) fn unreachable(pod: &str, error: &ConnectError) -> Failure {
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    Failure::FunctionUnreachable(format!("pod {pod}: {error}: {cause}").into())
+/// The instance, or the owner, did not take a connection, or took it and closed it before the request.
+pub(super) fn unreachable(endpoint: &Endpoint, source: impl Into<Unreachable>) -> Failure {
+    Failure::FunctionUnreachable {
+        pod: endpoint.pod().into(),
+        source: source.into(),
+    }
 }
 
-/// The instance took a connection and closed it before the request.
-pub(super) fn closed_at_once(pod: &str) -> Failure {
-    let detail = format!("pod {pod} closed the connection before taking a request");
-    Failure::FunctionUnreachable(detail.into())
+/// There is no head of a response. `limit` is that of the request's body.
+pub(super) fn no_answer(
+    destination: &Destination,
+    error: NoAnswer,
+    meter: Option<&Meter>,
+    limit: u64,
+) -> Failure {
+    let cause = match error {
+        NoAnswer::Expired(expired) => return expired_before_head(expired),
+        NoAnswer::HeadTooLarge(bound) => ResetCause::Head(bound),
+        NoAnswer::Broken(error) => {
+            // An HTTP/2 stream does not tell why its request's body ended; the meter does.
+            match meter.and_then(Meter::broken).or_else(|| body_break(&error)) {
+                Some(Break::TooLarge) => return Failure::PayloadTooLarge { limit },
+                Some(Break::Client) => return BadRequest::Body.into(),
+                None => {}
+            }
+            if let Some(Stalled(limit)) = causes::find(&error) {
+                return Failure::WriteTimeout(limit);
+            }
+            reset_cause(error)
+        }
+    };
+    let peer = peer(destination);
+    Reset { peer, cause }.into()
 }
 
-/// A clock ran out before the head of the response.
-pub(super) fn expired(expired: Expired) -> Failure {
+fn expired_before_head(expired: Expired) -> Failure {
     match expired {
         Expired::FirstByte => Failure::FirstByteTimeout,
         Expired::Request => Failure::RequestTimeout,
         Expired::Idle => Failure::IdleTimeout,
-        Expired::Client(limit) => {
-            let seconds = limit.as_secs_f64();
-            let detail = format!("nothing of the request's body came for {seconds} s");
-            Failure::ClientTimeout(detail.into())
-        }
+        Expired::Client(limit) => SlowClient::Body(limit).into(),
     }
 }
 
-/// The exchange broke off before the head of the response; `limit` is that of the request's body.
-pub(super) fn broken(
-    destination: &Destination,
-    error: &hyper::Error,
-    meter: Option<&Meter>,
-    limit: u64,
-) -> Failure {
-    // An HTTP/2 stream does not tell why its request's body ended; the meter does.
-    match meter.and_then(Meter::broken).or_else(|| body_break(error)) {
-        Some(Break::TooLarge) => return Failure::PayloadTooLarge { limit },
-        Some(Break::Client) => {
-            return Failure::BadRequest("the body of the request broke off".into());
-        }
-        None => {}
-    }
-    if let Some(Stalled(limit)) = causes::find(error) {
-        return Failure::WriteTimeout(limit);
-    }
-    let who = who(destination);
-    if let Some(NoHead(limit)) = causes::find(error) {
-        let detail = format!("{who} sent more than {limit} bytes before the head of its answer");
-        return Failure::FunctionReset(detail.into());
-    }
-    let detail = if error.is_parse() {
-        "gave an answer that is not valid HTTP"
+fn reset_cause(error: hyper::Error) -> ResetCause {
+    if let Some(NoHead(limit)) = causes::find(&error) {
+        ResetCause::BeforeHead(limit)
+    } else if error.is_parse() {
+        ResetCause::Invalid(error)
     } else if error.is_incomplete_message() {
-        "closed the connection without an answer"
+        ResetCause::Closed(error)
     } else {
-        "broke the connection without an answer"
-    };
-    let cause = error.source().map(|cause| format!(" ({cause})"));
-    Failure::FunctionReset(format!("{who} {detail}{}", cause.unwrap_or_default()).into())
+        ResetCause::Broke(error)
+    }
 }
 
-/// The head of the answer is larger than it may be.
-pub(super) fn head_too_large(destination: &Destination, bound: HeadBound) -> Failure {
-    let (limit, of) = match bound {
-        HeadBound::Fields(limit) => (limit, "header fields"),
-        HeadBound::Bytes(limit) => (limit, "bytes of head"),
-    };
-    Failure::FunctionReset(
-        format!(
-            "{} gave an answer with more than {limit} {of}",
-            who(destination)
-        )
-        .into(),
-    )
-}
-
-fn who(destination: &Destination) -> &'static str {
+/// Who was asked.
+pub(super) fn peer(destination: &Destination) -> Peer {
     match destination {
-        Destination::Instance { .. } => "the function",
-        Destination::Owner(_) => "the gateway that keeps the function",
+        Destination::Instance { .. } => Peer::Function,
+        Destination::Owner(_) => Peer::Owner,
     }
 }
 
@@ -105,7 +87,7 @@ fn body_break(error: &hyper::Error) -> Option<Break> {
         match error.downcast_ref() {
             Some(RequestBodyError::TooLarge { .. }) => return Some(Break::TooLarge),
             Some(RequestBodyError::Client(_)) => return Some(Break::Client),
-            _ => cause = error.source(),
+            None => cause = error.source(),
         }
     }
     None

@@ -9,7 +9,7 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    failure::Failure,
+    failure::BadRequest,
     proxy::headers::{self, Hop},
 };
 
@@ -27,7 +27,7 @@ pub(super) struct RequestTarget {
 
 impl RequestTarget {
     /// The target of a request, without the first `strip` bytes of its path.
-    pub(super) fn of(host: HeaderValue, uri: &Uri, strip: usize) -> Result<Self, Failure> {
+    pub(super) fn of(host: HeaderValue, uri: &Uri, strip: usize) -> Result<Self, BadRequest> {
         let whole = uri.path_and_query().cloned();
         let whole = whole.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let stripped = match whole.as_str().get(strip..) {
@@ -49,9 +49,8 @@ impl RequestTarget {
     }
 }
 
-fn parse(path: &str) -> Result<PathAndQuery, Failure> {
-    path.parse()
-        .map_err(|_| Failure::BadRequest("the path is malformed".into()))
+fn parse(path: &str) -> Result<PathAndQuery, BadRequest> {
+    path.parse().map_err(|_| BadRequest::Path)
 }
 
 /// Aims the request at an instance that speaks the protocol. May be done again for another one.
@@ -115,7 +114,7 @@ pub(super) fn pass_on<B>(
 }
 
 /// Takes the mark of a request that was to be passed on off again: it may go to an instance now.
-pub(super) fn keep<B>(request: &mut Request<B>) {
+pub(super) fn unmark<B>(request: &mut Request<B>) {
     request.headers_mut().remove(headers::PASSED_ON);
 }
 
@@ -211,7 +210,7 @@ mod tests {
             pass_on(&mut request, protocol, &target, headers::mark(None, 1));
             assert_eq!(request.uri(), to_owner);
             assert!(request.headers().contains_key(headers::PASSED_ON));
-            keep(&mut request);
+            unmark(&mut request);
             aim(&mut request, protocol, &target, &Hop::default());
             assert_eq!(request.uri(), to_instance);
             assert_eq!(*request.headers(), at_first);

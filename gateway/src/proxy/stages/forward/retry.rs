@@ -19,7 +19,18 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a request is sent on to where the traffic is now.
 const MOST_MOVES: u32 = 20;
 
-/// The tries of one request so far.
+/// Why a request was not sent.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The revision serves no more, or not here.
+    Moved,
+    /// A kept connection was closed.
+    Stale,
+    /// No connection was taken.
+    Refused(Failure),
+}
+
+/// The attempts of one request so far.
 #[derive(Debug)]
 pub(super) struct RetryState {
     first_failure: Option<Instant>,
@@ -52,13 +63,25 @@ impl RetryState {
         !self.distrusts_idle
     }
 
-    pub(super) fn distrust_idle(&mut self) {
-        self.distrusts_idle = true;
+    /// Waits until the next attempt makes sense.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the request, when there have been enough of them.
+    pub(super) async fn after(&mut self, unsent: Unsent) -> Result<(), Failure> {
+        match unsent {
+            Unsent::Moved => self.moved().await,
+            Unsent::Stale => {
+                self.distrusts_idle = true;
+                Ok(())
+            }
+            Unsent::Refused(failure) => self.pause_or(failure).await,
+        }
     }
 
     /// The revision serves no more, or not here. Waits, longer each time: the news of where it does may be
     /// on its way.
-    pub(super) async fn moved(&mut self) -> Result<(), Failure> {
+    async fn moved(&mut self) -> Result<(), Failure> {
         self.moves += 1;
         if self.moves > MOST_MOVES {
             return Err(Failure::StartFailed(
@@ -71,7 +94,7 @@ impl RetryState {
 
     /// An instance did not take the connection. Waits before the next try, or gives up with the
     /// failure when too much time has gone by.
-    pub(super) async fn pause_or(&mut self, failure: Failure) -> Result<(), Failure> {
+    async fn pause_or(&mut self, failure: Failure) -> Result<(), Failure> {
         let now = Instant::now();
         let first = *self.first_failure.get_or_insert(now);
         if now + self.pause > first + CONNECT_BUDGET {
@@ -92,7 +115,11 @@ mod tests {
         let begun = Instant::now();
         let mut retries = RetryState::begin();
         let mut count = 0;
-        while retries.pause_or(Failure::Draining).await.is_ok() {
+        while retries
+            .after(Unsent::Refused(Failure::Draining))
+            .await
+            .is_ok()
+        {
             count += 1;
         }
         assert!(begun.elapsed() <= CONNECT_BUDGET, "{:?}", begun.elapsed());
@@ -104,8 +131,18 @@ mod tests {
     async fn nobody_is_sent_around_forever() {
         let mut retries = RetryState::begin();
         for _ in 0..MOST_MOVES {
-            assert!(retries.moved().await.is_ok());
+            assert!(retries.after(Unsent::Moved).await.is_ok());
         }
-        assert!(retries.moved().await.is_err());
+        assert!(retries.after(Unsent::Moved).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_closed_connection_is_enough_to_distrust_the_others() {
+        let begun = Instant::now();
+        let mut retries = RetryState::begin();
+        assert!(retries.trusts_idle());
+        assert!(retries.after(Unsent::Stale).await.is_ok());
+        assert!(!retries.trusts_idle() && retries.is_again());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// How a request got, or did not get, its instance.
 #[derive(Debug)]
-pub(crate) enum Admission {
+pub(super) enum Admission {
     /// An instance takes it.
     Admitted(Permit),
     /// The revision no longer serves; ask the function again which one does.
@@ -34,7 +34,7 @@ pub(crate) enum Admission {
 ///
 /// Dropping the future gives up the place in the queue, and an instance that was already assigned
 /// goes to the next in line.
-pub(crate) async fn admit(
+pub(super) async fn admit(
     revision: &Arc<Revision>,
     activator: &Activator,
     stop: &CancellationToken,

@@ -1,0 +1,13 @@
+//! The way of a request, stage by stage: who asks (`identify`), whether that makes sense (`check`), for
+//! which function (`route`), and the function's answer (`forward`). A stage knows those before it by what
+//! they return alone.
+
+mod check;
+mod forward;
+mod identify;
+mod route;
+
+pub(crate) use check::check;
+pub(crate) use forward::{Call, forward};
+pub(crate) use identify::{Identity, identify};
+pub(crate) use route::{Routed, route};
