@@ -1,25 +1,22 @@
 //! The gateway as a whole: how its tasks are put together, started and stopped.
 
+mod listener;
+mod shutdown;
+mod tasks;
+
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use fermata_lease::{Claim, Elector};
-use fermata_listen::{Bounds, Seats, files};
+use fermata_listen::{Seats, files};
 use fermata_watch::Places;
 use kube::Client;
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    runtime::Handle,
-    sync::Notify,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, runtime::Handle, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -44,24 +41,18 @@ use crate::{
     options::Options,
     proxy::{
         context::{Limits, ProxyContext},
-        server::{self, Clocks, Server},
+        server::{Clocks, Server},
     },
     random,
     scale::{scaler::Scaler, stats::Counter, stats_client::StatsClient},
 };
 
+use listener::{Listener, bounds};
+use shutdown::{ShutdownStages, Trackers, drain};
+use tasks::Tasks;
+
 /// Name of the Lease by which gateways agree on the one that scales.
 const LEASE: &str = "fermata-gateway";
-
-/// How long those who were sent away at the end get to read why.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// Connections that wait to be accepted; the system's own bound (`net.core.somaxconn`) may be lower.
-/// Beyond it the system drops those that come, and their clients wait for a second.
-const BACKLOG: u32 = 4096;
-
-/// The most connections of clients where nothing is said about it.
-const MOST_CONNECTIONS: usize = 65_536;
 
 /// A gateway that has its ports and nothing else yet.
 pub struct Gateway {
@@ -71,37 +62,6 @@ pub struct Gateway {
     internal: Listener,
     admin: Listener,
 }
-
-#[derive(Debug)]
-struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-/// The stages of the gateway's life, in the order they come.
-#[derive(Clone, Debug, Default)]
-struct ShutdownStages {
-    /// Clients are asked to go elsewhere, and then connections end.
-    serving: server::Shutdown,
-    /// Waiting requests are sent away.
-    dismiss: CancellationToken,
-    /// Everything is cut.
-    abort: CancellationToken,
-    /// What serves the requests stages: watches, wakes, the autoscaler, the admin listener.
-    background: CancellationToken,
-}
-
-/// Who owns the tasks whose number is not fixed.
-#[derive(Clone, Debug, Default)]
-struct Trackers {
-    connections: TaskTracker,
-    tunnels: TaskTracker,
-    background: TaskTracker,
-}
-
-/// The tasks that run as long as the gateway does.
-#[derive(Debug, Default)]
-struct Tasks(JoinSet<&'static str>);
 
 // === impl Gateway ===
 
@@ -359,29 +319,6 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-// === impl Tasks ===
-
-impl Tasks {
-    fn begin(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(async move {
-            work.await;
-            name
-        });
-    }
-
-    /// Waits for the first one that stages, which none should; returns its name.
-    async fn ended(&mut self) -> &'static str {
-        match self.0.join_next().await {
-            Some(Ok(name)) => name,
-            Some(Err(_)) | None => "background work",
-        }
-    }
-
-    async fn finish(&mut self) {
-        while self.0.join_next().await.is_some() {}
-    }
-}
-
 /// Waits until the functions, and the other gateways, are known.
 async fn known(health: Arc<Health>, peers: Arc<Peers>, has_peers: bool) {
     health.synced().await;
@@ -398,7 +335,7 @@ async fn serve(
     connections: TaskTracker,
     seats: Seats,
     known: impl Future<Output = ()>,
-) -> io::Result<()> {
+) -> std::io::Result<()> {
     // Whoever drives a socket is decided by the runtime in which it is made.
     let socket = TcpListener::from_std(socket.into_std()?)?;
     tokio::select! {
@@ -406,79 +343,4 @@ async fn serve(
         () = server.stopped() => {}
     }
     Ok(())
-}
-
-/// How many connections of clients there may be on each of the two listeners, where this many files may be
-/// open. Each request that runs has a second connection, to its function, and what is left is for
-/// everything else.
-fn bounds(options: &Options, files: u64) -> Bounds {
-    let most = options
-        .max_connections
-        .or(files::share(files, 4, MOST_CONNECTIONS));
-    if most as u64 > files {
-        tracing::warn!(
-            most,
-            files,
-            "--max-connections is more than the files that this process may open; give less, or raise \
-             the limit (ulimit -Hn)",
-        );
-    }
-    let per_address = options.max_connections_per_address.or(most.div_ceil(2));
-    Bounds { most, per_address }
-}
-
-/// Lets running requests finish, then sends waiting ones away, then cuts what is left.
-async fn drain(stages: &ShutdownStages, trackers: &Trackers, timeout: Duration) {
-    stages.serving.stop.cancel();
-    let finished = async {
-        trackers.connections.close();
-        trackers.connections.wait().await;
-        trackers.tunnels.close();
-        trackers.tunnels.wait().await;
-    };
-    let mut finished = std::pin::pin!(finished);
-    if tokio::time::timeout(timeout, finished.as_mut())
-        .await
-        .is_ok()
-    {
-        return;
-    }
-    tracing::warn!(
-        connections = trackers.connections.len(),
-        tunnels = trackers.tunnels.len(),
-        "drain timeout is over; cutting what is left",
-    );
-    stages.dismiss.cancel();
-    if tokio::time::timeout(LAST_WORDS, finished.as_mut())
-        .await
-        .is_err()
-    {
-        stages.abort.cancel();
-        finished.await;
-    }
-}
-
-// === impl Listener ===
-
-impl Listener {
-    fn bind(address: SocketAddr, purpose: &'static str, flag: &'static str) -> Result<Self, Error> {
-        let failed = |source| Error::Bind {
-            address,
-            purpose,
-            flag,
-            source,
-        };
-        let listen = || {
-            let socket = match address {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            socket.listen(BACKLOG)
-        };
-        let socket = listen().map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address })
-    }
 }

@@ -4,6 +4,8 @@
 //! the Revision itself is kept until it shows up. Work per event does not grow with the number of
 //! functions; only the routing table is built anew, and that at most once per batch of events.
 
+mod claims;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
@@ -11,7 +13,7 @@ use std::{
 };
 
 use fermata_crds as crds;
-use fermata_crds::routes::{Claim, ClaimPolicy, Claimant};
+use fermata_crds::routes::{Claim, ClaimPolicy};
 use fermata_watch::{Key, Names};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::ResourceExt;
@@ -30,6 +32,8 @@ use crate::backend::{
     settings::Settings,
 };
 
+use claims::Claims;
+
 /// Everything the gateway knows of the cluster.
 #[derive(Debug)]
 pub(crate) struct ClusterIndex {
@@ -43,7 +47,7 @@ pub(crate) struct ClusterIndex {
     pods: HashMap<Key, (Key, Option<IpAddr>)>,
     /// What is known of Revisions that have not shown up.
     early: HashMap<Key, Early>,
-    claims: BTreeMap<Claim, BTreeSet<Claimant>>,
+    claims: Claims,
     routes_changed: bool,
     unprobed: Vec<Unprobed>,
 }
@@ -79,7 +83,7 @@ struct Early {
 // === impl ClusterIndex ===
 
 impl ClusterIndex {
-    /// An empty index that publishes to the table. Functions get of what they claim what the policy
+    /// An empty index that publishes to the registry. Of what Functions claim they get what the policy
     /// allows.
     #[must_use]
     pub(crate) fn new(registry: Arc<Registry>, policy: ClaimPolicy) -> Self {
@@ -91,7 +95,7 @@ impl ClusterIndex {
             children: HashMap::new(),
             pods: HashMap::new(),
             early: HashMap::new(),
-            claims: BTreeMap::new(),
+            claims: Claims::default(),
             routes_changed: false,
             unprobed: Vec::new(),
         }
@@ -118,10 +122,7 @@ impl ClusterIndex {
             };
             router.add_name(&key.namespace, &key.name, target);
         }
-        for (claim, claimants) in &self.claims {
-            let Some(owner) = claimants.first() else {
-                continue;
-            };
+        for (claim, owner) in self.claims.owners() {
             let Some(record) = self.functions.get(&Key::new(&owner.namespace, &owner.name)) else {
                 continue;
             };
@@ -151,12 +152,8 @@ impl ClusterIndex {
         });
         if !(same_object && same_routes) {
             self.drop_claims(&key);
-            if let Some(asked) = facts.claims.as_deref() {
-                let (claimant, claims) = asked;
-                for claim in claims {
-                    let claimants = self.claims.entry(claim.clone()).or_default();
-                    claimants.insert(claimant.clone());
-                }
+            if let Some((claimant, claims)) = facts.claims.as_deref() {
+                self.claims.add(claimant, claims);
             }
             self.routes_changed = true;
         }
@@ -184,21 +181,9 @@ impl ClusterIndex {
     }
 
     fn drop_claims(&mut self, key: &Key) {
-        let Some(asked) = self
-            .functions
-            .get(key)
-            .and_then(|record| record.facts.claims.as_deref())
-        else {
-            return;
-        };
-        let (claimant, claims) = asked;
-        for claim in claims {
-            if let Some(claimants) = self.claims.get_mut(claim) {
-                claimants.remove(claimant);
-                if claimants.is_empty() {
-                    self.claims.remove(claim);
-                }
-            }
+        let record = self.functions.get(key);
+        if let Some((claimant, claims)) = record.and_then(|record| record.facts.claims.as_deref()) {
+            self.claims.remove(claimant, claims);
         }
     }
 

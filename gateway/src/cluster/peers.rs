@@ -1,10 +1,12 @@
-//! The gateways of the cluster, this one included, and which of them keeps a function.
+//! The gateways of the cluster, this one included, and which of them owns a function.
 //!
-//! What one instance works on at once can only be counted in one place. So each function with a hard
-//! limit has one gateway that keeps it: the others pass its requests on to that one. All gateways
-//! find the same owner without asking each other, from the same list of pods. While a gateway comes
-//! or goes they may differ for a moment: then who admits requests takes the function over from the others
-//! first, see [`crate::cluster::ownership`].
+//! The requests that an instance works on can only be counted in one place. So each function with a hard
+//! limit has one owner among the gateways, to which the others pass its requests on. All gateways find the
+//! same owner, from the same list of pods and without asking each other. While that list changes they may
+//! differ for a moment: then a gateway takes the function over from the others before it admits a request,
+//! see [`crate::cluster::ownership`].
+
+mod rendezvous;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +32,9 @@ use crate::{
     sync::lock,
 };
 
-/// How long a gateway that did not take a connection keeps nothing, in the eyes of this one.
+use rendezvous::weight;
+
+/// How long a gateway that did not take a connection owns nothing, in the eyes of this one.
 const EJECTION: Duration = Duration::from_secs(1);
 
 /// Who sends a request, as far as it matters for passing it on.
@@ -38,9 +42,9 @@ const EJECTION: Duration = Duration::from_secs(1);
 pub(crate) enum Sender {
     /// Anybody.
     Client,
-    /// A gateway, which takes this one for the owner: it is kept here.
+    /// A gateway, which takes this one for the owner: the request stays here.
     Gateway,
-    /// Somebody who says to be a gateway, from an address that is none. Something that hides addresses
+    /// A sender that claims to be a gateway, from an address that is none. Something that hides addresses
     /// may be between the two.
     Unknown,
 }
@@ -212,7 +216,7 @@ impl Peers {
         known.iter().any(|peer| peer.ip() == address)
     }
 
-    /// The gateway that keeps the function, if that is another one and a request from this sender has
+    /// The owner of the function, if that is another gateway and a request from this sender has
     /// to go there: to the listener through which it came in here. `leaving` is whether this gateway is
     /// about to stop.
     #[must_use]
@@ -243,7 +247,7 @@ impl Peers {
             .map(|owner| owner.at(entrance).clone())
     }
 
-    /// The owner did not take a connection: another one keeps its functions for a moment.
+    /// The owner did not take a connection: another gateway owns its functions for a moment.
     pub(crate) fn eject(&self, owner: &Endpoint) {
         owner.eject(clock::now() + clock::micros(EJECTION));
     }
@@ -276,159 +280,5 @@ impl Peer {
     }
 }
 
-/// How much a gateway is the one for a function (rendezvous hashing): the heaviest is. When one comes
-/// or goes, only its own functions move. All versions of Fermata have to agree on the numbers, which
-/// is why they come from no hasher of a library.
-fn weight(gateway: &str, function: &Key) -> u64 {
-    let parts = [gateway, "\0", &function.namespace, "\0", &function.name];
-    let bytes = parts.iter().flat_map(|part| part.bytes());
-    // FNV-1a, and the finalizer of MurmurHash3, without which similar names have similar weights.
-    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ (hash >> 33)
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn pod(name: &str, ip: &str, ready: &str) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": { "name": name },
-            "status": { "podIP": ip, "conditions": [{ "type": "Ready", "status": ready }] },
-        }))
-        .unwrap()
-    }
-
-    /// Three gateways, each as it sees itself.
-    fn gateways() -> Vec<Peers> {
-        ["a", "b", "c"]
-            .iter()
-            .map(|own| {
-                let peers = Peers::new(own, 8080, 8081);
-                for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
-                    peers.apply(&pod(name, ip, "True"));
-                }
-                peers
-            })
-            .collect()
-    }
-
-    fn owner(peers: &Peers, function: &str) -> String {
-        let key = Key::new("default", function);
-        let owner = peers.owner(&key, Sender::Client, Entrance::Public, false);
-        owner.map_or_else(|| peers.own.to_string(), |other| other.pod().to_owned())
-    }
-
-    #[test]
-    fn all_agree_and_each_keeps_its_share() {
-        let gateways = gateways();
-        let mut kept = BTreeMap::<String, usize>::new();
-        for number in 0..300 {
-            let function = format!("f-{number}");
-            let owners: Vec<String> = gateways
-                .iter()
-                .map(|peers| owner(peers, &function))
-                .collect();
-            assert_eq!(owners[0], owners[1]);
-            assert_eq!(owners[0], owners[2]);
-            *kept.entry(owners[0].clone()).or_default() += 1;
-        }
-        assert!(
-            kept.values().all(|count| (60..140).contains(count)),
-            "{kept:?}"
-        );
-    }
-
-    #[test]
-    fn a_request_stays_on_the_side_on_which_it_came_in() {
-        let one = &gateways()[0];
-        let owner = |entrance| {
-            (0..).find_map(|number| {
-                let key = Key::new("default", format!("f-{number}"));
-                one.owner(&key, Sender::Client, entrance, false)
-            })
-        };
-        let port = |entrance| owner(entrance).unwrap().address().port();
-        assert_eq!(port(Entrance::Public), 8080);
-        assert_eq!(port(Entrance::Internal), 8081);
-    }
-
-    #[test]
-    fn who_goes_leaves_only_its_own_functions() {
-        let one = &gateways()[0];
-        let functions: Vec<String> = (0..100).map(|number| format!("f-{number}")).collect();
-        let before: Vec<String> = functions.iter().map(|name| owner(one, name)).collect();
-        let mut leaving = pod("b", "10.0.0.2", "True");
-        leaving.metadata.deletion_timestamp =
-            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-        one.apply(&leaving);
-        assert_eq!(one.others().len(), 2, "it has requests under way");
-        for (name, before) in functions.iter().zip(&before) {
-            let now = owner(one, name);
-            assert!(now == *before || before == "b", "{name}");
-            assert_ne!(now, "b");
-        }
-    }
-
-    #[test]
-    fn who_takes_no_connection_keeps_nothing_for_a_moment() {
-        let one = &gateways()[0];
-        let number = (0..).find(|number| owner(one, &format!("f-{number}")) == "b");
-        let name = format!("f-{}", number.unwrap());
-        let key = Key::new("default", &name);
-        one.eject(
-            &one.owner(&key, Sender::Client, Entrance::Public, false)
-                .unwrap(),
-        );
-        assert_ne!(owner(one, &name), "b");
-    }
-
-    #[test]
-    fn one_that_stops_keeps_nothing_while_there_are_others() {
-        let one = &gateways()[0];
-        for number in 0..20 {
-            let key = Key::new("default", format!("f-{number}"));
-            assert!(
-                one.owner(&key, Sender::Client, Entrance::Public, true)
-                    .is_some()
-            );
-        }
-        let alone = Peers::new("a", 8080, 8081);
-        let key = Key::new("default", "f");
-        let owner = |alone: &Peers| alone.owner(&key, Sender::Client, Entrance::Public, true);
-        assert!(owner(&alone).is_none());
-        alone.apply(&pod("a", "10.0.0.1", "True"));
-        assert!(owner(&alone).is_none());
-        alone.apply(&pod("b", "10.0.0.2", "False"));
-        assert!(owner(&alone).is_none(), "the other is not ready");
-    }
-
-    #[test]
-    fn nothing_goes_round_in_circles_whatever_each_of_them_sees() {
-        let gateways = gateways();
-        for number in 0..50 {
-            let key = Key::new("default", format!("f-{number}"));
-            // Each of them is about to stop and takes the others for those to go to.
-            let next = |from: &Peers, sender| {
-                let owner = from.owner(&key, sender, Entrance::Public, true)?;
-                gateways.iter().find(|peers| *peers.own == *owner.pod())
-            };
-            assert!(
-                gateways[0]
-                    .owner(&key, Sender::Gateway, Entrance::Public, true)
-                    .is_none()
-            );
-            let mut at = next(&gateways[0], Sender::Client);
-            for _ in 0..3 {
-                at = at.and_then(|peers| next(peers, Sender::Unknown));
-            }
-            assert!(at.is_none());
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use crate::{
     upstream::meter::Meter,
 };
 
-/// What a client that left before its response gets counted as; the common number for it.
+/// The status of a request whose client left before the response; the common number for it.
 const CLIENT_CLOSED: u16 = 499;
 
 /// The record of one request. It is written when dropped, whatever became of the request.
@@ -100,7 +100,7 @@ impl Record {
         }
     }
 
-    /// The gateway, by its pod, that keeps the function and works on it.
+    /// The gateway, by its pod, that owns the function and works on the request.
     pub(crate) fn passed_on(&mut self, pod: &str) {
         self.passed_on = true;
         if let Some(entry) = &mut self.entry {

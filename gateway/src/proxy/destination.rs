@@ -7,7 +7,7 @@ use crate::backend::{
     revision::permit::{ActiveRequest, Permit},
 };
 
-/// Where a request is worked on. It is kept until the last byte of the response, or until the tunnel
+/// Where a request is worked on. It is held until the last byte of the response, or until the tunnel
 /// ends.
 #[derive(Debug)]
 pub(crate) enum Destination {
@@ -18,7 +18,7 @@ pub(crate) enum Destination {
         /// What the autoscaler counts.
         active: ActiveRequest,
     },
-    /// At the gateway that keeps the function, which counts it.
+    /// At the gateway that owns the function, which counts it.
     Owner(Arc<Endpoint>),
 }
 

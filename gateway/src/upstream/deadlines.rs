@@ -15,7 +15,7 @@ use crate::{
     hang_up::HangUp,
 };
 
-/// How much later than a owner's own clocks the one for it runs out.
+/// How much later than the owner's clocks this gateway's clock for the owner runs out.
 const OWNER_DELAY: Duration = Duration::from_secs(5);
 
 /// How long a function may take.
@@ -122,8 +122,8 @@ impl Deadlines {
         self.touch();
     }
 
-    /// The clock of a request that goes to its function's owner, which has all clocks and tells which
-    /// ran out: this one is for a owner that does not.
+    /// The one clock of a request that goes to its function's owner. The owner runs all the others and says
+    /// which ran out; this one is for an owner that says nothing.
     #[must_use]
     pub(crate) fn for_owner(
         timeouts: &Timeouts,

@@ -7,7 +7,7 @@ use crate::{
     clock,
 };
 
-/// One request's place on an instance. Dropping it lets the next request in; it is kept until the
+/// One request's place on an instance. Dropping it lets the next request in; the request holds it until the
 /// last byte of the response, or until the tunnel ends.
 #[derive(Debug)]
 pub(crate) struct Permit {

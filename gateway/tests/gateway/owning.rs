@@ -1,4 +1,4 @@
-//! Functions with a hard limit: one gateway keeps each of them, whoever is asked.
+//! Functions with a hard limit: one gateway owns each of them, whoever is asked.
 
 use std::{
     net::SocketAddr,
@@ -54,7 +54,7 @@ fn gateway_pod(name: &str, address: SocketAddr) -> Value {
     })
 }
 
-/// Functions of which each of two gateways keeps some.
+/// Functions of which each of two gateways owns some.
 const SPREAD: [&str; 8] = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7"];
 
 /// Two gateways with the same ports, on two addresses, that know of each other.
@@ -148,7 +148,7 @@ fn held(most: &Arc<AtomicU32>, go: &Arc<Semaphore>) -> Behaviour {
 async fn who_takes_a_function_over_counts_what_runs_already() {
     let (most, go) = (Arc::<AtomicU32>::default(), Arc::new(Semaphore::new(0)));
     let (one, two) = two(&[limited("f", held(&most, &go))]).await;
-    // Four requests, of which one runs; wherever they came in, they wait at the gateway that keeps it.
+    // Four requests, of which one runs; wherever they came in, they wait at the gateway that owns it.
     let call = |gateway: &Harness| {
         let data = gateway.data;
         tokio::spawn(async move { get(data, "f.default.localhost", "/").await })
@@ -261,7 +261,7 @@ async fn tunnels_go_through_both_gateways() {
 }
 
 #[tokio::test]
-async fn functions_of_a_keeper_that_is_away_are_kept_by_another() {
+async fn functions_of_an_owner_that_is_away_are_owned_by_another() {
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let functions = names.map(|name| limited(name, echo()));
     let one = Harness::with_options(&functions, |options| {
@@ -280,7 +280,7 @@ async fn functions_of_a_keeper_that_is_away_are_kept_by_another() {
 }
 
 #[tokio::test]
-async fn a_keeper_waits_for_a_function_that_it_has_not_heard_of() {
+async fn an_owner_waits_for_a_function_that_it_has_not_heard_of() {
     let (one, _two) = two(&[]).await;
     // What a gateway sends that has heard of the function already.
     let asked = Request::get("/")
