@@ -12,9 +12,9 @@ use std::{
     },
 };
 
-use fermata_lease::{Claim, Elector};
+use fermata_daemon::lease::{Claim, Elector};
 use fermata_listen::{Seats, files};
-use fermata_watch::Places;
+use fermata_daemon::watch::Places;
 use kube::Client;
 use tokio::{net::TcpListener, runtime::Handle, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

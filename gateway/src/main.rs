@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { options } = Arguments::parse();
     let files = fermata_listen::files::raise();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = filter.add_directive(fermata_watch::QUIET.parse()?);
+    let filter = filter.add_directive(fermata_daemon::watch::QUIET.parse()?);
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)

@@ -65,7 +65,7 @@ pub struct Options {
         long,
         env = "FERMATA_WATCH_NAMESPACES",
         value_delimiter = ',',
-        value_parser = fermata_watch::namespace,
+        value_parser = fermata_daemon::watch::namespace,
         value_name = "NAMESPACES"
     )]
     pub watch_namespaces: Vec<String>,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fermata_watch::{Key, Told};
+use fermata_daemon::watch::{Key, Told};
 use kube::{
     ResourceExt as _,
     runtime::{
@@ -237,7 +237,7 @@ pub(crate) fn controller_uid<K: kube::Resource>(object: &K) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use fermata_watch::{Names, Place};
+    use fermata_daemon::watch::{Names, Place};
     use k8s_openapi::api::core::v1::Service;
 
     use super::*;

@@ -10,7 +10,7 @@ use fermata_crds::{
     Function, FunctionStatus, Revision, Runtime,
     routes::{self, Claim, ClaimPolicy, Claimant},
 };
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use kube::{Resource, ResourceExt as _};
 
 use crate::{

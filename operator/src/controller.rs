@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Debug, pin::Pin, sync::Arc, time::Instant};
 
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::{
     Resource,
@@ -155,7 +155,7 @@ where
 #[cfg(test)]
 mod tests {
     use fermata_crds::Function;
-    use fermata_watch::Told;
+    use fermata_daemon::watch::Told;
     use kube::ResourceExt as _;
 
     use super::*;

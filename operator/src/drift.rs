@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fermata_crds::conditions::shortened;
-use fermata_lease::Claim;
-use fermata_watch::Journal;
+use fermata_daemon::events::Journal;
+use fermata_daemon::lease::Claim;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,

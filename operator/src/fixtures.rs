@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use fermata_crds::{Function, Revision, Runtime, routes::ClaimPolicy};
-use fermata_lease::Claim;
+use fermata_daemon::lease::Claim;
 use kube::{Client, client::Body};
 use serde::de::DeserializeOwned;
 

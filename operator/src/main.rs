@@ -39,7 +39,7 @@ enum LogFormat {
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = filter.add_directive(fermata_watch::QUIET.parse()?);
+    let filter = filter.add_directive(fermata_daemon::watch::QUIET.parse()?);
     let log = tracing_subscriber::fmt().with_env_filter(filter);
     match cli.log_format {
         LogFormat::Text => log.init(),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fermata_watch::Told;
+use fermata_daemon::watch::Told;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{

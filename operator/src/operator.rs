@@ -6,8 +6,8 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, Runtime, names};
-use fermata_lease::{Claim, Elector};
-use fermata_watch::{Key, Listed, Places, Told, Watch};
+use fermata_daemon::lease::{Claim, Elector};
+use fermata_daemon::watch::{Key, Listed, Places, Told, Watch};
 use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -295,7 +295,7 @@ fn spawn_watches(
         "ConfigMap",
     ];
     let watch = Watch::new(context.client.clone(), places, &kinds).with_cluster_kind("Runtime");
-    let all = fermata_watch::all();
+    let all = fermata_daemon::watch::all();
     let ours = all.clone().labels(names::FUNCTION_LABEL);
     let mut spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, kind| {
         let stop = stop.clone();

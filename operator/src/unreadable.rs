@@ -11,8 +11,8 @@ use fermata_crds::{
     conditions::{self, Outcome, Status, shortened},
     names::OPERATOR_FIELD_MANAGER,
 };
-use fermata_lease::Claim;
-use fermata_watch::{Key, Names, Unreadable};
+use fermata_daemon::lease::Claim;
+use fermata_daemon::watch::{Key, Names, Unreadable};
 use jiff::Timestamp;
 use kube::{
     Api, Client,

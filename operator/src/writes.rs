@@ -4,7 +4,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use fermata_crds::names::OPERATOR_FIELD_MANAGER;
-use fermata_lease::Claim;
+use fermata_daemon::lease::Claim;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt as _,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fermata_crds::{ColdStart, Function, GoDuration, names::GATEWAY_FIELD_MANAGER};
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{

@@ -11,8 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use fermata_daemon::watch::Key;
 use fermata_listen::{Accepted, Attended, Bounds, Listener, Seat, Seats, files, host};
-use fermata_watch::Key;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 

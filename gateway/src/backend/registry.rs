@@ -8,7 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use tokio::sync::{Notify, futures::Notified};
 
 use crate::{

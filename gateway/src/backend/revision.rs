@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 

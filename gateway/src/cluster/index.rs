@@ -14,7 +14,7 @@ use std::{
 
 use fermata_crds as crds;
 use fermata_crds::routes::{Claim, ClaimPolicy};
-use fermata_watch::{Key, Names};
+use fermata_daemon::watch::{Key, Names};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::ResourceExt;
 

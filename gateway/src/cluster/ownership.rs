@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, time::Instant};

@@ -19,7 +19,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fermata_watch::{Key, Places, Told, Watch};
+use fermata_daemon::watch::{Key, Places, Told, Watch};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt};
@@ -118,7 +118,7 @@ impl Peers {
         stop: CancellationToken,
     ) {
         let watch = Watch::new(client, Places::of([&namespace]), &["Pod"]);
-        let events = watch.objects::<Pod>(&fermata_watch::all().labels(&selector));
+        let events = watch.objects::<Pod>(&fermata_daemon::watch::all().labels(&selector));
         let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
         while let Some(told) = events.next().await {
             watch.hand(told, |told| match told {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, names::FUNCTION_LABEL};
-use fermata_watch::{Key, Listed, Names, Places, Told, Watch};
+use fermata_daemon::watch::{Key, Listed, Names, Places, Told, Watch};
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::Client;
@@ -135,7 +135,7 @@ pub(crate) async fn run(
 }
 
 fn events(watch: &Watch) -> impl Stream<Item = Event> + use<> {
-    let all = fermata_watch::all();
+    let all = fermata_daemon::watch::all();
     let children = all.clone().labels(FUNCTION_LABEL);
     stream::select(
         stream::select(

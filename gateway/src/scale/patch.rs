@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fermata_crds::names::GATEWAY_FIELD_MANAGER;
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Client,

@@ -6,7 +6,7 @@ mod watchlist;
 
 use std::{sync::Arc, time::Duration};
 
-use fermata_lease::Claim;
+use fermata_daemon::lease::Claim;
 use kube::Client;
 use tokio::{
     sync::{Notify, Semaphore},

@@ -1,4 +1,4 @@
-use fermata_watch::Told;
+use fermata_daemon::watch::Told;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::*;

@@ -10,7 +10,7 @@ use fermata_crds::{
     Function, Revision, Runtime,
     routes::{self, Claim, ClaimError, Claimant},
 };
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
 

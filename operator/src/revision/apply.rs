@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use fermata_crds::Revision;
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{apps::v1::Deployment, core::v1::ConfigMap},

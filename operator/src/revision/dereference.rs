@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fermata_crds::{Function, Revision};
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use kube::ResourceExt as _;
 
 use crate::{

@@ -1,4 +1,4 @@
-use fermata_watch::Place;
+use fermata_daemon::watch::Place;
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,6 +1,6 @@
 //! Which gateway owns a function, found by each of them alone.
 
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 
 /// How much a gateway is the one for a function (rendezvous hashing): the heaviest is. When one comes
 /// or goes, only its own functions move. All versions of Fermata have to agree on the numbers, which

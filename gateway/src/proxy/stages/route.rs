@@ -71,7 +71,7 @@ fn find(registry: &Registry, caller: &Caller, host: &HeaderValue, parts: &Parts)
 
 #[cfg(test)]
 mod tests {
-    use fermata_watch::Key;
+    use fermata_daemon::watch::Key;
     use http::Request;
     use tokio::time::Instant;
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use fermata_crds::names::{DELETION_COST_ANNOTATION, DRAINING_ANNOTATION, GATEWAY_FIELD_MANAGER};
-use fermata_lease::Claim;
-use fermata_watch::Key;
+use fermata_daemon::lease::Claim;
+use fermata_daemon::watch::Key;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{

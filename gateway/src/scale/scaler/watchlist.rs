@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fermata_watch::Key;
+use fermata_daemon::watch::Key;
 use jiff::Timestamp;
 
 use crate::{

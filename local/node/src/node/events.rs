@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fermata_watch::Journal;
+use fermata_daemon::events::Journal;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Resource as _,

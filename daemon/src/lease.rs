@@ -7,7 +7,6 @@
 //!
 //! A [`Claim`] has an end: a replica that cannot renew stops relying on it before another can take
 //! over. Ask it at each write.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fermata_watch::{Key, Places, Told, Watch};
+use fermata_daemon::watch::{Key, Places, Told, Watch};
 use futures::StreamExt as _;
 use http::{Request, Response};
 use k8s_openapi::api::core::v1::Pod;
@@ -123,7 +123,7 @@ impl Seen {
 fn watch(server: &Server, namespaces: &[&str]) -> (Watch, Seen) {
     let watch = Watch::new(server.client(), Places::of(namespaces), &["Pod"]);
     let seen = Seen::default();
-    let mut events = Box::pin(watch.objects::<Pod>(&fermata_watch::all()));
+    let mut events = Box::pin(watch.objects::<Pod>(&fermata_daemon::watch::all()));
     tokio::spawn({
         let (watch, seen) = (watch.clone(), seen.clone());
         async move {
@@ -230,7 +230,7 @@ async fn an_object_that_cannot_be_read_or_makes_its_reader_panic_stops_no_other(
     server.put("shop", "panics", &spec());
     server.put("shop", "good", &spec());
     let watch = Watch::new(server.client(), Places::All, &["Pod"]);
-    let mut events = Box::pin(watch.objects::<Pod>(&fermata_watch::all()));
+    let mut events = Box::pin(watch.objects::<Pod>(&fermata_daemon::watch::all()));
     let (mut unreadable, mut good) = (Vec::new(), Vec::new());
     while !watch.listed().is_whole() {
         let told = events.next().await.expect("a watch never ends");

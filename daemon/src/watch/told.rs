@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use tracing::warn;
 
-use crate::{Key, Place, Unreadable, without_panic};
+use super::{Key, Place, Unreadable, without_panic};
 
 /// What a watch tells of the objects of one kind.
 #[derive(Debug)]

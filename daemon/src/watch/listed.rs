@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{Place, Places};
+use super::{Place, Places};
 
 /// How long a namespace that may not be listed holds up the others.
 const PATIENCE: Duration = Duration::from_secs(30);

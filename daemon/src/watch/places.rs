@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 
-use crate::Key;
+use super::Key;
 
 /// The longest name of a namespace, in bytes (RFC 1123).
 const LONGEST: usize = 63;

@@ -15,7 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use crate::{Guarded, Key, Listed, Names, Place, Places, Told, waits::Waits};
+use super::{Guarded, Key, Listed, Names, Place, Places, Told, waits::Waits};
 
 /// The watches of one process.
 #[derive(Clone)]

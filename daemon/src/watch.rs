@@ -1,29 +1,24 @@
 //! How objects are watched: in what portions they are listed and in which namespaces, what becomes of one
-//! that cannot be read, and how long a watch that broke waits before it begins again; and how Events about
-//! them are written.
+//! that cannot be read, and how long a watch that broke waits before it begins again.
 //!
 //! [`Watch`] gives streams of [`Told`], which never end; [`Watch::hand`] gives each to who takes it in.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-
-mod events;
 mod guard;
 mod key;
+mod kinds;
 mod listed;
 mod places;
 mod told;
 mod waits;
-mod watch;
 
 use kube::runtime::watcher::Config;
 
-pub use events::Journal;
 pub use guard::{Guarded, Panicked, Unreadable, without_panic};
 pub use key::Key;
+pub use kinds::Watch;
 pub use listed::Listed;
 pub use places::{NotANamespace, Place, Places, namespace};
 pub use told::{Names, Told};
-pub use watch::Watch;
 
 /// Objects that are listed at once. All of a page are in memory, as text and as objects, before the
 /// first is taken in; what takes in little of each would else need most of its memory for that.
