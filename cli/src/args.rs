@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use fermata_daemon::log::has_colours;
 use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
@@ -118,8 +119,8 @@ pub(crate) fn start_log(verbose: u8, up: bool, requests: Option<Catcher>) {
     let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = fmt::layer()
-        .with_ansi(output::has_colours(&std::io::stderr()))
-        .with_writer(std::io::stderr);
+        .with_ansi(has_colours(&std::io::stderr()))
+        .with_writer(output::log_writer());
     let log = if verbose == 0 && !asked {
         log.without_time().with_target(false).boxed()
     } else {

@@ -51,17 +51,15 @@ pub fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let is_up = matches!(arguments.command, Command::Up(_));
-    let (catcher, requests) = match &arguments.command {
-        Command::Up(options) if options.shows_requests() => {
-            let (catcher, requests) = up::access::channel();
-            (Some(catcher), Some(requests))
-        }
-        _ => (None, None),
+    let _writers = is_up.then(output::detach).transpose()?;
+    let catcher = match &arguments.command {
+        Command::Up(options) if options.shows_requests() => Some(up::access::Catcher::new()),
+        _ => None,
     };
     args::start_log(arguments.verbose, is_up, catcher);
     let target = arguments.target;
     match arguments.command {
-        Command::Up(options) => up::run(options, requests).await?,
+        Command::Up(options) => up::run(options).await?,
         Command::Init(options) => commands::init::run(&options)?,
         Command::Deploy(options) => commands::deploy::run(&target, options).await?,
         Command::Invoke(options) => return commands::invoke::run(&target, options).await,

@@ -3,15 +3,18 @@
 use std::{
     borrow::Cow,
     io::{self, Write as _},
+    sync::OnceLock,
 };
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use fermata_crds::Function;
+use fermata_daemon::log::{self, LineWriter, Lines, Manner};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use serde::Serialize;
 use serde_json::json;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// How objects are printed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -40,11 +43,57 @@ pub(crate) enum Structure {
     Name,
 }
 
+/// Both streams, once lines are written by threads of their own.
+static DETACHED: OnceLock<Detached> = OnceLock::new();
+
+struct Detached {
+    out: Lines,
+    err: Lines,
+}
+
+/// Has what is printed from now on written by threads of their own: who prints waits for no terminal that
+/// stands still, and for no pipe that is full. What finds no room is missing, and a line says so. Holds until
+/// what is returned is dropped, which waits for a moment until everything is written.
+pub(crate) fn detach() -> anyhow::Result<[LineWriter; 2]> {
+    let start = |thread, stream, broken| {
+        let manner = Manner {
+            thread,
+            missing: |count| format!("({count} more lines came too fast to be shown)\n"),
+            broken,
+        };
+        Lines::start(stream, manner)
+    };
+    let begin = || {
+        let gone: fn(&io::Error) = |_| std::process::exit(0);
+        let (out, out_writer) = start("stdout", log::unbuffered(&io::stdout())?, gone)?;
+        let (err, err_writer) = start("stderr", log::unbuffered(&io::stderr())?, |_| {})?;
+        let _ = DETACHED.set(Detached { out, err });
+        io::Result::Ok([out_writer, err_writer])
+    };
+    begin().context("cannot begin to print")
+}
+
+/// Where log lines go: to standard error.
+pub(crate) fn log_writer() -> BoxMakeWriter {
+    match DETACHED.get() {
+        Some(detached) => BoxMakeWriter::new(detached.err.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    }
+}
+
 /// Prints a line to standard output. A reader that has gone away, as `head` does, ends the program
 /// without a complaint.
 pub(crate) fn line(text: &str) {
-    raw(text.as_bytes());
-    raw(b"\n");
+    let line = format!("{text}\n");
+    if !is_taken(|detached| &detached.out, &line) {
+        raw(line.as_bytes());
+    }
+}
+
+/// Whether a thread of its own writes the line.
+fn is_taken(stream: fn(&Detached) -> &Lines, line: &str) -> bool {
+    let detached = DETACHED.get();
+    detached.is_some_and(|detached| stream(detached).push(line.as_bytes()))
 }
 
 /// Prints bytes to standard output as they are.
@@ -58,7 +107,10 @@ pub(crate) fn raw(bytes: &[u8]) {
 /// Prints a line to standard error: progress, which is not the command's result.
 #[allow(clippy::print_stderr, reason = "progress is for people")]
 pub(crate) fn note(text: &str) {
-    eprintln!("{}", clean(text));
+    let text = clean(text);
+    if !is_taken(|detached| &detached.err, &format!("{text}\n")) {
+        eprintln!("{text}");
+    }
 }
 
 /// The text without what a terminal would obey: control characters, but for the ends of lines. Messages
@@ -79,11 +131,6 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 /// The same in one line.
 pub(crate) fn clean_line(text: &str) -> String {
     clean(text).replace('\n', " ")
-}
-
-/// Whether a stream takes colours: a terminal does, unless `NO_COLOR` says no (<https://no-color.org>).
-pub(crate) fn has_colours(stream: &impl io::IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints something as JSON or YAML.

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use self::{access::Requests, platform::Platform};
+use self::platform::Platform;
 use crate::{manifest, output};
 
 #[derive(Args, Clone, Debug)]
@@ -81,8 +81,7 @@ impl Options {
     }
 }
 
-/// `requests` are those to be shown, if any are.
-pub(crate) async fn run(options: Options, requests: Option<Requests>) -> anyhow::Result<()> {
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let files = fermata_listen::files::raise();
     // Both before anything starts: a mistake in a file is told at once, and a Ctrl-C during the
     // start is not lost.
@@ -100,7 +99,6 @@ pub(crate) async fn run(options: Options, requests: Option<Requests>) -> anyhow:
         platform.internal,
         stop.clone(),
     ));
-    let printer = requests.map(|requests| tokio::spawn(requests.print(stop.clone())));
     let follower = tokio::spawn(files::follow(
         platform.client(),
         options.files.clone(),
@@ -118,9 +116,6 @@ pub(crate) async fn run(options: Options, requests: Option<Requests>) -> anyhow:
     stop.cancel();
     let stopping = async {
         let _ = tokio::join!(reporter, follower);
-        if let Some(printer) = printer {
-            let _ = printer.await;
-        }
         platform.shutdown().await;
     };
     tokio::select! {

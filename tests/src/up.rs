@@ -29,6 +29,9 @@ pub struct Up {
 struct Lines {
     lines: Mutex<Vec<String>>,
     more: Condvar,
+    /// Whether nobody reads, so that the pipes fill.
+    stalled: Mutex<bool>,
+    read: Condvar,
 }
 
 // === impl Up ===
@@ -155,6 +158,12 @@ impl Up {
             .join("\n")
     }
 
+    /// Stops reading what it prints, or goes on with it.
+    pub fn stall(&self, stalled: bool) {
+        *self.output.stalled.lock().expect("no panic") = stalled;
+        self.output.read.notify_all();
+    }
+
     /// Kills it without warning (SIGKILL), as a power cut would.
     pub fn kill(mut self) {
         self.send(b'K');
@@ -164,6 +173,7 @@ impl Up {
     /// Asks it to end (SIGTERM) and gives its exit code and everything it printed.
     #[must_use]
     pub fn stop(mut self) -> (Option<i32>, String) {
+        self.stall(false);
         self.send(b'T');
         let code = self
             .process
@@ -194,6 +204,8 @@ impl Lines {
         let lines = Arc::clone(lines);
         thread::spawn(move || {
             for line in from.lines().map_while(Result::ok) {
+                let stalled = lines.stalled.lock().expect("no panic while it is held");
+                drop(lines.read.wait_while(stalled, |stalled| *stalled));
                 lines
                     .lines
                     .lock()

@@ -564,6 +564,29 @@ async fn up_shows_requests_and_the_newest_news() {
     assert_eq!(code, Some(0), "{printed}");
 }
 
+/// Twice as much as may wait to be printed, and a full pipe more.
+#[tokio::test]
+async fn up_serves_while_nobody_reads_what_it_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path(), ["--ephemeral", "--access-log=on"]);
+    up.stall(true);
+    let path = format!("/{}", "x".repeat(8 * 1024));
+    for _ in 0..300 {
+        assert_eq!(up.platform().gateway().get(&path).await.status, 404);
+    }
+    let kubeconfig = up.platform().kubeconfig.clone();
+    ok(&kubeconfig, &["list"]);
+    up.stall(false);
+    eventually("what is missing is told", async || {
+        let told = up.printed().contains("more lines came too fast");
+        if told { Ok(()) } else { Err("it is not") }
+    })
+    .await;
+    let (code, printed) = up.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("Stopping"), "{printed}");
+}
+
 #[tokio::test]
 async fn a_program_that_listens_elsewhere_is_told_so() {
     let dir = tempfile::tempdir().unwrap();

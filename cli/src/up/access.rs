@@ -1,18 +1,10 @@
 //! The requests that `fermata up` shows, a line each.
 //!
-//! The gateway tells of them as events of its log; they are caught there and printed by a task of its own,
-//! so that no request waits for a terminal.
+//! The gateway tells of them as events of its log; they are caught there.
 
-use std::{
-    fmt::Debug,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt::Debug, io};
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use fermata_daemon::log::has_colours;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -29,9 +21,6 @@ use crate::output;
 /// The target of the gateway's events about requests.
 pub(crate) const TARGET: &str = "fermata::access";
 
-/// Requests that may wait to be printed. Beyond, they are counted alone.
-const WAITING: usize = 1024;
-
 /// What is shown of a request.
 #[derive(Debug, Default)]
 struct Request {
@@ -46,32 +35,21 @@ struct Request {
     id: String,
 }
 
-/// Takes requests out of the log.
+/// Takes requests out of the log and prints them.
 pub(crate) struct Catcher {
-    sender: mpsc::Sender<Request>,
-    missed: Arc<AtomicU64>,
-}
-
-/// The requests that were caught.
-pub(crate) struct Requests {
-    receiver: mpsc::Receiver<Request>,
-    missed: Arc<AtomicU64>,
-}
-
-/// The two ends.
-pub(crate) fn channel() -> (Catcher, Requests) {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let missed = Arc::<AtomicU64>::default();
-    let catcher = Catcher {
-        sender,
-        missed: Arc::clone(&missed),
-    };
-    (catcher, Requests { receiver, missed })
+    colours: bool,
 }
 
 // === impl Catcher ===
 
 impl Catcher {
+    /// One that prints in colours where standard output takes them.
+    pub(crate) fn new() -> Self {
+        Self {
+            colours: has_colours(&io::stdout()),
+        }
+    }
+
     /// The layer of the log that does it.
     pub(crate) fn layer<S>(self) -> Filtered<Self, Targets, S>
     where
@@ -85,27 +63,8 @@ impl<S: Subscriber> Layer<S> for Catcher {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut request = Request::default();
         event.record(&mut request);
-        if self.sender.try_send(request).is_err() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-// === impl Requests ===
-
-impl Requests {
-    /// Prints them until the shutdown.
-    pub(super) async fn print(mut self, stop: CancellationToken) {
-        let colours = output::has_colours(&std::io::stdout());
-        while let Some(Some(request)) = stop.run_until_cancelled(self.receiver.recv()).await {
-            output::line(&request.line(colours));
-            let missed = self.missed.swap(0, Ordering::Relaxed);
-            if missed > 0 {
-                output::line(&format!(
-                    "({missed} more requests came too fast to be shown)"
-                ));
-            }
-        }
+        // Another thread writes it: no request waits for a terminal.
+        output::line(&request.line(self.colours));
     }
 }
 
