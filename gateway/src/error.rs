@@ -18,6 +18,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no address for metrics and health.
+    #[error(
+        "a gateway needs its admin port, where other gateways ask it; give an address with --admin"
+    )]
+    NoAdmin,
+    /// The metrics cannot be shown.
+    #[error("cannot show the metrics")]
+    Metrics(#[source] prometheus::Error),
     /// The threads that serve requests cannot be started.
     #[error("cannot start the threads that serve requests")]
     Threads(#[source] io::Error),

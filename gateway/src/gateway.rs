@@ -12,9 +12,12 @@ use std::{
     },
 };
 
-use fermata_daemon::lease::{Claim, Elector};
+use fermata_daemon::{
+    admin::Admin,
+    lease::{Claim, Elector},
+    watch::Places,
+};
 use fermata_listen::{Seats, files};
-use fermata_daemon::watch::Places;
 use kube::Client;
 use tokio::{net::TcpListener, runtime::Handle, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,7 +30,7 @@ use crate::{
     },
     admin::{
         metrics::{Metrics, Page},
-        server::Admin,
+        pages::Pages,
     },
     backend::{registry::Registry, router::Router},
     cluster::{
@@ -38,7 +41,7 @@ use crate::{
     },
     data_plane::DataPlane,
     error::Error,
-    options::Options,
+    options::{ADMIN_PORT, Options},
     proxy::{
         context::{Limits, ProxyContext},
         server::{Clocks, Server},
@@ -78,7 +81,8 @@ impl Gateway {
             "requests from inside the cluster",
             "--listen-internal",
         )?;
-        let admin = Listener::bind(options.admin, "metrics and health", "--admin")?;
+        let admin = options.admin.listen(ADMIN_PORT).ok_or(Error::NoAdmin)?;
+        let admin = Listener::bind(admin, "metrics and health", "--admin")?;
         Ok(Self {
             client,
             options,
@@ -174,19 +178,23 @@ impl Gateway {
             trackers.background.clone(),
             stages.background.clone(),
         ));
+        let page = Page::new(registry.clone(), metrics.clone(), health.clone());
+        let metrics_registry = prometheus::Registry::new();
+        metrics_registry
+            .register(Box::new(page))
+            .map_err(Error::Metrics)?;
         let admin = Arc::new(Admin {
-            ownership: ownership.clone(),
-            page: Page::new(registry.clone(), metrics.clone(), health.clone()),
-            health: health.clone(),
-            counter,
-            stopping: AtomicBool::new(false),
-            names: options.admin_hosts.clone(),
+            registry: metrics_registry,
+            routes: Pages {
+                ownership: ownership.clone(),
+                health: health.clone(),
+                counter,
+                stopping: AtomicBool::new(false),
+            },
+            hosts: options.admin.hosts.clone(),
         });
-        let admin_server = admin.clone().run(
-            self.admin.socket,
-            trackers.background.clone(),
-            stages.background.clone(),
-        );
+        let admin_server = admin.clone();
+        let admin_server = admin_server.run(self.admin.socket, stages.background.clone());
         tasks.begin("admin listener", admin_server);
 
         let context = Arc::new(ProxyContext {
@@ -254,7 +262,7 @@ impl Gateway {
             None => Ok(()),
             Some(name) => Err(Error::TaskEnded(name)),
         };
-        admin.stopping.store(true, Ordering::Relaxed);
+        admin.routes.stopping.store(true, Ordering::Relaxed);
         context.leaving.store(true, Ordering::Relaxed);
         stages.serving.leave.cancel();
         if outcome.is_ok() {

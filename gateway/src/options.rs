@@ -11,8 +11,13 @@ use fermata_crds::{
     routes::{ClaimGrant, ClaimPolicy},
 };
 
+use fermata_daemon::admin::AdminOptions;
+
 pub use bound::Bound;
 pub use network::Network;
+
+/// Port of the admin listener where nothing is said.
+pub(crate) const ADMIN_PORT: u16 = 9090;
 
 /// Settings of the gateway. Durations are written like 300ms, 30s or 5m.
 #[derive(Args, Clone, Debug)]
@@ -26,9 +31,9 @@ pub struct Options {
     #[arg(long, env = "FERMATA_LISTEN_INTERNAL", default_value = "0.0.0.0:8081")]
     pub listen_internal: SocketAddr,
 
-    /// Address for metrics, health and statistics.
-    #[arg(long, env = "FERMATA_ADMIN", default_value = "0.0.0.0:9090")]
-    pub admin: SocketAddr,
+    /// Where metrics, health and statistics are. Gateways ask each other there, so that it cannot be off.
+    #[command(flatten)]
+    pub admin: AdminOptions,
 
     /// Functions answer under NAME.NAMESPACE.DOMAIN.
     #[arg(long, env = "FERMATA_DOMAIN", default_value = "localhost")]
@@ -158,16 +163,6 @@ pub struct Options {
     /// whose they are. One that does not is closed.
     #[arg(long, env = "FERMATA_PROXY_PROTOCOL")]
     pub proxy_protocol: bool,
-
-    /// Names under which metrics, health and statistics are asked for, beside addresses and localhost,
-    /// separated by commas. Others are refused: a web page could lead a name of its own here.
-    #[arg(
-        long,
-        env = "FERMATA_ADMIN_HOSTS",
-        value_name = "NAMES",
-        value_delimiter = ','
-    )]
-    pub admin_hosts: Vec<String>,
 }
 
 /// How requests are logged.
@@ -211,7 +206,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             listen_internal: SocketAddr::from(([127, 0, 0, 1], 8081)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            admin: AdminOptions::at(SocketAddr::from(([127, 0, 0, 1], ADMIN_PORT))),
             domain: "localhost".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             gateway_hosts: Vec::new(),
@@ -235,7 +230,6 @@ impl Default for Options {
             max_connections_per_address: Bound::Auto,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
-            admin_hosts: Vec::new(),
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn context() -> Context {
         Ok::<_, std::convert::Infallible>(response.expect("a response"))
     });
     let client = Client::new(service, "default");
-    let (claim, metrics) = (Claim::always(), Arc::new(Metrics::new()));
+    let (claim, metrics) = (Claim::always(), Arc::new(Metrics::new().expect("metrics")));
     let (announcer, _) = events::channel(
         client.clone(),
         "test".to_owned(),

@@ -37,4 +37,4 @@ mod writes;
 
 pub use definitions::{DefinitionsError, apply_definitions};
 pub use operator::{Error, Operator};
-pub use options::{Admin, AdminError, Functions, FunctionsError, Options, Scheme, SourceUser};
+pub use options::{Functions, FunctionsError, Options, Scheme, SourceUser};

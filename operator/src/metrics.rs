@@ -1,21 +1,11 @@
 //! What the operator counts, for Prometheus.
 
-use std::{
-    fmt,
-    sync::atomic::AtomicU64,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use fermata_daemon::watch::Told;
-use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
-    registry::{Registry, Unit},
+use prometheus::{
+    Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    core::Collector, exponential_buckets,
 };
 
 /// Which controller a reconcile belongs to.
@@ -38,136 +28,133 @@ pub(crate) enum Outcome {
     Error,
 }
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Reconcile {
-    controller: Controller,
-    result: Outcome,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ByController {
-    controller: Controller,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ByKind {
-    kind: &'static str,
-}
-
 /// The operator's metrics. Labels are the controller or a kind, never an object's name.
 pub(crate) struct Metrics {
     registry: Registry,
-    reconciles: Family<Reconcile, Counter>,
-    durations: Family<ByController, Histogram, fn() -> Histogram>,
-    writes: Family<ByKind, Counter>,
-    unreadable: Family<ByKind, Counter>,
-    watch_errors: Family<ByKind, Counter>,
-    events_dropped: Counter,
-    leader: Gauge<f64, AtomicU64>,
+    reconciles: IntCounterVec,
+    durations: HistogramVec,
+    writes: IntCounterVec,
+    unreadable: IntCounterVec,
+    watch_errors: IntCounterVec,
+    events_dropped: IntCounter,
+    leader: IntGauge,
 }
 
 // === impl Controller ===
 
-impl EncodeLabelValue for Controller {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let name = match self {
+impl Controller {
+    fn label(self) -> &'static str {
+        match self {
             Self::Function => "function",
             Self::Revision => "revision",
-        };
-        name.encode(encoder)
+        }
     }
 }
 
 // === impl Outcome ===
 
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let name = match self {
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
             Self::Ok => "ok",
             Self::Rejected => "rejected",
             Self::Error => "error",
-        };
-        name.encode(encoder)
+        }
     }
 }
 
 // === impl Metrics ===
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Metrics that are all zero.
+    ///
+    /// # Errors
+    ///
+    /// None as long as each has a name of its own, which Prometheus allows.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let counters = |name, help, labels| IntCounterVec::new(Opts::new(name, help), labels);
+        let durations = HistogramOpts::new(
+            "fermata_reconcile_duration_seconds",
+            "Time a reconcile took",
+        )
+        .buckets(exponential_buckets(0.001, 2.5, 10)?);
         let metrics = Self {
-            registry: Registry::default(),
-            reconciles: Family::default(),
-            durations: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.001, 2.5, 10))
-            }),
-            writes: Family::default(),
-            unreadable: Family::default(),
-            watch_errors: Family::default(),
-            events_dropped: Counter::default(),
-            leader: Gauge::default(),
+            registry: Registry::new(),
+            reconciles: counters(
+                "fermata_reconcile_total",
+                "Reconciles finished",
+                &["controller", "result"],
+            )?,
+            durations: HistogramVec::new(durations, &["controller"])?,
+            writes: counters(
+                "fermata_api_writes_total",
+                "Requests sent to change something in the cluster",
+                &["kind"],
+            )?,
+            unreadable: counters(
+                "fermata_unreadable_objects_total",
+                "Objects seen that do not parse and are left alone",
+                &["kind"],
+            )?,
+            watch_errors: counters(
+                "fermata_watch_errors_total",
+                "Watches that broke and were started again",
+                &["kind"],
+            )?,
+            events_dropped: IntCounter::new(
+                "fermata_events_dropped_total",
+                "Events not recorded because too many were waiting",
+            )?,
+            leader: IntGauge::new(
+                "fermata_operator_leader",
+                "1 on the replica that does the work, 0 on those that stand by",
+            )?,
         };
-        metrics.registered()
+        metrics.register()?;
+        Ok(metrics)
     }
 
-    fn registered(mut self) -> Self {
-        let registry = self.registry.sub_registry_with_prefix("fermata");
-        registry.register("reconcile", "Reconciles finished", self.reconciles.clone());
-        registry.register_with_unit(
-            "reconcile_duration",
-            "Time a reconcile took",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
-        registry.register(
-            "api_writes",
-            "Requests sent to change something in the cluster",
-            self.writes.clone(),
-        );
-        registry.register(
-            "unreadable_objects",
-            "Objects seen that do not parse and are left alone",
-            self.unreadable.clone(),
-        );
-        registry.register(
-            "watch_errors",
-            "Watches that broke and were started again",
-            self.watch_errors.clone(),
-        );
-        registry.register(
-            "events_dropped",
-            "Events not recorded because too many were waiting",
-            self.events_dropped.clone(),
-        );
-        registry.register(
-            "operator_leader",
-            "1 on the replica that does the work, 0 on those that stand by",
-            self.leader.clone(),
-        );
-        self
+    fn register(&self) -> Result<(), Error> {
+        let collectors: [Box<dyn Collector>; 7] = [
+            Box::new(self.reconciles.clone()),
+            Box::new(self.durations.clone()),
+            Box::new(self.writes.clone()),
+            Box::new(self.unreadable.clone()),
+            Box::new(self.watch_errors.clone()),
+            Box::new(self.events_dropped.clone()),
+            Box::new(self.leader.clone()),
+        ];
+        collectors
+            .into_iter()
+            .try_for_each(|collector| self.registry.register(collector))
+    }
+
+    /// Where all of them are found.
+    pub(crate) fn registry(&self) -> Registry {
+        self.registry.clone()
     }
 
     pub(crate) fn reconciled(&self, controller: Controller, result: Outcome, started: Instant) {
         self.reconciles
-            .get_or_create(&Reconcile { controller, result })
+            .with_label_values(&[controller.label(), result.label()])
             .inc();
         self.durations
-            .get_or_create(&ByController { controller })
+            .with_label_values(&[controller.label()])
             .observe(Duration::as_secs_f64(&started.elapsed()));
     }
 
     pub(crate) fn wrote(&self, kind: &'static str) {
-        self.writes.get_or_create(&ByKind { kind }).inc();
+        self.writes.with_label_values(&[kind]).inc();
     }
 
     /// Counts what went wrong with a watch.
     pub(crate) fn told<K>(&self, kind: &'static str, told: &Told<K>) {
-        let family = match told {
+        let counters = match told {
             Told::Unreadable(_) => &self.unreadable,
             Told::Broke => &self.watch_errors,
             Told::There { .. } | Told::Gone { .. } | Told::Listed(_) => return,
         };
-        family.get_or_create(&ByKind { kind }).inc();
+        counters.with_label_values(&[kind]).inc();
     }
 
     pub(crate) fn event_dropped(&self) {
@@ -175,15 +162,7 @@ impl Metrics {
     }
 
     pub(crate) fn leads(&self, leads: bool) {
-        self.leader.set(if leads { 1.0 } else { 0.0 });
-    }
-
-    /// The metrics in the text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        self.leader.set(i64::from(leads));
     }
 }
 
@@ -193,15 +172,19 @@ mod tests {
 
     #[test]
     fn the_text_has_the_documented_names() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new().expect("they are registered");
         metrics.reconciled(Controller::Function, Outcome::Ok, Instant::now());
         metrics.wrote("Revision");
         metrics.leads(true);
-        let text = metrics.text();
+        let families = metrics.registry().gather();
+        let text = prometheus::TextEncoder::new().encode_to_string(&families);
+        let text = text.expect("a text");
         for line in [
+            "# TYPE fermata_reconcile_total counter",
             r#"fermata_reconcile_total{controller="function",result="ok"} 1"#,
             r#"fermata_reconcile_duration_seconds_count{controller="function"} 1"#,
             r#"fermata_api_writes_total{kind="Revision"} 1"#,
+            "fermata_events_dropped_total 0",
             "fermata_operator_leader 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -6,20 +6,23 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, Runtime, names};
-use fermata_daemon::lease::{Claim, Elector};
-use fermata_daemon::watch::{Key, Listed, Places, Told, Watch};
+use fermata_daemon::{
+    admin::Admin,
+    lease::{Claim, Elector},
+    watch::{Key, Listed, Places, Told, Watch},
+};
 use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
 };
 use kube::{Client, Resource, ResourceExt as _};
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span};
 
 use crate::{
-    admin,
+    admin::{Health, Ready},
     cache::Change,
     cluster::{Cluster, Origin},
     context::Context,
@@ -29,7 +32,7 @@ use crate::{
     function::Sources,
     metrics::{Controller, Metrics},
     observed,
-    options::{Admin, Options},
+    options::{ADMIN_PORT, Options},
     revision,
     unreadable::{Kind, UnreadableObjects},
     writes::Writes,
@@ -58,6 +61,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The metrics cannot be shown.
+    #[error("cannot show the metrics")]
+    Metrics(#[source] prometheus::Error),
     /// A part ended that should not.
     #[error("a part of the operator broke down: {0}")]
     Broken(&'static str),
@@ -98,12 +104,12 @@ impl Operator {
     /// Dropping the future stops everything at once; what was being written may or may not be
     /// written. Starting again picks everything up.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let metrics = Arc::new(Metrics::new());
-        let ready = admin::Ready::default();
-        let listener = match self.options.admin {
-            Admin::Off => None,
-            Admin::At(address) => Some(
-                admin::bind(address)
+        let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
+        let ready = Ready::default();
+        let listener = match self.options.admin.listen(ADMIN_PORT) {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
                     .await
                     .map_err(|source| Error::Admin { address, source })?,
             ),
@@ -111,14 +117,14 @@ impl Operator {
         let stop = shutdown.child_token();
         let mut tasks = JoinSet::new();
         if let Some(listener) = listener {
-            let page = admin::Page {
-                metrics: metrics.clone(),
-                ready: ready.clone(),
-                names: self.options.admin_hosts.clone().into(),
-            };
+            let admin = Arc::new(Admin {
+                registry: metrics.registry(),
+                routes: Health(ready.clone()),
+                hosts: self.options.admin.hosts.clone(),
+            });
             let stop = stop.clone();
             tasks.spawn(async move {
-                admin::serve(listener, page, &stop).await;
+                admin.run(listener, stop).await;
                 Ended::Admin
             });
         }

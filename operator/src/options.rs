@@ -2,12 +2,16 @@
 
 mod functions;
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::fmt;
 
 use clap::{Args, ValueEnum};
 use fermata_crds::routes::{ClaimGrant, ClaimPolicy};
+use fermata_daemon::admin::AdminOptions;
 
 pub use functions::{Functions, FunctionsError, SourceUser};
+
+/// Port of the admin listener where nothing is said.
+pub(crate) const ADMIN_PORT: u16 = 9091;
 
 /// Settings of the operator.
 ///
@@ -33,24 +37,9 @@ pub struct Options {
     #[arg(long, env = "FERMATA_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
-    /// Address of /metrics, /livez and /readyz, or "off".
-    #[arg(
-        long,
-        env = "FERMATA_OPERATOR_ADMIN",
-        default_value = "0.0.0.0:9091",
-        value_name = "ADDRESS"
-    )]
-    pub admin: Admin,
-
-    /// Names under which metrics and health are asked for, beside addresses and localhost, separated by commas.
-    /// Others are refused: a web page could lead a name of its own here.
-    #[arg(
-        long,
-        env = "FERMATA_OPERATOR_ADMIN_HOSTS",
-        value_name = "NAMES",
-        value_delimiter = ','
-    )]
-    pub admin_hosts: Vec<String>,
+    /// Where metrics and health are.
+    #[command(flatten)]
+    pub admin: AdminOptions,
 
     /// DNS name of the gateway's Service for callers in the cluster, to which a function's own Service leads
     /// them.
@@ -150,16 +139,6 @@ pub struct Options {
 const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway-internal.fermata-system.svc.cluster.local";
 const DEFAULT_CONCURRENCY: u16 = 16;
 
-/// Where the admin server listens.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Admin {
-    /// Nowhere.
-    #[default]
-    Off,
-    /// At this address.
-    At(SocketAddr),
-}
-
 /// Scheme of a URL.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum Scheme {
@@ -170,11 +149,6 @@ pub enum Scheme {
     Https,
 }
 
-/// An admin address that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is neither an address such as 0.0.0.0:9091 nor \"off\"")]
-pub struct AdminError(String);
-
 // === impl Options ===
 
 impl Default for Options {
@@ -183,8 +157,7 @@ impl Default for Options {
             leader_elect: false,
             lease_namespace: "fermata-system".to_owned(),
             identity: None,
-            admin: Admin::Off,
-            admin_hosts: Vec::new(),
+            admin: AdminOptions::off(),
             gateway_service: DEFAULT_GATEWAY_SERVICE.to_owned(),
             gateway_url: None,
             domain: "localhost".to_owned(),
@@ -231,31 +204,6 @@ impl Options {
                 host => format!("{host}-{}", std::process::id()),
             }
         })
-    }
-}
-
-// === impl Admin ===
-
-impl FromStr for Admin {
-    type Err = AdminError;
-
-    fn from_str(text: &str) -> Result<Self, AdminError> {
-        match text {
-            "off" => Ok(Self::Off),
-            address => address
-                .parse()
-                .map(Self::At)
-                .map_err(|_| AdminError(address.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Admin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => formatter.write_str("off"),
-            Self::At(address) => address.fmt(formatter),
-        }
     }
 }
 
@@ -317,7 +265,7 @@ mod tests {
     fn the_admin_server_can_be_switched_off() {
         let cli = Cli::try_parse_from(["x", "--admin", "off", "--leader-elect", "false"]);
         let options = cli.expect("options").options;
-        assert_eq!(options.admin, Admin::Off);
+        assert_eq!(options.admin.listen(ADMIN_PORT), None);
         assert!(!options.leader_elect);
     }
 }

@@ -579,7 +579,7 @@ async fn up_serves_while_nobody_reads_what_it_prints() {
     up.stall(false);
     eventually("what is missing is told", async || {
         let told = up.printed().contains("more lines came too fast");
-        if told { Ok(()) } else { Err("it is not") }
+        if told { Ok(()) } else { Err(up.printed()) }
     })
     .await;
     let (code, printed) = up.stop();

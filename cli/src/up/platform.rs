@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use fermata_daemon::admin::AdminOptions;
 use fermata_gateway::{AccessLog, Bound, ErrorDetails, Gateway};
 use fermata_listen::files::{OpenFiles, share};
 use fermata_local::Cluster;
@@ -98,7 +99,7 @@ impl Platform {
             fermata_gateway::Options {
                 listen: options.listen,
                 listen_internal: options.listen_internal,
-                admin: options.admin,
+                admin: AdminOptions::at(options.admin),
                 domain: options.domain.clone(),
                 leader_elect: false,
                 // Whoever calls here also runs it.

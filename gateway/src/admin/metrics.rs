@@ -131,16 +131,17 @@ impl<const N: usize> Histogram<N> {
             .fetch_add(clock::micros(duration), Ordering::Relaxed);
     }
 
-    /// The sum in seconds, the count, and the count of each bucket.
+    /// The sum in seconds, the count, and of each bound how many are not above it.
     fn snapshot(&self) -> (f64, u64, Vec<(f64, u64)>) {
         let counts = self.bounds.iter().copied().zip(&self.counts);
-        let mut buckets: Vec<_> = counts
-            .map(|(bound, count)| (bound, count.load(Ordering::Relaxed)))
-            .collect();
-        buckets.push((f64::MAX, self.above.load(Ordering::Relaxed)));
-        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut below = 0;
+        let buckets = counts.map(|(bound, count)| {
+            below += count.load(Ordering::Relaxed);
+            (bound, below)
+        });
+        let buckets = buckets.collect();
         let sum = self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;
-        (sum, count, buckets)
+        (sum, below + self.above.load(Ordering::Relaxed), buckets)
     }
 }
 
@@ -225,7 +226,7 @@ mod tests {
         assert!((sum - 120.004).abs() < 1e-6);
         assert_eq!(count, 5);
         assert_eq!(buckets.first(), Some(&(0.001, 2)));
-        assert_eq!(buckets.get(13), Some(&(60.0, 1)));
-        assert_eq!(buckets.last(), Some(&(f64::MAX, 1)));
+        assert_eq!(buckets.get(12), Some(&(10.0, 3)));
+        assert_eq!(buckets.last(), Some(&(60.0, 4)), "one is above all bounds");
     }
 }

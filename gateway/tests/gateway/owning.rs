@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use fermata_daemon::admin::AdminOptions;
 use futures::future::join_all;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
@@ -73,7 +74,7 @@ async fn two(functions: &[FunctionSpec]) -> (Harness, Harness) {
             peers(options, "two");
             options.listen = SocketAddr::from(([127, 0, 0, 2], data.port()));
             options.listen_internal = SocketAddr::from(([127, 0, 0, 2], internal.port()));
-            options.admin = SocketAddr::from(([127, 0, 0, 2], admin.port()));
+            options.admin = AdminOptions::at(SocketAddr::from(([127, 0, 0, 2], admin.port())));
         })
         .await;
     one.cluster.api.put("pods", gateway_pod("one", one.data));

@@ -94,7 +94,7 @@ async fn others_say_nothing_and_are_not_believed() {
 #[tokio::test]
 async fn the_admin_port_answers_to_its_own_names_only() {
     let harness = Harness::with_options(&[], |options| {
-        options.admin_hosts = vec!["metrics.example.org".to_owned()];
+        options.admin.hosts = vec!["metrics.example.org".to_owned()];
     })
     .await;
     let address = harness.admin.to_string();

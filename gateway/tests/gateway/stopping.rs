@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use fermata_daemon::admin::AdminOptions;
 use http::Request;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
@@ -213,7 +214,7 @@ async fn a_gateway_that_begins_denies_no_function() {
     harness.cluster.api.set_down(true);
     let options = fermata_gateway::Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: AdminOptions::at(SocketAddr::from(([127, 0, 0, 1], 0))),
         ..fermata_gateway::Options::default()
     };
     let client = harness.cluster.api.client();

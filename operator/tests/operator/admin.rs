@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use fermata_operator::{Admin, Error, Operator, Options};
+use fermata_daemon::admin::AdminOptions;
+use fermata_operator::{Error, Operator, Options};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, api::PostParams};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ pub(crate) fn options() -> (Options, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let options = Options {
-        admin: Admin::At(address),
+        admin: AdminOptions::at(address),
         ..Options::default()
     };
     (options, address)
@@ -103,7 +104,7 @@ async fn it_is_ready_when_everything_is_listed_and_tells_what_it_did() {
 async fn it_answers_to_names_of_its_own_only() {
     let mut world = World::without_operator().await;
     let (mut options, address) = options();
-    options.admin_hosts = vec!["operator.example".to_owned()];
+    options.admin.hosts = vec!["operator.example".to_owned()];
     world.start_operator(options);
     until(address, "GET /livez", 200).await;
     for (host, status) in [
@@ -124,7 +125,7 @@ async fn a_port_that_is_taken_is_told_at_once() {
     let world = World::without_operator().await;
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let options = Options {
-        admin: Admin::At(taken.local_addr().expect("an address")),
+        admin: AdminOptions::at(taken.local_addr().expect("an address")),
         ..Options::default()
     };
     let operator = Operator::new(world.client.clone(), options);

@@ -1,17 +1,16 @@
-//! The metrics page.
+//! The metrics page: the numbers of the functions that exist, with their names, as families of Prometheus.
 
 use std::{
     collections::HashMap,
-    fmt::Error,
     sync::{Arc, atomic::Ordering},
 };
 
 use fermata_daemon::watch::Key;
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
-    registry::Registry,
+use prometheus::{
+    core::{Collector, Desc},
+    proto::{
+        Bucket, Counter, Gauge, Histogram as Buckets, LabelPair, Metric, MetricFamily, MetricType,
+    },
 };
 
 use super::{Decision, FunctionMetrics, Histogram, Metrics};
@@ -37,7 +36,8 @@ struct Totals {
     active: u32,
 }
 
-type NoLabels = [(&'static str, &'static str); 0];
+/// A family whose samples are added one by one.
+struct Family(MetricFamily);
 
 // === impl Page ===
 
@@ -50,19 +50,6 @@ impl Page {
             metrics,
             health,
         }
-    }
-
-    /// The page in the text format of OpenMetrics.
-    ///
-    /// # Errors
-    ///
-    /// None that could occur while writing to memory.
-    pub fn text(&self) -> Result<String, Error> {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self.clone()));
-        let mut text = String::new();
-        text::encode(&mut text, &registry)?;
-        Ok(text)
     }
 
     fn totals(&self) -> HashMap<Key, Totals> {
@@ -84,186 +71,211 @@ impl Page {
         totals
     }
 
-    fn requests(
-        &self,
-        encoder: &mut DescriptorEncoder,
-        functions: &[Arc<Function>],
-    ) -> Result<(), Error> {
-        let mut family = encoder.encode_descriptor(
-            "fermata_requests",
+    fn requests(&self, functions: &[Arc<Function>]) -> MetricFamily {
+        let mut family = Family::counter(
+            "fermata_requests_total",
             "Requests that are over, by status code",
-            None,
-            MetricType::Counter,
-        )?;
+        );
         for function in functions {
             let Some(metrics) = function.known_metrics() else {
                 continue;
             };
             for (code, count) in metrics.responses.counts() {
-                let code = code.to_string();
-                let labels = code_labels(function.key(), &code);
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                let [namespace, name] = of_function(function.key());
+                family.count(&[namespace, name, ("code", &code.to_string())], count);
             }
         }
         for (code, count) in self.metrics.unrouted.counts() {
             let code = code.to_string();
-            let labels = [("namespace", ""), ("function", ""), ("code", code.as_str())];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            let labels = [("namespace", ""), ("function", ""), ("code", &*code)];
+            family.count(&labels, count);
         }
-        Ok(())
+        family.0
     }
 
-    fn gauges(
-        &self,
-        encoder: &mut DescriptorEncoder,
-        functions: &[Arc<Function>],
-    ) -> Result<(), Error> {
+    fn gauges(&self, functions: &[Arc<Function>]) -> [MetricFamily; 3] {
         let totals = self.totals();
-        let known: Vec<(&Key, Totals)> = functions
-            .iter()
-            .filter_map(|function| {
-                let sum = totals.get(function.key()).copied();
-                let shown = sum.is_some() || function.known_metrics().is_some();
-                shown.then(|| {
-                    let mut sum = sum.unwrap_or_default();
-                    sum.queued += function.waiting();
-                    (function.key(), sum)
-                })
-            })
-            .collect();
-        let gauge = MetricType::Gauge;
-        let mut family = encoder.encode_descriptor(
-            "fermata_queue_depth",
-            "Requests that wait for an instance",
-            None,
-            gauge,
-        )?;
-        for (key, sum) in &known {
-            let queued = i64::try_from(sum.queued).unwrap_or(i64::MAX);
-            ConstGauge::new(queued).encode(family.encode_family(&labels(key))?)?;
-        }
-        let mut family = encoder.encode_descriptor(
-            "fermata_requests_in_flight",
-            "Requests that wait or run",
-            None,
-            gauge,
-        )?;
-        for (key, sum) in &known {
-            ConstGauge::new(i64::from(sum.active)).encode(family.encode_family(&labels(key))?)?;
-        }
-        let mut family = encoder.encode_descriptor(
+        let mut queued = Family::gauge("fermata_queue_depth", "Requests that wait for an instance");
+        let mut active = Family::gauge("fermata_requests_in_flight", "Requests that wait or run");
+        let mut replicas = Family::gauge(
             "fermata_replicas",
             "Replicas that are asked for, and that take requests",
-            None,
-            gauge,
-        )?;
-        for (key, sum) in &known {
+        );
+        for function in functions {
+            let sum = totals.get(function.key()).copied();
+            if sum.is_none() && function.known_metrics().is_none() {
+                continue;
+            }
+            let sum = sum.unwrap_or_default();
+            let [namespace, name] = of_function(function.key());
+            queued.measure(&[namespace, name], (sum.queued + function.waiting()) as f64);
+            active.measure(&[namespace, name], sum.active.into());
             for (state, count) in [("desired", sum.desired), ("ready", sum.ready)] {
-                let [namespace, function] = labels(key);
-                let labels = [namespace, function, ("state", state)];
-                ConstGauge::new(i64::from(count)).encode(family.encode_family(&labels)?)?;
+                replicas.measure(&[namespace, name, ("state", state)], count.into());
             }
         }
-        Ok(())
+        [queued.0, active.0, replicas.0]
     }
 
-    fn gateway(&self, encoder: &mut DescriptorEncoder) -> Result<(), Error> {
-        let mut family = encoder.encode_descriptor(
-            "fermata_scale_decisions",
+    fn gateway(&self) -> Vec<MetricFamily> {
+        let mut decisions = Family::counter(
+            "fermata_scale_decisions_total",
             "Changes of the scale that were written",
-            None,
-            MetricType::Counter,
-        )?;
-        let decisions = [
+        );
+        for (name, decision) in [
             ("wake", Decision::Wake),
             ("up", Decision::Up),
             ("down", Decision::Down),
-        ];
-        for (name, decision) in decisions {
+        ] {
             let count = self.metrics.counter(decision).load(Ordering::Relaxed);
-            ConstCounter::new(count).encode(family.encode_family(&[("direction", name)])?)?;
+            decisions.count(&[("direction", name)], count);
         }
+        let mut families = vec![decisions.0];
         let passed_on = self.metrics.passed_on.load(Ordering::Relaxed);
         for (name, help, count) in [
             (
-                "fermata_requests_passed_on",
+                "fermata_requests_passed_on_total",
                 "Requests that another gateway, the keeper of their function, worked on",
                 passed_on,
             ),
             (
-                "fermata_watch_errors",
+                "fermata_watch_errors_total",
                 "Watches that failed and were begun again",
                 self.health.errors(),
             ),
             (
-                "fermata_watch_invalid_objects",
+                "fermata_watch_invalid_objects_total",
                 "Objects that could not be read",
                 self.health.invalid(),
             ),
         ] {
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(count).encode(metric)?;
+            let mut family = Family::counter(name, help);
+            family.count(&[], count);
+            families.push(family.0);
         }
-        let leads = i64::from(self.metrics.leads.load(Ordering::Relaxed));
-        let help = "Whether this gateway is the one that scales";
-        let metric = encoder.encode_descriptor("fermata_leader", help, None, MetricType::Gauge)?;
-        ConstGauge::new(leads).encode(metric)
+        let mut leader = Family::gauge(
+            "fermata_leader",
+            "Whether this gateway is the one that scales",
+        );
+        let leads = self.metrics.leads.load(Ordering::Relaxed);
+        leader.measure(&[], u8::from(leads).into());
+        families.push(leader.0);
+        families
     }
 }
 
 impl Collector for Page {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+    /// None: what is described need not be the same at each scrape, and no other collector is there that could
+    /// have a family of the same name.
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
         let functions = self.table.functions();
-        self.requests(&mut encoder, &functions)?;
-        histograms(
-            &mut encoder,
-            &functions,
-            (
-                "fermata_request_duration_seconds",
-                "From the head of a request to the end of its response",
+        let mut families = vec![
+            self.requests(&functions),
+            histograms(
+                &functions,
+                (
+                    "fermata_request_duration_seconds",
+                    "From the head of a request to the end of its response",
+                ),
+                |metrics| &metrics.durations,
             ),
-            |metrics| &metrics.durations,
-        )?;
-        histograms(
-            &mut encoder,
-            &functions,
-            (
-                "fermata_cold_start_seconds",
-                "From the request that wakes a function until an instance takes it",
+            histograms(
+                &functions,
+                (
+                    "fermata_cold_start_seconds",
+                    "From the request that wakes a function until an instance takes it",
+                ),
+                |metrics| &metrics.cold_starts,
             ),
-            |metrics| &metrics.cold_starts,
-        )?;
-        self.gauges(&mut encoder, &functions)?;
-        self.gateway(&mut encoder)
+        ];
+        families.extend(self.gauges(&functions));
+        families.extend(self.gateway());
+        families
     }
 }
 
 fn histograms(
-    encoder: &mut DescriptorEncoder,
     functions: &[Arc<Function>],
     (name, help): (&str, &str),
     of: fn(&FunctionMetrics) -> &Histogram<14>,
-) -> Result<(), Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+) -> MetricFamily {
+    let mut family = Family::new(name, help, MetricType::HISTOGRAM);
     for function in functions {
         let Some(metrics) = function.known_metrics() else {
             continue;
         };
         let (sum, count, buckets) = of(metrics).snapshot();
         if count > 0 {
-            let labels = labels(function.key());
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_histogram::<NoLabels>(sum, count, &buckets, None)?;
+            family.observe(&of_function(function.key()), sum, count, &buckets);
         }
     }
-    Ok(())
+    family.0
 }
 
-fn labels(key: &Key) -> [(&'static str, &str); 2] {
+fn of_function(key: &Key) -> [(&'static str, &str); 2] {
     [("namespace", &*key.namespace), ("function", &*key.name)]
 }
 
-fn code_labels<'a>(key: &'a Key, code: &'a str) -> [(&'static str, &'a str); 3] {
-    let [namespace, function] = labels(key);
-    [namespace, function, ("code", code)]
+// === impl Family ===
+
+impl Family {
+    fn new(name: &str, help: &str, kind: MetricType) -> Self {
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        Self(family)
+    }
+
+    fn counter(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::COUNTER)
+    }
+
+    fn gauge(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::GAUGE)
+    }
+
+    fn count(&mut self, labels: &[(&str, &str)], count: u64) {
+        let mut counter = Counter::default();
+        counter.set_value(count as f64);
+        self.add(labels).set_counter(counter);
+    }
+
+    fn measure(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        self.add(labels).set_gauge(gauge);
+    }
+
+    /// `buckets` are upper bounds and how many are below; what is above all of them is in the count alone.
+    fn observe(&mut self, labels: &[(&str, &str)], sum: f64, count: u64, buckets: &[(f64, u64)]) {
+        let buckets = buckets.iter().map(|&(bound, below)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        let mut histogram = Buckets::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_sum(sum);
+        histogram.set_sample_count(count);
+        self.add(labels).set_histogram(histogram);
+    }
+
+    fn add(&mut self, labels: &[(&str, &str)]) -> &mut Metric {
+        let labels = labels.iter().map(|(name, value)| {
+            let mut label = LabelPair::default();
+            label.set_name((*name).to_owned());
+            label.set_value((*value).to_owned());
+            label
+        });
+        let metrics = self.0.mut_metric();
+        metrics.push(Metric::from_label(labels.collect()));
+        let last = metrics.len() - 1;
+        &mut metrics[last]
+    }
 }

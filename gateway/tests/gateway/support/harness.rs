@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use fermata_daemon::admin::AdminOptions;
 use fermata_gateway::{Error, ErrorDetails, Gateway, Options};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +52,7 @@ impl Harness {
         let mut options = Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             listen_internal: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: AdminOptions::at(SocketAddr::from(([127, 0, 0, 1], 0))),
             error_details: ErrorDetails::Full,
             drain_timeout: Duration::from_secs(10).into(),
             ..Options::default()
