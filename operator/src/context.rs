@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use fermata_daemon::events::EventSender;
 use kube::Client;
 
 use crate::{
-    cluster::Cluster, drift::Accepted, events::Announcer, function::Sources, metrics::Metrics,
-    options::Options, unreadable::UnreadableObjects, writes::Writes,
+    cluster::Cluster, drift::Accepted, function::Sources, metrics::Metrics, options::Options,
+    unreadable::UnreadableObjects, writes::Writes,
 };
 
 /// Shared by the controllers and the watches.
@@ -15,7 +16,7 @@ pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) writes: Writes,
-    pub(crate) announcer: Announcer,
+    pub(crate) events: EventSender,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Sources,
     pub(crate) accepted: Accepted,

@@ -3,15 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use fermata_crds::{Function, Revision, Runtime, routes::ClaimPolicy};
-use fermata_daemon::lease::Claim;
-use kube::{Client, client::Body};
+use fermata_daemon::{events, lease::Claim};
+use kube::{Client, client::Body, runtime::events::Reporter};
 use serde::de::DeserializeOwned;
 
 use crate::{
     cluster::Cluster,
     context::Context,
     drift::Accepted,
-    events,
     function::{
         Sources,
         dereference::{Seen, SourceFiles},
@@ -93,18 +92,18 @@ pub(crate) fn context() -> Context {
     });
     let client = Client::new(service, "default");
     let (claim, metrics) = (Claim::always(), Arc::new(Metrics::new().expect("metrics")));
-    let (announcer, _) = events::channel(
+    let (events, _) = events::channel(
         client.clone(),
-        "test".to_owned(),
+        Reporter::from("test"),
         claim.clone(),
-        metrics.clone(),
+        metrics.events(),
     );
     Context {
         client: client.clone(),
         options: Options::default(),
         cluster: Arc::new(Cluster::new(ClaimPolicy::default())),
         writes: Writes::new(client, claim, metrics.clone()),
-        announcer,
+        events,
         metrics,
         sources: Sources::default(),
         accepted: Accepted::default(),

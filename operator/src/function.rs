@@ -131,8 +131,8 @@ async fn write_status(
     };
     written.managed_fields_mut().clear();
     let reference = seen.function.object_ref(&());
-    for news in status::news(old, &new) {
-        context.announcer.announce(&reference, news);
+    for note in status::event_notes(old, &new) {
+        context.events.send(&reference, note);
     }
     if let Some(change) = context.cluster.functions.remember(written) {
         context.cluster.function_changed(&change, Origin::Own);

@@ -20,7 +20,6 @@ mod context;
 mod controller;
 mod definitions;
 mod drift;
-mod events;
 #[cfg(test)]
 mod fixtures;
 mod function;

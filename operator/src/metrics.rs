@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fermata_daemon::watch::Told;
+use fermata_daemon::{events::EventCounters, watch::Told};
 use prometheus::{
     Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     core::Collector, exponential_buckets,
@@ -157,8 +157,12 @@ impl Metrics {
         counters.with_label_values(&[kind]).inc();
     }
 
-    pub(crate) fn event_dropped(&self) {
-        self.events_dropped.inc();
+    /// What counts Events.
+    pub(crate) fn events(&self) -> EventCounters {
+        EventCounters {
+            written: self.writes.with_label_values(&["Event"]),
+            dropped: self.events_dropped.clone(),
+        }
     }
 
     pub(crate) fn leads(&self, leads: bool) {

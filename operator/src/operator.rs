@@ -8,6 +8,7 @@ use std::{
 use fermata_crds::{Function, Revision, Runtime, names};
 use fermata_daemon::{
     admin::Admin,
+    events,
     lease::{Claim, Elector},
     watch::{Key, Listed, Places, Told, Watch},
 };
@@ -16,7 +17,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
 };
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _, runtime::events::Reporter};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span};
@@ -28,7 +29,7 @@ use crate::{
     context::Context,
     controller::Work,
     drift::Accepted,
-    events, function,
+    function,
     function::Sources,
     metrics::{Controller, Metrics},
     observed,
@@ -186,15 +187,19 @@ impl Operator {
         tasks: &mut JoinSet<Ended>,
         stop: &CancellationToken,
     ) -> Arc<Context> {
-        let (announcer, scribe) = events::channel(
+        let reporter = Reporter {
+            controller: names::OPERATOR_FIELD_MANAGER.to_owned(),
+            instance: Some(self.options.identity()),
+        };
+        let (events, writer) = events::channel(
             self.client.clone(),
-            self.options.identity(),
+            reporter,
             claim.clone(),
-            metrics.clone(),
+            metrics.events(),
         );
         let stop = stop.clone();
         tasks.spawn(async move {
-            scribe.run(&stop).await;
+            writer.run(&stop).await;
             Ended::Events
         });
         Arc::new(Context {
@@ -202,7 +207,7 @@ impl Operator {
             options: self.options.clone(),
             cluster: Arc::new(Cluster::new(self.options.claim_policy())),
             writes: Writes::new(self.client.clone(), claim.clone(), metrics.clone()),
-            announcer,
+            events,
             metrics: metrics.clone(),
             sources: Sources::default(),
             accepted: Accepted::default(),

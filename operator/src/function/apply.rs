@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fermata_crds::Revision;
+use fermata_daemon::events::EventNote;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Resource as _, ResourceExt as _};
 use tracing::info;
@@ -15,7 +16,6 @@ use super::{
 use crate::{
     cluster::Origin,
     context::Context,
-    events::News,
     observed, reasons,
     writes::{Conflicts, WriteError},
 };
@@ -130,15 +130,13 @@ fn announce(seen: &Seen, revision: &Revision, context: &Context) {
         revision = name,
         "made a revision"
     );
-    let news = News {
+    let note = EventNote {
         warning: false,
         reason: reasons::REVISION_CREATED.to_owned(),
         action: "Create",
         note: format!("made {name} from the function's template"),
     };
-    context
-        .announcer
-        .announce(&seen.function.object_ref(&()), news);
+    context.events.send(&seen.function.object_ref(&()), note);
 }
 
 async fn apply_service(plan: ServicePlan, context: &Context) -> Result<ServiceOutcome, WriteError> {

@@ -4,6 +4,7 @@ use fermata_crds::{
     FunctionStatus, Revision, TrafficTarget,
     conditions::{self, Outcome, Status},
 };
+use fermata_daemon::events::EventNote;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -13,7 +14,7 @@ use super::{
     dereference::{Loss, Seen},
     validate::Invalid,
 };
-use crate::{events::News, options::Options, reasons};
+use crate::{options::Options, reasons};
 
 /// The status of a Function, without what the gateway writes.
 pub(crate) fn status(
@@ -253,10 +254,10 @@ pub(crate) fn is_failure(status: &FunctionStatus) -> bool {
 }
 
 /// What happened between two statuses, as events. Each change is told once.
-pub(crate) fn news(old: Option<&FunctionStatus>, new: &FunctionStatus) -> Vec<News> {
-    let mut news = Vec::new();
+pub(crate) fn event_notes(old: Option<&FunctionStatus>, new: &FunctionStatus) -> Vec<EventNote> {
+    let mut notes = Vec::new();
     let mut tell = |warning, reason: &str, action, note: String| {
-        news.push(News {
+        notes.push(EventNote {
             warning,
             reason: reason.to_owned(),
             action,
@@ -301,7 +302,7 @@ pub(crate) fn news(old: Option<&FunctionStatus>, new: &FunctionStatus) -> Vec<Ne
             tell(true, &failed.reason, action, failed.message);
         }
     }
-    news
+    notes
 }
 
 #[cfg(test)]

@@ -177,7 +177,10 @@ fn a_taken_service_name_is_told() {
 #[test]
 fn each_change_is_news_once() {
     let reasons = |old: Option<&FunctionStatus>, new: &FunctionStatus| -> Vec<String> {
-        news(old, new).into_iter().map(|news| news.reason).collect()
+        event_notes(old, new)
+            .into_iter()
+            .map(|note| note.reason)
+            .collect()
     };
     let trial = Scene::new(&[(1, false, Status::Unknown, "")]).status();
     let ready = Scene::new(&[(1, true, Status::True, "")]).status();
