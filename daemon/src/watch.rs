@@ -1,24 +1,24 @@
 //! How objects are watched: in what portions they are listed and in which namespaces, what becomes of one
 //! that cannot be read, and how long a watch that broke waits before it begins again.
 //!
-//! [`Watch`] gives streams of [`Told`], which never end; [`Watch::hand`] gives each to who takes it in.
+//! [`Watch`] gives streams of [`WatchEvent`], which never end; [`Watch::hand`] gives each to who takes it in.
 
+mod event;
 mod guard;
 mod key;
 mod kinds;
 mod listed;
 mod places;
-mod told;
 mod waits;
 
 use kube::runtime::watcher::Config;
 
+pub use event::{Names, WatchEvent};
 pub use guard::{Guarded, Panicked, Unreadable, without_panic};
 pub use key::Key;
 pub use kinds::Watch;
 pub use listed::Listed;
 pub use places::{NotANamespace, Place, Places, namespace};
-pub use told::{Names, Told};
 
 /// Objects that are listed at once. All of a page are in memory, as text and as objects, before the
 /// first is taken in; what takes in little of each would else need most of its memory for that.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fermata_daemon::watch::{Key, Places, Told, Watch};
+use fermata_daemon::watch::{Key, Places, Watch, WatchEvent};
 use futures::StreamExt as _;
 use http::{Request, Response};
 use k8s_openapi::api::core::v1::Pod;
@@ -131,10 +131,10 @@ fn watch(server: &Server, namespaces: &[&str]) -> (Watch, Seen) {
                 watch.hand(told, |told| {
                     let mut seen = seen.0.lock().unwrap();
                     match told {
-                        Told::There { object, .. } => drop(seen.insert(Key::of(&object))),
-                        Told::Gone { key, .. } => drop(seen.remove(&key)),
-                        Told::Listed(names) => seen.retain(|key| !names.lack(key)),
-                        Told::Unreadable(_) | Told::Broke => {}
+                        WatchEvent::There { object, .. } => drop(seen.insert(Key::of(&object))),
+                        WatchEvent::Gone { key, .. } => drop(seen.remove(&key)),
+                        WatchEvent::Listed(names) => seen.retain(|key| !names.lack(key)),
+                        WatchEvent::Unreadable(_) | WatchEvent::Broke => {}
                     }
                 });
             }
@@ -235,20 +235,20 @@ async fn an_object_that_cannot_be_read_or_makes_its_reader_panic_stops_no_other(
     while !watch.listed().is_whole() {
         let told = events.next().await.expect("a watch never ends");
         watch.hand(told, |told| match told {
-            Told::There { object, listed } => {
+            WatchEvent::There { object, listed } => {
                 assert!(listed);
                 let key = Key::of(&object);
                 assert!(&*key.name != "panics", "on purpose");
                 good.push(key);
             }
-            Told::Unreadable(object) => {
+            WatchEvent::Unreadable(object) => {
                 unreadable.push((Key::of_meta(&object.metadata), object.error));
             }
-            Told::Listed(names) => {
+            WatchEvent::Listed(names) => {
                 assert!(!names.lack(&Key::new("shop", "bad")));
                 assert!(names.lack(&Key::new("shop", "never")));
             }
-            Told::Gone { .. } | Told::Broke => panic!("nothing went"),
+            WatchEvent::Gone { .. } | WatchEvent::Broke => panic!("nothing went"),
         });
     }
     assert_eq!(good, [Key::new("shop", "good")]);

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fermata_daemon::watch::{Key, Told};
+use fermata_daemon::watch::{Key, WatchEvent};
 use kube::{
     ResourceExt as _,
     runtime::{
@@ -125,17 +125,17 @@ where
     }
 
     /// Takes over what a watch told and says what changed.
-    pub(crate) fn observe(&self, told: Told<K>) -> Vec<Change<K>> {
+    pub(crate) fn observe(&self, told: WatchEvent<K>) -> Vec<Change<K>> {
         match told {
-            Told::There { object, listed } => self.put(object, listed).into_iter().collect(),
-            Told::Gone { key, uid } => self.remove(&key, Some(&uid)).into_iter().collect(),
-            Told::Listed(names) => {
+            WatchEvent::There { object, listed } => self.put(object, listed).into_iter().collect(),
+            WatchEvent::Gone { key, uid } => self.remove(&key, Some(&uid)).into_iter().collect(),
+            WatchEvent::Listed(names) => {
                 let known = self.reader.state();
                 let known = known.iter().map(|object| key_of(&**object));
                 let gone = known.filter(|key| names.lack(key));
                 gone.filter_map(|key| self.remove(&key, None)).collect()
             }
-            Told::Unreadable(_) | Told::Broke => Vec::new(),
+            WatchEvent::Unreadable(_) | WatchEvent::Broke => Vec::new(),
         }
     }
 
@@ -264,30 +264,30 @@ mod tests {
         found.iter().map(|service| service.name_any()).collect()
     }
 
-    fn there(object: Service) -> Told<Service> {
-        Told::There {
+    fn there(object: Service) -> WatchEvent<Service> {
+        WatchEvent::There {
             object,
             listed: false,
         }
     }
 
-    fn listed(object: Service) -> Told<Service> {
-        Told::There {
+    fn listed(object: Service) -> WatchEvent<Service> {
+        WatchEvent::There {
             object,
             listed: true,
         }
     }
 
-    fn gone(name: &str, uid: &str) -> Told<Service> {
-        Told::Gone {
+    fn gone(name: &str, uid: &str) -> WatchEvent<Service> {
+        WatchEvent::Gone {
             key: Key::new("default", name),
             uid: uid.into(),
         }
     }
 
-    fn whole(names: &[&str]) -> Told<Service> {
+    fn whole(names: &[&str]) -> WatchEvent<Service> {
         let keys = names.iter().map(|name| Key::new("default", name));
-        Told::Listed(Names::new(Place::cluster(), keys.collect()))
+        WatchEvent::Listed(Names::new(Place::cluster(), keys.collect()))
     }
 
     #[test]

@@ -13,6 +13,13 @@ use crate::function::hash::digest;
 /// any more is seen to have gone.
 pub(crate) const APPLIED_ANNOTATION: &str = "fermata.dev/applied";
 
+/// Labels that say whose child an object is.
+const OWN_LABELS: [&str; 3] = [
+    names::FUNCTION_LABEL,
+    names::REVISION_LABEL,
+    names::MANAGED_BY_LABEL,
+];
+
 /// Metadata of a child: in the owner's namespace, controlled by it.
 pub(crate) fn metadata<K: Resource<DynamicType = ()>>(
     owner: &K,
@@ -53,6 +60,15 @@ pub(crate) fn labels(function: &str, revision: Option<&str>) -> BTreeMap<String,
         labels.insert(names::REVISION_LABEL.to_owned(), revision.to_owned());
     }
     labels
+}
+
+/// Those of the labels that say whose child it is; the others are the Function's own.
+pub(crate) fn own_labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    labels
+        .iter()
+        .filter(|(label, _)| OWN_LABELS.contains(&label.as_str()))
+        .map(|(label, value)| (label.clone(), value.clone()))
+        .collect()
 }
 
 /// Whether an object that nobody controls carries all of these labels. Then it is a child that was left

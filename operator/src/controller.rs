@@ -36,6 +36,9 @@ pub(crate) trait Failure: Error + Send + Sync + 'static {
     /// Whether it is in the nature of things, such as an object that somebody else has just
     /// changed, and not worth a warning.
     fn is_routine(&self) -> bool;
+
+    /// Which kind of failure it is, in one word that never changes: for metrics.
+    fn category(&self) -> &'static str;
 }
 
 /// A reconcile under way.
@@ -144,7 +147,10 @@ where
     let result = reconcile(object, context.clone()).await;
     let outcome = match &result {
         Ok(reconciled) => reconciled.outcome,
-        Err(_) => Outcome::Error,
+        Err(error) => {
+            context.metrics.failed(name, error.category());
+            Outcome::Error
+        }
     };
     context.metrics.reconciled(name, outcome, started);
     let reconciled = result.map_err(Attempt::Failed)?;
@@ -155,7 +161,7 @@ where
 #[cfg(test)]
 mod tests {
     use fermata_crds::Function;
-    use fermata_daemon::watch::Told;
+    use fermata_daemon::watch::WatchEvent;
     use kube::ResourceExt as _;
 
     use super::*;
@@ -168,6 +174,10 @@ mod tests {
     impl Failure for Always {
         fn is_routine(&self) -> bool {
             true
+        }
+
+        fn category(&self) -> &'static str {
+            "always"
         }
     }
 
@@ -192,7 +202,7 @@ mod tests {
         while backoff.remembered() == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        cluster.functions.observe(Told::Gone {
+        cluster.functions.observe(WatchEvent::Gone {
             key: Key::of(&function),
             uid: function.uid().unwrap_or_default(),
         });

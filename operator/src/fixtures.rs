@@ -13,7 +13,7 @@ use crate::{
     drift::Accepted,
     function::{
         Sources,
-        dereference::{Seen, SourceFiles},
+        dereference::{Inputs, SourceFiles},
     },
     metrics::Metrics,
     options::Options,
@@ -67,13 +67,13 @@ spec:
 }
 
 /// A Function that nothing is there for yet.
-pub(crate) fn seen(function: Function) -> Seen {
+pub(crate) fn inputs(function: Function) -> Inputs {
     let source = if function.spec.template.source.is_some() {
         SourceFiles::Inline
     } else {
         SourceFiles::None
     };
-    Seen {
+    Inputs {
         function: Arc::new(function),
         runtime: Some(Arc::new(python())),
         source,

@@ -22,7 +22,7 @@ pub(crate) use dereference::Sources;
 
 use self::{
     apply::{Applied, ServiceOutcome},
-    dereference::{DereferenceError, Seen},
+    dereference::{DereferenceError, Inputs},
     validate::Invalid,
 };
 use crate::{
@@ -62,6 +62,13 @@ impl Failure for Error {
             Self::Apply(error) | Self::Status(error) => error.is_routine(),
         }
     }
+
+    fn category(&self) -> &'static str {
+        match self {
+            Self::Dereference(_) => "read",
+            Self::Apply(error) | Self::Status(error) => error.category(),
+        }
+    }
 }
 
 /// Brings a Function to where its spec wants it.
@@ -73,20 +80,20 @@ pub(crate) async fn reconcile(
         // Its children go by their owner references.
         return Ok(Reconciled::done());
     }
-    let seen = dereference::dereference(function, context).await?;
-    let valid = validate::validate(&seen, &context.options, Timestamp::now());
-    let prepared = build::build(&seen, valid.as_ref(), &context.options);
-    let applied = apply::apply(prepared, &seen, context)
+    let inputs = dereference::dereference(function, context).await?;
+    let valid = validate::validate(&inputs, &context.options, Timestamp::now());
+    let prepared = build::build(&inputs, valid.as_ref(), &context.options);
+    let applied = apply::apply(prepared, &inputs, context)
         .await
         .map_err(Error::Apply)?;
     if let Some(current) = applied.current.as_deref()
         && let Some(revision) = applied.revisions.get(current)
     {
-        seen.remember_source(revision, &context.sources);
+        inputs.remember_source(revision, &context.sources);
     }
     let retry = retry_after(&applied);
     let invalid = valid.err();
-    let delayed = write_status(&seen, &applied, invalid.as_ref(), context).await?;
+    let delayed = write_status(&inputs, &applied, invalid.as_ref(), context).await?;
     Ok(Reconciled {
         outcome: if invalid.is_some() || retry.is_some() {
             Outcome::Rejected
@@ -109,28 +116,28 @@ fn retry_after(applied: &Applied) -> Option<Duration> {
 
 /// Writes the status if it says something new. Returns when to look again if it may wait.
 async fn write_status(
-    seen: &Seen,
+    inputs: &Inputs,
     applied: &Applied,
     invalid: Option<&Invalid>,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let old = seen.function.status.as_ref();
+    let old = inputs.function.status.as_ref();
     let now = Timestamp::now();
-    let new = status::status(seen, applied, invalid, &context.options, now);
+    let new = status::status(inputs, applied, invalid, &context.options, now);
     if status::same(old, &new) {
         return Ok(None);
     }
-    if may_wait(seen, applied, &new, now) {
+    if may_wait(inputs, applied, &new, now) {
         return Ok(Some(FIRST_STATUS_DELAY));
     }
-    let written = context.writes.apply_status(&*seen.function, &new).await;
+    let written = context.writes.apply_status(&*inputs.function, &new).await;
     let mut written = match written {
         Ok(written) => written,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(Error::Status(error)),
     };
     written.managed_fields_mut().clear();
-    let reference = seen.function.object_ref(&());
+    let reference = inputs.function.object_ref(&());
     for note in status::event_notes(old, &new) {
         context.events.send(&reference, note);
     }
@@ -144,8 +151,8 @@ async fn write_status(
 /// status that only says "being worked on" is left out. Not so with replicas: the gateway must
 /// know from the status which Revision is on trial before there is a Deployment it could scale. And not
 /// where the status says that something is wrong which is mended.
-fn may_wait(seen: &Seen, applied: &Applied, new: &FunctionStatus, now: Timestamp) -> bool {
-    let old = seen.function.status.as_ref();
+fn may_wait(inputs: &Inputs, applied: &Applied, new: &FunctionStatus, now: Timestamp) -> bool {
+    let old = inputs.function.status.as_ref();
     if !status::is_transient(new) || old.is_some_and(status::is_failure) {
         return false;
     }
@@ -159,6 +166,6 @@ fn may_wait(seen: &Seen, applied: &Applied, new: &FunctionStatus, now: Timestamp
     let serving = applied
         .revisions
         .serving(current, old)
-        .and_then(|serving| seen.deployments.get(&serving.name_any()));
+        .and_then(|serving| inputs.deployments.get(&serving.name_any()));
     young && start::replicas(&revision.spec.scale(), serving.map(|serving| serving.ready)) == 0
 }

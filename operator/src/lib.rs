@@ -28,6 +28,7 @@ mod metrics;
 mod observed;
 mod operator;
 mod options;
+mod plan;
 mod queue;
 pub mod reasons;
 mod revision;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fermata_daemon::{events::EventCounters, watch::Told};
+use fermata_daemon::{events::EventCounters, watch::WatchEvent};
 use prometheus::{
     Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     core::Collector, exponential_buckets,
@@ -32,6 +32,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Metrics {
     registry: Registry,
     reconciles: IntCounterVec,
+    errors: IntCounterVec,
     durations: HistogramVec,
     writes: IntCounterVec,
     unreadable: IntCounterVec,
@@ -85,6 +86,11 @@ impl Metrics {
                 "Reconciles finished",
                 &["controller", "result"],
             )?,
+            errors: counters(
+                "fermata_reconcile_errors_total",
+                "Reconciles that failed and are tried again, by what failed",
+                &["controller", "category"],
+            )?,
             durations: HistogramVec::new(durations, &["controller"])?,
             writes: counters(
                 "fermata_api_writes_total",
@@ -115,8 +121,9 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), Error> {
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(self.reconciles.clone()),
+            Box::new(self.errors.clone()),
             Box::new(self.durations.clone()),
             Box::new(self.writes.clone()),
             Box::new(self.unreadable.clone()),
@@ -143,16 +150,23 @@ impl Metrics {
             .observe(Duration::as_secs_f64(&started.elapsed()));
     }
 
+    /// Counts a failure of this category.
+    pub(crate) fn failed(&self, controller: Controller, category: &'static str) {
+        self.errors
+            .with_label_values(&[controller.label(), category])
+            .inc();
+    }
+
     pub(crate) fn wrote(&self, kind: &'static str) {
         self.writes.with_label_values(&[kind]).inc();
     }
 
     /// Counts what went wrong with a watch.
-    pub(crate) fn told<K>(&self, kind: &'static str, told: &Told<K>) {
+    pub(crate) fn told<K>(&self, kind: &'static str, told: &WatchEvent<K>) {
         let counters = match told {
-            Told::Unreadable(_) => &self.unreadable,
-            Told::Broke => &self.watch_errors,
-            Told::There { .. } | Told::Gone { .. } | Told::Listed(_) => return,
+            WatchEvent::Unreadable(_) => &self.unreadable,
+            WatchEvent::Broke => &self.watch_errors,
+            WatchEvent::There { .. } | WatchEvent::Gone { .. } | WatchEvent::Listed(_) => return,
         };
         counters.with_label_values(&[kind]).inc();
     }

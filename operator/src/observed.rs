@@ -8,7 +8,6 @@ pub(crate) mod service;
 
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData, ops::Deref};
 
-use fermata_crds::names;
 use kube::{Resource, ResourceExt as _, runtime::reflector::Lookup};
 
 use crate::{cache::controller_uid, children};
@@ -35,26 +34,13 @@ pub(crate) struct Observed<K, S> {
 impl<K: Resource<DynamicType = ()>, S> Observed<K, S> {
     pub(crate) fn new(object: &K, state: S) -> Self {
         let meta = object.meta();
-        let labels = object
-            .labels()
-            .iter()
-            .filter(|(label, _)| {
-                [
-                    names::FUNCTION_LABEL,
-                    names::REVISION_LABEL,
-                    names::MANAGED_BY_LABEL,
-                ]
-                .contains(&label.as_str())
-            })
-            .map(|(label, value)| (label.clone(), value.clone()))
-            .collect();
         Self {
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             controller: controller_uid(object).map(str::to_owned),
-            labels,
+            labels: children::own_labels(object.labels()),
             deleting: meta.deletion_timestamp.is_some(),
             state,
             kind: PhantomData,

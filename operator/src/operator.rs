@@ -10,7 +10,7 @@ use fermata_daemon::{
     admin::Admin,
     events,
     lease::{Claim, Elector},
-    watch::{Key, Listed, Places, Told, Watch},
+    watch::{Key, Listed, Places, Watch, WatchEvent},
 };
 use futures::StreamExt as _;
 use k8s_openapi::api::{
@@ -419,13 +419,13 @@ fn spawn_watches(
 }
 
 /// Keeps account of the objects that cannot be read.
-fn note<K: Resource>(unreadable: &UnreadableObjects, kind: Kind, told: &Told<K>) {
+fn note<K: Resource>(unreadable: &UnreadableObjects, kind: Kind, told: &WatchEvent<K>) {
     match told {
-        Told::Unreadable(object) => unreadable.note(kind, object),
-        Told::Gone { key, .. } => unreadable.forget(kind, key),
-        Told::There { object, .. } => unreadable.forget(kind, &Key::of(object)),
-        Told::Listed(names) => unreadable.keep(kind, names),
-        Told::Broke => {}
+        WatchEvent::Unreadable(object) => unreadable.note(kind, object),
+        WatchEvent::Gone { key, .. } => unreadable.forget(kind, key),
+        WatchEvent::There { object, .. } => unreadable.forget(kind, &Key::of(object)),
+        WatchEvent::Listed(names) => unreadable.keep(kind, names),
+        WatchEvent::Broke => {}
     }
 }
 

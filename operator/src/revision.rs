@@ -1,13 +1,15 @@
 //! The controller of Revisions: from a Revision to its Deployment, the ConfigMap with its source,
 //! and its status.
 //!
-//! The same five steps as for a Function. There is little left to validate, since a Revision is made of
+//! The same steps as for a Function; what to do about the children is decided in [`plan`]. There is little left
+//! to validate, since a Revision is made of
 //! what was validated; but what it may do on its node is held to its profile once more when it is built.
 
 mod apply;
 pub(crate) mod build;
 mod dereference;
 mod diagnose;
+mod plan;
 pub(crate) mod start;
 mod status;
 
@@ -20,7 +22,7 @@ use kube::runtime::controller::Action;
 
 use self::{
     apply::{Applied, ApplyError},
-    dereference::Seen,
+    dereference::{Inputs, ReadError},
     diagnose::{Diagnosis, Failure as Trouble},
 };
 use crate::{
@@ -40,6 +42,9 @@ const FIRST_STATUS_DELAY: Duration = Duration::from_secs(2);
 /// Why a Revision could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    /// A child cannot be looked at.
+    #[error("cannot look at the revision's children")]
+    Dereference(#[from] ReadError),
     /// A child cannot be brought to where it should be.
     #[error("cannot bring the revision's children to where they should be")]
     Apply(#[source] ApplyError),
@@ -51,8 +56,15 @@ pub(crate) enum Error {
 impl Failure for Error {
     fn is_routine(&self) -> bool {
         match self {
-            Self::Apply(ApplyError::Read { .. }) => false,
+            Self::Dereference(_) | Self::Apply(ApplyError::Read(_)) => false,
             Self::Apply(ApplyError::Write(error)) | Self::Status(error) => error.is_routine(),
+        }
+    }
+
+    fn category(&self) -> &'static str {
+        match self {
+            Self::Dereference(_) | Self::Apply(ApplyError::Read(_)) => "read",
+            Self::Apply(ApplyError::Write(error)) | Self::Status(error) => error.category(),
         }
     }
 }
@@ -66,21 +78,25 @@ pub(crate) async fn reconcile(
         // Its children go by their owner references.
         return Ok(Reconciled::done());
     }
-    let seen = dereference::dereference(revision, &context.cluster);
-    if !may_have_children(&seen) {
+    let inputs = dereference::dereference(revision, &context.cluster);
+    if !may_have_children(&inputs) {
         return Ok(Reconciled::done());
     }
-    let built = build::build(&seen.revision, &context.options).map(Box::new);
+    let built = build::build(&inputs.revision, &context.options).map(Box::new);
     let may_change = built.is_ok();
     let applied = match built {
-        Ok(desired) => apply::apply(*desired, &seen, context)
-            .await
-            .map_err(Error::Apply)?,
-        Err(error) => apply::nothing(&error, &seen),
+        Ok(desired) => {
+            let live = dereference::deployment(&inputs, context).await?;
+            let prepared = plan::plan(*desired, &inputs, live.as_deref(), &context.accepted);
+            apply::apply(prepared, &inputs, context)
+                .await
+                .map_err(Error::Apply)?
+        }
+        Err(error) => apply::nothing(&error, &inputs),
     };
     let now = Timestamp::now();
-    let Diagnosis { failure, again } = diagnosis(&seen, &applied, now);
-    let delayed = write_status(&seen, &applied, failure.as_ref(), now, context).await?;
+    let Diagnosis { failure, again } = diagnosis(&inputs, &applied, now);
+    let delayed = write_status(&inputs, &applied, failure.as_ref(), now, context).await?;
     let retry = (may_change && applied.failure.is_some()).then_some(REFUSED_RETRY);
     Ok(Reconciled {
         outcome: if applied.failure.is_some() {
@@ -98,44 +114,44 @@ pub(crate) async fn reconcile(
 
 /// A Revision has children from when the Function's status names it, or at once if it starts with
 /// no replicas. It keeps them until it is deleted.
-fn may_have_children(seen: &Seen) -> bool {
-    let Some(function) = &seen.function else {
+fn may_have_children(inputs: &Inputs) -> bool {
+    let Some(function) = &inputs.function else {
         return false;
     };
-    seen.deployment.is_some()
-        || start::is_named(function, &seen.revision)
-        || start::replicas_of(&seen.revision, seen.serving_ready) == 0
+    inputs.deployment.is_some()
+        || start::is_named(function, &inputs.revision)
+        || start::replicas_of(&inputs.revision, inputs.serving_ready) == 0
 }
 
 /// What the cluster says against the Revision's replicas.
-fn diagnosis(seen: &Seen, applied: &Applied, now: Timestamp) -> Diagnosis {
+fn diagnosis(inputs: &Inputs, applied: &Applied, now: Timestamp) -> Diagnosis {
     let deployment = applied.deployment.as_deref();
     let Some(deployment) = deployment.filter(|deployment| deployment.wanted > 0) else {
         return Diagnosis::default();
     };
-    let status = seen.revision.status.as_ref();
+    let status = inputs.revision.status.as_ref();
     let previous =
         status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
-    let patience = seen.revision.spec.template.timeouts().start();
-    diagnose::diagnose(deployment, &seen.pods, patience, previous, now)
+    let patience = inputs.revision.spec.template.timeouts().start();
+    diagnose::diagnose(deployment, &inputs.pods, patience, previous, now)
 }
 
 /// Writes the status if it says something new. Returns when to look again if it may wait.
 async fn write_status(
-    seen: &Seen,
+    inputs: &Inputs,
     applied: &Applied,
     trouble: Option<&Trouble>,
     now: Timestamp,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let new = status::status(seen, applied, trouble, now);
-    if seen.revision.status.as_ref() == Some(&new) {
+    let new = status::status(inputs, applied, trouble, now);
+    if inputs.revision.status.as_ref() == Some(&new) {
         return Ok(None);
     }
-    if may_wait(&seen.revision, &new, now) {
+    if may_wait(&inputs.revision, &new, now) {
         return Ok(Some(FIRST_STATUS_DELAY));
     }
-    let written = context.writes.apply_status(&*seen.revision, &new).await;
+    let written = context.writes.apply_status(&*inputs.revision, &new).await;
     let mut written = match written {
         Ok(written) => written,
         Err(error) if error.is_not_found() => return Ok(None),

@@ -14,7 +14,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, reasons};
 
 /// Changes objects with server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/>) under the operator's
@@ -283,6 +283,26 @@ impl WriteError {
     /// Somebody else wrote the object in the meantime, or leads in the meantime.
     pub(crate) fn is_routine(&self) -> bool {
         matches!(self, Self::NotLeading { .. }) || self.status().is_some_and(Status::is_conflict)
+    }
+
+    /// Which kind of failure it is, for metrics.
+    pub(crate) fn category(&self) -> &'static str {
+        match self {
+            Self::NotLeading { .. } => "not_leading",
+            Self::Timeout { .. } => "timeout",
+            Self::Api { .. } if self.is_routine() => "conflict",
+            Self::Api { .. } if self.refusal().is_some() => "refused",
+            Self::Api { .. } => "api",
+        }
+    }
+
+    /// The reason, for conditions, of what the API server will not have.
+    pub(crate) fn refusal_reason(sentence: &str) -> &'static str {
+        if sentence.contains("exceeded quota") {
+            reasons::QUOTA_EXCEEDED
+        } else {
+            reasons::REFUSED
+        }
     }
 
     /// The API server's own sentence where it will not have the object as it is: by an admission

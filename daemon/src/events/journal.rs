@@ -31,7 +31,7 @@ const MOST_REMEMBERED: usize = 4096;
 pub struct Journal {
     client: Client,
     reporter: Reporter,
-    told: Mutex<HashMap<Text, Told>>,
+    told: Mutex<HashMap<Text, Written>>,
 }
 
 /// What makes two Events the same.
@@ -44,7 +44,7 @@ struct Text {
 }
 
 /// The recorder that knows the Event of one text.
-struct Told {
+struct Written {
     recorder: Recorder,
     last: Instant,
 }
@@ -106,7 +106,7 @@ impl Journal {
             }
         }
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        let new = Told {
+        let new = Written {
             recorder: recorder.clone(),
             last: now,
         };

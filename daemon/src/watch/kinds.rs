@@ -15,7 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use super::{Guarded, Key, Listed, Names, Place, Places, Told, waits::Waits};
+use super::{Guarded, Key, Listed, Names, Place, Places, WatchEvent, waits::Waits};
 
 /// The watches of one process.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// Watches the objects of a kind that the configuration selects. Never ends.
-    pub fn objects<K>(&self, config: &Config) -> impl Stream<Item = Told<K>> + Send + use<K>
+    pub fn objects<K>(&self, config: &Config) -> impl Stream<Item = WatchEvent<K>> + Send + use<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -85,7 +85,10 @@ impl Watch {
     }
 
     /// Watches the objects of a kind that is not in namespaces. Never ends.
-    pub fn cluster_objects<K>(&self, config: &Config) -> impl Stream<Item = Told<K>> + Send + use<K>
+    pub fn cluster_objects<K>(
+        &self,
+        config: &Config,
+    ) -> impl Stream<Item = WatchEvent<K>> + Send + use<K>
     where
         K: Resource<DynamicType = (), Scope = ClusterResourceScope>
             + Clone
@@ -103,7 +106,7 @@ impl Watch {
     pub fn metadata<K>(
         &self,
         config: &Config,
-    ) -> impl Stream<Item = Told<PartialObjectMeta<K>>> + Send + use<K>
+    ) -> impl Stream<Item = WatchEvent<PartialObjectMeta<K>>> + Send + use<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -127,9 +130,13 @@ impl Watch {
 
     /// Gives what was told to who takes it in; an object that makes it panic is told as unreadable. A list
     /// counts as whole only after it was taken in.
-    pub fn hand<K: Resource<DynamicType = ()>>(&self, told: Told<K>, sink: impl FnMut(Told<K>)) {
+    pub fn hand<K: Resource<DynamicType = ()>>(
+        &self,
+        told: WatchEvent<K>,
+        sink: impl FnMut(WatchEvent<K>),
+    ) {
         let whole = match &told {
-            Told::Listed(names) => Some(names.place().clone()),
+            WatchEvent::Listed(names) => Some(names.place().clone()),
             _ => None,
         };
         told.hand(sink);
@@ -155,7 +162,7 @@ impl Course {
     fn of<K>(
         mut self,
         events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send,
-    ) -> impl Stream<Item = Told<K>> + Send
+    ) -> impl Stream<Item = WatchEvent<K>> + Send
     where
         K: Resource<DynamicType = ()> + Send,
     {
@@ -163,7 +170,7 @@ impl Course {
         events.filter_map(move |event| ready(self.take(event)))
     }
 
-    fn take<K>(&mut self, event: watcher::Result<Event<Guarded<K>>>) -> Option<Told<K>>
+    fn take<K>(&mut self, event: watcher::Result<Event<Guarded<K>>>) -> Option<WatchEvent<K>>
     where
         K: Resource<DynamicType = ()>,
     {
@@ -176,14 +183,14 @@ impl Course {
             Ok(event) => event,
             Err(error) => {
                 self.failed(&error);
-                return Some(Told::Broke);
+                return Some(WatchEvent::Broke);
             }
         };
         self.works();
         Some(match event {
             Event::Init | Event::InitDone => {
                 let keys = self.listing.take().unwrap_or_default();
-                Told::Listed(Names::new(self.place.clone(), keys))
+                WatchEvent::Listed(Names::new(self.place.clone(), keys))
             }
             Event::InitApply(object) => {
                 if let Some(listing) = &mut self.listing {
@@ -192,7 +199,7 @@ impl Course {
                 there(object, true)
             }
             Event::Apply(object) => there(object, false),
-            Event::Delete(object) => Told::Gone {
+            Event::Delete(object) => WatchEvent::Gone {
                 key: Key::of(&object),
                 uid: object.uid().unwrap_or_default(),
             },
@@ -247,10 +254,10 @@ fn is_restart(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchError(status) if status.code == 410)
 }
 
-fn there<K>(object: Guarded<K>, listed: bool) -> Told<K> {
+fn there<K>(object: Guarded<K>, listed: bool) -> WatchEvent<K> {
     match object {
-        Guarded(Ok(object)) => Told::There { object, listed },
-        Guarded(Err(object)) => Told::Unreadable(object),
+        Guarded(Ok(object)) => WatchEvent::There { object, listed },
+        Guarded(Err(object)) => WatchEvent::Unreadable(object),
     }
 }
 

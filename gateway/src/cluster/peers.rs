@@ -19,7 +19,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fermata_daemon::watch::{Key, Places, Told, Watch};
+use fermata_daemon::watch::{Key, Places, Watch, WatchEvent};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt};
@@ -109,7 +109,7 @@ impl Peers {
         }
     }
 
-    /// Keeps the list up to date until told to stop.
+    /// Keeps the list up to date until event to stop.
     pub(crate) async fn watch(
         self: Arc<Self>,
         client: Client,
@@ -120,16 +120,16 @@ impl Peers {
         let watch = Watch::new(client, Places::of([&namespace]), &["Pod"]);
         let events = watch.objects::<Pod>(&fermata_daemon::watch::all().labels(&selector));
         let mut events = std::pin::pin!(events.take_until(stop.cancelled()));
-        while let Some(told) = events.next().await {
-            watch.hand(told, |told| match told {
-                Told::There { object, .. } => self.apply(&object),
-                Told::Gone { key, .. } => self.change(|pods| drop(pods.remove(&key.name))),
-                Told::Listed(names) => {
+        while let Some(event) = events.next().await {
+            watch.hand(event, |event| match event {
+                WatchEvent::There { object, .. } => self.apply(&object),
+                WatchEvent::Gone { key, .. } => self.change(|pods| drop(pods.remove(&key.name))),
+                WatchEvent::Listed(names) => {
                     let listed = |name: &str| !names.lack(&Key::new(&namespace, name));
                     self.change(|pods| pods.retain(|name, _| listed(name)));
                     self.listed.send_replace(true);
                 }
-                Told::Unreadable(_) | Told::Broke => {}
+                WatchEvent::Unreadable(_) | WatchEvent::Broke => {}
             });
         }
     }

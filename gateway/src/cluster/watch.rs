@@ -9,7 +9,7 @@ use std::{
 };
 
 use fermata_crds::{Function, Revision, names::FUNCTION_LABEL};
-use fermata_daemon::watch::{Key, Listed, Names, Places, Told, Watch};
+use fermata_daemon::watch::{Key, Listed, Names, Places, Watch, WatchEvent};
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::Client;
@@ -35,12 +35,12 @@ pub(crate) struct Health {
     invalid: AtomicU64,
 }
 
-/// What is told of any of the four kinds.
+/// What is event of any of the four kinds.
 enum Event {
-    Function(Told<Slim<Function>>),
-    Revision(Told<Slim<Revision>>),
-    Deployment(Told<Slim<Deployment>>),
-    Pod(Told<Slim<Pod>>),
+    Function(WatchEvent<Slim<Function>>),
+    Revision(WatchEvent<Slim<Revision>>),
+    Deployment(WatchEvent<Slim<Deployment>>),
+    Pod(WatchEvent<Slim<Pod>>),
 }
 
 /// What the index does with the objects of one kind.
@@ -101,7 +101,7 @@ impl Health {
     }
 }
 
-/// Watches until told to stop, and has the instances probed that are found.
+/// Watches until event to stop, and has the instances probed that are found.
 pub(crate) async fn run(
     watch: Watch,
     mut index: ClusterIndex,
@@ -151,44 +151,44 @@ fn events(watch: &Watch) -> impl Stream<Item = Event> + use<> {
 
 fn take_in(index: &mut ClusterIndex, watch: &Watch, health: &Health, event: Event) {
     match event {
-        Event::Function(told) => step(
+        Event::Function(event) => step(
             index,
             watch,
             health,
-            told,
+            event,
             &Handlers {
                 apply: ClusterIndex::apply_function,
                 delete: ClusterIndex::delete_function,
                 keep: ClusterIndex::keep_functions,
             },
         ),
-        Event::Revision(told) => step(
+        Event::Revision(event) => step(
             index,
             watch,
             health,
-            told,
+            event,
             &Handlers {
                 apply: ClusterIndex::apply_revision,
                 delete: ClusterIndex::delete_revision,
                 keep: ClusterIndex::keep_revisions,
             },
         ),
-        Event::Deployment(told) => step(
+        Event::Deployment(event) => step(
             index,
             watch,
             health,
-            told,
+            event,
             &Handlers {
                 apply: ClusterIndex::apply_deployment,
                 delete: ClusterIndex::delete_deployment,
                 keep: ClusterIndex::keep_deployments,
             },
         ),
-        Event::Pod(told) => step(
+        Event::Pod(event) => step(
             index,
             watch,
             health,
-            told,
+            event,
             &Handlers {
                 apply: ClusterIndex::apply_pod,
                 delete: ClusterIndex::delete_pod,
@@ -202,23 +202,23 @@ fn step<K: Sections>(
     index: &mut ClusterIndex,
     watch: &Watch,
     health: &Health,
-    told: Told<Slim<K>>,
+    event: WatchEvent<Slim<K>>,
     handlers: &Handlers<K>,
 ) {
-    watch.hand(told, |told| match told {
-        Told::There { object, .. } => (handlers.apply)(index, &object.0),
-        Told::Gone { key, .. } => (handlers.delete)(index, &key),
-        Told::Unreadable(_) => {
+    watch.hand(event, |event| match event {
+        WatchEvent::There { object, .. } => (handlers.apply)(index, &object.0),
+        WatchEvent::Gone { key, .. } => (handlers.delete)(index, &key),
+        WatchEvent::Unreadable(_) => {
             health.invalid.fetch_add(1, Ordering::Relaxed);
         }
-        Told::Listed(names) => {
+        WatchEvent::Listed(names) => {
             (handlers.keep)(index, &names);
             // The routes belong to what "synced" means.
             if index.routes_changed() {
                 index.publish_routes();
             }
         }
-        Told::Broke => {
+        WatchEvent::Broke => {
             health.errors.fetch_add(1, Ordering::Relaxed);
         }
     });

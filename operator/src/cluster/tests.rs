@@ -1,4 +1,4 @@
-use fermata_daemon::watch::Told;
+use fermata_daemon::watch::WatchEvent;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::*;
@@ -34,7 +34,7 @@ fn see(cluster: &Cluster, function: Function) {
 }
 
 fn lose(cluster: &Cluster, function: Function) {
-    let gone = Told::Gone {
+    let gone = WatchEvent::Gone {
         key: Key::of(&function),
         uid: function.uid().unwrap_or_default(),
     };

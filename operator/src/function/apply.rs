@@ -8,15 +8,13 @@ use k8s_openapi::api::core::v1::Service;
 use kube::{Resource as _, ResourceExt as _};
 use tracing::info;
 
-use super::{
-    build::{Prepared, ServicePlan},
-    dereference::Seen,
-    revisions::Revisions,
-};
+use super::{build::Prepared, dereference::Inputs, revisions::Revisions};
 use crate::{
     cluster::Origin,
     context::Context,
-    observed, reasons,
+    observed,
+    plan::ChildPlan,
+    reasons,
     writes::{Conflicts, WriteError},
 };
 
@@ -43,7 +41,7 @@ pub(crate) enum ServiceOutcome {
 /// Carries out the plan: the Revision first, since everything else follows from it.
 pub(crate) async fn apply(
     prepared: Prepared,
-    seen: &Seen,
+    inputs: &Inputs,
     context: &Context,
 ) -> Result<Applied, WriteError> {
     let Prepared {
@@ -75,7 +73,7 @@ pub(crate) async fn apply(
     if let Some(revision) = create {
         match write(&revision, Conflicts::Refuse, context).await {
             Ok(revision) => {
-                announce(seen, &revision, context);
+                announce(inputs, &revision, context);
                 revisions.put(revision);
             }
             Err(error) => {
@@ -83,7 +81,7 @@ pub(crate) async fn apply(
                     return Err(error);
                 };
                 revision_refused = Some(sentence.to_owned());
-                let status = seen.function.status.as_ref();
+                let status = inputs.function.status.as_ref();
                 current = status.and_then(|status| status.latest_created_revision.clone());
             }
         }
@@ -122,11 +120,11 @@ async fn write(
     Ok(Arc::new(written))
 }
 
-fn announce(seen: &Seen, revision: &Revision, context: &Context) {
+fn announce(inputs: &Inputs, revision: &Revision, context: &Context) {
     let name = revision.name_any();
     info!(
         namespace = revision.namespace(),
-        function = seen.function.name_any(),
+        function = inputs.function.name_any(),
         revision = name,
         "made a revision"
     );
@@ -136,16 +134,19 @@ fn announce(seen: &Seen, revision: &Revision, context: &Context) {
         action: "Create",
         note: format!("made {name} from the function's template"),
     };
-    context.events.send(&seen.function.object_ref(&()), note);
+    context.events.send(&inputs.function.object_ref(&()), note);
 }
 
-async fn apply_service(plan: ServicePlan, context: &Context) -> Result<ServiceOutcome, WriteError> {
+async fn apply_service(
+    plan: ChildPlan<Service>,
+    context: &Context,
+) -> Result<ServiceOutcome, WriteError> {
     let written = match plan {
-        ServicePlan::Keep => return Ok(ServiceOutcome::Present),
-        ServicePlan::Foreign => return Ok(ServiceOutcome::Foreign),
-        ServicePlan::Create(service) => context.writes.apply(&*service, Conflicts::Refuse).await,
-        ServicePlan::Repair(service) => context.writes.apply(&*service, Conflicts::Take).await,
-        ServicePlan::Adopt(service) => adopt(*service, context).await,
+        ChildPlan::Keep => return Ok(ServiceOutcome::Present),
+        ChildPlan::Foreign => return Ok(ServiceOutcome::Foreign),
+        ChildPlan::Create(service) => context.writes.apply(&*service, Conflicts::Refuse).await,
+        ChildPlan::Repair(service) => context.writes.apply(&*service, Conflicts::Take).await,
+        ChildPlan::Adopt(service) => adopt(*service, context).await,
     };
     match written {
         Ok(service) => {

@@ -7,11 +7,17 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kube::ResourceExt as _;
 
 use super::{
-    dereference::Seen,
+    dereference::Inputs,
     revisions::{Current, Revisions},
     validate::{Invalid, Valid},
 };
-use crate::{children, inherited::Inherited, observed::service::ObservedService, options::Options};
+use crate::{
+    children,
+    inherited::Inherited,
+    observed::service::ObservedService,
+    options::Options,
+    plan::{self, ChildPlan},
+};
 
 /// What is to be done for a Function.
 pub(crate) struct Prepared {
@@ -24,33 +30,22 @@ pub(crate) struct Prepared {
     pub(crate) adopt: Vec<Revision>,
     /// Revisions whose scale, labels and annotations have to follow the Function's.
     pub(crate) follow: Vec<Revision>,
-    pub(crate) service: ServicePlan,
+    pub(crate) service: ChildPlan<Service>,
     /// Revisions that are no longer needed.
     pub(crate) surplus: Vec<std::sync::Arc<Revision>>,
 }
 
-/// What is to be done about the Function's Service.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ServicePlan {
-    /// It is as it should be.
-    Keep,
-    /// It has to be made.
-    Create(Box<Service>),
-    /// Somebody changed it.
-    Repair(Box<Service>),
-    /// It lost its owner, and is taken over.
-    Adopt(Box<Service>),
-    /// The name is taken.
-    Foreign,
-}
-
 /// Decides what to do for a Function. An invalid one keeps what it has.
-pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Options) -> Prepared {
-    let function = &*seen.function;
+pub(crate) fn build(
+    inputs: &Inputs,
+    valid: Result<&Valid, &Invalid>,
+    options: &Options,
+) -> Prepared {
+    let function = &*inputs.function;
     let name = function.name_any();
     let uid = function.uid().unwrap_or_default();
     let status = function.status.as_ref();
-    let revisions = Revisions::new(&name, &uid, seen.revisions.clone());
+    let revisions = Revisions::new(&name, &uid, inputs.revisions.clone());
 
     let (current, create) = match valid {
         Ok(valid) => match revisions.current(&valid.hash, status) {
@@ -105,7 +100,7 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
             keep.extend(status.latest_created_revision.clone());
         }
         let limit = function.spec.revision_history_limit();
-        revisions.surplus(limit, &keep, &seen.deployments)
+        revisions.surplus(limit, &keep, &inputs.deployments)
     };
     Prepared {
         revisions,
@@ -113,7 +108,7 @@ pub(crate) fn build(seen: &Seen, valid: Result<&Valid, &Invalid>, options: &Opti
         create,
         adopt,
         follow,
-        service: service_plan(function, seen.service.as_deref(), options),
+        service: service_plan(function, inputs.service.as_deref(), options),
         surplus,
     }
 }
@@ -176,24 +171,11 @@ fn service_plan(
     function: &Function,
     live: Option<&ObservedService>,
     options: &Options,
-) -> ServicePlan {
-    let mut service = service(function, options);
-    let Some(live) = live else {
-        return ServicePlan::Create(Box::new(service));
-    };
-    let own = live.is_controlled_by(&function.uid().unwrap_or_default());
-    let orphan = live.is_orphan(&children::labels(&function.name_any(), None));
-    match &live.live {
-        _ if !own && !orphan => ServicePlan::Foreign,
-        // It is made anew once it is gone.
-        _ if live.deleting => ServicePlan::Keep,
-        Some(content) if own && content.holds(&service) => ServicePlan::Keep,
-        _ if orphan => {
-            children::bind(&mut service.metadata, &live.uid, &live.resource_version);
-            ServicePlan::Adopt(Box::new(service))
-        }
-        _ => ServicePlan::Repair(Box::new(service)),
-    }
+) -> ChildPlan<Service> {
+    plan::plan(service(function, options), live, |wanted, live| {
+        let content = live.live.as_ref();
+        content.is_some_and(|content| content.holds(wanted))
+    })
 }
 
 /// The Service that leads in-cluster callers to the gateway, which routes by the Host they ask for

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A Function and what it refers to.
-pub(crate) struct Seen {
+pub(crate) struct Inputs {
     pub(crate) function: Arc<Function>,
     /// The Runtime it names; none for image functions, or when it does not exist.
     pub(crate) runtime: Option<Arc<Runtime>>,
@@ -102,7 +102,7 @@ pub(crate) struct DereferenceError {
 pub(crate) async fn dereference(
     function: Arc<Function>,
     context: &Context,
-) -> Result<Seen, DereferenceError> {
+) -> Result<Inputs, DereferenceError> {
     let key = Key::of(&*function);
     let cluster = &context.cluster;
     let revisions = cluster.revisions_of(&key);
@@ -118,7 +118,7 @@ pub(crate) async fn dereference(
     let runtime = function.spec.template.source.as_ref();
     let runtime = runtime.and_then(|source| cluster.runtimes.get(&Key::new("", &*source.runtime)));
     let lost = lost_claims(&function, cluster);
-    Ok(Seen {
+    Ok(Inputs {
         runtime,
         source,
         revisions,
@@ -180,9 +180,9 @@ async fn source_files(
     }))
 }
 
-// === impl Seen ===
+// === impl Inputs ===
 
-impl Seen {
+impl Inputs {
     /// Takes down that the Revision holds the source that was read.
     pub(crate) fn remember_source(&self, revision: &Revision, sources: &Sources) {
         let SourceFiles::ConfigMap(content) = &self.source else {
@@ -261,7 +261,7 @@ mod tests {
     use k8s_openapi::ByteString;
 
     use super::*;
-    use crate::fixtures::{function, revision, seen};
+    use crate::fixtures::{function, inputs, revision};
 
     const MAPPED: &str = "{ source: { runtime: python, configMap: { name: code } } }";
 
@@ -284,9 +284,9 @@ mod tests {
         ));
         let revisions = [holder.clone()];
         let key = Key::new("default", "hello");
-        let mut seen = seen(function(MAPPED));
-        seen.source = SourceFiles::ConfigMap(content("x = 1", "7"));
-        seen.remember_source(&holder, &sources);
+        let mut inputs = inputs(function(MAPPED));
+        inputs.source = SourceFiles::ConfigMap(content("x = 1", "7"));
+        inputs.remember_source(&holder, &sources);
 
         let version = |resource_version: &str| content("", resource_version).version;
         let found = sources.holder(&key, &version("7"), &revisions);
@@ -303,9 +303,9 @@ mod tests {
         let other = revision(
             "{ functionName: hello, template: { source: { runtime: python, files: { main.py: 'x = 1' } } } }",
         );
-        let mut seen = seen(function(MAPPED));
-        seen.source = SourceFiles::ConfigMap(content("x = 2", "7"));
-        seen.remember_source(&other, &sources);
+        let mut inputs = inputs(function(MAPPED));
+        inputs.source = SourceFiles::ConfigMap(content("x = 2", "7"));
+        inputs.remember_source(&other, &sources);
         let key = Key::new("default", "hello");
         let version = content("", "7").version;
         assert_eq!(sources.holder(&key, &version, &[Arc::new(other)]), None);

@@ -11,32 +11,32 @@ use kube::ResourceExt as _;
 use super::{
     address::Address,
     apply::{Applied, ServiceOutcome},
-    dereference::{Loss, Seen},
+    dereference::{Inputs, Loss},
     validate::Invalid,
 };
 use crate::{options::Options, reasons};
 
 /// The status of a Function, without what the gateway writes.
 pub(crate) fn status(
-    seen: &Seen,
+    inputs: &Inputs,
     applied: &Applied,
     invalid: Option<&Invalid>,
     options: &Options,
     now: Timestamp,
 ) -> FunctionStatus {
-    let function = &*seen.function;
+    let function = &*inputs.function;
     let old = function.status.as_ref();
     let current = applied.current.as_deref();
     let serving = applied.revisions.serving(current, old);
     let serving_name = serving.map(|revision| revision.name_any());
 
     let revision_ready = revision_ready(applied, invalid, serving_name.as_deref());
-    let routable = routable(seen, applied, serving_name.as_deref());
+    let routable = routable(inputs, applied, serving_name.as_deref());
     let shown = serving.or_else(|| applied.revisions.get(current?));
     let active = active(shown.map(|revision| &**revision));
     let ready = ready(&revision_ready, &routable);
 
-    let lost: Vec<_> = seen.lost.iter().map(|(claim, _)| claim.clone()).collect();
+    let lost: Vec<_> = inputs.lost.iter().map(|(claim, _)| claim.clone()).collect();
     let address = Address::of(function, &lost, options);
     let count = |replicas: fn(&fermata_crds::RevisionStatus) -> Option<i32>| {
         let own = applied.revisions.own().iter();
@@ -122,21 +122,21 @@ fn revision_ready(applied: &Applied, invalid: Option<&Invalid>, serving: Option<
     }
 }
 
-fn routable(seen: &Seen, applied: &Applied, serving: Option<&str>) -> Outcome {
-    let name = seen.function.name_any();
-    let namespace = seen.function.namespace().unwrap_or_default();
+fn routable(inputs: &Inputs, applied: &Applied, serving: Option<&str>) -> Outcome {
+    let name = inputs.function.name_any();
+    let namespace = inputs.function.namespace().unwrap_or_default();
     let outcome = |status, reason: &str, message| Outcome {
         kind: conditions::ROUTABLE,
         status,
         reason: reason.to_owned(),
         message,
     };
-    if let Some((_, first)) = seen.lost.first() {
+    if let Some((_, first)) = inputs.lost.first() {
         let reason = match first {
             Loss::Older(_) => reasons::ROUTE_CONFLICT,
             Loss::NotAllowed(_) => reasons::CLAIM_NOT_ALLOWED,
         };
-        let lost: Vec<String> = seen
+        let lost: Vec<String> = inputs
             .lost
             .iter()
             .map(|(claim, loss)| match loss {

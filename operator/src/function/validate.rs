@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 
 use super::{
     build::revision,
-    dereference::{Seen, SourceFiles, held_files},
+    dereference::{Inputs, SourceFiles, held_files},
     hash::TemplateHash,
 };
 use crate::{
@@ -91,20 +91,24 @@ pub(crate) enum Invalid {
 }
 
 /// Checks the Function as of `now` and puts in what it refers to.
-pub(crate) fn validate(seen: &Seen, options: &Options, now: Timestamp) -> Result<Valid, Invalid> {
-    let spec = &seen.function.spec;
+pub(crate) fn validate(
+    inputs: &Inputs,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Valid, Invalid> {
+    let spec = &inputs.function.spec;
     check_schedules(&spec.scale(), now)?;
     check_timeouts(&spec.template)?;
-    let valid = resolve(seen)?;
+    let valid = resolve(inputs)?;
     // The name of a Revision makes no difference to what its pods may do.
-    let revision = revision(&seen.function, &seen.function.name_any(), &valid);
+    let revision = revision(&inputs.function, &inputs.function.name_any(), &valid);
     build::pod_template(&revision, options).map_err(Invalid::Build)?;
     Ok(valid)
 }
 
 /// Puts in what the Function refers to.
-fn resolve(seen: &Seen) -> Result<Valid, Invalid> {
-    let spec = &seen.function.spec;
+fn resolve(inputs: &Inputs) -> Result<Valid, Invalid> {
+    let spec = &inputs.function.spec;
     let scale = spec.scale.clone();
     let Some(source) = &spec.template.source else {
         return Ok(Valid {
@@ -114,8 +118,8 @@ fn resolve(seen: &Seen) -> Result<Valid, Invalid> {
             scale,
         });
     };
-    let files = files(seen, source)?;
-    let runtime = seen.runtime.as_ref();
+    let files = files(inputs, source)?;
+    let runtime = inputs.runtime.as_ref();
     let runtime = runtime.ok_or_else(|| Invalid::RuntimeNotFound(source.runtime.clone()))?;
     let hash = TemplateHash::of(&spec.template, Some(files));
     let resolved = Source {
@@ -147,7 +151,10 @@ fn handler(source: &Source, runtime: &Runtime) -> Result<String, Invalid> {
         .ok_or_else(|| Invalid::NoHandler(source.runtime.clone()))
 }
 
-fn files<'a>(seen: &'a Seen, source: &'a Source) -> Result<&'a BTreeMap<String, String>, Invalid> {
+fn files<'a>(
+    inputs: &'a Inputs,
+    source: &'a Source,
+) -> Result<&'a BTreeMap<String, String>, Invalid> {
     let name = || {
         let config_map = source.config_map.as_ref();
         config_map
@@ -155,7 +162,7 @@ fn files<'a>(seen: &'a Seen, source: &'a Source) -> Result<&'a BTreeMap<String, 
             .unwrap_or_default()
     };
     static NONE: BTreeMap<String, String> = BTreeMap::new();
-    let files = match &seen.source {
+    let files = match &inputs.source {
         SourceFiles::None | SourceFiles::Inline => source.files.as_ref().unwrap_or(&NONE),
         SourceFiles::Missing => return Err(Invalid::SourceNotFound(name())),
         SourceFiles::ConfigMap(content) => {

@@ -1,29 +1,23 @@
 //! Step four: the writes. Nothing that belongs to somebody else is touched.
 
-use std::fmt::Debug;
-
-use fermata_crds::Revision;
 use fermata_daemon::watch::Key;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
-    Api, Resource, ResourceExt as _,
+    ResourceExt as _,
     core::{PartialObjectMeta, PartialObjectMetaExt as _},
 };
-use serde::de::DeserializeOwned;
 
 use super::{
-    build::{BuildError, Desired},
-    dereference::Seen,
+    build::BuildError,
+    dereference::{Inputs, ReadError, read},
     diagnose::Failure,
-    start,
+    plan::{Prepared, digest_of, keep_replicas, owns},
 };
 use crate::{
-    children::{self, APPLIED_ANNOTATION},
+    children,
     context::Context,
     observed::{self, deployment::ObservedDeployment},
+    plan::ChildPlan,
     reasons,
     writes::{Conflicts, WriteError},
 };
@@ -31,17 +25,9 @@ use crate::{
 /// Why the children could not be brought to where they should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
-    /// The API server cannot be read.
-    #[error("cannot look for a {kind} named {name}")]
-    Read {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-        /// What the API server said.
-        #[source]
-        source: Box<kube::Error>,
-    },
+    /// What is to be taken over cannot be looked at.
+    #[error("cannot look at a child that is to be taken over")]
+    Read(#[from] ReadError),
     /// A child cannot be written.
     #[error("cannot write a child")]
     Write(#[from] WriteError),
@@ -55,23 +41,23 @@ pub(crate) struct Applied {
     pub(crate) failure: Option<Failure>,
 }
 
-/// Brings the children to where they should be: first the source, which the pods mount, then the
-/// Deployment.
+/// Carries out the plan: first the source, which the pods mount, then the Deployment.
 pub(crate) async fn apply(
-    desired: Desired,
-    seen: &Seen,
+    prepared: Prepared,
+    inputs: &Inputs,
     context: &Context,
 ) -> Result<Applied, ApplyError> {
-    let Desired {
+    let Prepared {
         config_map,
         deployment,
-    } = desired;
+    } = prepared;
+    let name = inputs.revision.name_any();
     let outcome = match config_map {
-        Some(config_map) => apply_config_map(config_map, seen, context).await,
+        Some(plan) => apply_config_map(plan, &name, context).await,
         None => Ok(()),
     };
     let outcome = match outcome {
-        Ok(()) => apply_deployment(deployment, seen, context).await,
+        Ok(()) => apply_deployment(deployment, &name, context).await,
         Err(obstacle) => Err(obstacle),
     };
     let failure = match outcome {
@@ -79,18 +65,18 @@ pub(crate) async fn apply(
         Err(Obstacle::Failure(failure)) => Some(failure),
         Err(Obstacle::Error(error)) => return Err(error),
     };
-    let key = Key::of(&*seen.revision);
+    let key = Key::of(&*inputs.revision);
     let deployment = context.cluster.deployments.get(&key);
     Ok(Applied {
-        deployment: deployment.filter(|deployment| owns(&seen.revision, deployment)),
+        deployment: deployment.filter(|deployment| owns(&inputs.revision, deployment)),
         failure,
     })
 }
 
 /// Writes nothing, since nothing may be built. What is there stays as it is.
-pub(crate) fn nothing(error: &BuildError, seen: &Seen) -> Applied {
-    let own = seen.deployment.iter();
-    let mut own = own.filter(|deployment| owns(&seen.revision, deployment));
+pub(crate) fn nothing(error: &BuildError, inputs: &Inputs) -> Applied {
+    let own = inputs.deployment.iter();
+    let mut own = own.filter(|deployment| owns(&inputs.revision, deployment));
     Applied {
         deployment: own.next().cloned(),
         failure: Some(Failure {
@@ -108,43 +94,27 @@ enum Obstacle {
 }
 
 async fn apply_config_map(
-    mut config_map: ConfigMap,
-    seen: &Seen,
+    plan: ChildPlan<ConfigMap>,
+    name: &str,
     context: &Context,
 ) -> Result<(), Obstacle> {
-    let labels = config_map.metadata.labels.clone().unwrap_or_default();
-    let mut orphan = false;
-    let conflicts = match &seen.config_map {
-        None => Conflicts::Refuse,
-        Some(live) => {
-            let own = live.is_controlled_by(&seen.revision.uid().unwrap_or_default());
-            orphan = live.is_orphan(&labels);
-            if !own && !orphan {
-                return Err(foreign(
-                    "ConfigMap",
-                    reasons::CONFIG_MAP_CONFLICT,
-                    &live.name,
-                ));
-            }
-            // Its content never changes, so that only the labels and the owner can have.
-            if live.deleting || own && live.labels == labels {
-                return Ok(());
-            }
-            if orphan {
-                children::bind(&mut config_map.metadata, &live.uid, &live.resource_version);
-                check_files(&config_map, context).await?;
-            }
-            Conflicts::Take
+    let written = match plan {
+        ChildPlan::Keep => return Ok(()),
+        ChildPlan::Foreign => {
+            return Err(foreign("ConfigMap", reasons::CONFIG_MAP_CONFLICT, name));
         }
-    };
-    let written = match context.writes.apply(&config_map, conflicts).await {
-        Err(error) if orphan => {
-            let Some(sentence) = error.refusal() else {
-                return Err(error.into());
-            };
-            return Err(not_adopted(&config_map, sentence));
+        ChildPlan::Create(wanted) => context.writes.apply(&*wanted, Conflicts::Refuse).await?,
+        ChildPlan::Repair(wanted) => context.writes.apply(&*wanted, Conflicts::Take).await?,
+        ChildPlan::Adopt(wanted) => {
+            check_files(&wanted, context).await?;
+            match context.writes.apply(&*wanted, Conflicts::Take).await {
+                Ok(written) => written,
+                Err(error) => match error.refusal() {
+                    Some(sentence) => return Err(not_adopted(&wanted, sentence)),
+                    None => return Err(error.into()),
+                },
+            }
         }
-        written => written?,
     };
     let metadata: PartialObjectMeta<ConfigMap> = written.metadata.into_request_partial();
     let written = observed::config_map::observe(metadata);
@@ -155,7 +125,9 @@ async fn apply_config_map(
 /// A ConfigMap that lost its owner is taken over with these files only: everybody may label one, and an
 /// apply would leave further files in it.
 async fn check_files(wanted: &ConfigMap, context: &Context) -> Result<(), Obstacle> {
-    let live = read::<ConfigMap>("ConfigMap", &Key::of(wanted), context).await?;
+    let key = Key::of(wanted);
+    let live = read::<ConfigMap>("ConfigMap", &key, context).await;
+    let live = live.map_err(ApplyError::from)?;
     let holds = |live: ConfigMap| {
         live.data == wanted.data && live.binary_data.is_none_or(|files| files.is_empty())
     };
@@ -177,123 +149,42 @@ fn not_adopted(config_map: &ConfigMap, why: &str) -> Obstacle {
 }
 
 async fn apply_deployment(
-    mut deployment: Deployment,
-    seen: &Seen,
+    plan: ChildPlan<Deployment>,
+    name: &str,
     context: &Context,
 ) -> Result<(), Obstacle> {
-    let key = Key::of(&*seen.revision);
-    let live = match &seen.deployment {
-        Some(live) => Some(live.clone()),
-        // The watch sees only what carries our labels. One that lacks them may be somebody else's,
-        // or our own without them.
-        None => read::<Deployment>("Deployment", &key, context)
-            .await?
-            .map(observed::deployment::observe)
-            .map(std::sync::Arc::new),
-    };
-    let digest = digest_of(&deployment);
-    let conflicts = match &live {
-        None => {
-            let replicas = start::replicas_of(&seen.revision, seen.serving_ready);
-            set_replicas(&mut deployment, replicas);
-            Conflicts::Refuse
+    let (wanted, written) = match plan {
+        ChildPlan::Keep => return Ok(()),
+        ChildPlan::Foreign => {
+            return Err(foreign("Deployment", reasons::DEPLOYMENT_CONFLICT, name));
         }
-        Some(live) => {
-            let own = owns(&seen.revision, live);
-            let orphan = live.is_orphan(deployment.labels());
-            if !own && !orphan {
-                return Err(foreign(
-                    "Deployment",
-                    reasons::DEPLOYMENT_CONFLICT,
-                    &live.name,
-                ));
-            }
-            let is_wanted = || {
-                live.live.holds(&deployment) || context.accepted.covers(&key, &digest, &live.live)
-            };
-            if live.deleting || own && is_wanted() {
-                return Ok(());
-            }
-            if orphan {
-                let live = overwrite(&deployment, live, context).await?;
-                keep_replicas(&mut deployment, &live);
-                children::bind(&mut deployment.metadata, &live.uid, &live.resource_version);
-            } else {
-                keep_replicas(&mut deployment, live);
-            }
-            Conflicts::Take
+        ChildPlan::Create(wanted) => {
+            let written = context.writes.apply(&*wanted, Conflicts::Refuse).await?;
+            (wanted, written)
+        }
+        ChildPlan::Repair(wanted) => {
+            let written = context.writes.apply(&*wanted, Conflicts::Take).await?;
+            (wanted, written)
+        }
+        ChildPlan::Adopt(mut wanted) => {
+            let live = context.writes.overwrite(&*wanted).await?;
+            let live = observed::deployment::observe(live);
+            keep_replicas(&mut wanted, &live);
+            children::bind(&mut wanted.metadata, &live.uid, &live.resource_version);
+            let written = context.writes.apply(&*wanted, Conflicts::Take).await?;
+            (wanted, written)
         }
     };
-    let wanted = deployment.clone();
-    let written = context.writes.apply(&deployment, conflicts).await?;
+    let key = Key::of(&written);
     let written = observed::deployment::observe(written);
-    if written.live.holds(&wanted) {
+    if written.live.holds(&*wanted) {
         context.accepted.forget(&key);
     } else {
+        let digest = digest_of(&wanted);
         context.accepted.record(&key, &digest, &written.live);
     }
     context.cluster.deployments.remember(written);
     Ok(())
-}
-
-/// Takes a Deployment over that lost its owner, but for its replicas.
-async fn overwrite(
-    wanted: &Deployment,
-    live: &ObservedDeployment,
-    context: &Context,
-) -> Result<ObservedDeployment, Obstacle> {
-    let mut whole = wanted.clone();
-    set_replicas(&mut whole, live.wanted);
-    children::bind(&mut whole.metadata, &live.uid, &live.resource_version);
-    let written = context.writes.overwrite(&whole).await?;
-    Ok(observed::deployment::observe(written))
-}
-
-/// Reads an object of which the watch does not tell enough.
-async fn read<K>(kind: &'static str, key: &Key, context: &Context) -> Result<Option<K>, Obstacle>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(context.client.clone(), &key.namespace);
-    api.get_opt(&key.name).await.map_err(|source| {
-        Obstacle::Error(ApplyError::Read {
-            kind,
-            name: key.name.to_string(),
-            source: Box::new(source),
-        })
-    })
-}
-
-/// The replicas belong to whoever scales. Until somebody does, leaving them out of an apply would
-/// take them away, so they are sent as they are, together with the version they were read at: if
-/// somebody scales in between, the apply is refused instead of undoing it.
-fn keep_replicas(deployment: &mut Deployment, live: &ObservedDeployment) {
-    deployment.metadata.uid = Some(live.uid.clone());
-    if !live.scaled_by_others {
-        set_replicas(deployment, live.wanted);
-        deployment.metadata.resource_version = Some(live.resource_version.clone());
-    }
-}
-
-fn set_replicas(deployment: &mut Deployment, replicas: i32) {
-    if let Some(spec) = &mut deployment.spec {
-        spec.replicas = Some(replicas);
-    }
-}
-
-fn digest_of(deployment: &Deployment) -> String {
-    let annotations = deployment.annotations();
-    annotations
-        .get(APPLIED_ANNOTATION)
-        .cloned()
-        .unwrap_or_default()
-}
-
-fn owns(revision: &Revision, deployment: &ObservedDeployment) -> bool {
-    deployment.is_controlled_by(&revision.uid().unwrap_or_default())
 }
 
 fn foreign(kind: &str, reason: &'static str, name: &str) -> Obstacle {
@@ -308,18 +199,19 @@ fn foreign(kind: &str, reason: &'static str, name: &str) -> Obstacle {
 
 // === impl Obstacle ===
 
+impl From<ApplyError> for Obstacle {
+    fn from(error: ApplyError) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl From<WriteError> for Obstacle {
     fn from(error: WriteError) -> Self {
         let Some(sentence) = error.refusal() else {
             return Self::Error(error.into());
         };
-        let reason = if sentence.contains("exceeded quota") {
-            reasons::QUOTA_EXCEEDED
-        } else {
-            reasons::REFUSED
-        };
         Self::Failure(Failure {
-            reason,
+            reason: WriteError::refusal_reason(sentence),
             message: sentence.to_owned(),
             capacity: false,
         })

@@ -1,19 +1,25 @@
-//! Step one: everything a Revision's reconcile has to know, from the caches.
+//! Step one: everything a Revision's reconcile has to know, from the caches and, for a Deployment that no watch
+//! tells of, from the API server.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 use fermata_crds::{Function, Revision};
 use fermata_daemon::watch::Key;
-use kube::ResourceExt as _;
+use k8s_openapi::{NamespaceResourceScope, api::apps::v1::Deployment};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 
 use crate::{
     cache::{Index, controller_uid},
     cluster::{Cluster, function_of},
-    observed::{config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod},
+    context::Context,
+    observed::{
+        self, config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod,
+    },
 };
 
 /// A Revision and what belongs to it.
-pub(crate) struct Seen {
+pub(crate) struct Inputs {
     pub(crate) revision: Arc<Revision>,
     /// The Function that owns it; none while it is being deleted.
     pub(crate) function: Option<Arc<Function>>,
@@ -27,8 +33,17 @@ pub(crate) struct Seen {
     pub(crate) serving_ready: Option<i32>,
 }
 
+/// An object cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot look for a {kind} named {name}")]
+pub(crate) struct ReadError {
+    kind: &'static str,
+    name: String,
+    source: Box<kube::Error>,
+}
+
 /// Collects what belongs to the Revision.
-pub(crate) fn dereference(revision: Arc<Revision>, cluster: &Cluster) -> Seen {
+pub(crate) fn dereference(revision: Arc<Revision>, cluster: &Cluster) -> Inputs {
     let key = Key::of(&*revision);
     let function = cluster
         .functions
@@ -46,7 +61,7 @@ pub(crate) fn dereference(revision: Arc<Revision>, cluster: &Cluster) -> Seen {
             .map(|deployment| deployment.ready)
             .max()
     });
-    Seen {
+    Inputs {
         deployment: cluster.deployments.get(&key),
         config_map: cluster.config_maps.get(&key),
         function,
@@ -54,4 +69,37 @@ pub(crate) fn dereference(revision: Arc<Revision>, cluster: &Cluster) -> Seen {
         serving_ready,
         revision,
     }
+}
+
+/// The Deployment with the Revision's name. The watch sees only what carries our labels: one that lacks them
+/// may be somebody else's, or our own without them.
+pub(crate) async fn deployment(
+    inputs: &Inputs,
+    context: &Context,
+) -> Result<Option<Arc<ObservedDeployment>>, ReadError> {
+    if let Some(known) = &inputs.deployment {
+        return Ok(Some(known.clone()));
+    }
+    let read = read::<Deployment>("Deployment", &Key::of(&*inputs.revision), context).await?;
+    Ok(read.map(observed::deployment::observe).map(Arc::new))
+}
+
+/// Reads an object of which the watch does not tell enough.
+pub(crate) async fn read<K>(
+    kind: &'static str,
+    key: &Key,
+    context: &Context,
+) -> Result<Option<K>, ReadError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), &key.namespace);
+    api.get_opt(&key.name).await.map_err(|source| ReadError {
+        kind,
+        name: key.name.to_string(),
+        source: Box::new(source),
+    })
 }

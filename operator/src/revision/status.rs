@@ -6,7 +6,7 @@ use fermata_crds::{
 };
 use jiff::Timestamp;
 
-use super::{apply::Applied, dereference::Seen, diagnose::Failure};
+use super::{apply::Applied, dereference::Inputs, diagnose::Failure};
 use crate::{observed::deployment::ObservedDeployment, reasons};
 
 /// What is known of a Revision's replicas.
@@ -19,12 +19,12 @@ struct Replicas {
 
 /// The status of a Revision. `trouble` is what the cluster says against its replicas.
 pub(crate) fn status(
-    seen: &Seen,
+    inputs: &Inputs,
     applied: &Applied,
     trouble: Option<&Failure>,
     now: Timestamp,
 ) -> RevisionStatus {
-    let revision = &*seen.revision;
+    let revision = &*inputs.revision;
     let old = revision.status.clone().unwrap_or_default();
     let replicas = applied
         .deployment

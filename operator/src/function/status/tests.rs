@@ -7,13 +7,13 @@ use fermata_crds::{
 
 use super::*;
 use crate::{
-    fixtures::{function, revision, seen},
+    fixtures::{function, inputs, revision},
     function::revisions::Revisions,
 };
 
 /// A Function with these Revisions: number, whether it has been ready, and its condition Ready.
 struct Scene {
-    seen: Seen,
+    inputs: Inputs,
     applied: Applied,
 }
 
@@ -47,7 +47,7 @@ impl Scene {
             .collect();
         let current = revisions.last().map(|revision| revision.name_any());
         Self {
-            seen: seen(function("{ image: a }")),
+            inputs: inputs(function("{ image: a }")),
             applied: Applied {
                 revisions: Revisions::new("hello", "function-uid", revisions),
                 current,
@@ -64,7 +64,7 @@ impl Scene {
     fn status_with(&self, invalid: Option<&Invalid>) -> FunctionStatus {
         let options = Options::default();
         status(
-            &self.seen,
+            &self.inputs,
             &self.applied,
             invalid,
             &options,
@@ -144,10 +144,10 @@ fn an_invalid_spec_is_told_while_the_old_revision_serves() {
 #[test]
 fn a_lost_host_names_the_winner_and_is_not_told_as_the_url() {
     let mut scene = Scene::new(&[(1, true, Status::True, "")]);
-    scene.seen.function = Arc::new(function("{ image: a, expose: { hosts: [a.example] } }"));
+    scene.inputs.function = Arc::new(function("{ image: a, expose: { hosts: [a.example] } }"));
     let mut winner = function("{ image: a }");
     winner.metadata.name = Some("older".into());
-    scene.seen.lost = vec![(
+    scene.inputs.lost = vec![(
         Claim::Host("a.example".into()),
         Loss::Older(Claimant::of(&winner)),
     )];

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    fixtures::{function, python, seen},
+    fixtures::{function, inputs, python},
     function::dereference::Content,
 };
 
@@ -14,7 +14,7 @@ source:
 
 fn rejected(spec: &str) -> Invalid {
     validate(
-        &seen(function(spec)),
+        &inputs(function(spec)),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
@@ -24,7 +24,7 @@ fn rejected(spec: &str) -> Invalid {
 #[test]
 fn an_image_function_needs_nothing_else() {
     let valid = validate(
-        &seen(function("image: example.com/a:1")),
+        &inputs(function("image: example.com/a:1")),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
@@ -36,7 +36,7 @@ fn an_image_function_needs_nothing_else() {
 #[test]
 fn a_source_function_takes_its_runtime_over() {
     let valid = validate(
-        &seen(function(SOURCE)),
+        &inputs(function(SOURCE)),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
@@ -50,7 +50,7 @@ fn a_source_function_takes_its_runtime_over() {
 #[test]
 fn a_changed_runtime_makes_no_new_revision() {
     let before = validate(
-        &seen(function(SOURCE)),
+        &inputs(function(SOURCE)),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
@@ -58,7 +58,7 @@ fn a_changed_runtime_makes_no_new_revision() {
     let mut changed = python();
     changed.spec.image = "example.com/python:2".into();
     changed.spec.handler = Some("other.handle".into());
-    let mut after = seen(function(SOURCE));
+    let mut after = inputs(function(SOURCE));
     after.runtime = Some(Arc::new(changed));
     let after = validate(&after, &Options::default(), Timestamp::UNIX_EPOCH).expect("valid");
     assert_eq!(before.hash, after.hash);
@@ -68,17 +68,17 @@ fn a_changed_runtime_makes_no_new_revision() {
 #[test]
 fn scale_and_exposure_are_no_part_of_the_template() {
     let plain = validate(
-        &seen(function("image: a")),
+        &inputs(function("image: a")),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
     .expect("valid");
     let rich =
         function("{ image: a, scale: { max: 3 }, expose: { path: /a }, revisionHistoryLimit: 2 }");
-    let rich = validate(&seen(rich), &Options::default(), Timestamp::UNIX_EPOCH).expect("valid");
+    let rich = validate(&inputs(rich), &Options::default(), Timestamp::UNIX_EPOCH).expect("valid");
     assert_eq!(plain.hash, rich.hash);
     let other = validate(
-        &seen(function("{ image: a, port: 9000 }")),
+        &inputs(function("{ image: a, port: 9000 }")),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
@@ -143,7 +143,7 @@ scale:
 podTemplate: { spec: { nodeSelector: { disk: fast } } }
 ";
     validate(
-        &seen(function(spec)),
+        &inputs(function(spec)),
         &Options::default(),
         Timestamp::UNIX_EPOCH,
     )
@@ -152,7 +152,7 @@ podTemplate: { spec: { nodeSelector: { disk: fast } } }
 
 #[test]
 fn a_missing_runtime_or_handler_is_named() {
-    let mut unknown = seen(function(SOURCE));
+    let mut unknown = inputs(function(SOURCE));
     unknown.runtime = None;
     let invalid =
         validate(&unknown, &Options::default(), Timestamp::UNIX_EPOCH).expect_err("no runtime");
@@ -161,7 +161,7 @@ fn a_missing_runtime_or_handler_is_named() {
 
     let mut runtime = python();
     runtime.spec.handler = None;
-    let mut silent = seen(function(SOURCE));
+    let mut silent = inputs(function(SOURCE));
     silent.runtime = Some(Arc::new(runtime));
     let invalid =
         validate(&silent, &Options::default(), Timestamp::UNIX_EPOCH).expect_err("no handler");
@@ -172,9 +172,9 @@ fn a_missing_runtime_or_handler_is_named() {
 fn a_config_map_must_be_there_and_hold_text_of_some_size() {
     let spec = "{ source: { runtime: python, configMap: { name: code } } }";
     let with = |source| {
-        let mut seen = seen(function(spec));
-        seen.source = source;
-        validate(&seen, &Options::default(), Timestamp::UNIX_EPOCH)
+        let mut inputs = inputs(function(spec));
+        inputs.source = source;
+        validate(&inputs, &Options::default(), Timestamp::UNIX_EPOCH)
     };
     let content = |files: &[(&str, String)], binary: &[&str]| {
         let files = files.iter().cloned();

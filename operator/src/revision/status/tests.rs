@@ -7,7 +7,7 @@ use crate::{fixtures::revision, observed::deployment::observe};
 
 /// A Revision with its Deployment: wanted and ready replicas.
 struct Scene {
-    seen: Seen,
+    inputs: Inputs,
     applied: Applied,
 }
 
@@ -21,7 +21,7 @@ impl Scene {
             "status": {"replicas": wanted, "readyReplicas": ready}});
         let deployment = observe(serde_json::from_value(deployment).expect("a Deployment"));
         Self {
-            seen: Seen {
+            inputs: Inputs {
                 revision: Arc::new(revision(&spec)),
                 function: None,
                 deployment: None,
@@ -37,12 +37,12 @@ impl Scene {
     }
 
     fn after(mut self, status: RevisionStatus) -> Self {
-        Arc::make_mut(&mut self.seen.revision).status = Some(status);
+        Arc::make_mut(&mut self.inputs.revision).status = Some(status);
         self
     }
 
     fn status(&self, trouble: Option<&Failure>) -> RevisionStatus {
-        status(&self.seen, &self.applied, trouble, Timestamp::UNIX_EPOCH)
+        status(&self.inputs, &self.applied, trouble, Timestamp::UNIX_EPOCH)
     }
 }
 

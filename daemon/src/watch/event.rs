@@ -10,7 +10,7 @@ use super::{Key, Place, Unreadable, without_panic};
 
 /// What a watch tells of the objects of one kind.
 #[derive(Debug)]
-pub enum Told<K> {
+pub enum WatchEvent<K> {
     /// An object is there, or is different.
     There {
         /// The object.
@@ -40,25 +40,25 @@ pub struct Names {
     keys: HashSet<Key>,
 }
 
-// === impl Told ===
+// === impl WatchEvent ===
 
-impl<K> Told<K> {
+impl<K> WatchEvent<K> {
     /// The same of what is made of the object.
-    pub fn map<O>(self, make: impl FnOnce(K) -> O) -> Told<O> {
+    pub fn map<O>(self, make: impl FnOnce(K) -> O) -> WatchEvent<O> {
         match self {
-            Self::There { object, listed } => Told::There {
+            Self::There { object, listed } => WatchEvent::There {
                 object: make(object),
                 listed,
             },
-            Self::Gone { key, uid } => Told::Gone { key, uid },
-            Self::Unreadable(object) => Told::Unreadable(object),
-            Self::Listed(names) => Told::Listed(names),
-            Self::Broke => Told::Broke,
+            Self::Gone { key, uid } => WatchEvent::Gone { key, uid },
+            Self::Unreadable(object) => WatchEvent::Unreadable(object),
+            Self::Listed(names) => WatchEvent::Listed(names),
+            Self::Broke => WatchEvent::Broke,
         }
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Told<K> {
+impl<K: Resource<DynamicType = ()>> WatchEvent<K> {
     /// Gives it to who takes it in. An object that makes it panic is as one that cannot be read.
     pub(crate) fn hand(self, mut sink: impl FnMut(Self)) {
         let meta = match &self {
