@@ -85,15 +85,13 @@ pub(crate) fn log_writer() -> BoxMakeWriter {
 /// without a complaint.
 pub(crate) fn line(text: &str) {
     let line = format!("{text}\n");
-    if !is_taken(|detached| &detached.out, &line) {
-        raw(line.as_bytes());
+    match DETACHED.get() {
+        // What comes after the end is lost: it is nobody's last word, and nobody may wait for it.
+        Some(detached) => {
+            let _ = detached.out.push(line.as_bytes());
+        }
+        None => raw(line.as_bytes()),
     }
-}
-
-/// Whether a thread of its own writes the line.
-fn is_taken(stream: fn(&Detached) -> &Lines, line: &str) -> bool {
-    let detached = DETACHED.get();
-    detached.is_some_and(|detached| stream(detached).push(line.as_bytes()))
 }
 
 /// Prints bytes to standard output as they are.
@@ -108,7 +106,8 @@ pub(crate) fn raw(bytes: &[u8]) {
 #[allow(clippy::print_stderr, reason = "progress is for people")]
 pub(crate) fn note(text: &str) {
     let text = clean(text);
-    if !is_taken(|detached| &detached.err, &format!("{text}\n")) {
+    let detached = DETACHED.get();
+    if !detached.is_some_and(|detached| detached.err.push(format!("{text}\n").as_bytes())) {
         eprintln!("{text}");
     }
 }
