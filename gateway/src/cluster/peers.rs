@@ -109,7 +109,7 @@ impl Peers {
         }
     }
 
-    /// Keeps the list up to date until event to stop.
+    /// Keeps the list up to date until told to stop.
     pub(crate) async fn watch(
         self: Arc<Self>,
         client: Client,

@@ -35,7 +35,7 @@ pub(crate) struct Health {
     invalid: AtomicU64,
 }
 
-/// What is event of any of the four kinds.
+/// What is told of any of the four kinds.
 enum Event {
     Function(WatchEvent<Slim<Function>>),
     Revision(WatchEvent<Slim<Revision>>),
@@ -101,7 +101,7 @@ impl Health {
     }
 }
 
-/// Watches until event to stop, and has the instances probed that are found.
+/// Watches until told to stop, and has the instances probed that are found.
 pub(crate) async fn run(
     watch: Watch,
     mut index: ClusterIndex,
