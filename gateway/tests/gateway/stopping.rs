@@ -249,3 +249,20 @@ async fn a_taken_port_is_told_before_anything_starts() {
         .unwrap_err();
     assert!(error.to_string().contains("--listen"), "{error}");
 }
+
+#[tokio::test]
+async fn a_gateway_is_not_without_its_admin_port_where_others_ask_it() {
+    let harness = Harness::with(&[]).await;
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = fermata_gateway::Options {
+        listen: nowhere,
+        listen_internal: nowhere,
+        admin: AdminOptions::off(),
+        ..fermata_gateway::Options::default()
+    };
+    let client = harness.cluster.api.client();
+    let error = fermata_gateway::Gateway::bind(client, options)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("--admin"), "{error}");
+}
