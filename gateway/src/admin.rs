@@ -1,4 +1,4 @@
 //! The admin listener: metrics, health, and statistics for the other gateways.
 
-pub mod metrics;
-pub mod pages;
+pub(crate) mod metrics;
+pub(crate) mod pages;

@@ -24,7 +24,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod activator;
-#[allow(unreachable_pub)]
 mod admin;
 mod backend;
 mod causes;

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-pub use page::Page;
+pub(crate) use page::Page;
 
 use crate::{clock, sync::lock};
 
@@ -52,7 +52,7 @@ pub(super) struct Histogram<const N: usize> {
 
 /// The numbers of one function.
 #[derive(Debug)]
-pub struct FunctionMetrics {
+pub(crate) struct FunctionMetrics {
     responses: Responses,
     durations: Histogram<14>,
     cold_starts: Histogram<14>,
@@ -60,7 +60,7 @@ pub struct FunctionMetrics {
 
 /// The numbers of the gateway itself.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     unrouted: Responses,
     passed_on: AtomicU64,
     wakes: AtomicU64,
@@ -71,7 +71,7 @@ pub struct Metrics {
 
 /// A change of the scale.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// From zero, for waiting requests.
     Wake,
     /// More replicas.
@@ -159,13 +159,13 @@ impl Default for FunctionMetrics {
 
 impl FunctionMetrics {
     /// A request is over.
-    pub fn request(&self, code: u16, duration: Duration) {
+    pub(crate) fn request(&self, code: u16, duration: Duration) {
         self.responses.count(code);
         self.durations.observe(duration);
     }
 
     /// An instance was started from zero.
-    pub fn cold_start(&self, duration: Duration) {
+    pub(crate) fn cold_start(&self, duration: Duration) {
         self.cold_starts.observe(duration);
     }
 }
@@ -174,22 +174,22 @@ impl FunctionMetrics {
 
 impl Metrics {
     /// A request that no function is there for is over.
-    pub fn unrouted(&self, code: u16) {
+    pub(crate) fn unrouted(&self, code: u16) {
         self.unrouted.count(code);
     }
 
     /// A request that another gateway worked on is over.
-    pub fn passed_on(&self) {
+    pub(crate) fn passed_on(&self) {
         self.passed_on.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A scale was written.
-    pub fn decided(&self, decision: Decision) {
+    pub(crate) fn decided(&self, decision: Decision) {
         self.counter(decision).fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether this gateway is the one that scales.
-    pub fn set_leads(&self, leads: bool) {
+    pub(crate) fn set_leads(&self, leads: bool) {
         self.leads.store(leads, Ordering::Relaxed);
     }
 

@@ -26,15 +26,15 @@ use crate::{
 
 /// What the admin listener can tell.
 #[derive(Debug)]
-pub struct Pages {
+pub(crate) struct Pages {
     /// Whether the watches are up.
-    pub health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// The statistics for the leader.
-    pub counter: Counter,
+    pub(crate) counter: Counter,
     /// Hands functions with a hard limit over to other gateways.
-    pub ownership: Arc<Ownership>,
+    pub(crate) ownership: Arc<Ownership>,
     /// Set when the gateway stops: it is no longer ready.
-    pub stopping: AtomicBool,
+    pub(crate) stopping: AtomicBool,
 }
 
 // === impl Pages ===

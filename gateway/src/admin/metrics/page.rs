@@ -15,14 +15,14 @@ use prometheus::{
 
 use super::{Decision, FunctionMetrics, Histogram, Metrics};
 use crate::{
-    backend::{function::Function, registry::Registry as Table},
+    backend::{function::Function, registry::Registry},
     cluster::watch::Health,
 };
 
 /// Everything that is shown.
 #[derive(Clone, Debug)]
-pub struct Page {
-    table: Arc<Table>,
+pub(crate) struct Page {
+    registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 }
@@ -44,9 +44,9 @@ struct Family(MetricFamily);
 impl Page {
     /// A page of these numbers.
     #[must_use]
-    pub fn new(table: Arc<Table>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         Self {
-            table,
+            registry,
             metrics,
             health,
         }
@@ -54,7 +54,7 @@ impl Page {
 
     fn totals(&self) -> HashMap<Key, Totals> {
         let mut totals: HashMap<Key, Totals> = HashMap::new();
-        for revision in self.table.revisions() {
+        for revision in self.registry.revisions() {
             let (desired, ready) =
                 revision.observe(|observed| (observed.replicas().unwrap_or(0), observed.ready()));
             let (active, queued) = (revision.active(), revision.queue.waiting());
@@ -135,7 +135,7 @@ impl Page {
         for (name, help, count) in [
             (
                 "fermata_requests_passed_on_total",
-                "Requests that another gateway, the keeper of their function, worked on",
+                "Requests that another gateway, the owner of their function, worked on",
                 passed_on,
             ),
             (
@@ -172,7 +172,7 @@ impl Collector for Page {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let functions = self.table.functions();
+        let functions = self.registry.functions();
         let mut families = vec![
             self.requests(&functions),
             histograms(

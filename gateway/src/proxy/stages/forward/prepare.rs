@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keeper_sees_what_was_asked_for_and_an_instance_no_trace_of_that() {
+    fn an_owner_sees_what_was_asked_for_and_an_instance_no_trace_of_that() {
         let host = HeaderValue::from_static("a.example");
         let prefix = "/function/hello".len();
         let asked = Uri::from_static("/function/hello/x?y");
