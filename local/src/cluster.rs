@@ -9,8 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use fermata_apiserver::{ApiServer, Exec, ExecRequest, Execution};
+use fermata_apiserver::{
+    ApiServer, AttachRequest, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,
+};
 use fermata_node::{Containers, Controllers, Node};
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +91,7 @@ impl Cluster {
             pki_dir: Some(dir("pki")),
             crds: fermata_crds::crd::all(),
             mutators: vec![Arc::new(fermata_node::admit)],
-            exec: Some(exec(containers.clone())),
+            streaming: Some(Arc::new(Streaming(containers.clone()))),
         })
         .await?;
         let client = api.client("default");
@@ -150,9 +153,11 @@ impl Cluster {
     }
 }
 
-/// How the API has the node run commands.
-fn exec(containers: Containers) -> Exec {
-    Arc::new(move |request: &ExecRequest| {
+/// How the API reaches into the node's containers.
+struct Streaming(Containers);
+
+impl StreamingRuntime for Streaming {
+    fn exec(&self, request: &ExecRequest) -> Result<Execution, String> {
         let ExecRequest {
             pod,
             container,
@@ -160,17 +165,42 @@ fn exec(containers: Containers) -> Exec {
             stdin,
             tty,
         } = request;
-        let execution = containers
-            .exec(pod, container, command, *stdin, *tty)
-            .map_err(|error| error.to_string())?;
-        Ok(Execution {
-            stdin: execution.stdin,
-            stdout: execution.stdout,
-            stderr: execution.stderr,
-            resize: execution.resize,
-            ended: execution.ended,
-        })
-    })
+        let started = self.0.exec(pod, container, command, *stdin, *tty);
+        started.map(execution).map_err(|error| error.to_string())
+    }
+
+    fn attach(&self, request: &AttachRequest) -> Result<Execution, String> {
+        let AttachRequest {
+            pod,
+            container,
+            stdin,
+        } = request;
+        let attached = self.0.attach(pod, container, *stdin);
+        attached.map(execution).map_err(|error| error.to_string())
+    }
+
+    fn port_forward(&self, pod: &str) -> Result<Forwarding, String> {
+        let way = self.0.forward(pod).map_err(|error| error.to_string())?;
+        let ended = way.ended();
+        let connect = Arc::new(move |port| {
+            let way = way.clone();
+            Box::pin(async move {
+                let stream = way.connect(port).await.map_err(|error| error.to_string())?;
+                Ok(Box::new(stream) as Box<dyn Duplex>)
+            }) as BoxFuture<'static, _>
+        });
+        Ok(Forwarding { connect, ended })
+    }
+}
+
+fn execution(execution: fermata_node::Execution) -> Execution {
+    Execution {
+        stdin: execution.stdin,
+        stdout: execution.stdout,
+        stderr: execution.stderr,
+        resize: execution.resize,
+        ended: execution.ended,
+    }
 }
 
 /// Makes a folder that only this user can enter: there are secrets, logs and credentials in it. One that

@@ -11,8 +11,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Exec, Mutator, discovery,
-    handlers::{create, delete, exec, logs, patch, read, review, scale, update, watch},
+    Mutator, StreamingRuntime, discovery,
+    handlers::{create, delete, exec, forward, logs, patch, read, review, scale, update, watch},
     openapi,
     request::{Form, Query, Target},
     resource::registry::Registry,
@@ -35,10 +35,12 @@ pub(crate) struct Api {
     pub(crate) definitions: Mutex<()>,
     pub(crate) mutators: Vec<Mutator>,
     pub(crate) logs_dir: PathBuf,
-    /// How commands are run in containers, where there is a node that can.
-    pub(crate) exec: Option<Exec>,
+    /// The way into containers, where there is a node that has one.
+    pub(crate) streaming: Option<Arc<dyn StreamingRuntime>>,
     /// One for each command that may run.
     pub(crate) executions: Arc<Semaphore>,
+    /// One for each connection that may lead to ports of a pod.
+    pub(crate) forwards: Arc<Semaphore>,
     /// The tasks that go on with connections which have switched protocols.
     pub(crate) sessions: TaskTracker,
     pub(crate) shutdown: CancellationToken,
@@ -127,10 +129,16 @@ impl Api {
             return review.answer(parts, &body);
         }
         let target = Target::parse(path, &self.registry.load())?;
-        let has = &target.resource.subresources;
-        let is_read = parts.method == Method::GET || parts.method == Method::POST;
-        if target.subresource.as_deref() == Some("exec") && has.exec && is_read {
-            return exec::exec(self, parts, upgrade, &target, &query);
+        let connects = parts.method == Method::GET || parts.method == Method::POST;
+        if target.resource.subresources.streams && connects {
+            match target.subresource.as_deref() {
+                Some("exec") => return exec::exec(self, parts, upgrade, &target, &query),
+                Some("attach") => return exec::attach(self, parts, upgrade, &target, &query),
+                Some("portforward") => {
+                    return forward::forward(self, parts, upgrade, &target, &query);
+                }
+                _ => {}
+            }
         }
         let form = Form::negotiate(&parts.headers, &query)?;
         let body = collect(body).await?;

@@ -218,9 +218,14 @@ fn shown(resource: &Resource) -> Vec<Shown> {
     if has.log {
         all.push(below("log", own, &["get"]));
     }
-    if has.exec {
-        let options = ("", "v1", "PodExecOptions");
-        all.push(below("exec", options, &["create", "get"]));
+    if has.streams {
+        for (name, kind) in [
+            ("attach", "PodAttachOptions"),
+            ("exec", "PodExecOptions"),
+            ("portforward", "PodPortForwardOptions"),
+        ] {
+            all.push(below(name, ("", "v1", kind), &["create", "get"]));
+        }
     }
     if has.eviction {
         all.push(below("eviction", ("policy", "v1", "Eviction"), &["create"]));

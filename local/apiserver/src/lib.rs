@@ -3,7 +3,8 @@
 //! It speaks the API of Kubernetes well enough for kubectl, kube-rs and controllers that do not know
 //! that there is no cluster behind it: discovery, OpenAPI, tables, list and watch, all patches with
 //! server-side apply, custom resources with their schemas and rules, status and scale, quotas and pod
-//! logs, and commands in containers where a node runs them. It runs no controllers and no pods; those are clients like all others.
+//! logs, and commands in containers, their output and their ports where a node runs them. It runs no controllers and
+//! no pods; those are clients like all others.
 //!
 //! # Guarantees
 //!
@@ -19,8 +20,9 @@
 //! * Disruption budgets are weighed when a pod is evicted; their status is not kept.
 //! * Rules of custom resources have no cost limit; a transition rule inside a list compares items
 //!   by their position.
-//! * `exec` speaks WebSockets, as kubectl 1.31 and newer do, and no SPDY. There is no `attach`, `port-forward`
-//!   or `proxy`, no admission webhook and no conversion webhook.
+//! * `exec` and `attach` speak WebSockets, as kubectl 1.31 and newer do, and no SPDY; `attach` has no standard input.
+//!   `port-forward` speaks both, and reaches the ports that a pod declares.
+//! * There is no `proxy`, no admission webhook and no conversion webhook.
 //!
 //! # Example
 //!
@@ -44,7 +46,6 @@ mod clock;
 mod convert;
 mod decode;
 mod discovery;
-mod exec;
 mod handlers;
 mod kinds;
 mod merge;
@@ -60,15 +61,19 @@ mod schema;
 mod security;
 mod selector;
 mod server;
+mod spdy;
 mod start;
 mod status;
 mod store;
+mod streaming;
 mod table;
 mod upkeep;
 
 pub use self::{
-    exec::{Exec, ExecRequest, Execution},
     server::pki::PkiError,
     start::{ApiServer, Error, Mutator, Options},
     store::OpenError,
+    streaming::{
+        AttachRequest, Connect, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,
+    },
 };

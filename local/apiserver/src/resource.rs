@@ -53,7 +53,8 @@ pub(crate) struct Subresources {
     pub(crate) scale: Option<ScalePaths>,
     pub(crate) finalize: bool,
     pub(crate) log: bool,
-    pub(crate) exec: bool,
+    /// `exec`, `attach` and `portforward`.
+    pub(crate) streams: bool,
     pub(crate) eviction: bool,
 }
 

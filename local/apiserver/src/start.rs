@@ -25,9 +25,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Exec,
+    StreamingRuntime,
     api::Api,
-    handlers::{commit, commit::DEFINITIONS, exec::MAX_EXECUTIONS},
+    handlers::{commit, commit::DEFINITIONS, exec::MAX_EXECUTIONS, forward::MAX_FORWARDS},
     kinds::namespace,
     resource::registry::Registry,
     server::{
@@ -60,8 +60,9 @@ pub struct Options {
     pub crds: Vec<CustomResourceDefinition>,
     /// What changes pods on their creation, in this order. Default: nothing.
     pub mutators: Vec<Mutator>,
-    /// What runs commands in containers. Default: nothing, and `exec` is not served.
-    pub exec: Option<Exec>,
+    /// What runs commands in containers, listens to them and knows the way to their ports. Default: nothing, and
+    /// `exec`, `attach` and `portforward` are not served.
+    pub streaming: Option<Arc<dyn StreamingRuntime>>,
 }
 
 /// Why a server could not start.
@@ -145,7 +146,7 @@ impl Default for Options {
             pki_dir: None,
             crds: Vec::new(),
             mutators: Vec::new(),
-            exec: None,
+            streaming: None,
         }
     }
 }
@@ -159,7 +160,7 @@ impl fmt::Debug for Options {
             .field("pki_dir", &self.pki_dir)
             .field("crds", &self.crds.len())
             .field("mutators", &self.mutators.len())
-            .field("exec", &self.exec.is_some())
+            .field("streaming", &self.streaming.is_some())
             .finish()
     }
 }
@@ -188,8 +189,9 @@ impl ApiServer {
             definitions: Mutex::new(()),
             mutators: options.mutators,
             logs_dir: options.logs_dir,
-            exec: options.exec,
+            streaming: options.streaming,
             executions: Arc::new(Semaphore::new(MAX_EXECUTIONS)),
+            forwards: Arc::new(Semaphore::new(MAX_FORWARDS)),
             sessions: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         });

@@ -17,8 +17,12 @@ pub const NODE_NAME: &str = "local";
 /// own here, so this keeps them off the machine's other interfaces.
 const HOST: &str = "HOST";
 
+/// The annotation that says which port of this machine each declared port has become, as a JSON object.
+pub(crate) const PORTS: &str = "local.fermata.dev/ports";
+
 /// Assigns a new pod to the node and gives each of its container ports a free port of this
-/// machine, in `ports`, in the variable `PORT` and in probes that name the port by number.
+/// machine, in `ports`, in the variable `PORT` and in probes that name the port by number. An annotation says
+/// which port has become which.
 ///
 /// # Errors
 ///
@@ -29,14 +33,22 @@ pub fn admit(pod: &mut Value) -> Result<(), String> {
     let spec = parsed.spec.get_or_insert_default();
     spec.node_name.get_or_insert_with(|| NODE_NAME.to_owned());
     let inits = spec.init_containers.iter_mut().flatten();
+    let mut all = BTreeMap::new();
     for container in spec.containers.iter_mut().chain(inits) {
-        assign_ports(container)?;
+        for (declared, port) in assign_ports(container)? {
+            all.entry(declared).or_insert(port);
+        }
+    }
+    if !all.is_empty() {
+        let ports = serde_json::to_string(&all).map_err(|error| error.to_string())?;
+        let annotations = parsed.metadata.annotations.get_or_insert_default();
+        annotations.insert(PORTS.to_owned(), ports);
     }
     *pod = serde_json::to_value(parsed).map_err(|error| error.to_string())?;
     Ok(())
 }
 
-fn assign_ports(container: &mut Container) -> Result<(), String> {
+fn assign_ports(container: &mut Container) -> Result<BTreeMap<i32, i32>, String> {
     let mut assigned = BTreeMap::new();
     for port in container.ports.iter_mut().flatten() {
         let free =
@@ -53,7 +65,7 @@ fn assign_ports(container: &mut Container) -> Result<(), String> {
         .or_else(|| container.ports.iter().flatten().next())
         .map(|port| port.container_port)
     else {
-        return Ok(());
+        return Ok(assigned);
     };
     set_env(container, "PORT", main.to_string(), true);
     set_env(container, HOST, "127.0.0.1".to_owned(), false);
@@ -65,7 +77,7 @@ fn assign_ports(container: &mut Container) -> Result<(), String> {
     for probe in probes.into_iter().flatten() {
         retarget(probe, &assigned);
     }
-    Ok(())
+    Ok(assigned)
 }
 
 fn set_env(container: &mut Container, name: &str, value: String, replace: bool) {
@@ -128,6 +140,10 @@ mod tests {
         };
         assert_ne!(port(&one), port(&two));
         assert_ne!(port(&one), 8080);
+        assert_eq!(
+            one["metadata"]["annotations"][PORTS],
+            json!({"8080": port(&one)}).to_string()
+        );
 
         let function = &one["spec"]["containers"][0];
         assert_eq!(one["spec"]["nodeName"], NODE_NAME);

@@ -1,11 +1,13 @@
 //! The node: runs every pod that is assigned to it.
 
+mod attach;
 mod backoff;
 mod container;
 mod env;
 mod events;
 mod exec;
 mod expand;
+mod forward;
 mod log;
 mod pod;
 mod probe;
@@ -40,8 +42,11 @@ use kube::{
 use tokio::{sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
-pub use self::exec::{Containers, Execution, NotExecuted};
 use self::{events::Events, pod::Seen};
+pub use self::{
+    exec::{Containers, Execution, NotExecuted},
+    forward::{Forwarding, NotForwarded},
+};
 use crate::NODE_NAME;
 
 /// The address of every pod.

@@ -51,7 +51,7 @@ const ROWS: &[Row] = &[
     Row {
         short: &["po"],
         all: true,
-        subresources: &["status", "log", "exec", "eviction"],
+        subresources: &["status", "log", "streams", "eviction"],
         generation: true,
         ..row("", CORE, "Pod", "pods")
     },
@@ -210,7 +210,7 @@ fn build(row: &Row) -> Resource {
             scale: has("scale").then(ScalePaths::builtin),
             finalize: has("finalize"),
             log: has("log"),
-            exec: has("exec"),
+            streams: has("streams"),
             eviction: has("eviction"),
         },
         generation: row.generation,

@@ -228,6 +228,7 @@ impl Runner {
             self.name(),
             plan,
             &self.shared.options.supervisor,
+            &log,
         );
         let since = Timestamp::now();
         let id = process.id().map(|id| format!("process://{id}"));

@@ -19,18 +19,26 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::terminal::Terminal;
-use super::process::{self, NotRunnable, Plan};
+use super::{
+    forward::Sandboxes,
+    log::Log,
+    process::{self, NotRunnable, Plan},
+};
 use crate::supervisor::{EXEC, EXEC_TTY};
 
-/// The containers that run now, by the uid of their pod and their name. Clones are the same.
+/// The pods that run now and their containers, by the uid of the pod and the name. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Containers(Arc<Mutex<HashMap<Key, Running>>>);
+pub struct Containers {
+    running: Arc<Mutex<HashMap<Key, Running>>>,
+    pub(super) sandboxes: Sandboxes,
+}
 
 type Key = (String, String);
 
 struct Running {
     plan: Plan,
     supervisor: Vec<OsString>,
+    log: Log,
     end: CancellationToken,
 }
 
@@ -41,7 +49,8 @@ pub(super) struct Entered {
     end: CancellationToken,
 }
 
-/// A command that runs. Dropping it kills the command with its process group.
+/// A command that runs, or a container that is listened to. Dropping it kills the command with its process
+/// group; a container goes on.
 pub struct Execution {
     /// Its standard input, if it was asked for. A terminal's keyboard cannot be at its end.
     pub stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
@@ -51,7 +60,7 @@ pub struct Execution {
     pub stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Tells its terminal columns and rows; without one it does nothing.
     pub resize: Box<dyn Fn(u16, u16) + Send + Sync>,
-    /// Its exit code, 128 plus the number of a deadly signal.
+    /// Its exit code, 128 plus the number of a deadly signal; 0 when a container has ended.
     pub ended: BoxFuture<'static, i32>,
 }
 
@@ -61,6 +70,11 @@ pub enum NotExecuted {
     /// The container has ended, or has not begun.
     #[error("container {0} is not running")]
     NotRunning(String),
+    /// Somebody wants to write to a container.
+    #[error(
+        "container {0} has no standard input here: it is empty; attach without -i, or run a command with kubectl exec -i"
+    )]
+    NoInput(String),
     /// There is no command.
     #[error("no command is given")]
     Empty,
@@ -90,12 +104,14 @@ impl Containers {
         container: &str,
         plan: &Plan,
         supervisor: &[OsString],
+        log: &Log,
     ) -> Entered {
         let key = (pod.to_owned(), container.to_owned());
         let end = CancellationToken::new();
         let running = Running {
             plan: plan.clone(),
             supervisor: supervisor.to_vec(),
+            log: log.clone(),
             end: end.clone(),
         };
         self.lock().insert(key.clone(), running);
@@ -142,8 +158,22 @@ impl Containers {
         }
     }
 
+    /// The log of a container that runs, and what tells its end.
+    pub(super) fn log(
+        &self,
+        pod: &str,
+        container: &str,
+    ) -> Result<(Log, CancellationToken), NotExecuted> {
+        let key = (pod.to_owned(), container.to_owned());
+        let containers = self.lock();
+        let running = containers
+            .get(&key)
+            .ok_or_else(|| NotExecuted::NotRunning(container.to_owned()))?;
+        Ok((running.log.clone(), running.end.clone()))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Running>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,8 +10,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader},
+    sync::broadcast,
+};
 
 /// A line longer than this is cut into several.
 const LONGEST_LINE: usize = 16 * 1024;
@@ -24,6 +28,9 @@ const LARGEST_LOG: u64 = 16 * 1024 * 1024;
 const TAIL_LINES: usize = 80;
 const TAIL_BYTES: usize = 2048;
 
+/// How many lines wait for who listens too slowly; then he misses some.
+const MAX_UNHEARD: usize = 64;
+
 /// One container's log for one of its runs.
 #[derive(Clone)]
 pub(super) struct Log {
@@ -35,6 +42,16 @@ struct Inner {
     file: File,
     size: u64,
     tail: VecDeque<String>,
+    /// Those who listen; made for the first of them.
+    listeners: Option<broadcast::Sender<Line>>,
+}
+
+/// A line that has just been written.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) stream: &'static str,
+    /// With its end.
+    pub(super) text: Bytes,
 }
 
 // === impl Log ===
@@ -65,6 +82,7 @@ impl Log {
                 file,
                 size,
                 tail: VecDeque::new(),
+                listeners: None,
             })),
         })
     }
@@ -80,11 +98,21 @@ impl Log {
     }
 
     /// Adds one line.
-    pub(super) fn write(&self, stream: &str, text: &str) {
+    pub(super) fn write(&self, stream: &'static str, text: &str) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.tell(stream, text);
         if let Err(error) = inner.write(stream, text) {
             tracing::warn!(path = %inner.path.display(), error = &error as &dyn std::error::Error, "cannot write a container's log");
         }
+    }
+
+    /// The lines that are written from now on, until the log is gone.
+    pub(super) fn listen(&self) -> broadcast::Receiver<Line> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = inner
+            .listeners
+            .get_or_insert_with(|| broadcast::Sender::new(MAX_UNHEARD));
+        listeners.subscribe()
     }
 
     /// The end of the log, for the termination message.
@@ -107,6 +135,17 @@ impl Log {
 // === impl Inner ===
 
 impl Inner {
+    fn tell(&mut self, stream: &'static str, text: &str) {
+        let Some(listeners) = &self.listeners else {
+            return;
+        };
+        let text = Bytes::from(format!("{text}\n"));
+        if listeners.send(Line { stream, text }).is_err() {
+            // The last one has gone.
+            self.listeners = None;
+        }
+    }
+
     fn write(&mut self, stream: &str, text: &str) -> io::Result<()> {
         if self.size > LARGEST_LOG {
             fs::rename(&self.path, self.path.with_extension("log.old"))?;

@@ -126,8 +126,10 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
         board: Arc::clone(&board),
         stop,
     };
+    let sandboxed = shared.containers.sandbox(&pod);
     let publisher = tokio::spawn(publish(Arc::clone(&shared), Arc::clone(&pod), board));
     let end = tokio::join!(life.run(), watch_for_end(seen, stopper, &pod)).1;
+    drop(sandboxed);
     publisher.abort();
     let _ = publisher.await;
     if let End::Pod = end {

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use crate::{exec::Execution, status::Failure};
+use crate::{status::Failure, streaming::Execution};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -60,10 +60,14 @@ struct Size {
 // === impl Protocol ===
 
 impl Protocol {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "v4.channel.k8s.io",
-            Self::V5 => "v5.channel.k8s.io",
+    /// The best first.
+    pub(super) const NAMES: [&'static str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+    pub(super) fn of(name: &str) -> Self {
+        if name == "v5.channel.k8s.io" {
+            Self::V5
+        } else {
+            Self::V4
         }
     }
 }

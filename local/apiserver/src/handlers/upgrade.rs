@@ -1,0 +1,128 @@
+//! Connections that go on with another protocol than HTTP.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+use crate::{api::Api, response::Body, status::Failure};
+
+/// The longest message of a client. kubectl sends pieces of 32 KiB.
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// A connection after the switch.
+pub(super) type Connection = TokioIo<Upgraded>;
+
+/// A handshake that can be answered (RFC 6455, section 4.2).
+pub(super) struct Handshake {
+    accept: HeaderValue,
+    /// The first of the server's protocols that the client knows too.
+    pub(super) protocol: &'static str,
+}
+
+// === impl Handshake ===
+
+impl Handshake {
+    /// Whether the client wants a WebSocket.
+    pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+        has(headers, header::UPGRADE, "websocket") && has(headers, header::CONNECTION, "upgrade")
+    }
+
+    /// The answer to the client's key, and the protocol that both know.
+    pub(super) fn new(headers: &HeaderMap, known: &[&'static str]) -> Result<Self, Failure> {
+        let key = headers
+            .get(header::SEC_WEBSOCKET_KEY)
+            .ok_or_else(|| Failure::bad_request("Sec-WebSocket-Key is missing"))?;
+        if !has(headers, header::SEC_WEBSOCKET_VERSION, "13") {
+            return Err(Failure::bad_request("Sec-WebSocket-Version must be 13"));
+        }
+        let protocol = known
+            .iter()
+            .copied()
+            .find(|protocol| has(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol))
+            .ok_or_else(|| {
+                let names = known.join(" and ");
+                Failure::bad_request(format!("Sec-WebSocket-Protocol: {names} are known"))
+            })?;
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
+            .map_err(|_| Failure::bad_request("Sec-WebSocket-Key is none"))?;
+        Ok(Self { accept, protocol })
+    }
+
+    pub(super) fn response(self) -> Response<Body> {
+        let mut response = switching(HeaderValue::from_static("websocket"));
+        let headers = response.headers_mut();
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(self.protocol),
+        );
+        response
+    }
+}
+
+/// Whether a header, which may be a list, has this token.
+pub(super) fn has(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|given| given.trim().eq_ignore_ascii_case(token))
+}
+
+/// The answer before a connection goes on with `protocol`.
+pub(super) fn switching(protocol: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, protocol);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    response
+}
+
+/// Goes on with the connection in a task, which ends with the server at the latest. The permit is given back
+/// at its end.
+pub(super) fn go_on<F>(
+    api: &Arc<Api>,
+    upgrade: OnUpgrade,
+    permit: OwnedSemaphorePermit,
+    session: impl FnOnce(Connection) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send,
+{
+    let shutdown = api.shutdown.clone();
+    api.sessions.spawn(async move {
+        let _permit = permit;
+        let session = async {
+            match upgrade.await {
+                Ok(upgraded) => session(TokioIo::new(upgraded)).await,
+                Err(error) => {
+                    tracing::debug!(error = %error, "a connection did not switch its protocol");
+                }
+            }
+        };
+        tokio::select! {
+            () = session => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+}
+
+/// The messages of a connection that has become a WebSocket.
+pub(super) async fn websocket(connection: Connection) -> WebSocketStream<Connection> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await
+}
