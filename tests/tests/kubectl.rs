@@ -623,6 +623,42 @@ async fn who_attaches_hears_a_function() {
 }
 
 #[tokio::test]
+async fn a_token_says_who_one_is_and_opens_nothing() {
+    let k = space().await;
+    eventually("the default ServiceAccount is there", async || {
+        let (ok, printed) = k.run(&["get", "serviceaccount", "default"]);
+        if ok { Ok(()) } else { Err(printed) }
+    })
+    .await;
+    let short = k.fails(&["create", "token", "default", "--duration=1m"]);
+    assert!(short.contains("less than 10 minutes"), "{short}");
+    let token = k.ok(&["create", "token", "default", "--duration=10m"]);
+    let mut config: Value = k.json(&["config", "view", "--raw"]);
+    for user in config["users"].as_array_mut().unwrap() {
+        user["user"] = json!({"token": token.trim()});
+    }
+    let config = file(&[config]);
+    let as_account = |arguments: &[&str]| {
+        let mut all = vec!["-n", k.0.name.as_str()];
+        all.extend(arguments);
+        let output = kubectl(config.path(), &all);
+        let printed = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&printed).into_owned(),
+        )
+    };
+    let (ok, who) = as_account(&["auth", "whoami"]);
+    let name = format!("system:serviceaccount:{}:default", k.0.name);
+    assert!(ok && who.contains(&name), "{who}");
+    let (ok, refused) = as_account(&["get", "pods"]);
+    assert!(
+        !ok && refused.contains("Forbidden") && refused.contains(&name),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn pods_are_removed_by_force_too() {
     let k = space().await;
     let pod = json!({

@@ -11,8 +11,12 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Mutator, StreamingRuntime, discovery,
-    handlers::{create, delete, exec, forward, logs, patch, read, review, scale, update, watch},
+    Mutator, StreamingRuntime,
+    auth::{self, User, token::Signer},
+    discovery,
+    handlers::{
+        create, delete, exec, forward, logs, patch, read, review, scale, token, update, watch,
+    },
     openapi,
     request::{Form, Query, Target},
     resource::registry::Registry,
@@ -35,6 +39,8 @@ pub(crate) struct Api {
     pub(crate) definitions: Mutex<()>,
     pub(crate) mutators: Vec<Mutator>,
     pub(crate) logs_dir: PathBuf,
+    /// What signs the tokens of ServiceAccounts.
+    pub(crate) tokens: Signer,
     /// The way into containers, where there is a node that has one.
     pub(crate) streaming: Option<Arc<dyn StreamingRuntime>>,
     /// One for each command that may run.
@@ -44,15 +50,6 @@ pub(crate) struct Api {
     /// The tasks that go on with connections which have switched protocols.
     pub(crate) sessions: TaskTracker,
     pub(crate) shutdown: CancellationToken,
-}
-
-/// Who sends a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum User {
-    /// Nobody known: the client showed no certificate.
-    Anonymous,
-    /// The holder of the cluster's credentials.
-    Admin,
 }
 
 /// A request with its body.
@@ -111,9 +108,7 @@ impl Api {
         if let Some(answer) = discovery::open(path) {
             return Ok(answer);
         }
-        if *user == User::Anonymous {
-            return Err(Failure::unauthorized());
-        }
+        let user = auth::authenticate(self, &parts.headers, user)?;
         let query = Query::parse(parts.uri.query());
         if parts.method == Method::GET {
             let registry = self.registry.load();
@@ -126,9 +121,10 @@ impl Api {
         }
         if let Some(review) = review::Review::at(path) {
             let body = collect(body).await?;
-            return review.answer(parts, &body);
+            return review.answer(self, &user, parts, &body);
         }
         let target = Target::parse(path, &self.registry.load())?;
+        user.check_role(verb(&parts.method, &target, &query), &target)?;
         let connects = parts.method == Method::GET || parts.method == Method::POST;
         if target.resource.subresources.streams && connects {
             match target.subresource.as_deref() {
@@ -180,6 +176,7 @@ impl Api {
                 "PUT" | "PATCH" => scale::write(self, &call).await,
                 _ => Err(Failure::method_not_allowed()),
             },
+            (Some("token"), "POST", true) if has.token => token::create(self, &call),
             (Some("log"), "GET", _) if has.log => logs::logs(self, &call),
             (Some("eviction"), "POST", _) if has.eviction => delete::evict(self, &call).await,
             _ => Err(Failure::no_such_path()),
@@ -192,6 +189,20 @@ impl Api {
 impl Call {
     pub(crate) fn content_type(&self) -> &str {
         content_type(&self.headers)
+    }
+}
+
+/// What a request does, in the words of authorization.
+fn verb(method: &Method, target: &Target, query: &Query) -> &'static str {
+    match (method.as_str(), target.name.is_some()) {
+        ("GET" | "HEAD", _) if query.flag("watch") => "watch",
+        ("GET" | "HEAD", true) => "get",
+        ("GET" | "HEAD", false) => "list",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "delete",
+        ("DELETE", false) => "deletecollection",
+        _ => "create",
     }
 }
 

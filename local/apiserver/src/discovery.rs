@@ -22,6 +22,7 @@ const REVIEWS: &[(&str, &str, &str)] = &[
         "SelfSubjectReview",
         "selfsubjectreviews",
     ),
+    ("authentication.k8s.io", "TokenReview", "tokenreviews"),
     (
         "authorization.k8s.io",
         "SelfSubjectAccessReview",
@@ -229,6 +230,10 @@ fn shown(resource: &Resource) -> Vec<Shown> {
     }
     if has.eviction {
         all.push(below("eviction", ("policy", "v1", "Eviction"), &["create"]));
+    }
+    if has.token {
+        let request = ("authentication.k8s.io", "v1", "TokenRequest");
+        all.push(below("token", request, &["create"]));
     }
     all
 }

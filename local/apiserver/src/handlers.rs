@@ -11,6 +11,7 @@ pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod review;
 pub(crate) mod scale;
+pub(crate) mod token;
 pub(crate) mod update;
 mod upgrade;
 pub(crate) mod watch;

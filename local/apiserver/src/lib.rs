@@ -9,11 +9,12 @@
 //! # Guarantees
 //!
 //! * An answered write is on disk (unless the server is ephemeral), and survives a kill.
-//! * Only who holds the credentials of [`ApiServer::kubeconfig`] gets in.
+//! * Only who holds the credentials of [`ApiServer::kubeconfig`], or a token that they were given, gets in.
 //!
 //! # Differences from a real API server
 //!
-//! * There is one user, who may do everything; there is no RBAC and there are no tokens.
+//! * There is no RBAC: the holder of the credentials may do everything, and a ServiceAccount's token shows who its
+//!   holder is and opens what needs no role.
 //! * Bodies may be JSON, YAML or protobuf; answers are JSON.
 //! * A Service gets no virtual address; it is headless unless it says otherwise.
 //! * Quotas bound what pods ask for and how many there are, not the number of other objects.
@@ -42,6 +43,7 @@
 
 mod api;
 mod apply;
+mod auth;
 mod clock;
 mod convert;
 mod decode;

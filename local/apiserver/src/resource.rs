@@ -56,6 +56,7 @@ pub(crate) struct Subresources {
     /// `exec`, `attach` and `portforward`.
     pub(crate) streams: bool,
     pub(crate) eviction: bool,
+    pub(crate) token: bool,
 }
 
 /// Where the fields of a Scale stand in an object.

@@ -33,7 +33,7 @@ use crate::{
     server::{
         client::InProcess,
         kubeconfig, listener,
-        pki::{Pki, PkiError},
+        pki::{self, Pki, PkiError},
     },
     store::{OpenError, Store},
     upkeep,
@@ -182,6 +182,7 @@ impl ApiServer {
         })?;
         let pki = Pki::new(options.pki_dir.as_deref())?;
         let tls = pki.server_config()?;
+        let tokens = pki::signer(options.pki_dir.as_deref())?;
         let store = open(options.data_dir.as_deref())?;
         let api = Arc::new(Api {
             store,
@@ -189,6 +190,7 @@ impl ApiServer {
             definitions: Mutex::new(()),
             mutators: options.mutators,
             logs_dir: options.logs_dir,
+            tokens,
             streaming: options.streaming,
             executions: Arc::new(Semaphore::new(MAX_EXECUTIONS)),
             forwards: Arc::new(Semaphore::new(MAX_FORWARDS)),

@@ -247,7 +247,7 @@ impl Failure {
     }
 
     /// Leaves out an empty name or group, as Go's `omitempty` does.
-    fn tidy(mut self) -> Self {
+    pub(crate) fn tidy(mut self) -> Self {
         if let Some(details) = self.details.as_mut().and_then(Value::as_object_mut) {
             details.retain(|_, value| value.as_str() != Some(""));
         }

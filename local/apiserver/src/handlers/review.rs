@@ -1,10 +1,11 @@
-//! Reviews: questions that store nothing. Whoever has the credentials of this cluster may do all.
+//! Reviews: questions that store nothing.
 
 use http::{Method, Response, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
-    api::content_type,
+    api::{Api, content_type},
+    auth::{self, AUDIENCE, Account, User},
     decode::decode,
     response::{self, Body},
     status::Failure,
@@ -16,13 +17,30 @@ pub(crate) enum Review {
     Access,
     Rules,
     Subject,
+    Token,
 }
 
-/// The one user that there is.
-pub(crate) const USER: &str = "fermata-admin";
+/// What everybody may read who is known.
+const DISCOVERY: &[&str] = &[
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/version",
+    "/version/",
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/openapi",
+    "/openapi/*",
+];
 
-/// The group that may do everything.
-pub(crate) const GROUP: &str = "system:masters";
+/// What everybody may ask.
+const SELF_REVIEWS: &[(&str, &str)] = &[
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authentication.k8s.io", "selfsubjectreviews"),
+];
 
 // === impl Review ===
 
@@ -32,11 +50,22 @@ impl Review {
             "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => Some(Self::Access),
             "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews" => Some(Self::Rules),
             "/apis/authentication.k8s.io/v1/selfsubjectreviews" => Some(Self::Subject),
+            "/apis/authentication.k8s.io/v1/tokenreviews" => Some(Self::Token),
             _ => None,
         }
     }
 
-    pub(crate) fn answer(self, parts: &Parts, body: &[u8]) -> Result<Response<Body>, Failure> {
+    pub(crate) fn answer(
+        self,
+        api: &Api,
+        user: &User,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Response<Body>, Failure> {
+        if let (Self::Token, User::Account(account)) = (self, user) {
+            let group = "authentication.k8s.io";
+            return Err(account.refusal("create", group, "tokenreviews", None, None, ""));
+        }
         if parts.method != Method::POST {
             return Err(Failure::method_not_allowed());
         }
@@ -44,19 +73,76 @@ impl Review {
         if !review.is_object() {
             return Err(Failure::bad_request("the body must be a review"));
         }
+        let all = *user == User::Admin;
         review["status"] = match self {
-            Self::Access => json!({"allowed": true}),
-            Self::Rules => json!({
+            Self::Access => json!({"allowed": all || may_everybody(&review["spec"])}),
+            Self::Rules if all => json!({
                 "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
                 "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
                 "incomplete": false,
             }),
-            Self::Subject => user(),
+            Self::Rules => rules(),
+            Self::Subject => json!({"userInfo": user.info()}),
+            Self::Token => token(api, &review["spec"])?,
         };
         Ok(response::value(201, &review))
     }
 }
 
-fn user() -> Value {
-    json!({"userInfo": {"username": USER, "groups": [GROUP, "system:authenticated"]}})
+fn may_everybody(spec: &Value) -> bool {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let resource = &spec["resourceAttributes"];
+    if resource.is_object() {
+        let asked = (text(&resource["group"]), text(&resource["resource"]));
+        return resource["verb"] == "create"
+            && text(&resource["subresource"]).is_empty()
+            && SELF_REVIEWS
+                .iter()
+                .any(|(group, plural)| asked.0 == *group && asked.1 == *plural);
+    }
+    let path = text(&spec["nonResourceAttributes"]["path"]);
+    spec["nonResourceAttributes"]["verb"] == "get"
+        && DISCOVERY.iter().any(|known| match known.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => path == *known,
+        })
+}
+
+fn rules() -> Value {
+    let may = SELF_REVIEWS.iter().map(
+        |(group, plural)| json!({"verbs": ["create"], "apiGroups": [group], "resources": [plural]}),
+    );
+    json!({
+        "resourceRules": may.collect::<Vec<_>>(),
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": DISCOVERY}],
+        "incomplete": false,
+    })
+}
+
+/// Whose token it is.
+fn token(api: &Api, spec: &Value) -> Result<Value, Failure> {
+    let token = spec["token"].as_str().unwrap_or_default();
+    if token.is_empty() {
+        return Err(Failure::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
+    }
+    let given = spec["audiences"].as_array().into_iter().flatten();
+    let mut audiences: Vec<String> = given
+        .filter_map(|one| one.as_str().map(str::to_owned))
+        .collect();
+    if audiences.is_empty() {
+        audiences.push(AUDIENCE.to_owned());
+    }
+    Ok(match auth::check(api, token, &audiences) {
+        Ok(claims) => {
+            audiences.retain(|one| claims.aud.contains(one));
+            json!({
+                "authenticated": true,
+                "user": Account::of(claims).info(),
+                "audiences": audiences,
+            })
+        }
+        Err(why) => json!({"user": {}, "error": format!("invalid bearer token: {why}")}),
+    })
 }

@@ -68,6 +68,7 @@ const ROWS: &[Row] = &[
     row("", CORE, "Secret", "secrets"),
     Row {
         short: &["sa"],
+        subresources: &["token"],
         ..row("", CORE, "ServiceAccount", "serviceaccounts")
     },
     Row {
@@ -212,6 +213,7 @@ fn build(row: &Row) -> Resource {
             log: has("log"),
             streams: has("streams"),
             eviction: has("eviction"),
+            token: has("token"),
         },
         generation: row.generation,
         columns: table::builtin::columns(row.group, row.kind),

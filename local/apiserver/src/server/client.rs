@@ -11,10 +11,7 @@ use std::{
 use http::{Request, Response};
 use tower::Service;
 
-use crate::{
-    api::{Api, User},
-    response::Body,
-};
+use crate::{api::Api, auth::User, response::Body};
 
 /// The API as a service.
 #[derive(Clone)]

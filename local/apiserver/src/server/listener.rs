@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::api::{Api, User};
+use crate::{api::Api, auth::User};
 
 /// Connections at once; further ones take the place of those that have been idle longest.
 const MAX_CONNECTIONS: usize = 512;

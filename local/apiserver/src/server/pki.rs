@@ -23,7 +23,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-use crate::handlers::review;
+use crate::auth::{GROUP, USER, token::Signer};
 
 /// Names and addresses under which the server is reached.
 const NAMES: &[&str] = &[
@@ -58,6 +58,12 @@ pub enum PkiError {
         path: PathBuf,
         /// What is wrong.
         source: rcgen::Error,
+    },
+    /// The kept key of tokens is damaged.
+    #[error("{} is no usable key; delete it to have a new one made, which ends all tokens of ServiceAccounts", path.display())]
+    TokenKey {
+        /// The file.
+        path: PathBuf,
     },
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
@@ -108,13 +114,8 @@ impl Pki {
             let mut params = CertificateParams::default();
             params
                 .distinguished_name
-                .push(DnType::OrganizationName, review::GROUP);
-            issue(
-                params,
-                review::USER,
-                ExtendedKeyUsagePurpose::ClientAuth,
-                &issuer,
-            )?
+                .push(DnType::OrganizationName, GROUP);
+            issue(params, USER, ExtendedKeyUsagePurpose::ClientAuth, &issuer)?
         };
         Ok(Self {
             ca_pem,
@@ -185,6 +186,35 @@ fn made() -> Result<(String, KeyPair), PkiError> {
     let key = KeyPair::generate().map_err(PkiError::Issue)?;
     let certificate = ca_params().self_signed(&key).map_err(PkiError::Issue)?;
     Ok((certificate.pem(), key))
+}
+
+/// What signs tokens: with the key kept in `dir`, so that they outlast a restart, or with one that is forgotten.
+pub(crate) fn signer(dir: Option<&Path>) -> Result<Signer, PkiError> {
+    let path = dir.map(|dir| dir.join("sa.key"));
+    let refuse = |source| PkiError::Io {
+        path: path.clone().unwrap_or_default(),
+        source,
+    };
+    let damaged = || PkiError::TokenKey {
+        path: path.clone().unwrap_or_default(),
+    };
+    let kept = match path.as_ref().map(fs::read_to_string) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(refuse(error)),
+        Some(Ok(text)) => Some(text),
+        _ => None,
+    };
+    let key = match &kept {
+        Some(text) => KeyPair::from_pem(text).map_err(|_| damaged())?,
+        None => KeyPair::generate().map_err(PkiError::Issue)?,
+    };
+    if let Some(path) = &path {
+        match kept {
+            Some(_) => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
+            None => write(path, &key.serialize_pem()),
+        }
+        .map_err(refuse)?;
+    }
+    Signer::new(&key.serialize_der()).map_err(|_| damaged())
 }
 
 fn kept(dir: &Path) -> Result<(String, KeyPair), PkiError> {

@@ -20,6 +20,7 @@ mod objects;
 #[path = "../support/requests.rs"]
 mod requests;
 mod security;
+mod tokens;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/kubectl.rs"]
 mod tool;

@@ -33,7 +33,7 @@ pub(crate) async fn remote(kubeconfig: &str) -> Client {
 }
 
 /// The kubeconfig without its client certificate.
-fn anonymous(kubeconfig: &str) -> String {
+pub(crate) fn anonymous(kubeconfig: &str) -> String {
     let lines = kubeconfig.lines().filter(|line| !line.contains("client-"));
     let lines: Vec<&str> = lines.collect();
     lines.join("\n").replace("  user:\n", "  user: {}\n")

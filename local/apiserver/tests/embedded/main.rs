@@ -21,4 +21,5 @@ mod logs;
 mod requests;
 mod scale;
 mod support;
+mod tokens;
 mod watches;

@@ -1,4 +1,4 @@
-//! Namespaces: when one is deleted, everything in it goes first.
+//! Namespaces: each has a default ServiceAccount, and when one is deleted, everything in it goes first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,6 +10,7 @@ use kube::{
     core::DynamicObject,
     runtime::{
         controller::{Action, Controller},
+        reflector::ObjectRef,
         watcher,
     },
 };
@@ -20,10 +21,19 @@ use super::{Error, api, kinds};
 /// How often a namespace that is going is looked at.
 const CHECK: Duration = Duration::from_millis(500);
 
+/// The ServiceAccount of pods that name none.
+const ACCOUNT: &str = "default";
+
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
     Controller::new(
         Api::<Namespace>::all(client.clone()),
         watcher::Config::default(),
+    )
+    // One that is deleted comes back.
+    .watches(
+        Api::<ServiceAccount>::all(client.clone()),
+        watcher::Config::default().fields(&format!("metadata.name={ACCOUNT}")),
+        |account| account.namespace().map(|name| ObjectRef::new(&name)),
     )
     .graceful_shutdown_on(shutdown.cancelled_owned())
     .run(
@@ -51,7 +61,7 @@ async fn add_account(client: &Client, namespace: &str) -> Result<Action, Error> 
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
     let account = ServiceAccount {
         metadata: ObjectMeta {
-            name: Some("default".into()),
+            name: Some(ACCOUNT.to_owned()),
             ..ObjectMeta::default()
         },
         ..ServiceAccount::default()
