@@ -119,6 +119,10 @@ async fn write(
         to.write_all(&frame).await?;
         to.flush().await?;
     }
+    // What is said already is not lost.
+    while let Ok(frame) = answers.try_recv().or_else(|_| frames.try_recv()) {
+        to.write_all(&frame).await?;
+    }
     to.write_all(&spdy::goaway(0)).await?;
     to.shutdown().await
 }
