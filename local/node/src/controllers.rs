@@ -7,6 +7,7 @@ mod kinds;
 mod namespace;
 mod replica_set;
 mod rollout;
+mod slim;
 
 use kube::Client;
 use tokio::task::JoinSet;

@@ -29,15 +29,15 @@ use kube::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, api, is_gone, rollout};
+use super::{Error, api, is_gone, rollout, slim::Slim};
 
 const HASH_LABEL: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
     let (deployments, sets) = (
-        Api::<Deployment>::all(client.clone()),
-        Api::<ReplicaSet>::all(client.clone()),
+        Api::<Slim<Deployment>>::all(client.clone()),
+        Api::<Slim<ReplicaSet>>::all(client.clone()),
     );
     Controller::new(deployments, watcher::Config::default())
         .owns(sets, watcher::Config::default())
@@ -52,7 +52,7 @@ pub(super) async fn run(client: Client, shutdown: CancellationToken) {
         .await;
 }
 
-async fn reconcile(seen: Arc<Deployment>, client: Arc<Client>) -> Result<Action, Error> {
+async fn reconcile(seen: Arc<Slim<Deployment>>, client: Arc<Client>) -> Result<Action, Error> {
     let namespace = seen.namespace().unwrap_or_default();
     let deployments = Api::<Deployment>::namespaced((*client).clone(), &namespace);
     let sets = Api::<ReplicaSet>::namespaced((*client).clone(), &namespace);

@@ -22,7 +22,7 @@ use kube::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, api, is_gone};
+use super::{Error, api, is_gone, slim::Slim};
 
 /// Pods created or deleted at the same time for one ReplicaSet.
 const AT_ONCE: usize = 16;
@@ -35,8 +35,8 @@ const FAILED: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
     let (sets, pods) = (
-        Api::<ReplicaSet>::all(client.clone()),
-        Api::<Pod>::all(client.clone()),
+        Api::<Slim<ReplicaSet>>::all(client.clone()),
+        Api::<Slim<Pod>>::all(client.clone()),
     );
     Controller::new(sets, watcher::Config::default())
         .owns(pods, watcher::Config::default())
@@ -56,7 +56,7 @@ pub(super) fn retry(error: &Error) -> Action {
     Action::requeue(FAILED)
 }
 
-async fn reconcile(seen: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Action, Error> {
+async fn reconcile(seen: Arc<Slim<ReplicaSet>>, client: Arc<Client>) -> Result<Action, Error> {
     let namespace = seen.namespace().unwrap_or_default();
     let sets = Api::<ReplicaSet>::namespaced((*client).clone(), &namespace);
     let pods = Api::<Pod>::namespaced((*client).clone(), &namespace);

@@ -9,12 +9,12 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use crate::{
-    process::{Process, memory},
+    process::{Process, anonymous, memory},
     row,
 };
 
 pub(crate) async fn measure(space: &Space, pid: u32, functions: usize) {
-    let before = memory(pid);
+    let (before, filled) = (memory(pid), anonymous(pid));
     let started = Instant::now();
     stream::iter(0..functions)
         .for_each_concurrent(16, async |number| {
@@ -57,6 +57,13 @@ pub(crate) async fn measure(space: &Space, pid: u32, functions: usize) {
     row(
         "memory of the whole platform",
         &format!("{before:.0} MiB before, {:.0} MiB with them", memory(pid)),
+    );
+    row(
+        "of which anonymous",
+        &format!(
+            "{filled:.0} MiB before, {:.0} MiB with them",
+            anonymous(pid)
+        ),
     );
     let (gateway, _) = Process::gateway(space, None).await;
     // What it needed to list them is given back a moment later.

@@ -131,10 +131,19 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 
 /// Resident memory in MiB.
 pub(crate) fn memory(pid: u32) -> f64 {
+    status(pid, "VmRSS:")
+}
+
+/// Resident memory in MiB that is no file's: what the process has filled itself.
+pub(crate) fn anonymous(pid: u32) -> f64 {
+    status(pid, "RssAnon:")
+}
+
+fn status(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .expect("a process has memory");
     let kib: f64 = line
         .trim()
