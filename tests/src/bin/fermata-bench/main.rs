@@ -8,6 +8,7 @@ mod node;
 mod peers;
 mod process;
 mod rest;
+mod side_by_side;
 mod warm;
 
 use std::time::Duration;

@@ -7,12 +7,24 @@ use tokio::net::TcpStream;
 
 use crate::process::Process;
 
-const NGINX: &str = "127.0.0.1:18081";
-const HAPROXY: &str = "127.0.0.1:18082";
+/// Where nginx takes HTTP/1.1 and HTTP/2, and haproxy too; the last is before a function with HTTP/2.
+const NGINX: [&str; 2] = ["127.0.0.1:18081", "127.0.0.1:18082"];
+const HAPROXY: [&str; 3] = ["127.0.0.1:18083", "127.0.0.1:18084", "127.0.0.1:18085"];
+
+/// Where a proxy takes calls.
+pub(crate) struct Addresses {
+    /// HTTP/1.1.
+    pub(crate) http1: SocketAddr,
+    /// HTTP/2, before a function with HTTP/1.1.
+    pub(crate) http2: SocketAddr,
+    /// HTTP/2, before a function with HTTP/2, if it can do that.
+    pub(crate) modern: Option<SocketAddr>,
+}
 
 /// Starts nginx, of one process, on one CPU, before an upstream.
-pub(crate) async fn nginx(dir: &Path, cpu: u32, upstream: SocketAddr) -> (Process, SocketAddr) {
+pub(crate) async fn nginx(dir: &Path, cpu: u32, upstream: SocketAddr) -> (Process, Addresses) {
     let at = dir.display();
+    let [http1, http2] = NGINX;
     let config = format!(
         "daemon off; master_process off; pid {at}/nginx.pid; error_log stderr;
 events {{ worker_connections 4096; }}
@@ -21,9 +33,10 @@ http {{
   client_body_temp_path {at}; proxy_temp_path {at}; fastcgi_temp_path {at};
   uwsgi_temp_path {at}; scgi_temp_path {at};
   keepalive_requests 1000000000;
-  upstream function {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}
+  upstream function {{ server {upstream}; keepalive 1024; keepalive_requests 1000000000; }}
   server {{
-    listen {NGINX};
+    listen {http1};
+    listen {http2} http2;
     location / {{
       proxy_pass http://function; proxy_http_version 1.1; proxy_set_header Connection \"\";
     }}
@@ -36,11 +49,22 @@ http {{
     let process = Process::start(Some(cpu), Path::new("/usr/sbin/nginx"), |nginx| {
         nginx.arg("-c").arg(&file).arg("-p").arg(dir);
     });
-    (process, listens(NGINX).await)
+    let addresses = Addresses {
+        http1: listens(http1).await,
+        http2: listens(http2).await,
+        modern: None,
+    };
+    (process, addresses)
 }
 
-/// Starts haproxy, of one thread, on one CPU, before an upstream.
-pub(crate) async fn haproxy(dir: &Path, cpu: u32, upstream: SocketAddr) -> (Process, SocketAddr) {
+/// Starts haproxy, of one thread, on one CPU, before upstreams with HTTP/1.1 and with HTTP/2.
+pub(crate) async fn haproxy(
+    dir: &Path,
+    cpu: u32,
+    upstream: SocketAddr,
+    modern_upstream: SocketAddr,
+) -> (Process, Addresses) {
+    let [http1, http2, modern] = HAPROXY;
     let config = format!(
         "global
   nbthread 1
@@ -53,10 +77,16 @@ defaults
   option http-keep-alive
   http-reuse always
 frontend front
-  bind {HAPROXY}
+  bind {http1}
+  bind {http2} proto h2
   default_backend function
+frontend modern
+  bind {modern} proto h2
+  default_backend modern
 backend function
   server one {upstream}
+backend modern
+  server one {modern_upstream} proto h2
 "
     );
     let file = dir.join("haproxy.cfg");
@@ -64,7 +94,12 @@ backend function
     let process = Process::start(Some(cpu), Path::new("/usr/sbin/haproxy"), |haproxy| {
         haproxy.arg("-db").arg("-f").arg(&file);
     });
-    (process, listens(HAPROXY).await)
+    let addresses = Addresses {
+        http1: listens(http1).await,
+        http2: listens(http2).await,
+        modern: Some(listens(modern).await),
+    };
+    (process, addresses)
 }
 
 async fn listens(address: &str) -> SocketAddr {
