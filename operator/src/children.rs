@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 
-use crate::function::hash::digest;
+use crate::digest::digest;
 
 /// Annotation that holds a digest of what was applied, so that a field the operator does not want
 /// any more is seen to have gone.

@@ -6,7 +6,7 @@ use fermata_daemon::events::EventSender;
 use kube::Client;
 
 use crate::{
-    cluster::Cluster, drift::Accepted, function::Sources, metrics::Metrics, options::Options,
+    cluster::Cluster, drift::Accepted, metrics::Metrics, options::Options, sources::Sources,
     unreadable::UnreadableObjects, writes::Writes,
 };
 

@@ -11,12 +11,10 @@ use crate::{
     cluster::Cluster,
     context::Context,
     drift::Accepted,
-    function::{
-        Sources,
-        dereference::{Inputs, SourceFiles},
-    },
+    function::dereference::{Inputs, SourceFiles},
     metrics::Metrics,
     options::Options,
+    sources::Sources,
     unreadable::UnreadableObjects,
     writes::Writes,
 };

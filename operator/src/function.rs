@@ -10,6 +10,7 @@ pub(crate) mod dereference;
 pub(crate) mod hash;
 mod revisions;
 mod status;
+mod valid;
 mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -17,8 +18,6 @@ use std::{sync::Arc, time::Duration};
 use fermata_crds::{Function, FunctionStatus};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, runtime::controller::Action};
-
-pub(crate) use dereference::Sources;
 
 use self::{
     apply::{Applied, ServiceOutcome},

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
-use crate::{children::APPLIED_ANNOTATION, function::hash::digest};
+use crate::{children::APPLIED_ANNOTATION, digest::digest};
 
 /// Domains whose labels and annotations are about the object they stand on: Fermata's own, and those by
 /// which Kubernetes, kubectl and Helm keep their books.

@@ -19,6 +19,7 @@ mod cluster;
 mod context;
 mod controller;
 mod definitions;
+mod digest;
 mod drift;
 #[cfg(test)]
 mod fixtures;
@@ -32,6 +33,7 @@ mod plan;
 mod queue;
 pub mod reasons;
 mod revision;
+mod sources;
 mod unreadable;
 mod writes;
 

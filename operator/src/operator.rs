@@ -30,11 +30,11 @@ use crate::{
     controller::Work,
     drift::Accepted,
     function,
-    function::Sources,
     metrics::{Controller, Metrics},
     observed,
     options::{ADMIN_PORT, Options},
     revision,
+    sources::Sources,
     unreadable::{Kind, UnreadableObjects},
     writes::Writes,
 };

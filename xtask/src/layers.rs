@@ -22,31 +22,94 @@ struct Crate {
     layers: &'static [&'static [&'static str]],
 }
 
-const CRATES: [Crate; 1] = [Crate {
-    dir: "gateway",
-    layers: &[
-        &[
-            "admin::metrics",
-            "causes",
-            "clock",
-            "error",
-            "hang_up",
-            "options",
-            "random",
-            "stall",
-            "sync",
+const CRATES: [Crate; 5] = [
+    Crate {
+        dir: "gateway",
+        layers: &[
+            &[
+                "admin::metrics",
+                "causes",
+                "clock",
+                "error",
+                "hang_up",
+                "options",
+                "random",
+                "stall",
+                "sync",
+            ],
+            &["upstream"],
+            &["failure"],
+            &["backend"],
+            &["cluster"],
+            &["scale"],
+            &["activator"],
+            &["proxy"],
+            &["admin", "admin::metrics::page"],
+            &["data_plane", "gateway"],
         ],
-        &["upstream"],
-        &["failure"],
-        &["backend"],
-        &["cluster"],
-        &["scale"],
-        &["activator"],
-        &["proxy"],
-        &["admin", "admin::metrics::page"],
-        &["data_plane", "gateway"],
-    ],
-}];
+    },
+    Crate {
+        dir: "operator",
+        layers: &[
+            &[
+                "admin",
+                "backoff",
+                "cache",
+                "definitions",
+                "digest",
+                "drift",
+                "metrics",
+                "options",
+                "queue",
+                "reasons",
+                "sources",
+            ],
+            &["children", "writes"],
+            &["inherited", "observed", "unreadable"],
+            &["cluster", "plan"],
+            &["context"],
+            &["controller"],
+            &["revision"],
+            &["function"],
+            // Objects for tests of all of them.
+            &["operator", "fixtures"],
+        ],
+    },
+    Crate {
+        dir: "daemon",
+        layers: &[
+            &["admin", "lease", "watch"],
+            &["events", "log"],
+            &["process"],
+        ],
+    },
+    Crate {
+        dir: "crds",
+        layers: &[
+            &[
+                "conditions",
+                "duration",
+                "expose",
+                "function",
+                "names",
+                "pod_failure",
+                "pod_security",
+                "recurrence",
+                "revision",
+                "rules",
+                "runtime",
+                "sample",
+                "scale",
+            ],
+            &["crd", "pods", "probes", "routes", "template"],
+            &["schema"],
+        ],
+    },
+    Crate {
+        dir: "listen",
+        layers: &[&["attended", "files", "host", "listener", "seats", "seldom"]],
+    },
+];
 
 /// An import that should not be, or a module that nobody has given a place.
 #[derive(Debug, Eq, PartialEq, PartialOrd, Ord)]

@@ -9,7 +9,8 @@ use kube::ResourceExt as _;
 use super::{
     dereference::Inputs,
     revisions::{Current, Revisions},
-    validate::{Invalid, Valid},
+    valid::Valid,
+    validate::Invalid,
 };
 use crate::{
     children,
@@ -51,7 +52,7 @@ pub(crate) fn build(
         Ok(valid) => match revisions.current(&valid.hash, status) {
             Current::Existing(revision) => (Some(revision.name_any()), None),
             Current::New(name) => {
-                let revision = revision(function, &name, valid);
+                let revision = valid.revision(function, &name);
                 (Some(name), Some(revision))
             }
         },
@@ -111,25 +112,6 @@ pub(crate) fn build(
         service: service_plan(function, inputs.service.as_deref(), options),
         surplus,
     }
-}
-
-/// The Revision of a valid template.
-pub(super) fn revision(function: &Function, name: &str, valid: &Valid) -> Revision {
-    let mut labels = children::labels(&function.name_any(), Some(name));
-    labels.insert(
-        names::TEMPLATE_HASH_LABEL.to_owned(),
-        valid.hash.as_str().to_owned(),
-    );
-    let spec = RevisionSpec {
-        function_name: function.name_any(),
-        template: valid.template.clone(),
-        runtime: valid.runtime.clone(),
-        scale: valid.scale.clone(),
-    };
-    let mut revision = Revision::new(name, spec);
-    revision.metadata = children::metadata(function, name, labels);
-    Inherited::of(function).put_sealed(&mut revision.metadata);
-    revision
 }
 
 /// The Revision with this scale and the Function's labels and annotations. Nothing else of it changes.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use fermata_crds::{
@@ -18,6 +18,7 @@ use crate::{
     cluster::Cluster,
     context::Context,
     observed::{deployment::ObservedDeployment, service::ObservedService},
+    sources::{Sources, Version},
 };
 
 /// A Function and what it refers to.
@@ -67,27 +68,6 @@ pub(crate) struct Content {
     /// Keys whose content is binary.
     pub(crate) binary: Vec<String>,
     pub(crate) version: Version,
-}
-
-/// Tells one state of one object from every other.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Version {
-    uid: String,
-    resource_version: String,
-}
-
-/// Which Revision holds the source of which state of a ConfigMap, for each Function that takes its
-/// source from one, so that a ConfigMap is read again only when it changes. The source itself is kept
-/// nowhere but in the Revision.
-#[derive(Default)]
-pub(crate) struct Sources {
-    held: Mutex<HashMap<Key, Held>>,
-}
-
-struct Held {
-    version: Version,
-    /// Uid of the Revision.
-    revision: String,
 }
 
 /// The source cannot be read.
@@ -189,11 +169,7 @@ impl Inputs {
             return;
         };
         if held_files(revision) == Some(&content.files) {
-            let held = Held {
-                version: content.version.clone(),
-                revision: revision.uid().unwrap_or_default(),
-            };
-            sources.lock().insert(Key::of(&*self.function), held);
+            sources.remember(Key::of(&*self.function), content.version.clone(), revision);
         }
     }
 }
@@ -201,34 +177,6 @@ impl Inputs {
 /// The source files that a Revision holds.
 pub(crate) fn held_files(revision: &Revision) -> Option<&BTreeMap<String, String>> {
     revision.spec.template.source.as_ref()?.files.as_ref()
-}
-
-// === impl Sources ===
-
-impl Sources {
-    /// The Revision among these that holds the source of this state of the Function's ConfigMap.
-    fn holder(
-        &self,
-        function: &Key,
-        version: &Version,
-        revisions: &[Arc<Revision>],
-    ) -> Option<Arc<Revision>> {
-        let held = self.lock();
-        let held = held.get(function).filter(|held| held.version == *version)?;
-        let mut revisions = revisions.iter();
-        revisions
-            .find(|revision| revision.metadata.uid.as_deref() == Some(&held.revision))
-            .cloned()
-    }
-
-    /// Forgets the source of a Function that has none any more or is gone.
-    pub(crate) fn forget(&self, function: &Key) {
-        self.lock().remove(function);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 // === impl Content ===

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{
-    build::revision,
     dereference::{Inputs, SourceFiles, held_files},
     hash::TemplateHash,
+    valid::Valid,
 };
 use crate::{
     options::Options,
@@ -24,15 +24,6 @@ use crate::{
 
 /// Together the files must fit into one ConfigMap, and into a Revision with everything else.
 const MOST_SOURCE_BYTES: usize = 900 * 1024;
-
-/// A template that can be built, with everything it refers to put in.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Valid {
-    pub(crate) template: Template,
-    pub(crate) runtime: Option<ResolvedRuntime>,
-    pub(crate) hash: TemplateHash,
-    pub(crate) scale: Option<Scale>,
-}
 
 /// Why a Function cannot work as it is.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -101,7 +92,7 @@ pub(crate) fn validate(
     check_timeouts(&spec.template)?;
     let valid = resolve(inputs)?;
     // The name of a Revision makes no difference to what its pods may do.
-    let revision = revision(&inputs.function, &inputs.function.name_any(), &valid);
+    let revision = valid.revision(&inputs.function, &inputs.function.name_any());
     build::pod_template(&revision, options).map_err(Invalid::Build)?;
     Ok(valid)
 }
