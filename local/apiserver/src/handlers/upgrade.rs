@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -19,6 +22,12 @@ use crate::{api::Api, response::Body, status::Failure};
 
 /// The longest message of a client. kubectl sends pieces of 32 KiB.
 const MAX_MESSAGE: usize = 1 << 20;
+
+/// What is sent at once, and what may wait for a client that does not read: that much, one message and its head.
+/// What comes on top are answers to pings; all but the last of those are left out then, as RFC 6455, section 5.5.3,
+/// allows.
+const WRITE_BUFFER: usize = 128 << 10;
+const MAX_WRITE_BUFFER: usize = WRITE_BUFFER + MAX_MESSAGE + 1024;
 
 /// A connection after the switch.
 pub(super) type Connection = TokioIo<Upgraded>;
@@ -120,9 +129,52 @@ pub(super) fn go_on<F>(
 }
 
 /// The messages of a connection that has become a WebSocket.
-pub(super) async fn websocket(connection: Connection) -> WebSocketStream<Connection> {
+pub(super) async fn websocket<C>(connection: C) -> WebSocketStream<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
     let config = WebSocketConfig::default()
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What the pipe between both ends holds.
+    const PIPE: usize = 64 << 10;
+
+    #[tokio::test]
+    async fn answers_to_pings_that_nobody_reads_have_a_bound() {
+        let (mut client, server) = tokio::io::duplex(PIPE);
+        let mut server = websocket(server).await;
+        let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+        ping.extend([b'p'; 125]);
+        let count = 3 * MAX_WRITE_BUFFER / ping.len();
+        let pings = ping.repeat(count);
+        let taken = async {
+            for _ in 0..count {
+                let message = server.next().await.unwrap().unwrap();
+                assert!(message.is_ping());
+            }
+        };
+        let (sent, ()) = tokio::join!(client.write_all(&pings), taken);
+        sent.unwrap();
+        let mut answers = Vec::new();
+        let flushed = async {
+            server.flush().await.unwrap();
+            drop(server);
+        };
+        let (read, ()) = tokio::join!(client.read_to_end(&mut answers), flushed);
+        let read = read.unwrap();
+        assert!(read <= MAX_WRITE_BUFFER + PIPE, "{read} of {}", pings.len());
+        assert!(answers.starts_with(&[0x8a, 125]));
+    }
 }
