@@ -8,9 +8,10 @@ mod bridge;
 
 use std::sync::Arc;
 
-use http::{Response, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::bridge::{Bridge, Protocol};
 use super::{
@@ -94,19 +95,7 @@ fn converse(
     asked: &Asked,
     start: impl FnOnce(&Asked) -> Result<Execution, String>,
 ) -> Result<Response<Body>, Failure> {
-    if !Handshake::is_asked_for(&parts.headers) {
-        return Err(Failure::bad_request(
-            "commands run over WebSockets here, as kubectl 1.31 and newer speak them",
-        ));
-    }
-    let handshake = Handshake::new(&parts.headers, &Protocol::NAMES)?;
-    let permit = Arc::clone(&api.executions)
-        .try_acquire_owned()
-        .map_err(|_| {
-            let why =
-                format!("{MAX_EXECUTIONS} commands run in containers already; end one of them");
-            Failure::too_many_requests(why, 10)
-        })?;
+    let (permit, handshake) = admit(&api.executions, &parts.headers)?;
     let execution = start(asked);
     let bridge = Bridge {
         protocol: Protocol::of(handshake.protocol),
@@ -119,6 +108,24 @@ fn converse(
             .await;
     });
     Ok(handshake.response())
+}
+
+/// One of the places that there are, and the handshake. The place comes first: kubectl asks once more, for SPDY, when
+/// it is refused, and tells its user what is said to that.
+fn admit(
+    executions: &Arc<Semaphore>,
+    headers: &HeaderMap,
+) -> Result<(OwnedSemaphorePermit, Handshake), Failure> {
+    let permit = Arc::clone(executions).try_acquire_owned().map_err(|_| {
+        let why = format!("{MAX_EXECUTIONS} commands run in containers already; end one of them");
+        Failure::too_many_requests(why, 10)
+    })?;
+    if !Handshake::is_asked_for(headers) {
+        return Err(Failure::bad_request(
+            "commands run over WebSockets here, as kubectl 1.31 and newer speak them",
+        ));
+    }
+    Ok((permit, Handshake::new(headers, &Protocol::NAMES)?))
 }
 
 // === impl Asked ===
@@ -157,5 +164,43 @@ impl Asked {
             stderr,
             tty,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        let all = all.iter().copied();
+        all.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_client_that_asks_for_spdy_hears_of_the_limit() {
+        let spdy = headers(&[("connection", "Upgrade"), ("upgrade", "SPDY/3.1")]);
+        let socket = headers(&[
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-protocol", "v5.channel.k8s.io"),
+        ]);
+        let executions = Arc::new(Semaphore::new(1));
+        let refused = admit(&executions, &spdy).err().unwrap();
+        assert_eq!(refused.code, 400);
+        assert!(refused.message.contains("WebSockets"), "{refused:?}");
+        // Who is refused holds no place.
+        let held = admit(&executions, &socket).unwrap();
+        for headers in [&spdy, &socket] {
+            let refused = admit(&executions, headers).err().unwrap();
+            assert_eq!(refused.code, 429);
+            assert!(refused.message.contains("end one of them"), "{refused:?}");
+        }
+        drop(held);
+        assert!(admit(&executions, &socket).is_ok());
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Mutex,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_tungstenite::tungstenite::{
     Error, Message,
@@ -34,6 +34,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// For the client to take the result, and for its goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How often a client is told that its connection lives while its data waits for the command.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// The versions of the protocol. The fifth can say that standard input is at its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -139,7 +142,7 @@ impl Bridge {
         };
         tokio::select! {
             code = command => Some(result(code)),
-            () = self.input(source, stdin, &*resize) => None,
+            () = self.input(source, &sink, stdin, &*resize) => None,
         }
     }
 
@@ -147,6 +150,7 @@ impl Bridge {
     async fn input(
         &self,
         source: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+        sink: &Mutex<impl Sink<Message, Error = Error> + Unpin>,
         mut stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
         resize: &(dyn Fn(u16, u16) + Send + Sync),
     ) {
@@ -158,11 +162,15 @@ impl Bridge {
             };
             match (data.first(), data.get(1..).unwrap_or_default()) {
                 (Some(&STDIN), data) => {
-                    if let Some(pipe) = &mut stdin
-                        && (pipe.write_all(data).await.is_err() || pipe.flush().await.is_err())
-                    {
+                    let Some(pipe) = &mut stdin else { continue };
+                    let written = async {
+                        pipe.write_all(data).await?;
+                        pipe.flush().await
+                    };
+                    tokio::select! {
                         // The command reads no more; that is no reason to end it.
-                        stdin = None;
+                        written = written => if written.is_err() { stdin = None },
+                        () = gone(sink) => return,
                     }
                 }
                 (Some(&RESIZE), data) => {
@@ -173,6 +181,18 @@ impl Bridge {
                 (Some(&CLOSE), &[STDIN]) if self.protocol == Protocol::V5 => stdin = None,
                 _ => {}
             }
+        }
+    }
+}
+
+/// Ends when the client takes nothing any more. Its end cannot be read while what it has sent before waits, so that
+/// something has to be sent: a pong that nobody asked for, which needs no answer (RFC 6455, section 5.5.3).
+async fn gone(sink: &Mutex<impl Sink<Message, Error = Error> + Unpin>) {
+    loop {
+        sleep(HEARTBEAT).await;
+        let heartbeat = Message::Pong(Bytes::new());
+        if sink.lock().await.send(heartbeat).await.is_err() {
+            return;
         }
     }
 }
@@ -220,3 +240,6 @@ fn result(code: i32) -> Value {
         "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
     })
 }
+
+#[cfg(test)]
+mod tests;
