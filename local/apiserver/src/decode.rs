@@ -1,8 +1,10 @@
 //! Bodies read into values, with everything that is odd about them.
 
+pub(crate) mod typed;
+
 use std::{collections::HashSet, fmt};
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::{
@@ -144,17 +146,22 @@ pub(crate) fn wrong_type(resource: &Resource, value: &Value) -> Option<String> {
     } else {
         validate::wrong_type(at, value, "")
     }?;
-    let found = match schema::value_at(value, &path) {
+    let found = found(value, &path);
+    Some(format!(
+        "json: cannot unmarshal {found} into Go struct field {}.{path} of type {wanted}",
+        resource.kind
+    ))
+}
+
+/// What Go calls the type of the value at a path.
+fn found(value: &Value, path: &str) -> &'static str {
+    match schema::value_at(value, path) {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
         Value::String(_) => "string",
         Value::Bool(_) => "bool",
         _ => "number",
-    };
-    Some(format!(
-        "json: cannot unmarshal {found} into Go struct field {}.{path} of type {wanted}",
-        resource.kind
-    ))
+    }
 }
 
 fn too_deep(value: &Value, left: usize) -> bool {
@@ -345,19 +352,6 @@ impl Validation {
             )),
         }
     }
-}
-
-/// Reads a typed body, such as delete options.
-pub(crate) fn options<T: for<'de> Deserialize<'de> + Default>(
-    body: &[u8],
-    content_type: &str,
-) -> Result<T, Failure> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    let decoded = decode(body, content_type)?;
-    serde_json::from_value(decoded.value)
-        .map_err(|error| Failure::bad_request(format!("error decoding the options: {error}")))
 }
 
 #[cfg(test)]

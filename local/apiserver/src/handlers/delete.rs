@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     api::{Api, Call},
-    clock, decode,
+    clock,
+    decode::typed::{self, EVICTION},
     resource::Resource,
     response::{self, Body},
     status::{Failure, FieldError},
@@ -64,7 +65,7 @@ enum Outcome {
 impl Options {
     fn new(call: &Call) -> Result<Self, Failure> {
         let content_type = call.content_type();
-        let mut options: Self = decode::options(&call.body, content_type)?;
+        let mut options: Self = typed::options(&call.body, content_type)?;
         if let Some(grace) = call.query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(grace);
         }
@@ -170,7 +171,7 @@ pub(crate) async fn collection(api: &Api, call: &Call) -> Result<Response<Body>,
 
 /// Evicts a pod: deletes it, unless a disruption budget forbids that.
 pub(crate) async fn evict(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
-    let body = decode::decode(&call.body, call.content_type())?.value;
+    let body = EVICTION.decode(&call.body, call.content_type())?;
     let mut options: Options = match &body["deleteOptions"] {
         Value::Null => Options::default(),
         given => serde_json::from_value(given.clone()).map_err(|error| {

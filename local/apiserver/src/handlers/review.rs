@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{Api, content_type},
     auth::{self, AUDIENCE, Account, User},
-    decode::decode,
+    decode::typed::{ACCESS_REVIEW, Kind, RULES_REVIEW, SUBJECT_REVIEW, TOKEN_REVIEW},
     response::{self, Body},
     status::Failure,
 };
@@ -55,6 +55,15 @@ impl Review {
         }
     }
 
+    fn kind(self) -> Kind {
+        match self {
+            Self::Access => ACCESS_REVIEW,
+            Self::Rules => RULES_REVIEW,
+            Self::Subject => SUBJECT_REVIEW,
+            Self::Token => TOKEN_REVIEW,
+        }
+    }
+
     pub(crate) fn answer(
         self,
         api: &Api,
@@ -69,10 +78,7 @@ impl Review {
         if parts.method != Method::POST {
             return Err(Failure::method_not_allowed());
         }
-        let mut review = decode(body, content_type(&parts.headers))?.value;
-        if !review.is_object() {
-            return Err(Failure::bad_request("the body must be a review"));
-        }
+        let mut review = self.kind().decode(body, content_type(&parts.headers))?;
         let all = *user == User::Admin;
         review["status"] = match self {
             Self::Access => json!({"allowed": all || may_everybody(&review["spec"])}),
@@ -127,10 +133,13 @@ fn token(api: &Api, spec: &Value) -> Result<Value, Failure> {
             "token is required for TokenReview in authentication",
         ));
     }
-    let given = spec["audiences"].as_array().into_iter().flatten();
-    let mut audiences: Vec<String> = given
-        .filter_map(|one| one.as_str().map(str::to_owned))
-        .collect();
+    let mut audiences: Vec<String> = Vec::new();
+    for one in spec["audiences"].as_array().into_iter().flatten() {
+        let one = one.as_str().unwrap_or_default();
+        if !audiences.iter().any(|had| had == one) {
+            audiences.push(one.to_owned());
+        }
+    }
     if audiences.is_empty() {
         audiences.push(AUDIENCE.to_owned());
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{Api, Call},
     apply::managers::Operation,
-    decode::{Decoded, Validation, decode},
+    decode::{Decoded, Validation, decode, typed::SCALE},
     merge,
     resource::{Resource, ScalePaths, at_path},
     response::{self, Body},
@@ -49,7 +49,9 @@ pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         return Err(Failure::no_such_path());
     };
     let body = if call.content_type() == APPLY {
-        patch::config(call, &options)?.value
+        let config = patch::config(call, &options)?.value;
+        SCALE.check(&config)?;
+        config
     } else if call.method == http::Method::PUT {
         decode(&call.body, call.content_type())?.value
     } else {
@@ -80,6 +82,7 @@ pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Fail
             patch::MERGE | patch::STRATEGIC => merge::merge_patch(&scale, &body)?,
             _ => patch::patched(call, resource, &scale, &body)?,
         };
+        SCALE.check(&new)?;
         let mut changed = live.clone();
         let version = &new["metadata"]["resourceVersion"];
         if version.as_str().is_some_and(|version| !version.is_empty()) {

@@ -14,7 +14,7 @@ use crate::{
         token::{Bound, Claims, MAX_TOKEN, Reference},
         username,
     },
-    decode::decode,
+    decode::typed::TOKEN_REQUEST,
     random,
     response::{self, Body},
     status::{Failure, FieldError},
@@ -73,14 +73,7 @@ impl Default for Spec {
 
 pub(crate) fn create(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
     let target = &call.target;
-    let mut request = decode(&call.body, call.content_type())?.value;
-    if !request.is_object()
-        || request["kind"]
-            .as_str()
-            .is_some_and(|kind| kind != "TokenRequest")
-    {
-        return Err(Failure::bad_request("the body must be a TokenRequest"));
-    }
+    let mut request = TOKEN_REQUEST.decode(&call.body, call.content_type())?;
     let name = target.name.clone().unwrap_or_default();
     let namespace = target.namespace.clone().unwrap_or_default();
     for (field, own) in [("name", &name), ("namespace", &namespace)] {

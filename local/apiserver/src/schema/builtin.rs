@@ -91,7 +91,7 @@ fn collect() -> Map<String, Value> {
         networking::{NetworkPolicy, Ingress},
         apiextensions::{CustomResourceDefinition},
         authorization::{SelfSubjectAccessReview, SelfSubjectRulesReview},
-        authentication::{SelfSubjectReview},
+        authentication::{SelfSubjectReview, TokenRequest, TokenReview},
         meta::{ObjectMeta, ListMeta, Status, DeleteOptions},
     );
     generator.take_definitions(true).into_iter().collect()

@@ -171,3 +171,40 @@ async fn the_default_account_of_a_namespace_comes_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_no_request_is_refused() {
+    let (_cluster, client) = cluster().await;
+    robot(&client).await;
+    let token = format!("{ACCOUNTS}/robot/token");
+    let review = "/apis/authentication.k8s.io/v1/tokenreviews".to_owned();
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
+    let v1 = "authentication.k8s.io/v1";
+    for (path, body) in [
+        (
+            &token,
+            json!({"apiVersion": v1, "kind": "TokenRequest", "spec": []}),
+        ),
+        (&token, json!({"apiVersion": v1, "kind": "TokenReview"})),
+        (
+            &token,
+            json!({"apiVersion": "authentication.k8s.io/v2", "kind": "TokenRequest", "spec": {}}),
+        ),
+        (&token, json!([])),
+        (
+            &review,
+            json!({"apiVersion": v1, "kind": "TokenReview", "spec": {"token": "a", "audiences": "b"}}),
+        ),
+        (
+            &review,
+            json!({"apiVersion": v1, "kind": "TokenReview", "spec": {"token": "a", "audiences": [{}]}}),
+        ),
+        (
+            &access,
+            json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": []}),
+        ),
+    ] {
+        let (code, answer) = call(&client, "POST", path, body.clone()).await;
+        assert_eq!(code, 400, "{path} {body}: {answer}");
+    }
+}

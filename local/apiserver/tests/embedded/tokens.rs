@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     connections::{anonymous, remote},
     requests::{call, send},
-    support::options,
+    support::{options, server},
 };
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
@@ -158,4 +158,23 @@ async fn tokens_outlast_a_restart_and_their_key_is_private() {
     let refused = ApiServer::start(kept()).await.err().unwrap();
     let why = std::error::Error::source(&refused).unwrap().to_string();
     assert!(why.contains("sa.key") && why.contains("delete it"), "{why}");
+}
+
+#[tokio::test]
+async fn an_audience_that_a_review_names_twice_is_told_once() {
+    let (_server, client) = server().await;
+    let account = json!({"metadata": {"name": "robot"}});
+    call(&client, "POST", ACCOUNTS, account).await;
+    let request = json!({"spec": {"audiences": ["shop", "bank"]}});
+    let path = format!("{ACCOUNTS}/robot/token");
+    let (_, body) = call(&client, "POST", &path, request).await;
+    let spec =
+        json!({"token": body["status"]["token"], "audiences": ["bank", "post", "bank", "shop"]});
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let (_, body) = call(&client, "POST", path, json!({"spec": spec})).await;
+    assert_eq!(
+        body["status"]["audiences"],
+        json!(["bank", "shop"]),
+        "{body}"
+    );
 }
