@@ -39,9 +39,9 @@ use crate::{
     upkeep,
 };
 
-/// Changes a pod while it is created, after defaulting and before validation. An error refuses
-/// the pod with that sentence.
-pub type Mutator = Arc<dyn Fn(&mut Value) -> Result<(), String> + Send + Sync>;
+/// Changes a pod while it is created or, with the pod as it is, updated, after defaulting and before validation. An
+/// error refuses the pod with that sentence.
+pub type Mutator = Arc<dyn Fn(&mut Value, Option<&Value>) -> Result<(), String> + Send + Sync>;
 
 /// What a server is started with.
 #[derive(Clone)]

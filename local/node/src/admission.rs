@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, EnvVar, Pod, Probe},
+    api::core::v1::{Container, EnvVar, Pod, PodSpec, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde_json::Value;
@@ -24,10 +24,21 @@ pub(crate) const PORTS: &str = "local.fermata.dev/ports";
 /// machine, in `ports`, in the variable `PORT` and in probes that name the port by number. An annotation says
 /// which port has become which.
 ///
+/// In an update, for which `live` is the pod as it is, the ports of the manifest become those that they have become
+/// before: `kubectl apply` knows the numbers of the manifest only, by which it would add them anew.
+///
 /// # Errors
 ///
 /// A sentence for the API's answer, when the pod cannot be read or the machine has no port left.
-pub fn admit(pod: &mut Value) -> Result<(), String> {
+pub fn admit(pod: &mut Value, live: Option<&Value>) -> Result<(), String> {
+    match live {
+        None => admit_new(pod),
+        Some(live) if pod["spec"] != live["spec"] => admit_again(pod, live),
+        Some(_) => Ok(()),
+    }
+}
+
+fn admit_new(pod: &mut Value) -> Result<(), String> {
     let mut parsed: Pod = serde_json::from_value(pod.clone())
         .map_err(|error| format!("the pod cannot be read: {error}"))?;
     let spec = parsed.spec.get_or_insert_default();
@@ -35,7 +46,11 @@ pub fn admit(pod: &mut Value) -> Result<(), String> {
     let inits = spec.init_containers.iter_mut().flatten();
     let mut all = BTreeMap::new();
     for container in spec.containers.iter_mut().chain(inits) {
-        for (declared, port) in assign_ports(container)? {
+        for (declared, port) in assign_ports(container, |_| {
+            let free = ports::free();
+            free.map(i32::from)
+                .ok_or("this machine has no free port for the pod; delete some pods")
+        })? {
             all.entry(declared).or_insert(port);
         }
     }
@@ -48,13 +63,42 @@ pub fn admit(pod: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-fn assign_ports(container: &mut Container) -> Result<BTreeMap<i32, i32>, String> {
+fn admit_again(pod: &mut Value, live: &Value) -> Result<(), String> {
+    let ports = live["metadata"]["annotations"][PORTS].as_str();
+    let Some(known) = ports.and_then(|ports| serde_json::from_str(ports).ok()) else {
+        return Ok(());
+    };
+    let known: BTreeMap<i32, i32> = known;
+    let mut spec: PodSpec = serde_json::from_value(pod["spec"].clone())
+        .map_err(|error| format!("the pod cannot be read: {error}"))?;
+    let inits = spec.init_containers.iter_mut().flatten();
+    for container in spec.containers.iter_mut().chain(inits) {
+        assign_ports(container, |port| {
+            Ok(known.get(&port).copied().unwrap_or(port))
+        })?;
+        if let Some(ports) = &mut container.ports {
+            let mut kept = Vec::new();
+            ports.retain(|port| {
+                let new = !kept.contains(port);
+                kept.push(port.clone());
+                new
+            });
+        }
+    }
+    pod["spec"] = serde_json::to_value(spec).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// Gives each port of the container its number here; tells which has become which.
+fn assign_ports(
+    container: &mut Container,
+    number: impl Fn(i32) -> Result<i32, &'static str>,
+) -> Result<BTreeMap<i32, i32>, String> {
     let mut assigned = BTreeMap::new();
     for port in container.ports.iter_mut().flatten() {
-        let free =
-            ports::free().ok_or("this machine has no free port for the pod; delete some pods")?;
-        assigned.insert(port.container_port, i32::from(free));
-        port.container_port = i32::from(free);
+        let own = number(port.container_port)?;
+        assigned.insert(port.container_port, own);
+        port.container_port = own;
     }
     let http = container
         .ports
@@ -120,8 +164,40 @@ mod tests {
 
     fn admitted(container: &Value) -> Value {
         let mut pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [container]}});
-        admit(&mut pod).unwrap();
+        admit(&mut pod, None).unwrap();
         pod
+    }
+
+    #[test]
+    fn what_is_applied_again_stays_as_it_is() {
+        let container = json!({
+            "name": "function", "ports": [
+                {"name": "http", "containerPort": 8080, "protocol": "TCP"},
+                {"name": "metrics", "containerPort": 9090, "protocol": "TCP"},
+            ],
+            "env": [{"name": "PORT", "value": "8080"}],
+            "readinessProbe": {"httpGet": {"port": 8080}}, "livenessProbe": {"grpc": {"port": 9090}},
+        });
+        let live = admitted(&container);
+        // As a merge by containerPort leaves it.
+        let mut merged = live.clone();
+        let own = &mut merged["spec"]["containers"][0];
+        let ports = own["ports"].as_array().unwrap().clone();
+        own["ports"] = container["ports"].clone();
+        own["ports"].as_array_mut().unwrap().extend(ports);
+        own["env"][0]["value"] = "8080".into();
+        own["readinessProbe"] = container["readinessProbe"].clone();
+        own["livenessProbe"] = container["livenessProbe"].clone();
+        admit(&mut merged, Some(&live)).unwrap();
+        assert_eq!(merged, live);
+
+        let mut other = live.clone();
+        let port = json!({"name": "more", "containerPort": 7070, "protocol": "TCP"});
+        let ports = &mut other["spec"]["containers"][0]["ports"];
+        ports.as_array_mut().unwrap().push(port);
+        let wanted = other.clone();
+        admit(&mut other, Some(&live)).unwrap();
+        assert_eq!(other, wanted);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use fermata_node::{NotExecuted, NotForwarded};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt as _, api::DeleteParams};
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
@@ -60,6 +63,38 @@ async fn declared_ports_are_reached_until_the_pod_ends() {
         cluster.containers.forward(&uid),
         Err(NotForwarded::NotRunning)
     ));
+}
+
+#[tokio::test]
+async fn a_pod_with_ports_is_applied_again() {
+    let cluster = Cluster::start().await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "again"},
+        "spec": {"containers": [{
+            "name": "main", "image": "x", "command": ["sleep", "600"],
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "env": [{"name": "PORT", "value": "8080"}],
+            "startupProbe": {"exec": {"command": ["true"]}},
+            "livenessProbe": {"tcpSocket": {"port": 8080}, "initialDelaySeconds": 600},
+        }]},
+    });
+    let api = cluster.api::<Pod>();
+    let params = PatchParams::apply("test");
+    let first = api.patch("again", &params, &Patch::Apply(&pod)).await;
+    let spec = first.unwrap().spec;
+    let again = api.patch("again", &params, &Patch::Apply(&pod)).await;
+    assert_eq!(again.unwrap().spec, spec);
+    // What kubectl makes of it without --server-side.
+    let params = PatchParams::default();
+    let again = api.patch("again", &params, &Patch::Strategic(&pod)).await;
+    assert_eq!(again.unwrap().spec, spec);
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let changed = api.patch("again", &params, &Patch::Merge(&label)).await;
+    assert_eq!(changed.unwrap().spec, spec);
+    let other =
+        json!({"spec": {"containers": [{"name": "main", "ports": [{"containerPort": 9}]}]}});
+    let refused = api.patch("again", &params, &Patch::Strategic(&other)).await;
+    assert!(refused.is_err(), "{refused:?}");
 }
 
 #[tokio::test]

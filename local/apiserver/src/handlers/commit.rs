@@ -136,13 +136,24 @@ pub(crate) fn admit_new(
         object.remove("status");
     }
     admit(resource, object, None, |object| {
-        if resource.is("", "pods") {
-            for mutate in &api.mutators {
-                mutate(object).map_err(|why| resource.forbidden(name, why))?;
-            }
-        }
-        Ok(())
+        mutate(api, resource, object, None, name)
     })
+}
+
+/// Lets the server's owner change a pod.
+pub(super) fn mutate(
+    api: &Api,
+    resource: &Resource,
+    object: &mut Value,
+    old: Option<&Value>,
+    name: &str,
+) -> Result<(), Failure> {
+    if resource.is("", "pods") {
+        for mutate in &api.mutators {
+            mutate(object, old).map_err(|why| resource.forbidden(name, why))?;
+        }
+    }
+    Ok(())
 }
 
 /// Fills in defaults, lets `mutate` change the object, and checks it.

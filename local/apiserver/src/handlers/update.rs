@@ -82,7 +82,7 @@ pub(crate) async fn update(
         if !given.is_empty() && live["metadata"]["resourceVersion"] != given {
             return Err(resource.modified(name));
         }
-        let new = finish(target, options, &live, new, owned)?;
+        let new = finish(api, target, options, &live, new, owned)?;
         let stored = resource.conversion.to_stored(new, &resource.stored_version);
         let answer = |object| {
             Ok(Written {
@@ -130,6 +130,7 @@ pub(crate) fn is_over(object: &Value) -> bool {
 /// The new state as it will be stored: only the addressed part changed, the server's own fields
 /// kept, defaults filled in, everything checked, generation and ownership brought up to date.
 fn finish(
+    api: &Api,
     target: &Target,
     options: &Options,
     live: &Value,
@@ -141,7 +142,12 @@ fn finish(
     let name = target.name.as_deref().unwrap_or_default();
     let mut result = select(resource, part, live, new);
     keep(resource, live, &mut result, name)?;
-    commit::admit(resource, &mut result, Some(live), |_| Ok(()))?;
+    commit::admit(resource, &mut result, Some(live), |object| {
+        if part.is_empty() {
+            commit::mutate(api, resource, object, Some(live), name)?;
+        }
+        Ok(())
+    })?;
     if resource.generation && counts(resource, live) != counts(resource, &result) {
         let generation = live["metadata"]["generation"].as_i64().unwrap_or(0);
         result["metadata"]["generation"] = (generation + 1).into();

@@ -1,4 +1,4 @@
-//! What a node in the same process may do to new pods.
+//! What a node in the same process may do to pods.
 
 use std::sync::Arc;
 
@@ -10,9 +10,12 @@ use crate::{requests::call, support::options};
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 #[tokio::test]
-async fn new_pods_are_changed_or_refused_by_mutators() {
+async fn pods_are_changed_or_refused_by_mutators() {
     let server = ApiServer::start(Options {
-        mutators: vec![Arc::new(|pod: &mut Value| {
+        mutators: vec![Arc::new(|pod: &mut Value, live: Option<&Value>| {
+            if let Some(live) = live {
+                pod["metadata"]["annotations"]["was"] = live["spec"]["nodeName"].clone();
+            }
             if pod["metadata"]["name"] == "unwanted" {
                 return Err("the node has no room for it".to_owned());
             }
@@ -37,6 +40,12 @@ async fn new_pods_are_changed_or_refused_by_mutators() {
             403,
             Some("pods \"unwanted\" is forbidden: the node has no room for it")
         )
+    );
+    let patch = json!({"metadata": {"labels": {"a": "b"}}});
+    let (code, changed) = call(&client, "PATCH", &format!("{PODS}/a"), patch).await;
+    assert_eq!(
+        (code, changed["metadata"]["annotations"]["was"].as_str()),
+        (200, Some("local"))
     );
     server.shutdown().await;
 }
