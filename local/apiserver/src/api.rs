@@ -45,8 +45,10 @@ pub(crate) struct Api {
     pub(crate) streaming: Option<Arc<dyn StreamingRuntime>>,
     /// One for each command that may run.
     pub(crate) executions: Arc<Semaphore>,
-    /// One for each connection that may lead to ports of a pod.
+    /// One for each client that may forward ports of a pod.
     pub(crate) forwards: Arc<Semaphore>,
+    /// One for each connection to a port that there may be, of all clients together.
+    pub(crate) forwarded: Arc<Semaphore>,
     /// The tasks that go on with connections which have switched protocols.
     pub(crate) sessions: TaskTracker,
     pub(crate) shutdown: CancellationToken,

@@ -22,7 +22,8 @@
 //! * Rules of custom resources have no cost limit; a transition rule inside a list compares items
 //!   by their position.
 //! * `exec` and `attach` speak WebSockets, as kubectl 1.31 and newer do, and no SPDY; `attach` has no standard input.
-//!   `port-forward` speaks both, and reaches the ports that a pod declares.
+//!   `port-forward` speaks both, and reaches the ports that a pod declares; what programs do not take of it waits
+//!   within 8 MiB a client, and a connection that holds up the others for 30 s is reset.
 //! * There is no `proxy`, no admission webhook and no conversion webhook.
 //!
 //! # Example

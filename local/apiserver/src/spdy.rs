@@ -36,7 +36,8 @@ const GOAWAY: u8 = 7;
 pub(crate) enum Reset {
     Protocol = 1,
     Refused = 3,
-    Internal = 6,
+    Cancel = 5,
+    FlowControl = 7,
 }
 
 /// What a client says.
@@ -173,13 +174,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             fin,
             length,
         } = rest;
-        let mut bytes = BytesMut::with_capacity(length.min(CHUNK));
-        if length > 0 {
-            let most = length.min(CHUNK) as u64;
-            if (&mut self.from).take(most).read_buf(&mut bytes).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-        }
+        // As much as is counted as one piece, however it comes.
+        let mut bytes = BytesMut::zeroed(length.min(CHUNK));
+        self.from.read_exact(&mut bytes).await?;
         let left = length - bytes.len();
         if left > 0 {
             self.rest = Some(Rest {

@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     StreamingRuntime,
     api::Api,
-    handlers::{commit, commit::DEFINITIONS, exec::MAX_EXECUTIONS, forward::MAX_FORWARDS},
+    handlers::{commit, commit::DEFINITIONS, exec, forward},
     kinds::namespace,
     resource::registry::Registry,
     server::{
@@ -192,8 +192,9 @@ impl ApiServer {
             logs_dir: options.logs_dir,
             tokens,
             streaming: options.streaming,
-            executions: Arc::new(Semaphore::new(MAX_EXECUTIONS)),
-            forwards: Arc::new(Semaphore::new(MAX_FORWARDS)),
+            executions: Arc::new(Semaphore::new(exec::most())),
+            forwards: Arc::new(Semaphore::new(forward::most_clients())),
+            forwarded: Arc::new(Semaphore::new(forward::most_connections())),
             sessions: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         });

@@ -8,6 +8,7 @@ mod bridge;
 
 use std::sync::Arc;
 
+use fermata_listen::files;
 use http::{HeaderMap, Response, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
@@ -28,7 +29,12 @@ use crate::{
 };
 
 /// Commands and attachments at once. Each holds a connection that counts no longer as one of the listener's.
-pub(crate) const MAX_EXECUTIONS: usize = 64;
+const MAX_EXECUTIONS: usize = 64;
+
+/// How many the limit of open files lets there be. Each has some six: a connection, pipes or a terminal.
+pub(crate) fn most() -> usize {
+    files::share(files::limit(), 64, MAX_EXECUTIONS)
+}
 
 /// Which streams a request asks for, and of which container.
 struct Asked {
@@ -117,7 +123,8 @@ fn admit(
     headers: &HeaderMap,
 ) -> Result<(OwnedSemaphorePermit, Handshake), Failure> {
     let permit = Arc::clone(executions).try_acquire_owned().map_err(|_| {
-        let why = format!("{MAX_EXECUTIONS} commands run in containers already; end one of them");
+        let most = most();
+        let why = format!("{most} commands run in containers already; end one of them");
         Failure::too_many_requests(why, 10)
     })?;
     if !Handshake::is_asked_for(headers) {

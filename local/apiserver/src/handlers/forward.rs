@@ -5,10 +5,14 @@
 
 mod channels;
 mod relay;
+mod room;
+#[cfg(test)]
+mod sample;
 mod streams;
 
 use std::sync::Arc;
 
+use fermata_listen::files;
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
@@ -28,7 +32,7 @@ use crate::{
 };
 
 /// Connections of clients at once. Each counts no longer as one of the listener's.
-pub(crate) const MAX_FORWARDS: usize = 64;
+const MAX_FORWARDS: usize = 64;
 
 /// The ports that one WebSocket may have channels for.
 const MAX_PORTS: usize = 64;
@@ -40,6 +44,17 @@ const CHANNELS: &str = "v4.channel.k8s.io";
 const BASE64_CHANNELS: &str = "v4.base64.channel.k8s.io";
 const SPDY: &str = "SPDY/3.1";
 const STREAM_VERSION: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+
+/// How many clients the limit of open files lets there be.
+pub(crate) fn most_clients() -> usize {
+    files::share(files::limit(), 32, MAX_FORWARDS)
+}
+
+/// How many connections to ports it lets there be, of all clients together. The platform in this process needs most
+/// of the files for requests and functions.
+pub(crate) fn most_connections() -> usize {
+    files::share(files::limit(), 8, MAX_FORWARDS * streams::MAX_CONNECTIONS)
+}
 
 /// Answers with the switch of protocols; a task goes on with the connection.
 pub(crate) fn forward(
@@ -74,7 +89,8 @@ pub(crate) fn forward(
         .is_some_and(|handshake| handshake.protocol != TUNNEL);
     let ports = if channels { ports(query)? } else { Vec::new() };
     let permit = Arc::clone(&api.forwards).try_acquire_owned().map_err(|_| {
-        let why = format!("{MAX_FORWARDS} clients forward ports already; end one of them");
+        let clients = most_clients();
+        let why = format!("{clients} clients forward ports already; end one of them");
         Failure::too_many_requests(why, 10)
     })?;
     let forwarding = runtime.port_forward(&uid).map_err(|why| {
@@ -86,6 +102,7 @@ pub(crate) fn forward(
         name,
         uid,
         connect: forwarding.connect,
+        seats: Arc::clone(&api.forwarded),
     };
     let ended = forwarding.ended;
     let Some(handshake) = handshake else {

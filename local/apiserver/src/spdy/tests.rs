@@ -53,7 +53,7 @@ async fn long_data_comes_in_pieces_and_ends_with_the_last() {
     let long = vec![7; 2 * CHUNK + 1];
     let mut sent = data(3, &long, true).to_vec();
     sent.extend(ping(5));
-    sent.extend(reset(3, Reset::Internal));
+    sent.extend(reset(3, Reset::Cancel));
     sent.extend(goaway(3));
     sent.extend(ping(7));
     let (frames, result) = read(&sent).await;

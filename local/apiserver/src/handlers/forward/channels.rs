@@ -1,4 +1,7 @@
 //! Ports as channels of a WebSocket: two for each, data and errors. The first message on each says its port.
+//!
+//! Neither side can say that a channel is at its end. A connection is over when the program has closed it; when all
+//! are, the WebSocket is closed.
 
 use std::time::Duration;
 
@@ -9,15 +12,24 @@ use futures::{
     future::{BoxFuture, join_all},
 };
 use tokio::{sync::mpsc, time::timeout};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
-use super::relay::{MAX_WAITING, Pod};
+use super::{
+    relay::{Ends, Pod},
+    room::{Inlet, Outlet, Place, Room, STALLED},
+};
 use crate::spdy::CHUNK;
 
 /// Messages that wait for the client to take them.
 const MAX_MESSAGES: usize = 16;
 
-/// For the client to take the last messages.
+/// How often a client is pinged that cannot be heard, because programs do not take what it has sent.
+const PING: Duration = Duration::from_secs(5);
+
+/// For the client to take the last messages, and for its goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Connects to each port once, and carries data until all connections or the pod have ended, or the client has
@@ -33,14 +45,13 @@ pub(super) async fn run<S>(
 {
     let (mut sink, mut source) = socket.split();
     let (out, mut outgoing) = mpsc::channel(MAX_MESSAGES);
-    let (inlets, outlets): (Vec<_>, Vec<_>) =
-        ports.iter().map(|_| mpsc::channel(MAX_WAITING)).unzip();
+    let (inlets, outlets): (Vec<_>, Vec<_>) = ports.iter().map(|_| Inlet::new()).unzip();
     let pod = &pod;
     let relays = ports
         .iter()
         .zip(outlets)
         .zip(0_u8..)
-        .map(|((&port, inlet), index)| {
+        .map(|((&port, outlet), index)| {
             let out = out.clone();
             async move {
                 let (data, error) = (2 * index, 2 * index + 1);
@@ -53,13 +64,27 @@ pub(super) async fn run<S>(
                     let piece = Some(bytes).filter(|bytes| !bytes.is_empty());
                     piece.map(|bytes| message(data, &bytes, base64))
                 };
-                if let Err(why) = pod.relay(port, inlet, &out, wrap).await {
+                let Some(_seat) = pod.seat() else {
+                    let why = "fermata up forwards as many connections as its limit of open files allows; end one, or start it with a higher limit, see: ulimit -Hn";
+                    let _ = out.send(message(error, why.as_bytes(), base64)).await;
+                    return;
+                };
+                let Outlet { pieces, reset } = outlet;
+                let relayed = tokio::select! {
+                    result = pod.relay(port, pieces, Ends::Program, &out, wrap) => result,
+                    () = reset.cancelled() => Err(format!(
+                        "the program on port {port} has taken nothing of what was sent to it for {} s",
+                        STALLED.as_secs()
+                    )),
+                };
+                if let Err(why) = relayed {
                     let _ = out.send(message(error, why.as_bytes(), base64)).await;
                 }
             }
         });
     let relays = join_all(relays);
     // The relays have it now, so that its end is theirs.
+    let pings = out.downgrade();
     drop(out);
     let sending = async {
         while let Some(message) = outgoing.recv().await {
@@ -67,13 +92,31 @@ pub(super) async fn run<S>(
         }
         Ok::<_, Error>(())
     };
-    let taking = take(&mut source, inlets, base64);
-    tokio::select! {
-        _ = async { tokio::join!(relays, sending) } => {}
+    let relaying = async {
+        let relays = async {
+            relays.await;
+            Ok(())
+        };
+        tokio::try_join!(relays, sending).map(|_| ())
+    };
+    let taking = take(&mut source, inlets, &pings, base64);
+    let result = tokio::select! {
+        result = relaying => result,
         () = taking => return,
-        () = ended => {}
-    }
-    if let Ok(Err(error)) = timeout(GOODBYE, sink.close()).await {
+        () = ended => Ok(()),
+    };
+    let goodbye = async {
+        result?;
+        let normal = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        sink.send(Message::Close(Some(normal))).await?;
+        // What the client still sends would make the kernel reset the connection.
+        while source.next().await.is_some_and(|message| message.is_ok()) {}
+        Ok::<_, Error>(())
+    };
+    if let Ok(Err(error)) = timeout(GOODBYE, goodbye).await {
         tracing::debug!(error = %error, "a client that forwards ports has gone");
     }
 }
@@ -81,9 +124,11 @@ pub(super) async fn run<S>(
 /// Gives what the client sends to the programs; ends when it has gone.
 async fn take(
     source: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
-    inlets: Vec<mpsc::Sender<Bytes>>,
+    mut inlets: Vec<Inlet>,
+    pings: &mpsc::WeakSender<Message>,
     base64: bool,
 ) {
+    let room = Room::new();
     while let Some(Ok(message)) = source.next().await {
         let (channel, bytes) = match message {
             Message::Binary(bytes) if !base64 => match bytes.first() {
@@ -107,17 +152,42 @@ async fn take(
             Message::Close(_) => return,
             _ => continue,
         };
-        let inlet = inlets.get(usize::from(channel / 2));
-        let Some(inlet) = inlet.filter(|_| channel % 2 == 0) else {
+        if channel % 2 != 0 {
             continue;
-        };
+        }
+        let index = usize::from(channel / 2);
         let mut bytes = bytes;
         while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(CHUNK));
+            // A copy, or a few bytes that wait would keep the whole message.
+            let piece = Bytes::copy_from_slice(&bytes.split_to(bytes.len().min(CHUNK)));
             // A program that reads no more may still have something to say.
-            if inlet.send(piece).await.is_err() {
+            if !inlets.get(index).is_some_and(Inlet::is_open) {
                 break;
             }
+            let place = place(&room, &mut inlets, pings).await;
+            if let Some(inlet) = inlets.get(index) {
+                inlet.give(piece, place);
+            }
+        }
+    }
+}
+
+/// A place for the next piece. A client that goes meanwhile is not heard, which is why it is pinged; a program that
+/// takes nothing is given up for the others.
+async fn place(room: &Room, inlets: &mut [Inlet], pings: &mpsc::WeakSender<Message>) -> Place {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(place) = room.take(PING).await {
+            return place;
+        }
+        waited += PING;
+        if waited >= STALLED
+            && let Some(longest) = inlets.iter_mut().max_by_key(|inlet| inlet.waiting())
+        {
+            longest.give_up();
+        } else if let Some(pings) = pings.upgrade() {
+            // If there is no room for it, there is something else that shows whether somebody is there.
+            let _ = pings.try_send(Message::Ping(Bytes::new()));
         }
     }
 }
@@ -132,3 +202,6 @@ fn message(channel: u8, bytes: &[u8], base64: bool) -> Message {
     message.extend_from_slice(bytes);
     Message::binary(message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,15 @@
 //! One connection to a port of a pod.
 
+use std::{future::pending, sync::Arc};
+
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
+use super::room::Piece;
 use crate::{Connect, spdy::CHUNK};
-
-/// How many pieces of at most [`CHUNK`] bytes wait for the program in the pod: 64 KiB.
-pub(super) const MAX_WAITING: usize = 4;
 
 /// The pod whose ports are connected to.
 #[derive(Clone)]
@@ -17,12 +17,28 @@ pub(super) struct Pod {
     pub(super) name: String,
     pub(super) uid: String,
     pub(super) connect: Connect,
+    /// One for each connection that the limit of open files has room for.
+    pub(super) seats: Arc<Semaphore>,
+}
+
+/// When a connection is over.
+#[derive(Clone, Copy)]
+pub(super) enum Ends {
+    /// When both sides have said all.
+    Both,
+    /// When the program has: clients cannot say it.
+    Program,
 }
 
 // === impl Pod ===
 
 impl Pod {
-    /// Connects to a port, and carries data until both sides have said all. What the program says goes to `out`
+    /// A seat for a connection, if there is one. It is free again when it is dropped.
+    pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.seats).try_acquire_owned().ok()
+    }
+
+    /// Connects to a port, and carries data until it `ends`. What the program says goes to `out`
     /// as what `wrap` makes of it; at its end, of nothing.
     ///
     /// # Errors
@@ -31,7 +47,8 @@ impl Pod {
     pub(super) async fn relay<T>(
         &self,
         port: u16,
-        mut inlet: mpsc::Receiver<Bytes>,
+        mut pieces: mpsc::Receiver<Piece>,
+        ends: Ends,
         out: &mpsc::Sender<T>,
         wrap: impl Fn(Bytes) -> Option<T>,
     ) -> Result<(), String> {
@@ -41,8 +58,8 @@ impl Pod {
         })?;
         let (mut from, mut to) = tokio::io::split(stream);
         let up = async move {
-            while let Some(bytes) = inlet.recv().await {
-                if to.write_all(&bytes).await.is_err() {
+            while let Some(piece) = pieces.recv().await {
+                if to.write_all(piece.as_ref()).await.is_err() {
                     // It reads no more, and may still have something to say.
                     return;
                 }
@@ -63,7 +80,13 @@ impl Pod {
                 }
             }
         };
-        tokio::join!(up, down);
+        match ends {
+            Ends::Both => _ = tokio::join!(up, down),
+            Ends::Program => tokio::select! {
+                () = down => {}
+                () = async { up.await; pending().await } => {}
+            },
+        }
         Ok(())
     }
 }

@@ -6,48 +6,63 @@ use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    sync::mpsc,
-    task::JoinSet,
-    time::timeout,
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::relay::{MAX_WAITING, Pod};
+use super::{
+    relay::{Ends, Pod},
+    room::{Inlet, Outlet, Place, Room, STALLED},
+};
 use crate::spdy::{self, Encoder, Error, Frame, Headers, Reader, Reset};
 
-/// Streams at once on one connection; each forwarded connection has two.
-const MAX_STREAMS: usize = 256;
+/// Forwarded connections at once on one of a client. Each has two streams, and the first takes the place for both: who
+/// got one gets the other.
+pub(super) const MAX_CONNECTIONS: usize = 128;
+
+/// The longest name of a connection, in bytes. kubectl counts from 0.
+const MAX_REQUEST_ID: usize = 64;
+
+/// How long the first stream of a connection waits for the other, as with a kubelet.
+const LONELY: Duration = Duration::from_secs(30);
 
 /// Frames with data that wait for the client to take them.
 const MAX_FRAMES: usize = 16;
 
-/// Answers that wait. Who asks for more without taking them loses the connection.
-const MAX_ANSWERS: usize = 4 * MAX_STREAMS;
+/// Answers that wait for the client to take them.
+const MAX_ANSWERS: usize = 256;
 
-/// How long a program may take nothing of what the others have to wait behind.
-const STALLED: Duration = Duration::from_secs(30);
+/// How long a client may ask for more without taking its answers; then it loses the connection.
+const UNHEARD: Duration = Duration::from_secs(30);
 
 /// For the client to take the last frames.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What is behind an open stream.
 struct Open {
-    /// To the program; none if the client has said all, or it is a stream of errors.
-    inlet: Option<mpsc::Sender<Bytes>>,
-    reset: CancellationToken,
+    /// To the program; none of a stream of errors.
+    inlet: Option<Inlet>,
     /// The connection that it belongs to.
     request: String,
 }
 
-/// The streams of a connection that has one of its two, or both.
-#[derive(Default)]
-struct Pair {
-    error: Option<u32>,
-    data: Option<DataStream>,
+/// The first stream of a connection.
+struct Lonely {
+    half: Half,
+    seat: OwnedSemaphorePermit,
+    until: Instant,
 }
 
-/// Its number, what came on it, and whether the client has given it up.
-type DataStream = (u32, mpsc::Receiver<Bytes>, CancellationToken);
+/// One of the two streams of a connection.
+enum Half {
+    Error(u32),
+    Data(DataStream),
+}
+
+/// Its number, and what comes on it.
+type DataStream = (u32, Outlet);
 
 /// What a connection of a client consists of.
 struct Session {
@@ -56,9 +71,10 @@ struct Session {
     frames: mpsc::Sender<Bytes>,
     encoder: Encoder,
     open: HashMap<u32, Open>,
-    /// The connections that wait for their other stream.
-    pairs: HashMap<String, Pair>,
+    /// The connections that wait for their other stream; no more than [`MAX_CONNECTIONS`] with the relays.
+    lonely: HashMap<String, Lonely>,
     relays: JoinSet<[u32; 2]>,
+    room: Room,
     last: u32,
 }
 
@@ -77,8 +93,9 @@ where
         frames,
         encoder: Encoder::default(),
         open: HashMap::new(),
-        pairs: HashMap::new(),
+        lonely: HashMap::new(),
         relays: JoinSet::new(),
+        room: Room::new(),
         last: 0,
     };
     let mut writing = pin!(write(to, answered, framed, &stop));
@@ -127,13 +144,13 @@ async fn write(
     to.shutdown().await
 }
 
-// === impl Pair ===
+// === impl Half ===
 
-impl Pair {
-    fn forget(&mut self, stream: u32) -> bool {
-        let error = self.error.take_if(|error| *error == stream);
-        let data = self.data.take_if(|(data, ..)| *data == stream);
-        error.is_some() || data.is_some()
+impl Half {
+    fn stream(&self) -> u32 {
+        match self {
+            Self::Error(stream) | Self::Data((stream, ..)) => *stream,
+        }
     }
 }
 
@@ -147,11 +164,11 @@ impl Session {
         });
         let mut frames = pin!(frames.fuse());
         loop {
+            let until = self.lonely.values().map(|lonely| lonely.until).min();
             tokio::select! {
-                Some(ended) = self.relays.join_next() => {
-                    for stream in ended.into_iter().flatten() {
-                        self.open.remove(&stream);
-                    }
+                Some(ended) = self.relays.join_next() => self.close(ended),
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    self.expire().await?;
                 }
                 frame = frames.next() => match frame {
                     Some(frame) => self.take(frame?).await?,
@@ -172,82 +189,108 @@ impl Session {
                     return Err(Error::Malformed("it opens a stream out of turn"));
                 }
                 self.last = stream;
-                if self.open.len() >= MAX_STREAMS {
-                    return self.answer(spdy::reset(stream, Reset::Refused));
-                }
-                self.begin(stream, &headers, fin)
+                self.begin(stream, &headers, fin).await
             }
             Frame::Data { stream, bytes, fin } => self.data(stream, bytes, fin).await,
             Frame::Reset { stream } => {
-                if let Some(open) = self.open.get_mut(&stream) {
-                    open.inlet = None;
-                    open.reset.cancel();
-                    // One of a pair that has come together goes with its relay.
-                    if let Some(pair) = self.pairs.get_mut(&open.request)
-                        && pair.forget(stream)
-                    {
-                        self.open.remove(&stream);
-                    }
-                }
+                self.give_up(stream);
                 Ok(())
             }
-            Frame::Ping { id } if id % 2 == 1 => self.answer(spdy::ping(id)),
+            Frame::Ping { id } if id % 2 == 1 => self.answer(spdy::ping(id)).await,
             Frame::Ping { .. } => Ok(()),
         }
     }
 
     /// Takes a new stream, and connects when both of a connection are there.
-    fn begin(&mut self, stream: u32, headers: &Headers, fin: bool) -> Result<(), Error> {
+    async fn begin(&mut self, stream: u32, headers: &Headers, fin: bool) -> Result<(), Error> {
         let kind = headers.get("streamtype");
         let port = headers.get("port").and_then(|port| port.parse().ok());
         let (Some(kind @ ("data" | "error")), Some(port @ 1..)) = (kind, port) else {
-            return self.answer(spdy::reset(stream, Reset::Protocol));
+            return self.answer(spdy::reset(stream, Reset::Protocol)).await;
         };
-        // Clients that do not number connections open both streams of one in a row.
-        let request = headers.get("requestid").map_or_else(
-            || match kind {
-                "error" => stream.to_string(),
-                _ => stream.saturating_sub(2).to_string(),
-            },
-            ToOwned::to_owned,
-        );
-        let mut pair = self.pairs.remove(&request).unwrap_or_default();
-        let reset = CancellationToken::new();
-        let mut inlet = None;
-        let taken = if kind == "error" {
-            pair.error.replace(stream).is_some()
-        } else {
-            let (sender, receiver) = mpsc::channel(MAX_WAITING);
-            inlet = (!fin).then_some(sender);
-            let data = (stream, receiver, reset.clone());
-            pair.data.replace(data).is_some()
+        let request = match (headers.get("requestid"), kind) {
+            (Some(request), _) if request.len() > MAX_REQUEST_ID => {
+                return self.answer(spdy::reset(stream, Reset::Protocol)).await;
+            }
+            (Some(request), _) => request.to_owned(),
+            // Clients that do not number connections open both streams of one in a row.
+            (None, "error") => stream.to_string(),
+            (None, _) => stream.saturating_sub(2).to_string(),
         };
-        if taken {
-            return Err(Error::Malformed("it opens one stream twice"));
+        while let Some(ended) = self.relays.try_join_next() {
+            self.close(ended);
         }
+        let (first, seat) = match self.lonely.remove(&request) {
+            Some(Lonely { half, seat, .. }) => (Some(half), seat),
+            None => match self.seat() {
+                Some(seat) => (None, seat),
+                None => return self.answer(spdy::reset(stream, Reset::Refused)).await,
+            },
+        };
+        let (half, inlet) = if kind == "error" {
+            (Half::Error(stream), None)
+        } else {
+            let (mut inlet, outlet) = Inlet::new();
+            if fin {
+                inlet.finish();
+            }
+            (Half::Data((stream, outlet)), Some(inlet))
+        };
         let open = Open {
             inlet,
-            reset,
             request: request.clone(),
         };
         self.open.insert(stream, open);
         let reply = self.encoder.reply(stream);
-        self.answer(reply)?;
-        match (pair.error, pair.data) {
-            (Some(error), Some(data)) => self.connect(port, error, data),
-            (error, data) => {
-                self.pairs.insert(request, Pair { error, data });
+        self.answer(reply).await?;
+        match (first, half) {
+            (Some(Half::Error(error)), Half::Data(data))
+            | (Some(Half::Data(data)), Half::Error(error)) => {
+                self.connect(port, error, data, seat);
+            }
+            (Some(_), _) => return Err(Error::Malformed("it opens one stream twice")),
+            (None, half) => {
+                let until = Instant::now() + LONELY;
+                self.lonely.insert(request, Lonely { half, seat, until });
             }
         }
         Ok(())
     }
 
-    fn connect(&mut self, port: u16, error: u32, data: DataStream) {
-        let (data, inlet, reset) = data;
+    /// Gives up the streams that have waited long enough for their other one.
+    async fn expire(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let expired = self.lonely.extract_if(|_, lonely| lonely.until <= now);
+        let expired: Vec<u32> = expired.map(|(_, lonely)| lonely.half.stream()).collect();
+        for stream in expired {
+            self.open.remove(&stream);
+            self.answer(spdy::reset(stream, Reset::Cancel)).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the streams of a connection that has ended.
+    fn close(&mut self, ended: Result<[u32; 2], JoinError>) {
+        for stream in ended.into_iter().flatten() {
+            self.open.remove(&stream);
+        }
+    }
+
+    /// A seat for one more connection, if the client may have it and there is one.
+    fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        if self.lonely.len() + self.relays.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        self.pod.seat()
+    }
+
+    fn connect(&mut self, port: u16, error: u32, data: DataStream, seat: OwnedSemaphorePermit) {
+        let (data, Outlet { pieces, reset }) = data;
         let (pod, frames) = (self.pod.clone(), self.frames.clone());
         self.relays.spawn(async move {
+            let _seat = seat;
             let wrap = |bytes: Bytes| Some(spdy::data(data, &bytes, bytes.is_empty()));
-            let relay = pod.relay(port, inlet, &frames, wrap);
+            let relay = pod.relay(port, pieces, Ends::Both, &frames, wrap);
             let result = tokio::select! {
                 result = relay => result,
                 () = reset.cancelled() => Ok(()),
@@ -264,33 +307,88 @@ impl Session {
 
     async fn data(&mut self, stream: u32, bytes: Bytes, fin: bool) -> Result<(), Error> {
         // What is still on its way to a stream that has ended is no fault.
-        let Some(open) = self.open.get_mut(&stream) else {
-            return Ok(());
-        };
-        if let Some(inlet) = &open.inlet
-            && !bytes.is_empty()
-        {
-            match timeout(STALLED, inlet.send(bytes)).await {
-                Ok(Ok(())) => {}
-                // The program reads no more.
-                Ok(Err(_)) => open.inlet = None,
-                Err(_) => {
-                    open.inlet = None;
-                    open.reset.cancel();
-                    return self.answer(spdy::reset(stream, Reset::Internal));
-                }
+        let inlet = |open: &Open| open.inlet.as_ref().is_some_and(Inlet::is_open);
+        if !bytes.is_empty() && self.open.get(&stream).is_some_and(inlet) {
+            let place = self.place().await?;
+            // The stream itself may have had to go for it.
+            let open = self.open.get(&stream);
+            if let Some(inlet) = open.and_then(|open| open.inlet.as_ref()) {
+                inlet.give(bytes, place);
             }
         }
-        if fin {
-            open.inlet = None;
+        if fin
+            && let Some(open) = self.open.get_mut(&stream)
+            && let Some(inlet) = &mut open.inlet
+        {
+            inlet.finish();
         }
         Ok(())
     }
 
-    fn answer(&self, frame: Bytes) -> Result<(), Error> {
-        self.answers
-            .try_send(frame)
-            .map_err(|_| Error::Malformed("its answers are not taken"))
+    /// A place for the next piece. All streams wait for it, since their frames come one after the other: as long as
+    /// programs take something, but not behind one that takes nothing.
+    async fn place(&mut self) -> Result<Place, Error> {
+        loop {
+            if let Some(place) = self.room.try_take() {
+                return Ok(place);
+            }
+            // Nobody reads before the other stream is there, which would come behind this.
+            let lonely = self.lonely.values().map(|lonely| lonely.half.stream());
+            if let Some(stream) = self.longest(lonely) {
+                tracing::debug!(
+                    stream,
+                    "too much is sent before there is a stream of errors"
+                );
+                self.give_up(stream);
+                self.answer(spdy::reset(stream, Reset::FlowControl)).await?;
+                continue;
+            }
+            if let Some(place) = self.room.take(STALLED).await {
+                return Ok(place);
+            }
+            if let Some(stream) = self.longest(self.open.keys().copied()) {
+                tracing::warn!(
+                    pod = self.pod.name,
+                    "a program in the pod has taken nothing of what was sent to its port for {} s; that connection is reset, for others wait behind it",
+                    STALLED.as_secs()
+                );
+                self.give_up(stream);
+                self.answer(spdy::reset(stream, Reset::FlowControl)).await?;
+            }
+        }
+    }
+
+    /// Which of these streams most waits for, if anything does.
+    fn longest(&self, streams: impl Iterator<Item = u32>) -> Option<u32> {
+        let waiting = |stream: &u32| {
+            let inlet = self.open.get(stream).and_then(|open| open.inlet.as_ref());
+            inlet.map_or(0, Inlet::waiting)
+        };
+        let longest = streams.max_by_key(waiting);
+        longest.filter(|stream| waiting(stream) > 0)
+    }
+
+    /// Ends a stream. One of a pair that has come together goes with its relay.
+    fn give_up(&mut self, stream: u32) {
+        let Some(open) = self.open.get_mut(&stream) else {
+            return;
+        };
+        if let Some(inlet) = &mut open.inlet {
+            inlet.give_up();
+        }
+        let lonely = self.lonely.get(&open.request);
+        if lonely.is_some_and(|lonely| lonely.half.stream() == stream) {
+            self.lonely.remove(&open.request);
+            self.open.remove(&stream);
+        }
+    }
+
+    /// Waits for a client that takes its answers, however much it asks at once.
+    async fn answer(&self, frame: Bytes) -> Result<(), Error> {
+        match timeout(UNHEARD, self.answers.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Error::Malformed("its answers are not taken")),
+        }
     }
 }
 
