@@ -10,6 +10,7 @@ use std::{
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,11 @@ pub enum NotForwarded {
         /// What the system said.
         source: io::Error,
     },
+    /// This process has as many files open as it may, which is not the pod's fault.
+    #[error(
+        "fermata up has too many files open for one more connection; start it with a higher limit, see: ulimit -Hn"
+    )]
+    Exhausted(#[source] io::Error),
 }
 
 // === impl Containers ===
@@ -119,6 +125,15 @@ fn ports(pod: &Pod) -> BTreeMap<u16, u16> {
     ports
 }
 
+fn not_connected(port: u16, source: io::Error) -> NotForwarded {
+    let exhausted = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    if exhausted.contains(&source.raw_os_error()) {
+        NotForwarded::Exhausted(source)
+    } else {
+        NotForwarded::Refused { port, source }
+    }
+}
+
 fn lock(
     sandboxes: &Mutex<HashMap<String, Sandbox>>,
 ) -> std::sync::MutexGuard<'_, HashMap<String, Sandbox>> {
@@ -164,11 +179,26 @@ impl Forwarding {
             }
         }
         let source = refused.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into());
-        Err(NotForwarded::Refused { port, source })
+        Err(not_connected(port, source))
     }
 
     /// Ends when the pod has ended.
     pub fn ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(self.end.clone().cancelled_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_open_files_are_not_the_pods_fault() {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let why = not_connected(8080, errno.into()).to_string();
+            assert!(why.contains("ulimit -Hn") && !why.contains("8080"), "{why}");
+        }
+        let why = not_connected(8080, Errno::CONNREFUSED.into()).to_string();
+        assert!(why.contains("nothing answers on 127.0.0.1:8080"), "{why}");
     }
 }
