@@ -89,7 +89,7 @@ impl Place {
 ///
 /// # Errors
 ///
-/// When none is named, or it does not answer.
+/// When none is named, or it cannot be asked.
 pub(crate) async fn connect(target: &Target) -> anyhow::Result<Cluster> {
     let (config, place) = configured(target).await?;
     open(target, config, place).await
@@ -166,7 +166,7 @@ async fn open(target: &Target, config: Config, place: Place) -> anyhow::Result<C
     if let Err(error) = client.apiserver_version().await {
         let error = anyhow::Error::new(error);
         bail!(error.context(format!(
-            "the cluster at {} does not answer; is it running?",
+            "the cluster at {} cannot be asked; is it running, and is it the one of this kubeconfig?",
             place.server
         )));
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use kube::core::Status;
+use kube::{core::Status, error::DiscoveryError};
 
 /// The error, then its causes, each once and without what it says of the next. An answer of the API
 /// server is its own sentence.
@@ -27,10 +27,16 @@ pub(crate) fn line(error: &anyhow::Error) -> String {
 fn sentence(link: &(dyn Error + 'static)) -> String {
     match link.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => return of_status(status),
+        // Its cause says it.
+        Some(kube::Error::Discovery(_)) => return String::new(),
         Some(kube::Error::HyperError(_) | kube::Error::Service(_)) => {
             return "the connection to the API server failed".to_owned();
         }
         _ => {}
+    }
+    // Who looked for a kind has said which, in words that are none of Rust's.
+    if let Some(DiscoveryError::MissingKind(_)) = link.downcast_ref() {
+        return String::new();
     }
     let boxed = link.downcast_ref::<Box<Status>>().map(|status| &**status);
     if let Some(status) = boxed.or_else(|| link.downcast_ref()) {
@@ -67,6 +73,13 @@ mod tests {
             message: "functions.fermata.dev is forbidden: User \"ann\" cannot list".into(),
             ..Status::default()
         }))
+    }
+
+    #[test]
+    fn a_kind_that_is_unknown_is_told_once() {
+        let missing = kube::Error::Discovery(DiscoveryError::MissingKind("Functoin".into()));
+        let error = anyhow::Error::new(missing).context("the cluster does not know the kind");
+        assert_eq!(line(&error), "the cluster does not know the kind");
     }
 
     #[test]

@@ -681,6 +681,11 @@ async fn pods_are_removed_by_force_too() {
         "--grace-period=0",
         "--timeout=20s",
     ]);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(k.fails(&["get", "pod", "lone"]).contains("not found"));
+    eventually("the pod is gone", async || {
+        match k.run(&["get", "pod", "lone"]) {
+            (false, printed) if printed.contains("not found") => Ok(()),
+            (_, printed) => Err(printed),
+        }
+    })
+    .await;
 }
