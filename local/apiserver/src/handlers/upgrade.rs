@@ -1,7 +1,8 @@
 //! Connections that go on with another protocol than HTTP.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -9,12 +10,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
+    time::timeout,
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
+        Error, Message,
         handshake::derive_accept_key,
-        protocol::{Role, WebSocketConfig},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -28,6 +31,9 @@ const MAX_MESSAGE: usize = 1 << 20;
 /// allows.
 const WRITE_BUFFER: usize = 128 << 10;
 const MAX_WRITE_BUFFER: usize = WRITE_BUFFER + MAX_MESSAGE + 1024;
+
+/// For the client to take the last messages, and for its goodbye.
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A connection after the switch.
 pub(super) type Connection = TokioIo<Upgraded>;
@@ -141,9 +147,33 @@ where
     WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await
 }
 
+/// Sends the last messages and the end of a WebSocket, and waits until the client has ended it too; all for some
+/// seconds at most.
+pub(super) async fn close(
+    sink: &mut (impl Sink<Message, Error = Error> + Unpin),
+    source: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+    last: Option<Message>,
+) {
+    let goodbye = async {
+        // kubectl takes a close without a code for an error.
+        let normal = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        for message in last.into_iter().chain([Message::Close(Some(normal))]) {
+            sink.send(message).await?;
+        }
+        // What the client still sends would make the kernel reset the connection.
+        while source.next().await.is_some_and(|message| message.is_ok()) {}
+        Ok::<_, Error>(())
+    };
+    if let Ok(Err(error)) = timeout(GOODBYE, goodbye).await {
+        tracing::debug!(error = %error, "a client has gone before the end of its connection");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use futures::{SinkExt as _, StreamExt as _};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;

@@ -11,12 +11,9 @@ use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
-use tokio_tungstenite::tungstenite::{
-    Error, Message,
-    protocol::{CloseFrame, frame::coding::CloseCode},
-};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::{status::Failure, streaming::Execution};
+use crate::{handlers::upgrade, status::Failure, streaming::Execution};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -31,9 +28,6 @@ const CHUNK: usize = 32 * 1024;
 
 /// How long what a command has left behind may still write, once it has ended itself.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// For the client to take the result, and for its goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 /// How often a client is told that its connection lives while its data waits for the command.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -90,22 +84,8 @@ impl Bridge {
             Err(why) => Some(Failure::internal(why).to_value()),
         };
         let Some(result) = result else { return };
-        let goodbye = async {
-            let result = message(ERROR, result.to_string().as_bytes());
-            sink.send(result).await?;
-            // kubectl takes a close without a code for an error.
-            let normal = CloseFrame {
-                code: CloseCode::Normal,
-                reason: "".into(),
-            };
-            sink.send(Message::Close(Some(normal))).await?;
-            // What the client still sends would make the kernel reset the connection.
-            while source.next().await.is_some_and(|message| message.is_ok()) {}
-            Ok::<_, Error>(())
-        };
-        if let Ok(Err(error)) = timeout(GOODBYE, goodbye).await {
-            tracing::debug!(error = %error, "nobody took a command's result");
-        }
+        let result = message(ERROR, result.to_string().as_bytes());
+        upgrade::close(&mut sink, &mut source, Some(result)).await;
     }
 
     /// Gives the result; none if the client has gone.

@@ -11,26 +11,20 @@ use futures::{
     Sink, SinkExt as _, Stream, StreamExt as _,
     future::{BoxFuture, join_all},
 };
-use tokio::{sync::mpsc, time::timeout};
-use tokio_tungstenite::tungstenite::{
-    Error, Message,
-    protocol::{CloseFrame, frame::coding::CloseCode},
-};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{
     relay::{Ends, Pod},
     room::{Inlet, Outlet, Place, Room, STALLED},
 };
-use crate::spdy::CHUNK;
+use crate::{handlers::upgrade, spdy::CHUNK};
 
 /// Messages that wait for the client to take them.
 const MAX_MESSAGES: usize = 16;
 
 /// How often a client is pinged that cannot be heard, because programs do not take what it has sent.
 const PING: Duration = Duration::from_secs(5);
-
-/// For the client to take the last messages, and for its goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Connects to each port once, and carries data until all connections or the pod have ended, or the client has
 /// gone.
@@ -105,19 +99,9 @@ pub(super) async fn run<S>(
         () = taking => return,
         () = ended => Ok(()),
     };
-    let goodbye = async {
-        result?;
-        let normal = CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
-        sink.send(Message::Close(Some(normal))).await?;
-        // What the client still sends would make the kernel reset the connection.
-        while source.next().await.is_some_and(|message| message.is_ok()) {}
-        Ok::<_, Error>(())
-    };
-    if let Ok(Err(error)) = timeout(GOODBYE, goodbye).await {
-        tracing::debug!(error = %error, "a client that forwards ports has gone");
+    match result {
+        Ok(()) => upgrade::close(&mut sink, &mut source, None).await,
+        Err(error) => tracing::debug!(error = %error, "a client that forwards ports has gone"),
     }
 }
 

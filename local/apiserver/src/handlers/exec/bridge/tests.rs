@@ -2,7 +2,6 @@ use tokio::io::{DuplexStream, duplex};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
 use super::*;
-use crate::handlers::upgrade;
 
 const BRIDGE: Bridge = Bridge {
     protocol: Protocol::V5,
@@ -68,5 +67,5 @@ async fn what_waits_reaches_a_slow_command() {
     assert_eq!(all, [b'x'; 2048]);
     assert!(!session.is_finished());
     client.close(None).await.unwrap();
-    timeout(GOODBYE, session).await.unwrap().unwrap();
+    timeout(upgrade::GOODBYE, session).await.unwrap().unwrap();
 }

@@ -3,9 +3,12 @@
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
-use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, frame::coding::CloseCode},
+};
 
 use super::*;
 use crate::handlers::forward::{room::MAX_WAITING, sample};
