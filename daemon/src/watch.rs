@@ -8,6 +8,7 @@ mod guard;
 mod key;
 mod kinds;
 mod listed;
+mod names_of;
 mod places;
 mod waits;
 

@@ -92,21 +92,7 @@ impl<K, S: Clone> Clone for Observed<K, S> {
 impl<K: Resource<DynamicType = ()>, S> Lookup for Observed<K, S> {
     type DynamicType = ();
 
-    fn kind((): &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
+    fermata_daemon::names_of!(K);
 
     fn name(&self) -> Option<Cow<'_, str>> {
         Some(Cow::Borrowed(&self.name))

@@ -3,7 +3,7 @@
 //! `managedFields` alone are a tree of more nodes than all the rest of most objects has, and those of
 //! a whole page of a list would be in memory at once.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use fermata_crds::{Function, Revision};
 use k8s_openapi::{
@@ -86,21 +86,7 @@ impl<K: Resource<DynamicType = ()>> Resource for Slim<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
-    fn kind((): &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
+    fermata_daemon::names_of!(K);
 
     fn meta(&self) -> &ObjectMeta {
         self.0.meta()

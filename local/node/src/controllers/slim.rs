@@ -1,7 +1,7 @@
 //! Objects as controllers remember them. What is decided is decided on what the API says at that moment, so that of
 //! a thousand Deployments at rest nothing need be kept but which they are.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, api::ObjectMeta};
@@ -59,21 +59,7 @@ impl<K: Resource<DynamicType = ()>> Resource for Slim<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
-    fn kind((): &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
+    fermata_daemon::names_of!(K);
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
