@@ -150,8 +150,8 @@ mod tests {
         let token = signer.sign(&claims()).unwrap();
         assert_eq!(signer.verify(&token, 100), Ok(claims()));
         assert_eq!(signer.verify(&token, 199), Ok(claims()));
-        for now in [99, 200, i64::MAX] {
-            assert_eq!(signer.verify(&token, now), Err(Refused::Expired));
+        for time in [99, 200, i64::MAX] {
+            assert_eq!(signer.verify(&token, time), Err(Refused::Expired));
         }
     }
 
