@@ -9,6 +9,7 @@ mod report;
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
+use fermata_listen::address;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -37,20 +38,20 @@ pub(crate) struct Options {
     ephemeral: bool,
 
     /// Where the gateway takes requests.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 
     /// Where the gateway takes requests from functions, by their in-cluster names; functions with
     /// visibility Cluster answer here alone.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:8081")]
     listen_internal: SocketAddr,
 
     /// Where the gateway's metrics and health are.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:9090")]
     admin: SocketAddr,
 
     /// Where the Kubernetes API is.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6440")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:6440")]
     api: SocketAddr,
 
     /// The domain below which functions have their hosts.

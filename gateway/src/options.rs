@@ -10,8 +10,8 @@ use fermata_crds::{
     GoDuration,
     routes::{ClaimGrant, ClaimPolicy},
 };
-
 use fermata_daemon::admin::AdminOptions;
+use fermata_listen::address;
 
 pub use bound::Bound;
 pub use network::Network;
@@ -23,12 +23,12 @@ pub(crate) const ADMIN_PORT: u16 = 9090;
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Address for requests to functions from everywhere.
-    #[arg(long, env = "FERMATA_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "FERMATA_LISTEN", value_parser = address, default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
     /// Address for requests from inside the cluster, where functions answer under their in-cluster names:
     /// also those that are for the cluster only. Nobody else should reach it.
-    #[arg(long, env = "FERMATA_LISTEN_INTERNAL", default_value = "0.0.0.0:8081")]
+    #[arg(long, env = "FERMATA_LISTEN_INTERNAL", value_parser = address, default_value = "0.0.0.0:8081")]
     pub listen_internal: SocketAddr,
 
     /// Where metrics, health and statistics are. Gateways ask each other there, so that it cannot be off.

@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod address;
 mod attended;
 pub mod files;
 pub mod host;
@@ -14,6 +15,7 @@ mod listener;
 mod seats;
 mod seldom;
 
+pub use address::{NotAnAddress, address};
 pub use attended::Attended;
 pub use listener::{Accepted, Listener};
 pub use seats::{AddressFull, Bounds, Busy, Seat, Seats};

@@ -179,6 +179,15 @@ async fn mistakes_are_told_with_the_way_out() {
     );
     assert!(fails(&["deploy", "x"]).contains("--image"));
     assert!(fails(&["up", "-f", "/nonexistent"]).contains("/nonexistent"));
+    assert!(fails(&["up", "--listen", "8080"]).contains("127.0.0.1:8080"));
+    let unknown = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let manifest = "{apiVersion: fermata.dev/v1alpha1, kind: Functoin, metadata: {name: x}}";
+    fs::write(unknown.path(), manifest).unwrap();
+    let printed = fails(&["deploy", "-f", unknown.path().to_str().unwrap()]);
+    assert!(
+        printed.contains("does not know the kind Functoin") && !printed.contains("Missing Kind"),
+        "{printed}"
+    );
 
     space.test_function("fails", &["serve"], json!({})).await;
     space.ready("fails").await;

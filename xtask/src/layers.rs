@@ -107,7 +107,9 @@ const CRATES: [Crate; 5] = [
     },
     Crate {
         dir: "listen",
-        layers: &[&["attended", "files", "host", "listener", "seats", "seldom"]],
+        layers: &[&[
+            "address", "attended", "files", "host", "listener", "seats", "seldom",
+        ]],
     },
 ];
 
