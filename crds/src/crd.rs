@@ -2,6 +2,8 @@
 //! limits that Rust types cannot say.
 
 mod numbers;
+mod parts;
+mod texts;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
@@ -166,6 +168,7 @@ fn with_schema(crd: &mut CustomResourceDefinition, change: impl Fn(&mut JSONSche
         {
             change(root);
             numbers::bound_integers(root);
+            texts::join_lines(root);
         }
     }
 }

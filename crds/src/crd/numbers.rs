@@ -3,9 +3,9 @@
 //! Schemas of Rust types say `uint16` and `uint32`, of which an API server warns and which it does not
 //! check: a number that no client can read would get in, and hide its object from all of them.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+
+use super::parts::parts;
 
 /// The largest integer that every reader of JSON keeps exactly: 2^53 - 1.
 const LARGEST_EXACT: f64 = 9_007_199_254_740_991.0;
@@ -34,29 +34,6 @@ fn bound(schema: &mut JSONSchemaProps) {
     schema.format = Some(format.to_owned());
     schema.minimum = Some(schema.minimum.map_or(least, |there| there.max(least)));
     schema.maximum = Some(schema.maximum.map_or(most, |there| there.min(most)));
-}
-
-/// The schemas directly below a schema.
-fn parts(schema: &mut JSONSchemaProps) -> Vec<&mut JSONSchemaProps> {
-    let mut parts = Vec::new();
-    parts.extend(
-        schema
-            .properties
-            .iter_mut()
-            .flat_map(|map| map.values_mut()),
-    );
-    match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => parts.push(items),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => parts.extend(items),
-        None => {}
-    }
-    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        parts.push(values);
-    }
-    for list in [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of] {
-        parts.extend(list.iter_mut().flatten());
-    }
-    parts
 }
 
 #[cfg(test)]
