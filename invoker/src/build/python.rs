@@ -76,7 +76,8 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
         ("PIP_USER", "0".into()),
         ("PIP_REQUIRE_VIRTUALENV", "0".into()),
     ];
-    pip.env.push(("PIP_LOG", build.place.temporary().join(LOG).into()));
+    pip.env
+        .push(("PIP_LOG", build.place.temporary().join(LOG).into()));
     match build.run(pip).await {
         Ok(_) => Ok(Done::Built),
         Err(error @ Error::Failed { .. }) => Err(silent(build).map_or(error, Error::Registry)),

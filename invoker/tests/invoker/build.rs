@@ -219,11 +219,16 @@ fn a_program_has_the_variables_of_the_build_but_none_of_fermata() {
         "{env}"
     );
     assert!(env.contains("PATH="), "{env}");
-    let own: Vec<&str> = env.lines().filter(|line| line.starts_with("FERMATA_")).collect();
+    let own: Vec<&str> = env
+        .lines()
+        .filter(|line| line.starts_with("FERMATA_"))
+        .collect();
     assert_eq!(own.len(), 1, "{own:?}");
     // No more than what whoever starts the build hands on to everybody.
     let mut direct = Command::new("sh");
-    direct.args(["-c", "ls /proc/self/fd | wc -l"]).stdin(Stdio::null());
+    direct
+        .args(["-c", "ls /proc/self/fd | wc -l"])
+        .stdin(Stdio::null());
     let direct = direct.output().unwrap();
     let files = fs::read(job.target().join("files")).unwrap();
     assert_eq!(files, direct.stdout);

@@ -21,8 +21,7 @@ with tarfile.open(f'{name}-1.0.0.tgz', 'w:gz') as archive:
         archive.addfile(entry, io.BytesIO(text.encode()))
 ";
 
-const PACKAGE: &str =
-    r#"{"dependencies": {"sample": "file:./sample-1.0.0.tgz"}, "devDependencies": {"never": "file:./never-1.0.0.tgz"}}"#;
+const PACKAGE: &str = r#"{"dependencies": {"sample": "file:./sample-1.0.0.tgz"}, "devDependencies": {"never": "file:./never-1.0.0.tgz"}}"#;
 
 fn node(package: &str) -> Job {
     Job::new(&["node"])
@@ -64,7 +63,10 @@ fn a_lock_is_installed_as_it_is() {
     let words = "installing 1 package of package-lock.json with npm ci";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     assert!(job.target().join("sample/index.js").is_file());
-    let job = job.file("package.json", r#"{"dependencies": {"never": "file:./never-1.0.0.tgz"}}"#);
+    let job = job.file(
+        "package.json",
+        r#"{"dependencies": {"never": "file:./never-1.0.0.tgz"}}"#,
+    );
     let (code, last) = job.fail();
     assert_eq!(code, 1);
     assert!(
