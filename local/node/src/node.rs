@@ -9,6 +9,7 @@ mod exec;
 mod expand;
 mod forward;
 mod log;
+mod mounts;
 mod pod;
 mod probe;
 mod process;

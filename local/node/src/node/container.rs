@@ -16,10 +16,11 @@ use super::{
     env,
     expand::expand,
     log::Log,
+    mounts::{self, Mounts},
     pod::{Board, sentence},
     probe::{self, Timing},
     process::{self, Plan, Process},
-    status, volumes,
+    status,
 };
 
 /// The first pause between the tries of a readiness probe right after the start.
@@ -158,10 +159,11 @@ impl Runner {
             .await
             .map_err(|error| config(sentence(&error)))?;
         let root =
-            volumes::mount(container, &self.dir).map_err(|error| config(sentence(&error)))?;
+            mounts::make_root(container, &self.dir).map_err(|error| config(sentence(&error)))?;
+        let mounts = Mounts::of(container, &self.dir);
         let options = &self.shared.options;
         let dir = match &container.working_dir {
-            Some(path) => volumes::locate(container, &self.dir, path),
+            Some(path) => mounts.locate(path),
             None => options.working_dir.clone(),
         };
         if !dir.is_dir() {
@@ -195,11 +197,14 @@ impl Runner {
         let path = declared
             .get("PATH")
             .map_or_else(|| options.path.clone(), OsString::from);
-        let program = process::find(&program, &dir, &path).map_err(|error| Blocked {
+        let program = process::find(&program, &mounts, &dir, &path).map_err(|error| Blocked {
             reason: "RunContainerError",
             message: error.to_string(),
         })?;
         let mut env = options.env.clone();
+        if let Some(folder) = mounts.find("/tmp") {
+            env.push(("TMPDIR".into(), folder.to_string_lossy().into_owned()));
+        }
         env.push(("PATH".into(), path.to_string_lossy().into_owned()));
         env.push(("FERMATA_ROOT".into(), root.to_string_lossy().into_owned()));
         env.push(("HOSTNAME".into(), self.pod.name_any()));
@@ -209,6 +214,7 @@ impl Runner {
             arguments,
             env,
             dir,
+            mounts,
         })
     }
 

@@ -23,6 +23,7 @@ use super::{
     SHUTDOWN_GRACE, Shared,
     backoff::Backoff,
     container::{Ended, Runner, Stop},
+    mounts,
     status::{Report, Reports},
     volumes,
 };
@@ -242,7 +243,9 @@ impl Life {
         loop {
             let started = Instant::now();
             let made = tokio::select! {
-                made = volumes::make(&self.shared.client, &self.pod, &self.dir) => made,
+                made = volumes::make(&self.shared.client, &self.pod, &self.dir) => {
+                    made.and_then(|()| mounts::name_by_paths(&self.pod, &self.dir))
+                }
                 _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => return false,
             };
             let Err(error) = made else { return true };
