@@ -12,11 +12,20 @@ use std::{
 use fermata_apiserver::{
     ApiServer, AttachRequest, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,
 };
-use fermata_node::{Containers, Controllers, Node};
+use fermata_node::{Containers, Controllers, Keep, Node};
 use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The init container that builds a function.
+const BUILD_CONTAINER: &str = "fermata-build";
+
+/// The volume that it fills.
+const DEPENDENCIES_VOLUME: &str = "fermata-dependencies";
+
+/// The annotation of pods that asks for a build of their own.
+const BUILD_ANNOTATION: &str = "fermata.dev/build";
 
 /// How a [`Cluster`] runs.
 #[derive(Clone, Debug)]
@@ -105,6 +114,12 @@ impl Cluster {
                 path: joined(&bin, &options.path),
                 working_dir: options.working_dir.clone(),
                 env: options.env.clone(),
+                keep: Some(Keep {
+                    dir: dir("built"),
+                    container: BUILD_CONTAINER.to_owned(),
+                    volume: DEPENDENCIES_VOLUME.to_owned(),
+                    annotation: BUILD_ANNOTATION.to_owned(),
+                }),
             },
         );
         node.prepare().await?;

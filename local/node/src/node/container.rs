@@ -1,5 +1,7 @@
 //! One container of a pod: start, probes, restarts, and its end.
 
+mod build;
+
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -84,7 +86,7 @@ impl Runner {
                     self.block(&blocked);
                     backoff.after(began)
                 }
-                Ok(plan) => match self.once(&plan, restarts).await {
+                Ok(plan) => match self.run_or_reuse(&plan, restarts).await {
                     Err(blocked) => {
                         self.block(&blocked);
                         backoff.after(began)
@@ -155,7 +157,7 @@ impl Runner {
             reason: "CreateContainerConfigError",
             message,
         };
-        let declared = env::resolve(&self.shared.client, &self.pod, container)
+        let mut declared = env::resolve(&self.shared.client, &self.pod, container)
             .await
             .map_err(|error| config(sentence(&error)))?;
         let root =
@@ -201,6 +203,7 @@ impl Runner {
             reason: "RunContainerError",
             message: error.to_string(),
         })?;
+        self.keep_home(&mut declared);
         let mut env = options.env.clone();
         if let Some(folder) = mounts.find("/tmp") {
             env.push(("TMPDIR".into(), folder.to_string_lossy().into_owned()));
@@ -208,12 +211,13 @@ impl Runner {
         env.push(("PATH".into(), path.to_string_lossy().into_owned()));
         env.push(("FERMATA_ROOT".into(), root.to_string_lossy().into_owned()));
         env.push(("HOSTNAME".into(), self.pod.name_any()));
-        env.extend(declared);
+        env.extend(declared.clone());
         Ok(Plan {
             program,
             arguments,
             env,
             dir,
+            declared,
             mounts,
         })
     }

@@ -145,6 +145,9 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
             remove_dir(&dir);
         }
     }
+    if let Some(kept) = &shared.kept {
+        kept.release(&uid).await;
+    }
 }
 
 enum End {

@@ -1,6 +1,7 @@
 //! One run of a container's process, through its supervisor.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     io,
     os::unix::fs::PermissionsExt as _,
@@ -24,6 +25,8 @@ pub(super) struct Plan {
     pub(super) arguments: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) dir: PathBuf,
+    /// The variables that the manifest asks for, which are among `env`.
+    pub(super) declared: BTreeMap<String, String>,
     pub(super) mounts: Mounts,
 }
 
