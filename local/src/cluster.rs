@@ -12,20 +12,12 @@ use std::{
 use fermata_apiserver::{
     ApiServer, AttachRequest, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,
 };
+use fermata_crds::names;
 use fermata_node::{Containers, Controllers, Keep, Node};
 use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// The init container that builds a function.
-const BUILD_CONTAINER: &str = "fermata-build";
-
-/// The volume that it fills.
-const DEPENDENCIES_VOLUME: &str = "fermata-dependencies";
-
-/// The annotation of pods that asks for a build of their own.
-const BUILD_ANNOTATION: &str = "fermata.dev/build";
 
 /// How a [`Cluster`] runs.
 #[derive(Clone, Debug)]
@@ -116,9 +108,9 @@ impl Cluster {
                 env: options.env.clone(),
                 keep: Some(Keep {
                     dir: dir("built"),
-                    container: BUILD_CONTAINER.to_owned(),
-                    volume: DEPENDENCIES_VOLUME.to_owned(),
-                    annotation: BUILD_ANNOTATION.to_owned(),
+                    container: names::BUILD_CONTAINER.to_owned(),
+                    volume: names::DEPENDENCIES_VOLUME.to_owned(),
+                    annotation: names::BUILD_ANNOTATION.to_owned(),
                 }),
             },
         );
