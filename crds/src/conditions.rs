@@ -14,6 +14,9 @@ pub const REVISION_READY: &str = "RevisionReady";
 /// The function's hosts and paths lead to it.
 pub const ROUTABLE: &str = "Routable";
 
+/// The dependencies of the newest Revision are installed; only where its source names some.
+pub const BUILT: &str = "Built";
+
 /// The longest message of a condition, in bytes.
 pub const LONGEST_MESSAGE: usize = 4096;
 

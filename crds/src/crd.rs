@@ -19,6 +19,7 @@ use crate::{
 /// item by item.
 const LIST_MAPS: &[(&str, &[&str])] = &[
     ("env", &["name"]),
+    ("source.build.env", &["name"]),
     ("volumes", &["name"]),
     ("volumeMounts", &["mountPath"]),
     ("imagePullSecrets", &["name"]),
@@ -31,8 +32,16 @@ const BOUNDS: &[(&str, i64)] = &[
     ("imagePullPolicy", 32),
     ("source.runtime", 253),
     ("source.handler", 4096),
-    ("source.files", 256),
+    ("source.files", 2000),
+    ("source.binaryFiles", 2000),
     ("source.configMap.name", 253),
+    ("source.build.env", 128),
+    ("source.build.env[].name", 256),
+    ("source.build.env[].valueFrom.configMapKeyRef.name", 253),
+    ("source.build.env[].valueFrom.secretKeyRef.name", 253),
+    ("source.build.resources.limits", 12),
+    ("source.build.resources.requests", 12),
+    ("source.build.timeout", 32),
     ("command", 256),
     ("args", 256),
     ("env", 512),
@@ -150,10 +159,18 @@ pub fn runtime() -> CustomResourceDefinition {
                     ("command", 64),
                     ("env", 512),
                     ("env[].name", 256),
+                    ("build.image", 1024),
+                    ("build.command", 64),
+                    ("build.inputs", 64),
+                    ("build.inputs[]", 253),
+                    ("build.target", 253),
+                    ("build.env", 128),
+                    ("build.env[].name", 256),
                 ],
             );
             add_rules(spec, rules::RUNTIME);
             list_map(spec, "env", &["name"]);
+            list_map(spec, "build.env", &["name"]);
         }
     });
     crd

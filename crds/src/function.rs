@@ -62,7 +62,7 @@ pub struct FunctionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, RevisionReady, Routable and Active.
+    /// Ready, RevisionReady, Routable and Active, and Built where dependencies are installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 

@@ -23,17 +23,18 @@ pub mod runtime;
 pub mod sample;
 pub mod scale;
 pub mod schema;
+pub mod source;
+pub mod source_files;
 pub mod template;
 
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
-pub use runtime::{Runtime, RuntimeSpec};
+pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
-pub use template::{
-    ConfigMapSource, Protocol, SecurityLevel, SecurityOptions, Source, Template, Timeouts,
-};
+pub use source::{BuildOptions, ConfigMapSource, Source};
+pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
 
 /// The API group of every Fermata resource.
 pub const GROUP: &str = "fermata.dev";

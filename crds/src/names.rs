@@ -44,6 +44,36 @@ pub const SOURCE_VOLUME: &str = "fermata-source";
 /// Where the source files are mounted; also the working directory.
 pub const SOURCE_PATH: &str = "/function";
 
+/// Name of the init container that installs a function's dependencies.
+pub const BUILD_CONTAINER: &str = "fermata-build";
+
+/// Name of the volume with the files that name the dependencies.
+pub const INPUTS_VOLUME: &str = "fermata-inputs";
+
+/// Where these files are mounted; also the working directory of the installation.
+pub const INPUTS_PATH: &str = "/source";
+
+/// Name of the volume with the dependencies.
+pub const DEPENDENCIES_VOLUME: &str = "fermata-dependencies";
+
+/// Name of the volume that the installation works in.
+pub const BUILD_VOLUME: &str = "fermata-build";
+
+/// Where that volume is mounted.
+pub const BUILD_PATH: &str = "/tmp";
+
+/// Annotation on Functions, and on pods of their Revisions: a text, such as a time. Another one installs the
+/// dependencies anew, although nothing else has changed.
+pub const BUILD_ANNOTATION: &str = "fermata.dev/build";
+
+/// Names of volumes that a manifest with source cannot use.
+pub const RESERVED_VOLUMES: [&str; 4] = [
+    SOURCE_VOLUME,
+    INPUTS_VOLUME,
+    DEPENDENCIES_VOLUME,
+    BUILD_VOLUME,
+];
+
 /// The longest name of a Function, in characters. It leaves room for the Revision's number within
 /// a DNS label.
 pub const MAX_FUNCTION_NAME: usize = 50;

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Scale, Template};
+use crate::{RuntimeBuild, Scale, Template};
 
 /// One distinct template of a Function. Made by the operator; only its scale ever changes.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -38,6 +38,10 @@ pub struct RevisionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<ResolvedRuntime>,
 
+    /// The Function's annotation fermata.dev/build when the Revision was made: another one builds anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_requested: Option<String>,
+
     /// How many replicas run, and when; follows the Function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
@@ -56,6 +60,10 @@ pub struct ResolvedRuntime {
     /// Environment variables from the Runtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<EnvVar>>,
+
+    /// How the dependencies are installed; only where the files name some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<RuntimeBuild>,
 }
 
 /// What the cluster made of the Revision.
@@ -66,7 +74,7 @@ pub struct RevisionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready and Active.
+    /// Ready and Active, and Built where dependencies are installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 

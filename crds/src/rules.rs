@@ -59,8 +59,8 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     ),
     rule(
         "",
-        "!has(self.source) || !has(self.volumes) || self.volumes.all(v, v.name != 'fermata-source')",
-        "the volume name fermata-source is taken by the source files; choose another name",
+        "!has(self.source) || !has(self.volumes) || self.volumes.all(v, !(v.name in ['fermata-source', 'fermata-inputs', 'fermata-dependencies', 'fermata-build']))",
+        "the volume names fermata-source, fermata-inputs, fermata-dependencies and fermata-build are taken by the source files and what is built of them; choose another name",
     ),
     rule(
         "",
@@ -79,34 +79,57 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     ),
     rule(
         "source",
-        "has(self.files) != has(self.configMap)",
-        "give the code in exactly one of source.files (inline) and source.configMap",
+        "(has(self.files) || has(self.binaryFiles)) != has(self.configMap)",
+        "give the code either in source.files and source.binaryFiles (inline) or in source.configMap",
     ),
     rule(
         "source.files",
         "size(self) > 0",
         "source.files needs at least one file",
     ),
+    rule("source.files", PATHS, PATHS_MESSAGE),
     rule(
-        "source.files",
-        "self.all(name, name.matches('^[A-Za-z0-9._-]{1,253}$') && name != '.' && name != '..')",
-        "a file name in source.files is made of letters, digits, '.', '_' and '-'",
+        "source.binaryFiles",
+        "size(self) > 0",
+        "source.binaryFiles needs at least one file",
+    ),
+    rule("source.binaryFiles", PATHS, PATHS_MESSAGE),
+    duration!("source.build.timeout", "1s", "1h"),
+    rule("source.build.env[]", ENV_NAME, ENV_NAME_MESSAGE),
+    rule("source.build.env[]", OWN_ENV, OWN_ENV_MESSAGE),
+    rule("source.build.env[]", ONE_VALUE, ONE_VALUE_MESSAGE),
+    rule(
+        "source.build.env[].valueFrom.configMapKeyRef.name",
+        SUBDOMAIN,
+        CONFIG_MAP_KEY_MESSAGE,
+    ),
+    rule(
+        "source.build.env[].valueFrom.secretKeyRef.name",
+        SUBDOMAIN,
+        SECRET_KEY_MESSAGE,
+    ),
+    rule(
+        "source.build.resources.limits",
+        RESOURCES,
+        RESOURCES_MESSAGE,
+    ),
+    rule(
+        "source.build.resources.requests",
+        RESOURCES,
+        RESOURCES_MESSAGE,
+    ),
+    rule(
+        "source.build.resources",
+        REQUESTS_WITHIN_LIMITS,
+        REQUESTS_WITHIN_LIMITS_MESSAGE,
     ),
     rule(
         "source.runtime",
         "self.matches('^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$')",
         "source.runtime is the name of a Runtime, such as python",
     ),
-    rule(
-        "env[]",
-        "!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']) && !self.name.startsWith('FERMATA_')",
-        "PORT, K_SERVICE, K_CONFIGURATION, K_REVISION and names beginning with FERMATA_ are set by Fermata; choose another name (the port is set with spec.port)",
-    ),
-    rule(
-        "env[]",
-        "self.name.matches('^[^=]+$')",
-        "the name of an environment variable must not be empty or contain '='",
-    ),
+    rule("env[]", OWN_ENV, OWN_ENV_MESSAGE),
+    rule("env[]", ENV_NAME, ENV_NAME_MESSAGE),
     rule(
         "port",
         "self >= 1 && self <= 65535",
@@ -185,28 +208,24 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     rule("resources.requests", RESOURCES, RESOURCES_MESSAGE),
     rule(
         "resources",
-        "!has(self.requests) || !has(self.limits) || ['cpu', 'memory'].all(r, !(r in self.requests) || !(r in self.limits) || !isQuantity(string(self.requests[r])) || !isQuantity(string(self.limits[r])) || quantity(string(self.requests[r])).compareTo(quantity(string(self.limits[r]))) <= 0)",
-        "resources.requests must be at most resources.limits",
+        REQUESTS_WITHIN_LIMITS,
+        REQUESTS_WITHIN_LIMITS_MESSAGE,
     ),
     rule(
         "env[]",
         "self.name.matches('^[ -~]*$')",
         "the name of an environment variable is made of printable ASCII characters",
     ),
-    rule(
-        "env[]",
-        "!has(self.valueFrom) || !has(self.value) || self.value == ''",
-        "an environment variable has either value or valueFrom",
-    ),
+    rule("env[]", ONE_VALUE, ONE_VALUE_MESSAGE),
     rule(
         "env[].valueFrom.configMapKeyRef.name",
         SUBDOMAIN,
-        "configMapKeyRef.name must be the name of a ConfigMap: lower case letters, digits, '-' and '.'",
+        CONFIG_MAP_KEY_MESSAGE,
     ),
     rule(
         "env[].valueFrom.secretKeyRef.name",
         SUBDOMAIN,
-        "secretKeyRef.name must be the name of a Secret: lower case letters, digits, '-' and '.'",
+        SECRET_KEY_MESSAGE,
     ),
     rule(
         "envFrom[]",
@@ -396,11 +415,49 @@ pub(crate) const RUNTIME: &[Rule] = &[
         "size(self) > 0",
         "a Runtime needs a command that serves HTTP on $PORT",
     ),
+    rule(
+        "build.image",
+        "self.matches('^[^\\\\s]+$')",
+        "build.image must be a reference without white space",
+    ),
+    rule(
+        "build.command",
+        "size(self) > 0",
+        "build needs a command that installs dependencies into $FERMATA_TARGET",
+    ),
+    rule(
+        "build.inputs",
+        "size(self) > 0 && self.all(pattern, pattern != '' && !pattern.startsWith('/'))",
+        "build.inputs are patterns of relative paths such as requirements*.txt; leave it out for all files",
+    ),
+    rule(
+        "build.target",
+        "self.matches('^(/[A-Za-z0-9._-]+)+$') && !self.matches('/[.]{1,2}(/|$)') && !self.matches('^/(function|source|tmp|proc|dev|sys)(/|$)')",
+        "build.target is an absolute path of letters, digits, '.', '_' and '-', such as /dependencies, and not below /function, /source, /tmp, /proc, /dev or /sys",
+    ),
 ];
 
 /// The name of an object (RFC 1123, section 2.1); its length is bounded by the schema.
 const SUBDOMAIN: &str =
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+
+/// See `source_files::check_path`.
+const PATHS: &str = "self.all(path, path.size() <= 253 && path.matches('^[^\\\\\\\\\\\\x00-\\\\x1f\\\\x7f]+$') && !path.matches('(^|/)[.]{0,2}(/|$)'))";
+const PATHS_MESSAGE: &str = "a file's path has at most 253 characters, is relative and has no '.', '..' or empty segments, no backslash and no control characters, such as lib/util.py";
+
+const OWN_ENV: &str = "!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']) && !self.name.startsWith('FERMATA_')";
+const OWN_ENV_MESSAGE: &str = "PORT, K_SERVICE, K_CONFIGURATION, K_REVISION and names beginning with FERMATA_ are set by Fermata; choose another name (the port is set with spec.port)";
+const ENV_NAME: &str = "self.name.matches('^[^=]+$')";
+const ENV_NAME_MESSAGE: &str =
+    "the name of an environment variable must not be empty or contain '='";
+const ONE_VALUE: &str = "!has(self.valueFrom) || !has(self.value) || self.value == ''";
+const ONE_VALUE_MESSAGE: &str = "an environment variable has either value or valueFrom";
+const CONFIG_MAP_KEY_MESSAGE: &str =
+    "configMapKeyRef.name must be the name of a ConfigMap: lower case letters, digits, '-' and '.'";
+const SECRET_KEY_MESSAGE: &str =
+    "secretKeyRef.name must be the name of a Secret: lower case letters, digits, '-' and '.'";
+const REQUESTS_WITHIN_LIMITS: &str = "!has(self.requests) || !has(self.limits) || ['cpu', 'memory'].all(r, !(r in self.requests) || !(r in self.limits) || !isQuantity(string(self.requests[r])) || !isQuantity(string(self.limits[r])) || quantity(string(self.requests[r])).compareTo(quantity(string(self.limits[r]))) <= 0)";
+const REQUESTS_WITHIN_LIMITS_MESSAGE: &str = "resources.requests must be at most resources.limits";
 
 const RESOURCES: &str = "self.all(r, (r in ['cpu', 'memory', 'ephemeral-storage'] || r.startsWith('hugepages-') || r.contains('/')) && isQuantity(string(self[r])))";
 const RESOURCES_MESSAGE: &str = "resources are cpu, memory, ephemeral-storage, hugepages-SIZE or names with a domain, and their values quantities such as 500m, 2, 128Mi or 1Gi";

@@ -1,6 +1,6 @@
 //! The part of a Function that a Revision freezes: what runs, and how it is called.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, LocalObjectReference, Probe, ResourceRequirements, SeccompProfile,
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GoDuration, pod_security::Level};
+use crate::{GoDuration, Source, pod_security::Level};
 
 /// The port a function listens on when the manifest does not say.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -132,38 +132,6 @@ pub struct Template {
     /// security.profile; nodeName, and labels and annotations below fermata.dev/, cannot be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// Code that a Runtime runs.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Source {
-    /// Name of the Runtime that runs the code, such as python. See kubectl get runtimes.
-    pub runtime: String,
-
-    /// What to call, in the Runtime's own way of writing it: main.handle for python, a command
-    /// line for command. Default: the Runtime's default handler.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub handler: Option<String>,
-
-    /// The files, by name. A name is letters, digits, '.', '_' and '-'. Together less than 900 KiB;
-    /// kubectl apply takes more than 256 KiB with --server-side only, as fermata deploy does it.
-    /// Exactly one of files and configMap may be given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub files: Option<BTreeMap<String, String>>,
-
-    /// A ConfigMap in the function's namespace whose entries are the files. A change of its data
-    /// makes a new Revision. Exactly one of files and configMap may be given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<ConfigMapSource>,
-}
-
-/// A ConfigMap with source files.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigMapSource {
-    /// Name of the ConfigMap, in the function's namespace.
-    pub name: String,
 }
 
 /// How the gateway talks to the function: http1, or h2c (HTTP/2 without TLS, needed for gRPC).

@@ -11,7 +11,7 @@ use crate::{
     cluster::Cluster,
     context::Context,
     drift::Accepted,
-    function::dereference::{Inputs, SourceFiles},
+    function::dereference::{FoundSource, Inputs},
     metrics::Metrics,
     options::Options,
     sources::Sources,
@@ -67,9 +67,9 @@ spec:
 /// A Function that nothing is there for yet.
 pub(crate) fn inputs(function: Function) -> Inputs {
     let source = if function.spec.template.source.is_some() {
-        SourceFiles::Inline
+        FoundSource::Inline
     } else {
-        SourceFiles::None
+        FoundSource::None
     };
     Inputs {
         function: Arc::new(function),

@@ -134,6 +134,11 @@ pub struct Options {
     /// Functions, and Revisions, that are reconciled at once.
     #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
+
+    /// Whether the nodes keep what the installation of dependencies has made, as the embedded one does. The
+    /// status of what is built says it.
+    #[arg(skip)]
+    pub keeps_builds: bool,
 }
 
 const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway-internal.fermata-system.svc.cluster.local";
@@ -171,6 +176,7 @@ impl Default for Options {
             allow_privileged: false,
             functions: Functions::default(),
             concurrency: DEFAULT_CONCURRENCY,
+            keeps_builds: false,
         }
     }
 }

@@ -73,6 +73,18 @@ pub const CONTAINER_FAILED: &str = "ContainerFailed";
 /// The function ends again and again.
 pub const CRASH_LOOP: &str = "CrashLoop";
 
+/// The dependencies are being installed.
+pub const BUILDING: &str = "Building";
+
+/// The dependencies are installed.
+pub const BUILT: &str = "Built";
+
+/// The dependencies cannot be installed as the files name them.
+pub const BUILD_FAILED: &str = "BuildFailed";
+
+/// The dependencies are not installed, because a registry cannot be reached; it is tried again.
+pub const REGISTRY_UNREACHABLE: &str = "RegistryUnreachable";
+
 /// No node has room for the pods.
 pub const UNSCHEDULABLE: &str = "Unschedulable";
 
@@ -99,7 +111,7 @@ pub const TRAFFIC_MOVED: &str = "TrafficMoved";
 
 /// Reasons of `Ready=False` that do not pass by themselves: somebody has to change the Function, or what
 /// it refers to.
-const NEED_HELP: [&str; 15] = [
+const NEED_HELP: [&str; 16] = [
     INVALID_SPEC,
     UNREADABLE,
     POD_SECURITY_VIOLATION,
@@ -114,6 +126,7 @@ const NEED_HELP: [&str; 15] = [
     REFUSED,
     IMAGE_PULL_FAILED,
     CONTAINER_FAILED,
+    BUILD_FAILED,
     CRASH_LOOP,
 ];
 
@@ -125,7 +138,12 @@ pub fn needs_help(reason: &str) -> bool {
 
 /// Those of them that the cluster itself tries again after a while, so that they may outlast what somebody has
 /// done about them.
-const TRIED_AGAIN: [&str; 3] = [IMAGE_PULL_FAILED, CONTAINER_FAILED, CRASH_LOOP];
+const TRIED_AGAIN: [&str; 4] = [
+    IMAGE_PULL_FAILED,
+    CONTAINER_FAILED,
+    BUILD_FAILED,
+    CRASH_LOOP,
+];
 
 /// Whether a failure may be told although its cause is gone already.
 #[must_use]

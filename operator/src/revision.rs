@@ -7,6 +7,7 @@
 
 mod apply;
 pub(crate) mod build;
+mod built;
 mod dereference;
 mod diagnose;
 mod plan;
@@ -144,7 +145,7 @@ async fn write_status(
     now: Timestamp,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let new = status::status(inputs, applied, trouble, now);
+    let new = status::status(inputs, applied, trouble, &context.options, now);
     if inputs.revision.status.as_ref() == Some(&new) {
         return Ok(None);
     }

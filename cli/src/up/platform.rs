@@ -131,6 +131,7 @@ impl Platform {
                 url_port: Some(address.port()),
                 internal_url_port: Some(internal.port()),
                 gateway_url: Some(format!("http://{}", reachable(internal))),
+                keeps_builds: true,
                 ..fermata_operator::Options::default()
             },
         );

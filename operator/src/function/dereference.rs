@@ -1,17 +1,15 @@
 //! Step one: everything a Function's reconcile has to know, read from the caches and, for source
 //! that is in a ConfigMap, from the API server.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use fermata_crds::{
     Function, Revision, Runtime,
     routes::{self, Claim, ClaimError, Claimant},
+    source_files::SourceFiles,
 };
 use fermata_daemon::watch::Key;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use kube::{Api, ResourceExt as _};
 
 use crate::{
@@ -26,7 +24,7 @@ pub(crate) struct Inputs {
     pub(crate) function: Arc<Function>,
     /// The Runtime it names; none for image functions, or when it does not exist.
     pub(crate) runtime: Option<Arc<Runtime>>,
-    pub(crate) source: SourceFiles,
+    pub(crate) source: FoundSource,
     /// All Revisions that name this Function, by name.
     pub(crate) revisions: Vec<Arc<Revision>>,
     /// The Deployments of these Revisions, by name.
@@ -46,9 +44,9 @@ pub(crate) enum Loss {
     NotAllowed(ClaimError),
 }
 
-/// The source files of a Function.
+/// Where the source files of a Function are.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum SourceFiles {
+pub(crate) enum FoundSource {
     /// It runs an image.
     None,
     /// They are in the Function itself.
@@ -64,9 +62,7 @@ pub(crate) enum SourceFiles {
 /// What a ConfigMap holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Content {
-    pub(crate) files: BTreeMap<String, String>,
-    /// Keys whose content is binary.
-    pub(crate) binary: Vec<String>,
+    pub(crate) files: SourceFiles,
     pub(crate) version: Version,
 }
 
@@ -129,25 +125,25 @@ async fn source_files(
     key: &Key,
     revisions: &[Arc<Revision>],
     context: &Context,
-) -> Result<SourceFiles, DereferenceError> {
+) -> Result<FoundSource, DereferenceError> {
     let Some(source) = &function.spec.template.source else {
         context.sources.forget(key);
-        return Ok(SourceFiles::None);
+        return Ok(FoundSource::None);
     };
     let Some(config_map) = &source.config_map else {
         context.sources.forget(key);
-        return Ok(SourceFiles::Inline);
+        return Ok(FoundSource::Inline);
     };
     let place = key.sibling(&*config_map.name);
     let Some(known) = context.cluster.config_maps.get(&place) else {
-        return Ok(SourceFiles::Missing);
+        return Ok(FoundSource::Missing);
     };
     let version = Version {
         uid: known.uid.clone(),
         resource_version: known.resource_version.clone(),
     };
     if let Some(revision) = context.sources.holder(key, &version, revisions) {
-        return Ok(SourceFiles::Held(revision));
+        return Ok(FoundSource::Held(revision));
     }
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &place.namespace);
     let read = api.get_opt(&place.name).await;
@@ -155,8 +151,8 @@ async fn source_files(
         key: place,
         source: Box::new(source),
     })?;
-    Ok(read.map_or(SourceFiles::Missing, |config_map| {
-        SourceFiles::ConfigMap(Content::of(config_map))
+    Ok(read.map_or(FoundSource::Missing, |config_map| {
+        FoundSource::ConfigMap(Content::of(config_map))
     }))
 }
 
@@ -165,18 +161,19 @@ async fn source_files(
 impl Inputs {
     /// Takes down that the Revision holds the source that was read.
     pub(crate) fn remember_source(&self, revision: &Revision, sources: &Sources) {
-        let SourceFiles::ConfigMap(content) = &self.source else {
+        let FoundSource::ConfigMap(content) = &self.source else {
             return;
         };
-        if held_files(revision) == Some(&content.files) {
+        if held_files(revision) == content.files {
             sources.remember(Key::of(&*self.function), content.version.clone(), revision);
         }
     }
 }
 
 /// The source files that a Revision holds.
-pub(crate) fn held_files(revision: &Revision) -> Option<&BTreeMap<String, String>> {
-    revision.spec.template.source.as_ref()?.files.as_ref()
+pub(crate) fn held_files(revision: &Revision) -> SourceFiles {
+    let source = revision.spec.template.source.as_ref();
+    source.map(SourceFiles::of).unwrap_or_default()
 }
 
 // === impl Content ===
@@ -189,15 +186,20 @@ impl Content {
                 uid: config_map.uid().unwrap_or_default(),
                 resource_version: config_map.resource_version().unwrap_or_default(),
             },
-            files: config_map.data.unwrap_or_default(),
-            binary: Vec::new(),
+            files: SourceFiles {
+                text: config_map.data.unwrap_or_default(),
+                ..SourceFiles::default()
+            },
         };
         for (name, bytes) in config_map.binary_data.unwrap_or_default() {
             match String::from_utf8(bytes.0) {
                 Ok(text) => {
-                    content.files.insert(name, text);
+                    content.files.text.insert(name, text);
                 }
-                Err(_) => content.binary.push(name),
+                Err(error) => {
+                    let bytes = ByteString(error.into_bytes());
+                    content.files.binary.insert(name, bytes);
+                }
             }
         }
         content
@@ -206,7 +208,7 @@ impl Content {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::ByteString;
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::fixtures::{function, inputs, revision};
@@ -215,8 +217,10 @@ mod tests {
 
     fn content(text: &str, resource_version: &str) -> Content {
         Content {
-            files: BTreeMap::from([("main.py".to_owned(), text.to_owned())]),
-            binary: Vec::new(),
+            files: SourceFiles {
+                text: BTreeMap::from([("main.py".to_owned(), text.to_owned())]),
+                binary: BTreeMap::new(),
+            },
             version: Version {
                 uid: "code-uid".to_owned(),
                 resource_version: resource_version.to_owned(),
@@ -233,7 +237,7 @@ mod tests {
         let revisions = [holder.clone()];
         let key = Key::new("default", "hello");
         let mut inputs = inputs(function(MAPPED));
-        inputs.source = SourceFiles::ConfigMap(content("x = 1", "7"));
+        inputs.source = FoundSource::ConfigMap(content("x = 1", "7"));
         inputs.remember_source(&holder, &sources);
 
         let version = |resource_version: &str| content("", resource_version).version;
@@ -252,7 +256,7 @@ mod tests {
             "{ functionName: hello, template: { source: { runtime: python, files: { main.py: 'x = 1' } } } }",
         );
         let mut inputs = inputs(function(MAPPED));
-        inputs.source = SourceFiles::ConfigMap(content("x = 2", "7"));
+        inputs.source = FoundSource::ConfigMap(content("x = 2", "7"));
         inputs.remember_source(&other, &sources);
         let key = Key::new("default", "hello");
         let version = content("", "7").version;
@@ -270,8 +274,8 @@ mod tests {
             ..ConfigMap::default()
         };
         let content = Content::of(config_map);
-        assert_eq!(content.files.len(), 2);
-        assert_eq!(content.files["b.py"], "ä");
-        assert_eq!(content.binary, ["c.bin"]);
+        assert_eq!(content.files.text.len(), 2);
+        assert_eq!(content.files.text["b.py"], "ä");
+        assert_eq!(content.files.binary["c.bin"].0, [0xff]);
     }
 }

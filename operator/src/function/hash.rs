@@ -1,8 +1,7 @@
 //! The digest by which a template that comes back finds its Revision.
 
-use std::collections::BTreeMap;
-
-use fermata_crds::Template;
+use fermata_crds::{Template, source_files::SourceFiles};
+use serde_json::json;
 
 use crate::digest::digest;
 
@@ -17,14 +16,22 @@ impl TemplateHash {
     ///
     /// Files count the same inline and from a ConfigMap. Of the Runtime only the name counts, not
     /// what it holds at the moment: a changed Runtime reaches a function with its next Revision,
-    /// and an update of the platform does not roll every function.
-    pub(crate) fn of(template: &Template, files: Option<&BTreeMap<String, String>>) -> Self {
+    /// and an update of the platform does not roll every function. `build_requested` is what asks for
+    /// another build of the same.
+    pub(crate) fn of(
+        template: &Template,
+        files: Option<&SourceFiles>,
+        build_requested: Option<&str>,
+    ) -> Self {
         let mut template = template.clone();
         if let (Some(source), Some(files)) = (&mut template.source, files) {
             source.config_map = None;
-            source.files = Some(files.clone());
+            files.clone().put(source);
         }
-        let value = serde_json::to_value(&template).unwrap_or_default();
+        let mut value = serde_json::to_value(&template).unwrap_or_default();
+        if let Some(requested) = build_requested {
+            value["buildRequested"] = json!(requested);
+        }
         Self(digest(&value))
     }
 
@@ -35,13 +42,23 @@ impl TemplateHash {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use fermata_crds::{ConfigMapSource, Source};
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
     fn hash(template: Value) -> TemplateHash {
-        TemplateHash::of(&serde_json::from_value(template).expect("a template"), None)
+        let template = serde_json::from_value(template).expect("a template");
+        TemplateHash::of(&template, None, None)
+    }
+
+    fn files(text: &str) -> SourceFiles {
+        SourceFiles {
+            text: BTreeMap::from([("main.py".to_owned(), text.to_owned())]),
+            binary: BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -52,25 +69,35 @@ mod tests {
 
     #[test]
     fn files_count_the_same_inline_and_from_a_config_map() {
-        let files = BTreeMap::from([("main.py".to_owned(), "x = 1".to_owned())]);
-        let inline = Template {
-            source: Some(Source {
-                runtime: "python".into(),
-                files: Some(files.clone()),
-                ..Source::default()
-            }),
+        let source = Source {
+            runtime: "python".into(),
+            ..Source::default()
+        };
+        let template = |source| Template {
+            source: Some(source),
             ..Template::default()
         };
-        let mut by_name = inline.clone();
-        if let Some(source) = &mut by_name.source {
-            source.files = None;
-            source.config_map = Some(ConfigMapSource {
+        let inline = template(Source {
+            files: Some(files("x = 1").text),
+            ..source.clone()
+        });
+        let by_name = template(Source {
+            config_map: Some(ConfigMapSource {
                 name: "code".into(),
-            });
-        }
-        let inline = TemplateHash::of(&inline, Some(&files));
-        assert_eq!(inline, TemplateHash::of(&by_name, Some(&files)));
-        let other = BTreeMap::from([("main.py".to_owned(), "x = 2".to_owned())]);
-        assert_ne!(inline, TemplateHash::of(&by_name, Some(&other)));
+            }),
+            ..source
+        });
+        let of = |template, text| TemplateHash::of(template, Some(&files(text)), None);
+        assert_eq!(of(&inline, "x = 1"), of(&by_name, "x = 1"));
+        assert_eq!(of(&inline, "x = 1"), TemplateHash::of(&inline, None, None));
+        assert_ne!(of(&inline, "x = 1"), of(&by_name, "x = 2"));
+    }
+
+    #[test]
+    fn another_build_of_the_same_is_asked_for_by_a_text() {
+        let template = Template::default();
+        let of = |requested| TemplateHash::of(&template, None, requested);
+        assert_ne!(of(None), of(Some("1")));
+        assert_ne!(of(Some("2")), of(Some("1")));
     }
 }

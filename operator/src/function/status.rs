@@ -35,6 +35,10 @@ pub(crate) fn status(
     let shown = serving.or_else(|| applied.revisions.get(current?));
     let active = active(shown.map(|revision| &**revision));
     let ready = ready(&revision_ready, &routable);
+    let newest = current.and_then(|name| applied.revisions.get(name));
+    let built = newest.and_then(|newest| carried(newest, conditions::BUILT));
+    let outcomes = [ready, revision_ready, routable, active];
+    let outcomes: Vec<Outcome> = outcomes.into_iter().chain(built).collect();
 
     let lost: Vec<_> = inputs.lost.iter().map(|(claim, _)| claim.clone()).collect();
     let address = Address::of(function, &lost, options);
@@ -47,7 +51,7 @@ pub(crate) fn status(
         observed_generation: function.metadata.generation,
         conditions: conditions::merge(
             old.map(|old| old.conditions.as_slice()).unwrap_or_default(),
-            &[ready, revision_ready, routable, active],
+            &outcomes,
             function.metadata.generation,
             now,
         ),
@@ -178,31 +182,29 @@ fn routable(inputs: &Inputs, applied: &Applied, serving: Option<&str>) -> Outcom
 }
 
 fn active(shown: Option<&Revision>) -> Outcome {
-    let condition = shown
-        .and_then(|revision| revision.status.as_ref())
-        .and_then(|status| conditions::find(&status.conditions, conditions::ACTIVE));
-    let (status, reason, message) = condition.map_or_else(
-        || {
-            (
-                Status::Unknown,
-                reasons::DEPLOYING.to_owned(),
-                String::new(),
-            )
-        },
-        |condition| {
-            let status = [Status::True, Status::False]
-                .into_iter()
-                .find(|status| status.as_str() == condition.status)
-                .unwrap_or(Status::Unknown);
-            (status, condition.reason.clone(), condition.message.clone())
-        },
-    );
-    Outcome {
+    let known = shown.and_then(|revision| carried(revision, conditions::ACTIVE));
+    known.unwrap_or_else(|| Outcome {
         kind: conditions::ACTIVE,
+        status: Status::Unknown,
+        reason: reasons::DEPLOYING.to_owned(),
+        message: String::new(),
+    })
+}
+
+/// What the Revision's own condition of this type says.
+fn carried(revision: &Revision, kind: &'static str) -> Option<Outcome> {
+    let conditions = &revision.status.as_ref()?.conditions;
+    let condition = conditions::find(conditions, kind)?;
+    let status = [Status::True, Status::False]
+        .into_iter()
+        .find(|status| status.as_str() == condition.status)
+        .unwrap_or(Status::Unknown);
+    Some(Outcome {
+        kind,
         status,
-        reason,
-        message,
-    }
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    })
 }
 
 /// The worst of the two; resting at zero is no failure and does not count.

@@ -14,6 +14,8 @@ pub(crate) struct Valid {
     pub(crate) template: Template,
     pub(crate) runtime: Option<ResolvedRuntime>,
     pub(crate) hash: TemplateHash,
+    /// What asked for another build of the same.
+    pub(crate) build_requested: Option<String>,
     pub(crate) scale: Option<Scale>,
 }
 
@@ -31,6 +33,7 @@ impl Valid {
             function_name: function.name_any(),
             template: self.template.clone(),
             runtime: self.runtime.clone(),
+            build_requested: self.build_requested.clone(),
             scale: self.scale.clone(),
         };
         let mut revision = Revision::new(name, spec);

@@ -1,18 +1,19 @@
 //! Step two: whether the Function can work. Pure. What the CRD's own rules refuse is not looked at
 //! again.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use fermata_crds::{
-    Runtime, Scale, Source, Template,
+    Function, Runtime, RuntimeBuild, Scale, Source, Template, conditions, names,
     recurrence::{Recurrence, RecurrenceError},
     revision::ResolvedRuntime,
+    source_files::{MOST_SOURCE_BYTES, MOST_SOURCE_FILES, PathError, SourceFiles},
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{
-    dereference::{Inputs, SourceFiles, held_files},
+    dereference::{FoundSource, Inputs, held_files},
     hash::TemplateHash,
     valid::Valid,
 };
@@ -22,8 +23,8 @@ use crate::{
     revision::build::{self, BuildError},
 };
 
-/// Together the files must fit into one ConfigMap, and into a Revision with everything else.
-const MOST_SOURCE_BYTES: usize = 900 * 1024;
+/// The longest text that asks for another build, in bytes.
+const LONGEST_REQUEST: usize = 253;
 
 /// Why a Function cannot work as it is.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -63,13 +64,13 @@ pub(crate) enum Invalid {
     /// The ConfigMap holds nothing.
     #[error("the ConfigMap {0} has no data; put the source files into it")]
     SourceEmpty(String),
-    /// The ConfigMap holds something that is not text.
-    #[error("the ConfigMap {config_map} has binary content under {keys}; source files are text")]
-    SourceBinary {
-        /// Name of the ConfigMap.
-        config_map: String,
-        /// The keys with binary content.
-        keys: String,
+    /// A file cannot be where it should be.
+    #[error("the source file {path:?}: {error}")]
+    SourcePath {
+        /// The file.
+        path: String,
+        /// What is wrong with its path.
+        error: PathError,
     },
     /// There is too much source.
     #[error(
@@ -79,6 +80,12 @@ pub(crate) enum Invalid {
         /// All files together, in bytes.
         size: usize,
     },
+    /// There are too many files.
+    #[error("there are {0} source files, more than {MOST_SOURCE_FILES}; build an image instead")]
+    TooManyFiles(usize),
+    /// The Runtime installs no dependencies.
+    #[error("the Runtime {0} installs no dependencies; take source.build out of the manifest")]
+    NoBuild(String),
 }
 
 /// Checks the Function as of `now` and puts in what it refers to.
@@ -105,20 +112,24 @@ fn resolve(inputs: &Inputs) -> Result<Valid, Invalid> {
         return Ok(Valid {
             template: spec.template.clone(),
             runtime: None,
-            hash: TemplateHash::of(&spec.template, None),
+            hash: TemplateHash::of(&spec.template, None, None),
+            build_requested: None,
             scale,
         });
     };
     let files = files(inputs, source)?;
     let runtime = inputs.runtime.as_ref();
     let runtime = runtime.ok_or_else(|| Invalid::RuntimeNotFound(source.runtime.clone()))?;
-    let hash = TemplateHash::of(&spec.template, Some(files));
-    let resolved = Source {
+    let build = build_of(&files, source, runtime)?;
+    let build_requested = build.and_then(|_| build_requested(&inputs.function));
+    let hash = TemplateHash::of(&spec.template, Some(&files), build_requested.as_deref());
+    let mut resolved = Source {
         runtime: source.runtime.clone(),
         handler: Some(handler(source, runtime)?),
-        files: Some(files.clone()),
-        config_map: None,
+        build: source.build.clone(),
+        ..Source::default()
     };
+    files.into_owned().put(&mut resolved);
     Ok(Valid {
         template: Template {
             source: Some(resolved),
@@ -128,8 +139,10 @@ fn resolve(inputs: &Inputs) -> Result<Valid, Invalid> {
             image: runtime.spec.image.clone(),
             command: runtime.spec.command.clone(),
             env: runtime.spec.env.clone(),
+            build: build.cloned(),
         }),
         hash,
+        build_requested,
         scale,
     })
 }
@@ -142,41 +155,57 @@ fn handler(source: &Source, runtime: &Runtime) -> Result<String, Invalid> {
         .ok_or_else(|| Invalid::NoHandler(source.runtime.clone()))
 }
 
-fn files<'a>(
-    inputs: &'a Inputs,
-    source: &'a Source,
-) -> Result<&'a BTreeMap<String, String>, Invalid> {
+/// How the Runtime installs the dependencies that the files name, if they name some.
+fn build_of<'a>(
+    files: &SourceFiles,
+    source: &Source,
+    runtime: &'a Runtime,
+) -> Result<Option<&'a RuntimeBuild>, Invalid> {
+    let Some(build) = &runtime.spec.build else {
+        return match source.build {
+            Some(_) => Err(Invalid::NoBuild(source.runtime.clone())),
+            None => Ok(None),
+        };
+    };
+    let named = files.iter().any(|(path, _)| build.is_input(path));
+    Ok(named.then_some(build))
+}
+
+/// What asks for another build of the same.
+fn build_requested(function: &Function) -> Option<String> {
+    let requested = function.annotations().get(names::BUILD_ANNOTATION)?;
+    Some(conditions::shortened(requested, LONGEST_REQUEST).into_owned())
+}
+
+fn files<'a>(inputs: &'a Inputs, source: &'a Source) -> Result<Cow<'a, SourceFiles>, Invalid> {
     let name = || {
         let config_map = source.config_map.as_ref();
         config_map
             .map(|config_map| config_map.name.clone())
             .unwrap_or_default()
     };
-    static NONE: BTreeMap<String, String> = BTreeMap::new();
     let files = match &inputs.source {
-        SourceFiles::None | SourceFiles::Inline => source.files.as_ref().unwrap_or(&NONE),
-        SourceFiles::Missing => return Err(Invalid::SourceNotFound(name())),
-        SourceFiles::ConfigMap(content) => {
-            if !content.binary.is_empty() {
-                return Err(Invalid::SourceBinary {
-                    config_map: name(),
-                    keys: content.binary.join(", "),
-                });
-            }
+        FoundSource::None | FoundSource::Inline => Cow::Owned(SourceFiles::of(source)),
+        FoundSource::Missing => return Err(Invalid::SourceNotFound(name())),
+        FoundSource::ConfigMap(content) => {
             if content.files.is_empty() {
                 return Err(Invalid::SourceEmpty(name()));
             }
-            &content.files
+            Cow::Borrowed(&content.files)
         }
-        SourceFiles::Held(revision) => held_files(revision).unwrap_or(&NONE),
+        FoundSource::Held(revision) => Cow::Owned(held_files(revision)),
     };
-    let size = files
-        .iter()
-        .map(|(name, text)| name.len() + text.len())
-        .sum();
+    let number = files.text.len() + files.binary.len();
+    if number > MOST_SOURCE_FILES {
+        return Err(Invalid::TooManyFiles(number));
+    }
+    let size = files.size();
     if size > MOST_SOURCE_BYTES {
         return Err(Invalid::SourceTooLarge { size });
     }
+    files
+        .check_paths()
+        .map_err(|(path, error)| Invalid::SourcePath { path, error })?;
     Ok(files)
 }
 
@@ -208,12 +237,14 @@ impl Invalid {
         match self {
             Self::RuntimeNotFound(_) => reasons::RUNTIME_NOT_FOUND,
             Self::SourceNotFound(_) => reasons::SOURCE_NOT_FOUND,
-            Self::SourceEmpty(_) | Self::SourceBinary { .. } | Self::SourceTooLarge { .. } => {
-                reasons::INVALID_SOURCE
-            }
-            Self::Schedule { .. } | Self::FirstByte { .. } | Self::NoHandler(_) => {
-                reasons::INVALID_SPEC
-            }
+            Self::SourceEmpty(_)
+            | Self::SourcePath { .. }
+            | Self::SourceTooLarge { .. }
+            | Self::TooManyFiles(_) => reasons::INVALID_SOURCE,
+            Self::Schedule { .. }
+            | Self::FirstByte { .. }
+            | Self::NoHandler(_)
+            | Self::NoBuild(_) => reasons::INVALID_SPEC,
             Self::Build(error) => error.reason(),
         }
     }

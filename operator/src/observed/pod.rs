@@ -17,6 +17,8 @@ pub(crate) struct PodState {
     pub(crate) trouble: Option<Trouble>,
     /// Its containers run and it is not ready.
     pub(crate) unready: Option<Unready>,
+    /// Its dependencies are installed.
+    pub(crate) built: bool,
 }
 
 /// Containers that run in a pod that is not ready.
@@ -79,6 +81,7 @@ pub(crate) fn observe(pod: Pod) -> ObservedPod {
         ready,
         trouble: if ready { None } else { trouble(&pod) },
         unready: condition.and_then(|condition| unready(&pod, condition)),
+        built: is_built(&pod),
     };
     Observed::new(&pod, state)
 }
@@ -110,6 +113,16 @@ fn unready(pod: &Pod, ready: &PodCondition) -> Option<Unready> {
             .into_iter()
             .any(|container| container.started == Some(false)),
         message: message.cloned().unwrap_or_default(),
+    })
+}
+
+fn is_built(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.init_container_statuses.as_deref());
+    containers.into_iter().flatten().any(|container| {
+        let state = container.state.as_ref();
+        let ended = state.and_then(|state| state.terminated.as_ref());
+        container.name == names::BUILD_CONTAINER && ended.is_some_and(|ended| ended.exit_code == 0)
     })
 }
 

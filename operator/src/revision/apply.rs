@@ -129,7 +129,9 @@ async fn check_files(wanted: &ConfigMap, context: &Context) -> Result<(), Obstac
     let live = read::<ConfigMap>("ConfigMap", &key, context).await;
     let live = live.map_err(ApplyError::from)?;
     let holds = |live: ConfigMap| {
-        live.data == wanted.data && live.binary_data.is_none_or(|files| files.is_empty())
+        live.data.unwrap_or_default() == wanted.data.clone().unwrap_or_default()
+            && live.binary_data.unwrap_or_default()
+                == wanted.binary_data.clone().unwrap_or_default()
     };
     if live.is_none_or(holds) {
         return Ok(());

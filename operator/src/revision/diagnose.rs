@@ -6,6 +6,7 @@ use fermata_crds::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::built;
 use crate::{
     observed::{
         deployment::ObservedDeployment,
@@ -181,6 +182,7 @@ fn pod_failure(trouble: &Trouble, previous: Option<&Condition>) -> Failure {
             }
             (reasons::CONTAINER_FAILED, message)
         }
+        Trouble::Crash(crash) if crash.container == names::BUILD_CONTAINER => built::failure(crash),
         Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash_message(crash)),
         Trouble::Unschedulable { message } => (reasons::UNSCHEDULABLE, message.clone()),
         Trouble::Failed { reason, message } => (reasons::POD_FAILED, worded(reason, message)),
@@ -199,7 +201,17 @@ fn worded(reason: &str, message: &str) -> String {
     }
 }
 
-fn crash_message(crash: &Crash) -> String {
+/// The last thing that a container has said.
+pub(super) fn last_line(crash: &Crash) -> Option<String> {
+    // The pod asks for the end of its log as termination message; its last line is the one that
+    // matters.
+    let said = crash.message.as_deref().unwrap_or_default();
+    let line = said.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().chars().take(LONGEST_LINE).collect())
+}
+
+/// How a container ended, in a sentence.
+pub(super) fn crash_message(crash: &Crash) -> String {
     let who = if crash.container == names::CONTAINER {
         "the function".to_owned()
     } else {
@@ -211,12 +223,9 @@ fn crash_message(crash: &Crash) -> String {
         .map(|reason| format!(" ({reason})"))
         .unwrap_or_default();
     let mut message = format!("{who} ends with exit code {}{why}", crash.exit_code);
-    // The pod asks for the end of its log as termination message; its last line is the one that
-    // matters.
-    let said = crash.message.as_deref().unwrap_or_default();
-    if let Some(line) = said.lines().rev().find(|line| !line.trim().is_empty()) {
+    if let Some(line) = last_line(crash) {
         message.push_str("; its last words: ");
-        message.extend(line.trim().chars().take(LONGEST_LINE));
+        message.push_str(&line);
     }
     message
 }

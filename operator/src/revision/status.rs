@@ -6,8 +6,8 @@ use fermata_crds::{
 };
 use jiff::Timestamp;
 
-use super::{apply::Applied, dereference::Inputs, diagnose::Failure};
-use crate::{observed::deployment::ObservedDeployment, reasons};
+use super::{apply::Applied, built, dereference::Inputs, diagnose::Failure};
+use crate::{observed::deployment::ObservedDeployment, options::Options, reasons};
 
 /// What is known of a Revision's replicas.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,6 +22,7 @@ pub(crate) fn status(
     inputs: &Inputs,
     applied: &Applied,
     trouble: Option<&Failure>,
+    options: &Options,
     now: Timestamp,
 ) -> RevisionStatus {
     let revision = &*inputs.revision;
@@ -44,11 +45,13 @@ pub(crate) fn status(
         applied.failure.is_some(),
     );
     let active = active(replicas, failure);
+    let built = built::outcome(revision, &inputs.pods, failure, options.keeps_builds);
+    let outcomes: Vec<Outcome> = [ready, active].into_iter().chain(built).collect();
     RevisionStatus {
         observed_generation: revision.metadata.generation,
         conditions: conditions::merge(
             &old.conditions,
-            &[ready, active],
+            &outcomes,
             revision.metadata.generation,
             now,
         ),

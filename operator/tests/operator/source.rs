@@ -72,17 +72,65 @@ async fn a_missing_or_empty_config_map_is_told_until_it_is_mended() {
     world
         .condition("hello", conditions::READY, ("False", "InvalidSource"))
         .await;
-    change_code(&world, json!({"binaryData": {"main.py": "/w=="}})).await;
-    let message = world
-        .condition("hello", conditions::READY, ("False", "InvalidSource"))
-        .await;
-    assert!(message.contains("code"), "{message}");
-    change_code(
-        &world,
-        json!({"binaryData": null, "data": {"main.py": "a"}}),
-    )
-    .await;
+    let code = json!({"binaryData": {"logo.png": "/w=="}, "data": {"main.py": "a"}});
+    change_code(&world, code).await;
     world.ready("hello").await;
+    let copy = world
+        .until::<ConfigMap>("hello-00001", "there", |_| true)
+        .await;
+    assert_eq!(copy.binary_data.unwrap()["logo.png"].0, [0xff]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_names_dependencies_is_built_before_it_starts_and_an_annotation_builds_it_anew() {
+    let world = World::start().await;
+    world.create_runtime().await;
+    let build = json!({"spec": {"build": {"image": "example.com/build:1", "command": ["build"],
+        "inputs": ["requirements.txt"], "target": "/dependencies"}}});
+    let runtimes = kube::Api::<fermata_crds::Runtime>::all(world.client.clone());
+    let patched = runtimes.patch("python", &PatchParams::default(), &Patch::Merge(build));
+    patched.await.expect("a Runtime that builds");
+    let manifest = "
+source: { runtime: python, files: { main.py: 'x', lib/a.py: 'y', requirements.txt: foo }, build: { env: [{ name: PIP_INDEX_URL, value: 'http://a' }] } }
+scale: { initial: 0 }
+";
+    world.apply("hello", manifest).await;
+    world.ready("hello").await;
+    let deployment = world
+        .until::<Deployment>("hello-00001", "there", |_| true)
+        .await;
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let build = &pod.init_containers.unwrap()[0];
+    assert_eq!(build.name, "fermata-build");
+    let has = |env: &Option<Vec<k8s_openapi::api::core::v1::EnvVar>>, name: &str| {
+        env.iter().flatten().any(|variable| variable.name == name)
+    };
+    assert!(has(&build.env, "PIP_INDEX_URL") && has(&build.env, "FERMATA_TARGET"));
+    let function = &pod.containers[0];
+    assert!(!has(&function.env, "PIP_INDEX_URL") && has(&function.env, "FERMATA_DEPENDENCIES"));
+    let volumes = pod.volumes.unwrap();
+    let paths = |name: &str| {
+        let volume = volumes.iter().find(|volume| volume.name == name).unwrap();
+        let items = volume.config_map.clone().unwrap().items.unwrap();
+        items.into_iter().map(|item| item.path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths("fermata-inputs"), ["requirements.txt"]);
+    assert_eq!(
+        paths("fermata-source"),
+        ["lib/a.py", "main.py", "requirements.txt"]
+    );
+
+    let asked = json!({"metadata": {"annotations": {"fermata.dev/build": "now"}}});
+    let functions = world.api::<fermata_crds::Function>();
+    let patched = functions.patch("hello", &PatchParams::default(), &Patch::Merge(asked));
+    patched.await.expect("an annotated Function");
+    let again = world
+        .until::<Deployment>("hello-00002", "there", |_| true)
+        .await;
+    let template = again.spec.unwrap().template;
+    let annotations = template.metadata.unwrap().annotations.unwrap();
+    assert_eq!(annotations["fermata.dev/build"], "now");
     world.end().await;
 }
 

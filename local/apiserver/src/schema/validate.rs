@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Number, Value, json};
 
 use super::{At, Field, ListKind, Node, Type, join};
@@ -171,6 +172,13 @@ fn choices(node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>)
 fn string(node: &Node, text: &str, path: &str, errors: &mut Vec<FieldError>) {
     let limits = &node.limits;
     let value = || json!(text);
+    if node.format.as_deref() == Some("byte") && STANDARD.decode(text).is_err() {
+        errors.push(FieldError::invalid(
+            path,
+            &value(),
+            format!("{path} in body must be of type byte: {text:?}"),
+        ));
+    }
     if limits.max_length.is_none() && limits.min_length.is_none() && limits.pattern.is_none() {
         return;
     }

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use k8s_openapi::ByteString;
+
 use super::*;
 use crate::{
-    fixtures::{function, inputs, python},
+    fixtures::{function, inputs, object, python},
     function::dereference::Content,
 };
 
@@ -178,24 +180,24 @@ fn a_config_map_must_be_there_and_hold_text_of_some_size() {
     };
     let content = |files: &[(&str, String)], binary: &[&str]| {
         let files = files.iter().cloned();
-        SourceFiles::ConfigMap(Content {
-            files: files.map(|(name, text)| (name.to_owned(), text)).collect(),
-            binary: binary.iter().map(|&key| key.to_owned()).collect(),
+        let binary = binary
+            .iter()
+            .map(|&key| (key.to_owned(), ByteString(vec![0xff])));
+        FoundSource::ConfigMap(Content {
+            files: SourceFiles {
+                text: files.map(|(name, text)| (name.to_owned(), text)).collect(),
+                binary: binary.collect(),
+            },
             ..Content::default()
         })
     };
     let cases = [
         (
-            SourceFiles::Missing,
+            FoundSource::Missing,
             reasons::SOURCE_NOT_FOUND,
             "named code",
         ),
         (content(&[], &[]), reasons::INVALID_SOURCE, "no data"),
-        (
-            content(&[("a.py", "x".into())], &["b.bin"]),
-            reasons::INVALID_SOURCE,
-            "b.bin",
-        ),
         (
             content(&[("a.py", "x".repeat(MOST_SOURCE_BYTES))], &[]),
             reasons::INVALID_SOURCE,
@@ -207,8 +209,69 @@ fn a_config_map_must_be_there_and_hold_text_of_some_size() {
         assert_eq!(invalid.reason(), reason);
         assert!(invalid.to_string().contains(sentence), "{invalid}");
     }
-    let valid = with(content(&[("main.py", "x".into())], &[])).expect("valid");
+    let valid = with(content(&[("main.py", "x".into())], &["b.bin"])).expect("valid");
     let source = valid.template.source.expect("source");
     assert_eq!(source.config_map, None);
     assert_eq!(source.files.expect("files").len(), 1);
+    assert_eq!(source.binary_files.expect("files").len(), 1);
+}
+
+#[test]
+fn files_have_to_fit_into_one_folder() {
+    for (files, sentence) in [
+        ("files: { a: x, a/b: x }", "\"a/b\": a is a file"),
+        (
+            "files: { a: x }, binaryFiles: { a: eA== }",
+            "\"a\": a is a file",
+        ),
+    ] {
+        let spec = format!("{{ source: {{ runtime: python, {files} }} }}");
+        let inputs = inputs(function(&spec));
+        let invalid = validate(&inputs, &Options::default(), Timestamp::UNIX_EPOCH);
+        let invalid = invalid.expect_err(sentence);
+        assert_eq!(invalid.reason(), reasons::INVALID_SOURCE);
+        assert!(invalid.to_string().contains(sentence), "{invalid}");
+    }
+}
+
+#[test]
+fn dependencies_are_installed_where_the_files_name_some() {
+    let build = "{ image: b, command: [build], inputs: [requirements.txt], target: /dependencies }";
+    let with = |files: &str, build: Option<&str>, asked: Option<&str>| {
+        let spec = format!("{{ source: {{ runtime: python, files: {{ {files} }} }} }}");
+        let mut function = function(&spec);
+        if let Some(asked) = asked {
+            let annotations = function.metadata.annotations.get_or_insert_default();
+            annotations.insert(names::BUILD_ANNOTATION.to_owned(), asked.to_owned());
+        }
+        let mut inputs = inputs(function);
+        let mut runtime = python();
+        runtime.spec.build = build.map(object);
+        inputs.runtime = Some(Arc::new(runtime));
+        validate(&inputs, &Options::default(), Timestamp::UNIX_EPOCH).expect("valid")
+    };
+    let plain = with("main.py: x", Some(build), Some("1"));
+    assert_eq!(plain.runtime.as_ref().expect("a runtime").build, None);
+    assert_eq!(plain.hash, with("main.py: x", None, None).hash);
+
+    let named = "main.py: x, requirements.txt: foo";
+    let built = with(named, Some(build), None);
+    assert!(built.runtime.as_ref().expect("a runtime").build.is_some());
+    assert_eq!(built.hash, with(named, None, None).hash);
+    let again = with(named, Some(build), Some("1"));
+    assert_eq!(again.build_requested.as_deref(), Some("1"));
+    assert_ne!(again.hash, built.hash);
+}
+
+#[test]
+fn what_a_runtime_cannot_build_is_not_asked_of_it() {
+    let spec = "{ source: { runtime: python, files: { a: x }, build: { timeout: 1m } } }";
+    let invalid = validate(
+        &inputs(function(spec)),
+        &Options::default(),
+        Timestamp::UNIX_EPOCH,
+    );
+    let invalid = invalid.expect_err("it builds nothing");
+    assert_eq!(invalid.reason(), reasons::INVALID_SPEC);
+    assert!(invalid.to_string().contains("source.build"), "{invalid}");
 }

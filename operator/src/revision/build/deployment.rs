@@ -12,7 +12,19 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 
+use super::dependencies;
 use crate::{children, inherited::Inherited};
+
+/// How long Kubernetes itself gives a Deployment to make progress, in seconds.
+const PROGRESS_DEADLINE: i32 = 600;
+
+/// The installation of dependencies has its own time before that of the start. Default: Kubernetes' own.
+fn progress_deadline(revision: &Revision) -> Option<i32> {
+    dependencies::of(revision)?;
+    let build = revision.spec.template.source.as_ref()?.build();
+    let seconds = i32::try_from(build.timeout().as_secs()).unwrap_or(i32::MAX);
+    Some(seconds.saturating_add(PROGRESS_DEADLINE))
+}
 
 /// The Deployment, without its replicas.
 pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec) -> Deployment {
@@ -37,6 +49,7 @@ pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec) -> Deployment {
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
+            progress_deadline_seconds: progress_deadline(revision),
             // Revisions are the history that counts.
             revision_history_limit: Some(1),
             template: pod,

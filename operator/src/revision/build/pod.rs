@@ -1,17 +1,19 @@
 //! The pod of a function: one container that listens on a port named http.
 
+use std::collections::BTreeMap;
+
 use fermata_crds::{Revision, SecurityLevel, Template, names, probes};
 use k8s_openapi::{
     api::core::v1::{
-        ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler,
-        LocalObjectReference, PodSpec, PodTemplateSpec, SleepAction, Volume, VolumeMount,
+        Container, ContainerPort, Lifecycle, LifecycleHandler, LocalObjectReference, PodSpec,
+        PodTemplateSpec, SleepAction, VolumeMount,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
 
 use super::{
-    env,
+    config_map, dependencies, env,
     overlay::{Overlay, OverlayError},
     security,
 };
@@ -43,6 +45,7 @@ pub(crate) fn build(
     let pod = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
+            annotations: build_annotation(revision),
             ..ObjectMeta::default()
         }),
         spec: Some(spec(revision, grace_period, options)),
@@ -52,6 +55,15 @@ pub(crate) fn build(
         complete(spec, template);
     }
     Ok(pod)
+}
+
+/// What asked for another build of the same.
+fn build_annotation(revision: &Revision) -> Option<BTreeMap<String, String>> {
+    let requested = revision.spec.build_requested.clone()?;
+    Some(BTreeMap::from([(
+        names::BUILD_ANNOTATION.to_owned(),
+        requested,
+    )]))
 }
 
 /// What depends on the user's part of the pod.
@@ -77,9 +89,14 @@ fn spec(revision: &Revision, grace_period: i64, options: &Options) -> PodSpec {
     let security_options = template.security();
     let mut volumes = template.volumes.clone().unwrap_or_default();
     if template.source.is_some() {
-        volumes.push(source_volume(&revision.name_any()));
+        volumes.push(config_map::volume(revision, names::SOURCE_VOLUME, |_| true));
+    }
+    let build = dependencies::of(revision);
+    if let Some(build) = build {
+        volumes.extend(dependencies::volumes(revision, build));
     }
     PodSpec {
+        init_containers: build.map(|build| vec![dependencies::container(revision, build, options)]),
         containers: vec![container(revision, grace_period, options)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),
@@ -107,6 +124,7 @@ fn container(revision: &Revision, grace_period: i64, options: &Options) -> Conta
             ..VolumeMount::default()
         });
     }
+    mounts.extend(dependencies::of(revision).map(dependencies::mount));
     Container {
         name: names::CONTAINER.to_owned(),
         image: runtime
@@ -169,19 +187,6 @@ fn pull_secrets(template: &Template, defaults: &Functions) -> Option<Vec<LocalOb
         }
     }
     (!secrets.is_empty()).then_some(secrets)
-}
-
-fn source_volume(config_map: &str) -> Volume {
-    Volume {
-        name: names::SOURCE_VOLUME.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: config_map.to_owned(),
-            // So that a script among the files can be the handler.
-            default_mode: Some(0o555),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
 }
 
 /// The longest request that may be running when the pod is told to go, and the time until it is

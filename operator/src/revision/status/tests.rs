@@ -42,7 +42,13 @@ impl Scene {
     }
 
     fn status(&self, trouble: Option<&Failure>) -> RevisionStatus {
-        status(&self.inputs, &self.applied, trouble, Timestamp::UNIX_EPOCH)
+        status(
+            &self.inputs,
+            &self.applied,
+            trouble,
+            &Options::default(),
+            Timestamp::UNIX_EPOCH,
+        )
     }
 }
 

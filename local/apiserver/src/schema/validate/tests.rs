@@ -29,6 +29,11 @@ fn each_bound_is_refused_with_the_sentence_of_a_real_api_server() {
             r#"spec: Invalid value: "integer": spec in body must be of type integer: "integer""#,
         ),
         (
+            json!({"type": "string", "format": "byte"}),
+            json!("a!"),
+            r#"spec: Invalid value: "a!": spec in body must be of type byte: "a!""#,
+        ),
+        (
             json!({"type": "string", "enum": ["a", "b"]}),
             json!("c"),
             r#"spec: Unsupported value: "c": supported values: "a", "b""#,

@@ -1,0 +1,105 @@
+//! The init container that installs a function's dependencies, and what it shares with the function.
+
+use fermata_crds::{BuildOptions, Revision, RuntimeBuild, names};
+use k8s_openapi::{
+    api::core::v1::{Container, EmptyDirVolumeSource, EnvVar, Volume, VolumeMount},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use super::{config_map, env};
+use crate::options::Options;
+
+/// The most that the dependencies may take on the node. The installation itself stops earlier; this is for what
+/// gets by it.
+const MOST_DEPENDENCIES: &str = "2Gi";
+
+/// The most that the installation may need besides.
+const MOST_SCRATCH: &str = "4Gi";
+
+/// How the dependencies of the Revision are installed, if it has some.
+pub(crate) fn of(revision: &Revision) -> Option<&RuntimeBuild> {
+    revision.spec.runtime.as_ref()?.build.as_ref()
+}
+
+/// The volumes of the installation.
+pub(super) fn volumes(revision: &Revision, build: &RuntimeBuild) -> [Volume; 3] {
+    [
+        config_map::volume(revision, names::INPUTS_VOLUME, |path| build.is_input(path)),
+        empty(names::DEPENDENCIES_VOLUME, MOST_DEPENDENCIES),
+        empty(names::BUILD_VOLUME, MOST_SCRATCH),
+    ]
+}
+
+/// Where the function finds the dependencies.
+pub(super) fn mount(build: &RuntimeBuild) -> VolumeMount {
+    VolumeMount {
+        read_only: Some(true),
+        ..mounted(names::DEPENDENCIES_VOLUME, &build.target)
+    }
+}
+
+/// The init container.
+pub(super) fn container(revision: &Revision, build: &RuntimeBuild, options: &Options) -> Container {
+    let template = &revision.spec.template;
+    let source = template.source.as_ref();
+    let own = source.map(fermata_crds::Source::build).unwrap_or_default();
+    let resources = own.resources.clone().or_else(|| template.resources.clone());
+    Container {
+        name: names::BUILD_CONTAINER.to_owned(),
+        image: Some(build.image.clone()),
+        command: Some(build.command.clone()),
+        env: Some(environment(build, &own)),
+        resources: resources.or_else(|| options.functions.resources.clone()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                read_only: Some(true),
+                ..mounted(names::INPUTS_VOLUME, names::INPUTS_PATH)
+            },
+            mounted(names::DEPENDENCIES_VOLUME, &build.target),
+            mounted(names::BUILD_VOLUME, names::BUILD_PATH),
+        ]),
+        working_dir: Some(names::INPUTS_PATH.to_owned()),
+        ..Container::default()
+    }
+}
+
+/// Fermata's own variables, then the Runtime's and the function's, where the function's go first.
+fn environment(build: &RuntimeBuild, own: &BuildOptions) -> Vec<EnvVar> {
+    let seconds = own.timeout().as_secs().max(1).to_string();
+    let system = [
+        ("FERMATA_TARGET", build.target.as_str()),
+        ("FERMATA_BUILD_TIMEOUT", &seconds),
+        ("HOME", names::BUILD_PATH),
+    ];
+    let mut all: Vec<EnvVar> = system
+        .into_iter()
+        .map(|(name, value)| env::variable(name, value))
+        .collect();
+    let given = own.env.iter().flatten().chain(build.env.iter().flatten());
+    for variable in given {
+        if all.iter().all(|other| other.name != variable.name) {
+            all.push(variable.clone());
+        }
+    }
+    all
+}
+
+fn mounted(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+fn empty(name: &str, most: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(most.to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
