@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use crate::{ok, run};
 
-/// Builds a module of what `wanted.txt` says.
+/// Builds a module of what `wanted.txt` says, and takes the time that somebody needs to see it.
 const BUILD: &str = "
-import os, sys
+import os, sys, time
 wanted = open('wanted.txt').read().strip()
 print('collecting', wanted, flush=True)
+time.sleep(2)
 if wanted == 'nothing':
     sys.exit('ERROR: there is no package nothing')
 target = os.environ.get('FERMATA_ROOT', '') + os.environ['FERMATA_TARGET']
