@@ -12,7 +12,8 @@ use std::{
 use fermata_apiserver::{
     ApiServer, AttachRequest, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,
 };
-use fermata_node::{Containers, Controllers, Node};
+use fermata_crds::names;
+use fermata_node::{Containers, Controllers, Keep, Node};
 use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::JoinHandle;
@@ -105,6 +106,12 @@ impl Cluster {
                 path: joined(&bin, &options.path),
                 working_dir: options.working_dir.clone(),
                 env: options.env.clone(),
+                keep: Some(Keep {
+                    dir: dir("built"),
+                    container: names::BUILD_CONTAINER.to_owned(),
+                    volume: names::DEPENDENCIES_VOLUME.to_owned(),
+                    annotation: names::BUILD_ANNOTATION.to_owned(),
+                }),
             },
         );
         node.prepare().await?;

@@ -20,6 +20,7 @@ mod supervisor;
 pub use admission::{NODE_NAME, admit};
 pub use controllers::{Controllers, Error as ControllersError};
 pub use node::{
-    Containers, Error as NodeError, Execution, Forwarding, Node, NotExecuted, NotForwarded, Options,
+    Containers, Error as NodeError, Execution, Forwarding, Keep, Node, NotExecuted, NotForwarded,
+    Options,
 };
 pub use supervisor::{open_files_argument, supervise};

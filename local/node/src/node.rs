@@ -8,7 +8,9 @@ mod events;
 mod exec;
 mod expand;
 mod forward;
+mod kept;
 mod log;
+mod mounts;
 mod pod;
 mod probe;
 mod process;
@@ -42,10 +44,11 @@ use kube::{
 use tokio::{sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
-use self::{events::Events, pod::Seen};
+use self::{events::Events, kept::Store, pod::Seen};
 pub use self::{
     exec::{Containers, Execution, NotExecuted},
     forward::{Forwarding, NotForwarded},
+    kept::Keep,
 };
 use crate::NODE_NAME;
 
@@ -71,6 +74,8 @@ pub struct Options {
     pub working_dir: PathBuf,
     /// Variables that containers see beside their own.
     pub env: Vec<(String, String)>,
+    /// Which results of init containers are kept; none by default.
+    pub keep: Option<Keep>,
 }
 
 /// Why the node cannot start.
@@ -105,6 +110,8 @@ struct Shared {
     options: Options,
     events: Events,
     containers: Containers,
+    /// What init containers have made.
+    kept: Option<Store>,
 }
 
 // === impl Node ===
@@ -114,12 +121,14 @@ impl Node {
     #[must_use]
     pub fn new(client: Client, containers: Containers, options: Options) -> Self {
         let events = Events::new(client.clone());
+        let kept = options.keep.clone().map(Store::new);
         Self {
             shared: Arc::new(Shared {
                 client,
                 options,
                 events,
                 containers,
+                kept,
             }),
         }
     }
@@ -141,7 +150,11 @@ impl Node {
                 source,
             });
         }
-        for path in [&options.pods_dir, &options.logs_dir] {
+        let kept = options.keep.as_ref().map(|keep| &keep.dir);
+        for path in [&options.pods_dir, &options.logs_dir]
+            .into_iter()
+            .chain(kept)
+        {
             // Files of Secrets and what functions have said.
             std::fs::DirBuilder::new()
                 .recursive(true)
@@ -152,6 +165,12 @@ impl Node {
                     path: path.clone(),
                     source,
                 })?;
+        }
+        if let Some(kept) = &self.shared.kept {
+            kept.prepare().map_err(|source| Error::Dir {
+                path: kept.keep().dir.clone(),
+                source,
+            })?;
         }
         self.register().await?;
         self.clear().await

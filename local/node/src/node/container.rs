@@ -1,5 +1,7 @@
 //! One container of a pod: start, probes, restarts, and its end.
 
+mod build;
+
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -16,10 +18,11 @@ use super::{
     env,
     expand::expand,
     log::Log,
+    mounts::{self, Mounts},
     pod::{Board, sentence},
     probe::{self, Timing},
     process::{self, Plan, Process},
-    status, volumes,
+    status,
 };
 
 /// The first pause between the tries of a readiness probe right after the start.
@@ -83,7 +86,7 @@ impl Runner {
                     self.block(&blocked);
                     backoff.after(began)
                 }
-                Ok(plan) => match self.once(&plan, restarts).await {
+                Ok(plan) => match self.run_or_reuse(&plan, restarts).await {
                     Err(blocked) => {
                         self.block(&blocked);
                         backoff.after(began)
@@ -154,14 +157,15 @@ impl Runner {
             reason: "CreateContainerConfigError",
             message,
         };
-        let declared = env::resolve(&self.shared.client, &self.pod, container)
+        let mut declared = env::resolve(&self.shared.client, &self.pod, container)
             .await
             .map_err(|error| config(sentence(&error)))?;
         let root =
-            volumes::mount(container, &self.dir).map_err(|error| config(sentence(&error)))?;
+            mounts::make_root(container, &self.dir).map_err(|error| config(sentence(&error)))?;
+        let mounts = Mounts::of(container, &self.dir);
         let options = &self.shared.options;
         let dir = match &container.working_dir {
-            Some(path) => volumes::locate(container, &self.dir, path),
+            Some(path) => mounts.locate(path),
             None => options.working_dir.clone(),
         };
         if !dir.is_dir() {
@@ -195,20 +199,26 @@ impl Runner {
         let path = declared
             .get("PATH")
             .map_or_else(|| options.path.clone(), OsString::from);
-        let program = process::find(&program, &dir, &path).map_err(|error| Blocked {
+        let program = process::find(&program, &mounts, &dir, &path).map_err(|error| Blocked {
             reason: "RunContainerError",
             message: error.to_string(),
         })?;
+        self.keep_home(&mut declared);
         let mut env = options.env.clone();
+        if let Some(folder) = mounts.find("/tmp") {
+            env.push(("TMPDIR".into(), folder.to_string_lossy().into_owned()));
+        }
         env.push(("PATH".into(), path.to_string_lossy().into_owned()));
         env.push(("FERMATA_ROOT".into(), root.to_string_lossy().into_owned()));
         env.push(("HOSTNAME".into(), self.pod.name_any()));
-        env.extend(declared);
+        env.extend(declared.clone());
         Ok(Plan {
             program,
             arguments,
             env,
             dir,
+            declared,
+            mounts,
         })
     }
 

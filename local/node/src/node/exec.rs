@@ -198,7 +198,7 @@ impl Running {
         let path = path
             .map(|(_, path)| OsString::from(path))
             .unwrap_or_default();
-        let file = process::find(program, &plan.dir, &path)
+        let file = process::find(program, &plan.mounts, &plan.dir, &path)
             .map_err(|error: NotRunnable| NotExecuted::NotRunnable(error.to_string()))?;
         let mut supervisor = self.supervisor.iter();
         let mut run = Command::new(supervisor.next().map_or_else(OsString::new, Clone::clone));

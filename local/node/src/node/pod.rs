@@ -23,6 +23,7 @@ use super::{
     SHUTDOWN_GRACE, Shared,
     backoff::Backoff,
     container::{Ended, Runner, Stop},
+    mounts,
     status::{Report, Reports},
     volumes,
 };
@@ -144,6 +145,9 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
             remove_dir(&dir);
         }
     }
+    if let Some(kept) = &shared.kept {
+        kept.release(&uid).await;
+    }
 }
 
 enum End {
@@ -242,7 +246,9 @@ impl Life {
         loop {
             let started = Instant::now();
             let made = tokio::select! {
-                made = volumes::make(&self.shared.client, &self.pod, &self.dir) => made,
+                made = volumes::make(&self.shared.client, &self.pod, &self.dir) => {
+                    made.and_then(|()| mounts::name_by_paths(&self.pod, &self.dir))
+                }
                 _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => return false,
             };
             let Err(error) = made else { return true };

@@ -1,6 +1,7 @@
 //! One run of a container's process, through its supervisor.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     io,
     os::unix::fs::PermissionsExt as _,
@@ -14,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::log::Log;
+use super::{log::Log, mounts::Mounts};
 use crate::supervisor::{KILL, TERMINATE};
 
 /// What to run: everything resolved.
@@ -24,6 +25,9 @@ pub(super) struct Plan {
     pub(super) arguments: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) dir: PathBuf,
+    /// The variables that the manifest asks for, which are among `env`.
+    pub(super) declared: BTreeMap<String, String>,
+    pub(super) mounts: Mounts,
 }
 
 /// Why a command cannot run on this machine.
@@ -49,7 +53,8 @@ pub(super) struct Process {
 impl Plan {
     /// The command as a child of this very process, without a supervisor: for probes and hooks.
     pub(super) fn command(&self, command: &[String]) -> Command {
-        let mut run = Command::new(command.first().map_or("", String::as_str));
+        let program = command.first().map_or("", String::as_str);
+        let mut run = Command::new(self.mounts.locate(program));
         run.args(command.iter().skip(1))
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -136,12 +141,17 @@ impl Process {
     }
 }
 
-/// The executable that a command names: a path, taken from `dir` if it is relative, or a name to
-/// be looked up in `path`.
-pub(super) fn find(command: &str, dir: &Path, path: &OsStr) -> Result<PathBuf, NotRunnable> {
+/// The executable that a command names: a path, taken from `dir` if it is relative, which may lie in a volume,
+/// or a name to be looked up in `path`.
+pub(super) fn find(
+    command: &str,
+    mounts: &Mounts,
+    dir: &Path,
+    path: &OsStr,
+) -> Result<PathBuf, NotRunnable> {
     let missing = || NotRunnable::NotFound(command.to_owned());
     if command.contains('/') {
-        let file = dir.join(command);
+        let file = dir.join(mounts.locate(command));
         let metadata = std::fs::metadata(&file).map_err(|_| missing())?;
         return if is_executable(&metadata) {
             Ok(file)

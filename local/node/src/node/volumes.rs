@@ -1,18 +1,14 @@
 //! The volumes of a pod, as folders.
-//!
-//! A process here has the machine's own file system, so a volume cannot stand at its mount path.
-//! It stands at the same path below the pod's root folder, which is in the variable
-//! `FERMATA_ROOT`; a working directory inside a volume leads there too.
 
 use std::{
     collections::BTreeMap,
     io,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::PermissionsExt as _,
     path::{Component, Path, PathBuf},
 };
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
 };
 use kube::{Api, Client, ResourceExt as _};
 
@@ -79,66 +75,8 @@ pub(super) async fn make(client: &Client, pod: &Pod, dir: &Path) -> Result<(), E
     Ok(())
 }
 
-/// Makes the container's root folder: each mount path leads to its volume.
-pub(super) fn mount(container: &Container, dir: &Path) -> Result<PathBuf, Error> {
-    let root = dir.join("roots").join(&container.name);
-    create_dir(&root)?;
-    for mount in container.volume_mounts.iter().flatten() {
-        // The API takes any mount path; here it is a path of this machine.
-        let path = mount.mount_path.trim_start_matches('/');
-        if !stays_inside(path) {
-            return Err(Error::MountPath {
-                path: mount.mount_path.clone(),
-            });
-        }
-        if let Some(path) = mount.sub_path.as_deref().filter(|path| !stays_inside(path)) {
-            return Err(Error::SubPath {
-                volume: mount.name.clone(),
-                path: path.to_owned(),
-            });
-        }
-        let place = root.join(path);
-        if let Some(parent) = place.parent() {
-            create_dir(parent)?;
-        }
-        match symlink(inside(dir, &mount.name, mount.sub_path.as_deref()), &place) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::Io {
-                    path: place,
-                    source: error,
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(root)
-}
-
-/// Where a path of the container is on this machine: below the volume that is mounted there, or
-/// the path itself.
-pub(super) fn locate(container: &Container, dir: &Path, path: &str) -> PathBuf {
-    let mounts = container.volume_mounts.iter().flatten();
-    mounts
-        .filter_map(|mount| {
-            let rest = Path::new(path).strip_prefix(&mount.mount_path).ok()?;
-            Some((
-                mount.mount_path.len(),
-                inside(dir, &mount.name, mount.sub_path.as_deref()).join(rest),
-            ))
-        })
-        .max_by_key(|(length, _)| *length)
-        .map_or_else(|| PathBuf::from(path), |(_, place)| place)
-}
-
-fn inside(dir: &Path, volume: &str, sub_path: Option<&str>) -> PathBuf {
-    let home = dir.join("volumes").join(volume);
-    match sub_path.filter(|path| stays_inside(path)) {
-        Some(path) => home.join(path),
-        None => home,
-    }
-}
-
-fn stays_inside(path: &str) -> bool {
+/// Whether a relative path leads nowhere else.
+pub(super) fn stays_inside(path: &str) -> bool {
     Path::new(path)
         .components()
         .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
@@ -349,7 +287,8 @@ impl Maker<'_> {
     }
 }
 
-fn create_dir(path: &Path) -> Result<(), Error> {
+/// Makes a folder with those above it.
+pub(super) fn create_dir(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         source,

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
 use fermata_apiserver::ApiServer;
-use fermata_node::{Containers, Controllers, Node, Options};
+use fermata_node::{Containers, Controllers, Keep, Node, Options};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
@@ -126,7 +126,13 @@ pub(crate) async fn node(
             supervisor: vec![OsString::from(env!("CARGO_BIN_EXE_fermata-container"))],
             path: std::env::var_os("PATH").unwrap(),
             working_dir: dir.to_owned(),
-            env: Vec::new(),
+            env: vec![("HOME".into(), "/home/somebody".into())],
+            keep: Some(Keep {
+                dir: dir.join("built"),
+                container: "build".into(),
+                volume: "made".into(),
+                annotation: "example.com/build".into(),
+            }),
         },
     );
     node.prepare().await.unwrap();

@@ -1,0 +1,122 @@
+//! An init container whose result is kept: it runs only if no pod has run the same before.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::{
+    super::{
+        kept::{self, Recipe, Store, Turn},
+        pod::sentence,
+        process::Plan,
+        status,
+    },
+    Blocked, Runner, Stop,
+};
+
+/// Where programs keep what is their user's.
+const HOME: &str = "HOME";
+
+// === impl Runner ===
+
+impl Runner {
+    /// One run of the container, or an earlier result in its place; gives the exit code.
+    pub(super) async fn run_or_reuse(
+        &mut self,
+        plan: &Plan,
+        restarts: i32,
+    ) -> Result<i32, Blocked> {
+        let kept = self.shared.kept.clone();
+        let recipe = kept
+            .as_ref()
+            .and_then(|kept| Recipe::of(kept.keep(), &self.pod, &self.container, &plan.declared));
+        match kept.zip(recipe) {
+            Some((kept, recipe)) => self.build(&kept, recipe, plan, restarts).await,
+            None => self.once(plan, restarts).await,
+        }
+    }
+
+    /// Leaves a container whose result is kept the user's own home, so that its tools find their caches.
+    pub(super) fn keep_home(&self, declared: &mut BTreeMap<String, String>) {
+        let keep = self.shared.options.keep.as_ref();
+        let keeps = keep
+            .and_then(|keep| Recipe::of(keep, &self.pod, &self.container, declared))
+            .is_some();
+        if keeps && self.shared.options.env.iter().any(|(name, _)| name == HOME) {
+            declared.remove(HOME);
+        }
+    }
+
+    async fn build(
+        &mut self,
+        store: &Store,
+        recipe: Recipe,
+        plan: &Plan,
+        restarts: i32,
+    ) -> Result<i32, Blocked> {
+        let recipe = recipe
+            .read(&self.container, &plan.mounts)
+            .map_err(|error| unreadable(&error))?;
+        let (key, name) = (recipe.key(), recipe.name());
+        let Some(turn) = self.turn(store, &key).await else {
+            // It stops, and nobody looks at the code.
+            return Ok(0);
+        };
+        let pod = self.pod.uid().unwrap_or_default();
+        if let Some(folder) = turn.kept(&pod, &name)? {
+            self.use_result(store, &folder)?;
+            let now = Timestamp::now();
+            self.board.update(self.name(), |report| {
+                report.enter(status::terminated(0, now, now, None, None));
+            });
+            return Ok(0);
+        }
+        let part = turn.begin(&name).await?;
+        self.use_result(store, &part)?;
+        let code = self.once(plan, restarts).await?;
+        if code == 0 && !self.stopping() {
+            let folder = turn.finish(&pod, &name).await?;
+            self.use_result(store, &folder)?;
+        }
+        Ok(code)
+    }
+
+    /// The turn at a result, for which the pod may have to wait; `None` if it stops meanwhile.
+    async fn turn(&self, store: &Store, key: &str) -> Option<Turn> {
+        if let Some(turn) = store.try_turn(key) {
+            return Some(turn);
+        }
+        self.board.update(self.name(), |report| {
+            let message = "another pod makes what this one needs; it is used when it is there";
+            report.enter(status::waiting("PodInitializing", Some(message.to_owned())));
+        });
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            turn = store.turn(key) => Some(turn),
+            _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => None,
+        }
+    }
+
+    /// The pod's volume is this folder.
+    fn use_result(&self, store: &Store, folder: &Path) -> Result<(), Blocked> {
+        let volume = self.dir.join("volumes").join(&store.keep().volume);
+        kept::lead_to(&volume, folder).map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &io::Error) -> Blocked {
+    Blocked {
+        reason: "CreateContainerError",
+        message: format!("the volumes cannot be used: {error}"),
+    }
+}
+
+impl From<kept::Error> for Blocked {
+    fn from(error: kept::Error) -> Self {
+        Self {
+            reason: "CreateContainerError",
+            message: sentence(&error),
+        }
+    }
+}
