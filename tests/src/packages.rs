@@ -5,17 +5,18 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What makes archives: the standard library of Python, which the tests need anyway.
+/// What makes archives, the same each time: the standard library of Python, which the tests need anyway.
 const SCRIPT: &str = "
-import base64, io, json, sys, tarfile, zipfile
+import base64, gzip, io, json, sys, tarfile, zipfile
 kind, files = json.load(sys.stdin)
 data = io.BytesIO()
 if kind == 'wheel':
     with zipfile.ZipFile(data, 'w') as archive:
         for name, text in files.items():
-            archive.writestr(name, text)
+            archive.writestr(zipfile.ZipInfo(name), text)
 else:
-    with tarfile.open(fileobj=data, mode='w:gz') as archive:
+    packed = gzip.GzipFile(fileobj=data, mode='wb', mtime=0)
+    with packed, tarfile.open(fileobj=packed, mode='w') as archive:
         for name, text in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(text.encode())
