@@ -50,10 +50,15 @@ pub struct Source {
     pub build: Option<BuildOptions>,
 }
 
+/// Base64 with its padding (RFC 4648, section 4).
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
+
+/// Not of the format `byte`: rules that compare a whole template would read it as base64 for URLs, and fail
+/// (`strfmt.Base64` of k8s.io/kube-openapi).
 fn texts_in_base64(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "additionalProperties": { "type": "string", "format": "byte" },
+        "additionalProperties": { "type": "string", "pattern": BASE64 },
     })
 }
 

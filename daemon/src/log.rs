@@ -1,5 +1,6 @@
 //! The log of a program: lines of JSON or of text on standard output. Writing them holds up nobody.
 
+mod json_events;
 mod lines;
 
 use std::{
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use lines::{Line, LineWriter, Lines, Manner};
 
+use self::json_events::JsonEvents;
 use crate::watch::QUIET;
 
 /// How log lines are written.
@@ -56,7 +58,7 @@ pub fn start(format: Format) -> io::Result<LineWriter> {
         .with_writer(lines);
     // A subscriber that is there already was put there by somebody who wants it.
     let _ = match format {
-        Format::Json => log.json().try_init(),
+        Format::Json => log.json().event_format(JsonEvents).try_init(),
         Format::Text => log.with_ansi(has_colours(&io::stdout())).try_init(),
     };
     panic::set_hook(Box::new(log_panic));

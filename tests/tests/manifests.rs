@@ -65,7 +65,7 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         ),
         (
             source(json!({"runtime": "python", "binaryFiles": {"a": "no base64!"}})),
-            "must be of type byte",
+            "should match",
         ),
         (
             source(json!({"runtime": "python", "files": {"a": ""}, "configMap": {"name": "a"}})),
@@ -380,7 +380,7 @@ async fn what_is_valid_source_is_accepted() {
         "source": {
             "runtime": "command", "handler": "cat",
             "files": {"a b/ü.txt": "x", ".hidden": "", "..a": "", "lib/deep/er/x.py": ""},
-            "binaryFiles": {"data/logo.png": "iVBORw=="},
+            "binaryFiles": {"data/logo.png": "iVBORw==", "all": "/+/+", "none": ""},
         },
         "scale": {"initial": 0},
     });
