@@ -4,6 +4,7 @@
 //! written to and is made of links on a cluster. It gets this program's own environment without
 //! the variables of Fermata, which are the build's own, and no descriptor but the three of every program.
 
+mod compiled;
 mod error;
 mod go;
 mod node;

@@ -68,7 +68,7 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
     let mut arguments: Vec<_> = arguments.into_iter().map(Into::into).collect();
     arguments.extend(["--target".into(), build.place.target().into()]);
     // The file as it is written, so that what it names beside itself is found.
-    let list = text("file").map_or(list, |file| build.place.source().join(file));
+    let list = text("file").map_or(list, Into::into);
     arguments.extend(["--requirement".into(), list.into()]);
     let mut pip = tool(build, arguments);
     // Of somebody's own settings, which do not go with a target.

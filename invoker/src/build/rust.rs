@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Build, Done, Error, Tool, said::Words};
+use super::{Build, Done, Error, Tool, compiled::Compiled, said::Words};
 use crate::log;
 
 /// What the program is called where it stands, and may be called where there are several.
@@ -25,12 +25,18 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
     }
     log::line("building with cargo");
     let output = build.place.temporary().join("cargo");
+    let mut env = vec![("CARGO_TARGET_DIR", output.clone().into())];
+    // As long as this is there, nobody clears the folder.
+    let compiled = build.settings.shares_home.then(Compiled::open).flatten();
+    if let Some(compiled) = &compiled {
+        env.push(("CARGO_BUILD_BUILD_DIR", compiled.folder.clone().into()));
+    }
     build
         .run(Tool {
             name: "cargo",
             program: "cargo".into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
-            env: vec![("CARGO_TARGET_DIR", output.clone().into())],
+            env,
             defaults: vec![("CARGO_INCREMENTAL", "0"), ("CARGO_TERM_COLOR", "never")],
             dir: source,
             hint: "install Rust (https://rustup.rs)",

@@ -127,3 +127,28 @@ fn an_error_of_rust_is_told_with_file_and_line() {
     let (_, last) = Job::new(&["rust"]).file("src/main.rs", RUST).fail();
     assert!(last.contains("there is no Cargo.toml"), "{last}");
 }
+
+#[test]
+fn what_cargo_has_compiled_is_kept_on_a_machine_that_is_shared() {
+    let caches = tempfile::tempdir().unwrap();
+    let source = "fn main() { own::hello() }\n";
+    let manifest = "[package]\nname = \"hello\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nown = { path = \"own\" }\n[workspace]\n";
+    let job = rust(source)
+        .file("Cargo.toml", manifest)
+        .file(
+            "own/Cargo.toml",
+            "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
+        )
+        .file("own/src/lib.rs", "pub fn hello() {}\n");
+    let kept = caches.path().join("fermata/cargo/release");
+    job.succeed();
+    assert!(!kept.exists());
+    let root = tempfile::tempdir().unwrap();
+    let job = job
+        .variable("FERMATA_ROOT", root.path().to_str().unwrap())
+        .variable("FERMATA_TARGET", "/built")
+        .variable("XDG_CACHE_HOME", caches.path().to_str().unwrap());
+    job.succeed();
+    assert!(kept.is_dir());
+    assert!(root.path().join("built/function").is_file());
+}
