@@ -53,7 +53,7 @@ pub(super) enum Error {
         status: ExitStatus,
         said: Said,
     },
-    #[error("a registry cannot be reached: {0}; another try may succeed")]
+    #[error("a registry cannot be reached: {0}")]
     Registry(Sign),
     #[error(
         "the build took longer than {0} s and was ended; source.build.timeout sets how long it may take"
@@ -91,7 +91,8 @@ impl Error {
 
     pub(super) fn code(&self) -> ExitCode {
         match self {
-            Self::Registry(_) | Self::Stopped => TRY_AGAIN.into(),
+            Self::Registry(sign) if sign.passes() => TRY_AGAIN.into(),
+            Self::Stopped => TRY_AGAIN.into(),
             // A program of the Runtime's own knows by itself what another try is worth.
             Self::Failed {
                 tool: super::program::NAME,

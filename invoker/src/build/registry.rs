@@ -12,10 +12,26 @@ pub(super) enum Sign {
     Silent,
     Unroutable,
     Failing,
+    Untrusted,
 }
 
 /// What lines hold, in lower case: of Python, Node.js, Go and curl, which cargo stands on.
-const SIGNS: [(Sign, &[&str]); 6] = [
+const SIGNS: [(Sign, &[&str]); 7] = [
+    // First, since a line of this may say that tries are exceeded too.
+    (
+        Sign::Untrusted,
+        &[
+            "certificate verify failed",
+            "certificate_verify_failed",
+            "self signed certificate",
+            "self-signed certificate",
+            "self_signed_cert",
+            "unable_to_get_issuer_cert",
+            "unable_to_verify_leaf",
+            "certificate signed by unknown authority",
+            "ssl certificate problem",
+        ],
+    ),
     (
         Sign::Refused,
         &[
@@ -100,6 +116,11 @@ const SIGNS: [(Sign, &[&str]); 6] = [
 // === impl Sign ===
 
 impl Sign {
+    /// Whether another try may end otherwise.
+    pub(super) fn passes(self) -> bool {
+        self != Self::Untrusted
+    }
+
     /// What a line of a tool says; none if it is about something else, or about a try that is not
     /// the last.
     pub(super) fn of(line: &str) -> Option<Self> {
@@ -117,15 +138,23 @@ impl Sign {
 }
 
 impl Display for Sign {
+    /// What is wrong, and what to do.
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+        let why = match self {
+            Self::Untrusted => {
+                return formatter.write_str(
+                    "the image of the build does not know the authority of its certificate; \
+                     a Runtime can name another image in build.image",
+                );
+            }
             Self::Refused => "it refuses connections",
             Self::Reset => "it breaks the connection off",
             Self::Unresolved => "its name is not known",
             Self::Silent => "it does not answer in time",
             Self::Unroutable => "there is no way to it",
             Self::Failing => "it answers with a failure of its own",
-        })
+        };
+        write!(formatter, "{why}; another try may succeed")
     }
 }
 
@@ -146,6 +175,11 @@ mod tests {
             ),
             ("npm error code ENOTFOUND", Sign::Unresolved),
             ("npm ERR! code E503", Sign::Failing),
+            (
+                "Could not fetch URL https://r/: There was a problem confirming the ssl certificate: \
+                 Max retries exceeded (CERTIFICATE_VERIFY_FAILED) - skipping",
+                Sign::Untrusted,
+            ),
             (
                 "main.go:3:8: x@v1: Get \"https://proxy/x\": dial tcp: lookup proxy: no such host",
                 Sign::Unresolved,
