@@ -24,6 +24,10 @@ pub(crate) struct Build {
     /// The pod's identity, and how often it has built before.
     run: (String, i32),
     state: State,
+    /// Whether the one before it in the pod has failed.
+    failed_before: bool,
+    /// How long it has run, once it has ended well.
+    pub(crate) took: Option<Duration>,
 }
 
 /// How far a build is.
@@ -59,6 +63,17 @@ impl Build {
                 status.map_or(0, |status| status.restart_count),
             ),
             state: status.map_or(State::Ahead, state),
+            failed_before: status.is_some_and(failed_before),
+            took: status.and_then(took),
+        })
+    }
+
+    /// The build before this one, where that is what matters: it has failed, and this one has only begun.
+    pub(crate) fn before(&self) -> Option<Self> {
+        let is_there = self.failed_before && self.state == State::Begun;
+        is_there.then(|| Self {
+            state: State::TriedAgain,
+            ..self.clone()
         })
     }
 
@@ -73,12 +88,23 @@ fn state(status: &ContainerStatus) -> State {
     if state.is_some_and(|state| state.running.is_some() || state.terminated.is_some()) {
         return State::Begun;
     }
-    let last = status.last_state.as_ref();
-    if last.is_some_and(|last| last.terminated.is_some()) {
+    if failed_before(status) {
         State::TriedAgain
     } else {
         State::Ahead
     }
+}
+
+fn failed_before(status: &ContainerStatus) -> bool {
+    let last = status.last_state.as_ref();
+    last.is_some_and(|last| last.terminated.is_some())
+}
+
+fn took(status: &ContainerStatus) -> Option<Duration> {
+    let ended = status.state.as_ref()?.terminated.as_ref()?;
+    let (from, to) = (ended.started_at.as_ref()?, ended.finished_at.as_ref()?);
+    let time = Duration::try_from(to.0.duration_since(from.0)).ok()?;
+    (ended.exit_code == 0).then_some(time)
 }
 
 /// The build of the newest pod that has one.
@@ -137,7 +163,7 @@ pub(crate) async fn follow(
     selector: String,
     over: CancellationToken,
     mut show: impl FnMut(&str),
-) {
+) -> Option<Build> {
     let mut shown: Option<Build> = None;
     loop {
         let last = over.is_cancelled();
@@ -150,7 +176,7 @@ pub(crate) async fn follow(
             shown = Some(build);
         }
         if last {
-            return;
+            return shown;
         }
         let _ = time::timeout(LOOK, over.cancelled()).await;
     }
@@ -199,6 +225,7 @@ mod tests {
         assert!(is_news(&again, None) && !is_news(&again, Some(&first)));
         assert!(is_news(&second, Some(&first)) && !is_news(&again, Some(&second)));
         assert!(is_news(&elsewhere, Some(&second)));
+        assert!(second.before().is_some() && again.before().is_none() && first.before().is_none());
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::{io, time::Duration};
 use fermata_crds::{Function, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _};
-use tokio::time::{self, Instant};
+use tokio::time;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{condition, follow};
+use super::{Build, Stage, follow, newest, stage};
 
 /// The most lines of a build that are shown; all of them are in its log.
 const MOST_LINES: usize = 1000;
@@ -33,9 +33,9 @@ pub(crate) struct Show {
 
 struct Running {
     revision: String,
-    began: Instant,
+    pods: Api<Pod>,
     over: CancellationToken,
-    lines: AbortOnDropHandle<()>,
+    lines: AbortOnDropHandle<Option<Build>>,
 }
 
 // === impl Show ===
@@ -54,25 +54,29 @@ impl Show {
     /// last lines of one that has ended, which may take a moment.
     pub(crate) async fn see(&mut self, function: &Function) {
         let status = function.status.as_ref();
-        let revision = status.and_then(|status| status.latest_created_revision.as_ref());
-        let (Some(built), Some(revision)) = (condition(function), revision) else {
-            self.running = None;
+        let Some(revision) = status.and_then(|status| status.latest_created_revision.as_ref())
+        else {
             return;
         };
         let is_shown = |running: &Running| running.revision == *revision;
         if !self.running.as_ref().is_some_and(is_shown) {
             self.running = None;
         }
-        match built.status.as_str() {
-            "True" => {
-                if let Some(running) = self.running.take() {
-                    let began = running.began;
-                    running.end().await;
-                    (self.print)(function, &format!("built in {}", time_of(began.elapsed())));
+        match stage(function) {
+            Stage::Nothing => self.running = None,
+            Stage::UnderWay if self.running.is_none() => {
+                self.running = Some(self.start(function, revision));
+            }
+            Stage::UnderWay => {}
+            Stage::Done => {
+                if let Some(running) = self.running.take()
+                    && let Some(time) = running.end().await
+                {
+                    (self.print)(function, &format!("built in {}", time_of(time)));
                 }
                 self.ended = Some(revision.clone());
             }
-            "False" => {
+            Stage::Failed => {
                 let is_new = self.ended.as_ref() != Some(revision);
                 let running = self.running.take();
                 let running = running.or_else(|| is_new.then(|| self.start(function, revision)));
@@ -81,43 +85,19 @@ impl Show {
                 }
                 self.ended = Some(revision.clone());
             }
-            _ if self.running.is_none() => {
-                self.running = Some(self.start(function, revision));
-            }
-            _ => {}
         }
     }
 
     fn start(&self, function: &Function, revision: &str) -> Running {
         let namespace = function.namespace().unwrap_or_default();
         let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
-        let selector = format!("{}={revision}", names::REVISION_LABEL);
         let over = CancellationToken::new();
-        let (print, function) = (self.print, function.clone());
-        let mut shown = 0;
-        let line = move |line: &str| {
-            shown += 1;
-            match shown {
-                ..=MOST_LINES => {
-                    // Who calls it by its name has a shorter line.
-                    let taken = function.name_any().len() + " build: ".len();
-                    let width = width().saturating_sub(taken.max(24));
-                    print(&function, &format!("build: {}", shortened(line, width)));
-                }
-                _ if shown == MOST_LINES + 1 => {
-                    let name = function.name_any();
-                    print(
-                        &function,
-                        &format!("build: (`fermata build logs {name}` shows the rest)"),
-                    );
-                }
-                _ => {}
-            }
-        };
+        let line = lines(self.print, function.clone());
+        let lines = follow(pods.clone(), of_revision(revision), over.clone(), line);
         Running {
             revision: revision.to_owned(),
-            began: Instant::now(),
-            lines: AbortOnDropHandle::new(tokio::spawn(follow(pods, selector, over.clone(), line))),
+            pods,
+            lines: AbortOnDropHandle::new(tokio::spawn(lines)),
             over,
         }
     }
@@ -126,10 +106,38 @@ impl Show {
 // === impl Running ===
 
 impl Running {
-    /// Waits for the last lines, though not for long.
-    async fn end(self) {
+    /// Waits for the last lines, though not for long, and tells how long the build took that they are of.
+    async fn end(self) -> Option<Duration> {
         self.over.cancel();
-        let _ = time::timeout(LAST_LINES, self.lines).await;
+        let shown = time::timeout(LAST_LINES, self.lines).await;
+        let shown = shown.ok()?.ok()??;
+        let newest = newest(&self.pods, &of_revision(&self.revision)).await;
+        let ended = newest.ok()?.filter(|newest| newest.pod == shown.pod)?;
+        ended.took
+    }
+}
+
+fn of_revision(revision: &str) -> String {
+    format!("{}={revision}", names::REVISION_LABEL)
+}
+
+/// What prints the lines of a build, as many as are shown.
+fn lines(print: Print, function: Function) -> impl FnMut(&str) + Send {
+    // Who calls it by its name alone has a shorter beginning of the line than a table of names.
+    let taken = (function.name_any().len() + " build: ".len()).max(24);
+    let mut shown = 0;
+    move |line| {
+        shown += 1;
+        if shown <= MOST_LINES {
+            let width = width().saturating_sub(taken);
+            print(&function, &format!("build: {}", shortened(line, width)));
+        } else if shown == MOST_LINES + 1 {
+            let name = function.name_any();
+            print(
+                &function,
+                &format!("build: (`fermata build logs {name}` shows the rest)"),
+            );
+        }
     }
 }
 
@@ -150,11 +158,10 @@ fn shortened(line: &str, width: usize) -> String {
     format!("{cut}…")
 }
 
-/// How long something took.
+/// How long something took, in whole seconds, as clusters tell it.
 fn time_of(duration: Duration) -> String {
     match duration.as_secs() {
-        0..10 => format!("{:.1} s", duration.as_secs_f64()),
-        seconds @ 10..120 => format!("{seconds} s"),
+        seconds @ ..120 => format!("{seconds} s"),
         seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
@@ -172,7 +179,7 @@ mod tests {
 
     #[test]
     fn times_are_short() {
-        let times = [1.26, 12.9, 150.0].map(|seconds| time_of(Duration::from_secs_f64(seconds)));
-        assert_eq!(times, ["1.3 s", "12 s", "2 min 30 s"]);
+        let times = [1, 12, 150].map(|seconds| time_of(Duration::from_secs(seconds)));
+        assert_eq!(times, ["1 s", "12 s", "2 min 30 s"]);
     }
 }

@@ -85,10 +85,16 @@ async fn logs(target: &Target, options: &Logs) -> anyhow::Result<()> {
         building::follow(pods, selector, CancellationToken::new(), output::line).await;
         return Ok(());
     }
-    let read = match building::newest(&pods, &selector).await? {
-        Some(build) => building::print(&pods, &build, false, output::line).await?,
-        None => false,
-    };
+    let build = building::newest(&pods, &selector).await?;
+    let mut read = false;
+    if let Some(build) = &build {
+        if let Some(before) = build.before() {
+            output::note("the build before this one has failed:");
+            building::print(&pods, &before, false, output::line).await?;
+            output::note("this build:");
+        }
+        read = building::print(&pods, build, false, output::line).await?;
+    }
     if !read {
         output::note(&format!(
             "no instance of {name} has the log of a build: it rests at zero, begins just now, or took over what was built before. -f waits for the next one."

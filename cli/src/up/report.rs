@@ -1,6 +1,10 @@
 //! Tells what happens, as people like to read it.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use fermata_crds::{Function, conditions};
 use futures::TryStreamExt as _;
@@ -9,7 +13,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
-use tokio::time;
+use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -145,6 +149,8 @@ struct Builds {
     client: Client,
     /// By the functions' identities.
     shown: HashMap<String, Show>,
+    /// The last lines of those that have ended.
+    ending: JoinSet<()>,
 }
 
 // === impl Builds ===
@@ -154,24 +160,30 @@ impl Builds {
         Self {
             client,
             shown: HashMap::new(),
+            ending: JoinSet::new(),
         }
     }
 
     async fn see(&mut self, function: &Function) {
+        while self.ending.try_join_next().is_some() {}
         let uid = function.uid().unwrap_or_default();
-        // One that has failed before is told of by its condition.
-        if building::is_running(function) && !self.shown.contains_key(&uid) {
-            if self.shown.len() >= MOST_BUILDS_SHOWN {
-                return;
+        let is_over = building::condition(function).is_none_or(|built| built.status != "Unknown");
+        if is_over {
+            if let Some(mut show) = self.shown.remove(&uid) {
+                let function = function.clone();
+                // Nothing else waits for it.
+                self.ending.spawn(async move { show.see(&function).await });
             }
-            self.shown
-                .insert(uid.clone(), Show::new(self.client.clone(), say));
+            return;
         }
-        if let Some(show) = self.shown.get_mut(&uid) {
-            show.see(function).await;
-            if building::condition(function).is_none_or(|built| built.status != "Unknown") {
-                self.shown.remove(&uid);
+        let count = self.shown.len();
+        match self.shown.entry(uid) {
+            Entry::Occupied(mut shown) => shown.get_mut().see(function).await,
+            Entry::Vacant(place) if count < MOST_BUILDS_SHOWN => {
+                let show = place.insert(Show::new(self.client.clone(), say));
+                show.see(function).await;
             }
+            Entry::Vacant(_) => {}
         }
     }
 }
