@@ -1,6 +1,9 @@
 //! Applies the manifests, now and whenever their files change.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use kube::Client;
 use tokio::time;
@@ -15,6 +18,9 @@ use crate::{
 /// How often the files are looked at. A look costs little, and needs no help from the system that
 /// not every file system gives.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// How many times as long as a look takes there is none: many files cost a small part of a processor too.
+const REST: u32 = 20;
 
 /// Applies the manifests, then those that have changed, until the shutdown. What goes wrong is told
 /// once; a manifest that was refused is tried again with every look, since what it needs may come.
@@ -32,12 +38,15 @@ pub(super) async fn follow(
         applied: Vec::new(),
         complaints: Vec::new(),
     };
+    let mut pause = LOOK;
     loop {
         follower.apply().await;
-        if paths.is_empty() || stop.run_until_cancelled(time::sleep(LOOK)).await.is_none() {
+        if paths.is_empty() || stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
             return;
         }
+        let begin = Instant::now();
         let now = manifest::stamp(&paths);
+        pause = LOOK.max(begin.elapsed() * REST);
         if now != seen {
             seen = now;
             follower.read(&paths);
