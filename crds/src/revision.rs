@@ -94,6 +94,12 @@ pub struct RevisionStatus {
 // === impl RevisionSpec ===
 
 impl RevisionSpec {
+    /// How the dependencies are installed; only where the files name some.
+    #[must_use]
+    pub fn build(&self) -> Option<&RuntimeBuild> {
+        self.runtime.as_ref()?.build.as_ref()
+    }
+
     /// The scale settings; an absent section means every default.
     #[must_use]
     pub fn scale(&self) -> Scale {

@@ -8,6 +8,7 @@
 mod apply;
 pub(crate) mod build;
 mod built;
+mod crash;
 mod dereference;
 mod diagnose;
 mod plan;

@@ -1,7 +1,7 @@
 //! Step three: the Deployment of a Revision and the ConfigMap with its source. Pure.
 
 mod config_map;
-pub(crate) mod dependencies;
+mod dependencies;
 mod deployment;
 mod env;
 pub(crate) mod overlay;

@@ -7,17 +7,8 @@ use fermata_crds::{
     conditions::{self, Outcome, Status},
 };
 
-use super::{
-    build::dependencies,
-    diagnose::{Failure, crash_message, last_line},
-};
-use crate::{
-    observed::pod::{Crash, ObservedPod},
-    reasons,
-};
-
-/// The exit code of an installation that could not reach a registry (EX_TEMPFAIL of sysexits.h).
-const REGISTRY_UNREACHABLE: i32 = 75;
+use super::diagnose::Failure;
+use crate::{observed::pod::ObservedPod, reasons};
 
 /// The condition Built; none where there is nothing to install.
 ///
@@ -29,7 +20,7 @@ pub(crate) fn outcome(
     failure: Option<&Failure>,
     keeps_builds: bool,
 ) -> Option<Outcome> {
-    dependencies::of(revision)?;
+    revision.spec.build()?;
     let outcome = |status, reason: &str, message: String| Outcome {
         kind: conditions::BUILT,
         status,
@@ -77,22 +68,6 @@ pub(crate) fn outcome(
         let message = "installing the dependencies".to_owned();
         outcome(Status::Unknown, reasons::BUILDING, message)
     }))
-}
-
-/// Why an installation ended as it did. What it has said last is the tool's own telling line.
-pub(super) fn failure(crash: &Crash) -> (&'static str, String) {
-    let last = last_line(crash).unwrap_or_else(|| crash_message(crash));
-    if crash.exit_code == REGISTRY_UNREACHABLE {
-        return (
-            reasons::REGISTRY_UNREACHABLE,
-            format!("the dependencies cannot be installed now, and it is tried again: {last}"),
-        );
-    }
-    let mut message = format!("the dependencies cannot be installed: {last}");
-    if crash.reason.as_deref() == Some("OOMKilled") {
-        message.push_str("; give the installation more memory in source.build.resources");
-    }
-    (reasons::BUILD_FAILED, message)
 }
 
 #[cfg(test)]
@@ -145,21 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_what_the_tool_said_last() {
-        let crash = |exit_code| Crash {
-            container: "fermata-build".into(),
-            exit_code,
-            reason: None,
-            message: Some("a\nERROR: No matching distribution found for foo==9\n".into()),
-        };
-        let (reason, message) = failure(&crash(1));
-        assert_eq!(reason, reasons::BUILD_FAILED);
-        assert!(
-            message.ends_with("ERROR: No matching distribution found for foo==9"),
-            "{message}"
-        );
-        assert_eq!(failure(&crash(75)).0, reasons::REGISTRY_UNREACHABLE);
-
+    fn a_failure_is_one_of_the_function_or_of_a_registry() {
         let revision = fixtures::revision(BUILT);
         let failed = |reason| Failure {
             reason,

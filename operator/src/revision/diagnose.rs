@@ -6,17 +6,14 @@ use fermata_crds::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::built;
+use super::crash;
 use crate::{
     observed::{
         deployment::ObservedDeployment,
-        pod::{Crash, ObservedPod, Trouble, Unready},
+        pod::{ObservedPod, Trouble, Unready},
     },
     reasons,
 };
-
-/// How many characters of a container's last line are told.
-const LONGEST_LINE: usize = 512;
 
 /// How long a pod that was ready may be unready before that is told.
 const LOST_GRACE: Duration = Duration::from_secs(30);
@@ -182,8 +179,10 @@ fn pod_failure(trouble: &Trouble, previous: Option<&Condition>) -> Failure {
             }
             (reasons::CONTAINER_FAILED, message)
         }
-        Trouble::Crash(crash) if crash.container == names::BUILD_CONTAINER => built::failure(crash),
-        Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash_message(crash)),
+        Trouble::Crash(crash) if crash.container == names::BUILD_CONTAINER => {
+            crash::build_failure(crash)
+        }
+        Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash::sentence(crash)),
         Trouble::Unschedulable { message } => (reasons::UNSCHEDULABLE, message.clone()),
         Trouble::Failed { reason, message } => (reasons::POD_FAILED, worded(reason, message)),
     };
@@ -199,35 +198,6 @@ fn worded(reason: &str, message: &str) -> String {
         "" => reason.to_owned(),
         message => format!("{reason}: {message}"),
     }
-}
-
-/// The last thing that a container has said.
-pub(super) fn last_line(crash: &Crash) -> Option<String> {
-    // The pod asks for the end of its log as termination message; its last line is the one that
-    // matters.
-    let said = crash.message.as_deref().unwrap_or_default();
-    let line = said.lines().rev().find(|line| !line.trim().is_empty())?;
-    Some(line.trim().chars().take(LONGEST_LINE).collect())
-}
-
-/// How a container ended, in a sentence.
-pub(super) fn crash_message(crash: &Crash) -> String {
-    let who = if crash.container == names::CONTAINER {
-        "the function".to_owned()
-    } else {
-        format!("the container {}", crash.container)
-    };
-    let why = crash
-        .reason
-        .as_ref()
-        .map(|reason| format!(" ({reason})"))
-        .unwrap_or_default();
-    let mut message = format!("{who} ends with exit code {}{why}", crash.exit_code);
-    if let Some(line) = last_line(crash) {
-        message.push_str("; its last words: ");
-        message.push_str(&line);
-    }
-    message
 }
 
 #[cfg(test)]

@@ -16,11 +16,6 @@ const MOST_DEPENDENCIES: &str = "2Gi";
 /// The most that the installation may need besides.
 const MOST_SCRATCH: &str = "4Gi";
 
-/// How the dependencies of the Revision are installed, if it has some.
-pub(crate) fn of(revision: &Revision) -> Option<&RuntimeBuild> {
-    revision.spec.runtime.as_ref()?.build.as_ref()
-}
-
 /// The volumes of the installation.
 pub(super) fn volumes(revision: &Revision, build: &RuntimeBuild) -> [Volume; 3] {
     [

@@ -12,7 +12,6 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 
-use super::dependencies;
 use crate::{children, inherited::Inherited};
 
 /// How long Kubernetes itself gives a Deployment to make progress, in seconds.
@@ -20,7 +19,7 @@ const PROGRESS_DEADLINE: i32 = 600;
 
 /// The installation of dependencies has its own time before that of the start. Default: Kubernetes' own.
 fn progress_deadline(revision: &Revision) -> Option<i32> {
-    dependencies::of(revision)?;
+    revision.spec.build()?;
     let build = revision.spec.template.source.as_ref()?.build();
     let seconds = i32::try_from(build.timeout().as_secs()).unwrap_or(i32::MAX);
     Some(seconds.saturating_add(PROGRESS_DEADLINE))

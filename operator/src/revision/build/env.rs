@@ -6,8 +6,6 @@ use fermata_crds::Revision;
 use k8s_openapi::api::core::v1::EnvVar;
 use kube::ResourceExt as _;
 
-use super::dependencies;
-
 /// Fermata's own variables first, so that the others can refer to them as `$(PORT)`; then the
 /// Runtime's and the function's, where the function's go first.
 pub(crate) fn build(revision: &Revision, gateway: &str) -> Vec<EnvVar> {
@@ -41,7 +39,7 @@ pub(crate) fn build(revision: &Revision, gateway: &str) -> Vec<EnvVar> {
     if let Some(limit) = template.concurrency() {
         env.push(variable("FERMATA_CONCURRENCY", &limit.to_string()));
     }
-    if let Some(build) = dependencies::of(revision) {
+    if let Some(build) = revision.spec.build() {
         env.push(variable("FERMATA_DEPENDENCIES", &build.target));
     }
     let own = template.env.as_deref().unwrap_or_default();

@@ -91,7 +91,7 @@ fn spec(revision: &Revision, grace_period: i64, options: &Options) -> PodSpec {
     if template.source.is_some() {
         volumes.push(config_map::volume(revision, names::SOURCE_VOLUME, |_| true));
     }
-    let build = dependencies::of(revision);
+    let build = revision.spec.build();
     if let Some(build) = build {
         volumes.extend(dependencies::volumes(revision, build));
     }
@@ -124,7 +124,7 @@ fn container(revision: &Revision, grace_period: i64, options: &Options) -> Conta
             ..VolumeMount::default()
         });
     }
-    mounts.extend(dependencies::of(revision).map(dependencies::mount));
+    mounts.extend(revision.spec.build().map(dependencies::mount));
     Container {
         name: names::CONTAINER.to_owned(),
         image: runtime

@@ -1,0 +1,78 @@
+//! How a container has ended, in words. Pure.
+
+use fermata_crds::names;
+
+use crate::{observed::pod::Crash, reasons};
+
+/// How many characters of a container's last line are told.
+const LONGEST_LINE: usize = 512;
+
+/// The exit code of an installation that could not reach a registry (EX_TEMPFAIL of sysexits.h).
+const REGISTRY_UNREACHABLE: i32 = 75;
+
+/// The last thing that a container has said.
+fn last_line(crash: &Crash) -> Option<String> {
+    // The pod asks for the end of its log as termination message; its last line is the one that
+    // matters.
+    let said = crash.message.as_deref().unwrap_or_default();
+    let line = said.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().chars().take(LONGEST_LINE).collect())
+}
+
+/// How a container ended, in a sentence.
+pub(super) fn sentence(crash: &Crash) -> String {
+    let who = if crash.container == names::CONTAINER {
+        "the function".to_owned()
+    } else {
+        format!("the container {}", crash.container)
+    };
+    let why = crash
+        .reason
+        .as_ref()
+        .map(|reason| format!(" ({reason})"))
+        .unwrap_or_default();
+    let mut message = format!("{who} ends with exit code {}{why}", crash.exit_code);
+    if let Some(line) = last_line(crash) {
+        message.push_str("; its last words: ");
+        message.push_str(&line);
+    }
+    message
+}
+
+/// Why an installation ended as it did. What it has said last is the tool's own telling line.
+pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
+    let last = last_line(crash).unwrap_or_else(|| sentence(crash));
+    if crash.exit_code == REGISTRY_UNREACHABLE {
+        return (
+            reasons::REGISTRY_UNREACHABLE,
+            format!("the dependencies cannot be installed now, and it is tried again: {last}"),
+        );
+    }
+    let mut message = format!("the dependencies cannot be installed: {last}");
+    if crash.reason.as_deref() == Some("OOMKilled") {
+        message.push_str("; give the installation more memory in source.build.resources");
+    }
+    (reasons::BUILD_FAILED, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_what_the_tool_said_last() {
+        let crash = |exit_code| Crash {
+            container: "fermata-build".into(),
+            exit_code,
+            reason: None,
+            message: Some("a\nERROR: No matching distribution found for foo==9\n".into()),
+        };
+        let (reason, message) = build_failure(&crash(1));
+        assert_eq!(reason, reasons::BUILD_FAILED);
+        assert!(
+            message.ends_with("ERROR: No matching distribution found for foo==9"),
+            "{message}"
+        );
+        assert_eq!(build_failure(&crash(75)).0, reasons::REGISTRY_UNREACHABLE);
+    }
+}
