@@ -10,11 +10,13 @@ use std::{path::PathBuf, time::SystemTime};
 use anyhow::{Context as _, bail};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    api::{DynamicObject, GroupVersionKind, Patch, PatchParams, ValidationDirective},
+    core::GroupVersion,
     discovery::{self, Scope},
 };
 
 use self::folder::Folder;
+use crate::suggest;
 
 /// The field manager of everything that the command line writes.
 pub(crate) const FIELD_MANAGER: &str = "fermata-cli";
@@ -57,20 +59,23 @@ impl Manifest {
         namespace: &str,
     ) -> anyhow::Result<DynamicObject> {
         let types = self.object.types.clone().unwrap_or_default();
-        let kind = types
+        let kind: GroupVersionKind = types
             .try_into()
             .with_context(|| format!("{}: apiVersion or kind is not valid", self.file.display()))?;
-        let (resource, capabilities) =
-            discovery::pinned_kind(client, &kind)
-                .await
-                .with_context(|| {
+        let (resource, capabilities) = match discovery::pinned_kind(client, &kind).await {
+            Ok(known) => known,
+            Err(error) => {
+                let hint = similar_kind(client, &kind).await;
+                return Err(error).with_context(|| {
                     format!(
-                        "{}: the cluster does not know the kind {} of {}",
+                        "{}: the cluster does not know the kind {} of {}{hint}",
                         self.file.display(),
                         kind.kind,
                         kind.api_version()
                     )
-                })?;
+                });
+            }
+        };
         let api: Api<DynamicObject> = match capabilities.scope {
             Scope::Cluster => Api::all_with(client.clone(), &resource),
             Scope::Namespaced => Api::namespaced_with(
@@ -109,6 +114,17 @@ impl Manifest {
             }),
         }
     }
+}
+
+/// The kind of the same API that was perhaps meant, as a part of a sentence.
+async fn similar_kind(client: &Client, unknown: &GroupVersionKind) -> String {
+    let version = GroupVersion::gv(&unknown.group, &unknown.version);
+    let Ok(group) = discovery::pinned_group(client, &version).await else {
+        return String::new();
+    };
+    let known = group.versioned_resources(&unknown.version);
+    let kinds = known.iter().map(|(resource, _)| resource.kind.as_str());
+    suggest::hint(&unknown.kind, kinds)
 }
 
 /// Reads the objects of files and folders, in the order to apply them: what others need comes first.
@@ -173,17 +189,18 @@ pub(crate) fn is_function(object: &DynamicObject) -> bool {
 pub(crate) type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 /// What tells whether files have changed: their names, times and sizes, those of the code beside
-/// manifests included, without what is left out. Files that cannot be looked at are left out too.
+/// manifests and below it included, without what is left out. Files that cannot be looked at are left out
+/// too.
 pub(crate) fn stamp(paths: &[PathBuf]) -> Stamp {
     let mut stamps = Vec::new();
     for path in paths {
-        let folders = if path.is_dir() {
-            Folder::tree(path)
+        let dir = if path.is_dir() {
+            path
         } else {
-            let dir = source::folder_of(path);
-            Folder::open(dir, dir).map(|folder| vec![folder])
+            source::folder_of(path)
         };
-        for folder in folders.unwrap_or_default() {
+        let folders = Folder::with_all_below(dir).unwrap_or_default();
+        for folder in folders {
             let files = folder.entries.into_iter().map(|entry| entry.path);
             for file in files.chain(folder.rules) {
                 if let Ok(metadata) = file.metadata() {
@@ -339,5 +356,19 @@ mod tests {
         assert_eq!(stamp(&paths), before);
         write(dir.path(), ".fermataignore", "*.txt\n");
         assert_ne!(stamp(&paths), before);
+    }
+
+    #[test]
+    fn a_change_far_below_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("1/2/3/4/5/6");
+        std::fs::create_dir_all(&deep).unwrap();
+        let manifest = write(dir.path(), "function.yaml", FUNCTION);
+        for paths in [[dir.path().to_owned()], [manifest]] {
+            write(&deep, "a.py", "x = 1\n");
+            let before = stamp(&paths);
+            write(&deep, "a.py", "x = 10\n");
+            assert_ne!(stamp(&paths), before);
+        }
     }
 }

@@ -2,15 +2,52 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
-/// Serves a handler function over HTTP.
+/// Serves a handler function over HTTP, and builds what it needs before that.
 #[derive(Debug, Parser)]
 #[command(name = "fermata-invoker", version, after_help = SETTINGS)]
 pub(crate) struct Arguments {
-    /// What runs the handler.
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) runtime: Runtime,
+    pub(crate) task: Task,
+}
+
+/// What there is to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Serve a handler.
+    #[command(flatten)]
+    Serve(Runtime),
+    /// Install what the files of a function ask for into FERMATA_TARGET.
+    #[command(after_help = BUILD)]
+    Build {
+        /// Whose files say what to install.
+        #[arg(required_unless_present = "program", conflicts_with = "program")]
+        language: Option<Language>,
+        /// A program that does it, with its arguments.
+        #[arg(last = true)]
+        program: Vec<OsString>,
+    },
+    /// Become a program that serves HTTP on PORT by itself; below FERMATA_ROOT if it is there.
+    Exec {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        program: Vec<OsString>,
+    },
+}
+
+/// A language whose own tool is known.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Language {
+    /// requirements.txt, pylock.toml, uv.lock or pyproject.toml, with pip.
+    Python,
+    /// package.json, with npm.
+    Node,
+    /// A module, with go build.
+    Go,
+    /// A package, with cargo build.
+    Rust,
 }
 
 /// What runs a handler.
@@ -43,3 +80,16 @@ Environment:
   FERMATA_SITE_PACKAGES  python: `warn` says so in the log when a package is found only among
                        those that are installed with that Python (nothing is said)
   FERMATA_NODE         the Node.js to run (node)";
+
+const BUILD: &str = "\
+Environment:
+  FERMATA_TARGET           the folder to install into, which is emptied first (required)
+  FERMATA_SOURCE           the folder with the files (the working directory)
+  FERMATA_ROOT             the folder below which FERMATA_TARGET stands (/)
+  FERMATA_BUILD_TIMEOUT    seconds that it may take (600)
+  FERMATA_BUILD_MAX_BYTES  most bytes of the result (1073741824)
+  FERMATA_BUILD_MAX_FILES  most files and folders of the result (100000)
+  FERMATA_PYTHON           the Python that has pip (python3)
+
+Exit codes: 0 built; 75 a registry cannot be reached, which is worth another try; all others: failed,
+with the reason in the last line.";

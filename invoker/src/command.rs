@@ -121,6 +121,7 @@ impl CommandLine {
             stdin: Some(stdin),
             stdout: Some(stdout),
             status,
+            ..
         } = running
         else {
             return Err(Failure::NotStarted);

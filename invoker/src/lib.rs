@@ -5,11 +5,16 @@
 //! protocol in `runtimes/README.md`. The source is the working directory; the handler is in
 //! `FERMATA_HANDLER`; requests are taken on `PORT` as soon as, and not before, the handler is
 //! loaded, so that an open port means ready.
+//!
+//! `fermata-invoker build LANGUAGE` installs what the files of a function ask for, before it starts,
+//! and `exec PROGRAM` becomes a program that serves HTTP by itself.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod arguments;
 mod body;
+mod build;
 mod command;
+mod exec;
 mod failure;
 mod log;
 mod orphans;
@@ -18,6 +23,7 @@ mod request;
 mod run;
 mod server;
 mod settings;
+mod stop;
 mod worker;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -28,8 +34,10 @@ pub const RUNTIMES: &[(&str, &str)] = &[
         "command",
         include_str!("../../runtimes/command/runtime.yaml"),
     ),
+    ("go", include_str!("../../runtimes/go/runtime.yaml")),
     ("node", include_str!("../../runtimes/node/runtime.yaml")),
     ("python", include_str!("../../runtimes/python/runtime.yaml")),
+    ("rust", include_str!("../../runtimes/rust/runtime.yaml")),
 ];
 
 /// The program `fermata-invoker`, with the arguments after its name. Returns when it is told to

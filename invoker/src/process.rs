@@ -4,7 +4,7 @@ use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    process::{ChildStdin, ChildStdout, Command},
+    process::{ChildStderr, ChildStdin, ChildStdout, Command},
     sync::oneshot,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Running {
     pub(crate) stdin: Option<ChildStdin>,
     /// Its standard output, if it was piped.
     pub(crate) stdout: Option<ChildStdout>,
+    /// Its standard error, if it was piped.
+    pub(crate) stderr: Option<ChildStderr>,
     /// How it ended. What is left of its group has been killed by then.
     pub(crate) status: oneshot::Receiver<ExitStatus>,
 }
@@ -36,7 +38,7 @@ pub(crate) fn spawn(
     let awaited = Awaited::new(child.id());
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
     let group = pid.and_then(Pid::from_raw);
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (sender, status) = oneshot::channel();
     // Ends with the process, which the group's end kills.
     tokio::spawn(async move {
@@ -52,6 +54,7 @@ pub(crate) fn spawn(
         group: Group(group),
         stdin,
         stdout,
+        stderr,
         status,
     })
 }

@@ -3,14 +3,15 @@
 use std::{ffi::OsString, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    arguments::{Arguments, Runtime},
+    arguments::{Arguments, Runtime, Task},
+    build,
     command::{CommandError, CommandLine},
-    log, orphans,
+    exec, log, orphans,
     server::{self, Handler, Reserved},
     settings::{Settings, SettingsError},
+    stop::Stop,
     worker::{Ended, LAST_WORDS, Launch, StartError, Worker},
 };
 
@@ -73,7 +74,12 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match run(arguments) {
+    let runtime = match arguments.task {
+        Task::Build { language, program } => return build::main(language, program),
+        Task::Exec { program } => return exec::main(&program),
+        Task::Serve(runtime) => runtime,
+    };
+    match run(runtime) {
         Ok(()) => ExitCode::SUCCESS,
         // The shim has said why. The cluster shows the last line of a log, which should be that.
         Err(Error::Worker(StartError::Ended { how, told: true })) if how.by_itself() => {
@@ -86,7 +92,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Error> {
+fn run(runs: Runtime) -> Result<(), Error> {
     let settings = Settings::read(|name| std::env::var_os(name))?;
     // One thread is enough to move bytes between sockets, and starts sooner than several.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -94,7 +100,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         .build()?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = serve(arguments, settings) => result,
+            result = serve(runs, settings) => result,
             () = orphans::reap() => Ok(()),
         }
     });
@@ -103,13 +109,13 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     result
 }
 
-async fn serve(arguments: Arguments, settings: Settings) -> Result<(), Error> {
+async fn serve(runtime: Runtime, settings: Settings) -> Result<(), Error> {
     let mut stop = Stop::new()?;
     let address = settings.address;
     let listen = |source| Error::Listen { address, source };
     let reserved = Reserved::new(address).map_err(listen)?;
     let started = tokio::select! {
-        started = start(arguments.runtime, &settings) => started?,
+        started = start(runtime, &settings) => started?,
         () = stop.asked() => return Ok(()),
     };
     let (handler, process) = started;
@@ -175,28 +181,4 @@ async fn start(runtime: Runtime, settings: &Settings) -> Result<Started, Error> 
     };
     let (worker, process) = Worker::start(launch, settings).await?;
     Ok((Handler::Worker(worker), Some(process)))
-}
-
-/// The signals that ask the program to stop.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-// === impl Stop ===
-
-impl Stop {
-    fn new() -> Result<Self, std::io::Error> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use fermata_crds::{
-    Function, FunctionStatus, Revision, Runtime,
+    Function, FunctionStatus, Revision, Runtime, names,
     routes::{self, Claim, ClaimPolicy, Claimant},
 };
 use fermata_daemon::watch::Key;
@@ -263,6 +263,7 @@ fn identity<K: Resource>(object: &K) -> impl PartialEq + use<K> {
         meta.generation,
         meta.labels.clone(),
         Inherited::of(object),
+        object.annotations().get(names::BUILD_ANNOTATION).cloned(),
         meta.owner_references.clone(),
         meta.deletion_timestamp.is_some(),
     )

@@ -321,6 +321,19 @@ def threads():
     return min(limit, 256) if limit > 0 else 32
 
 
+def add_dependencies():
+    """Makes what the build has installed importable, right behind the function's own files, here and in
+    the Pythons that the handler starts."""
+    folder = os.environ.get("FERMATA_DEPENDENCIES")
+    if not folder:
+        return
+    folder = os.environ.get("FERMATA_ROOT", "") + folder
+    if os.path.isdir(folder):
+        sys.path.insert(1, folder)
+        others = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = folder + (os.pathsep + others if others else "")
+
+
 def main():
     open_link()
     # The invoker ends this process by closing the link, when the running calls are done. A
@@ -333,6 +346,7 @@ def main():
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     sys.argv = ["fermata"]
     sys.path[0] = os.getcwd()
+    add_dependencies()
     sys.meta_path.insert(0, Logging)
     sys.meta_path.append(Late)
     try:

@@ -41,7 +41,7 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         ),
         (
             source(json!({"runtime": "python"})),
-            "exactly one of source.files",
+            "either in source.files",
         ),
         (
             source(json!({"runtime": "python", "files": {}})),
@@ -49,7 +49,36 @@ async fn each_rule_is_kept_and_says_what_to_do() {
         ),
         (
             source(json!({"runtime": "python", "files": {"../x": ""}})),
-            "a file name in source.files",
+            "a file's path",
+        ),
+        (
+            source(json!({"runtime": "python", "files": {"a//b": ""}})),
+            "a file's path",
+        ),
+        (
+            source(json!({"runtime": "python", "files": {"a\\b": ""}})),
+            "a file's path",
+        ),
+        (
+            source(json!({"runtime": "python", "binaryFiles": {"/a": "eA=="}})),
+            "a file's path",
+        ),
+        (
+            source(json!({"runtime": "python", "binaryFiles": {"a": "no base64!"}})),
+            "must be of type byte",
+        ),
+        (
+            source(json!({"runtime": "python", "files": {"a": ""}, "configMap": {"name": "a"}})),
+            "either in source.files",
+        ),
+        (
+            source(json!({"runtime": "python", "files": {"a": ""}, "build": {"timeout": "2h"}})),
+            "from 1s to 1h",
+        ),
+        (
+            source(json!({"runtime": "python", "files": {"a": ""},
+                "build": {"env": [{"name": "FERMATA_TARGET", "value": "/"}]}})),
+            "set by Fermata",
         ),
         (source(json!({"files": {"a": ""}})), "runtime"),
         (
@@ -339,6 +368,21 @@ async fn what_is_valid_is_accepted() {
         "security": {"profile": "restricted", "runAsUser": 1000},
         "revisionHistoryLimit": 3,
         "podTemplate": {"metadata": {"labels": {"team": "shop"}}, "spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
+    });
+    space.function("good", spec).await;
+    space.ready("good").await;
+}
+
+#[tokio::test]
+async fn what_is_valid_source_is_accepted() {
+    let space = Space::new().await;
+    let spec = json!({
+        "source": {
+            "runtime": "command", "handler": "cat",
+            "files": {"a b/ü.txt": "x", ".hidden": "", "..a": "", "lib/deep/er/x.py": ""},
+            "binaryFiles": {"data/logo.png": "iVBORw=="},
+        },
+        "scale": {"initial": 0},
     });
     space.function("good", spec).await;
     space.ready("good").await;

@@ -74,3 +74,35 @@ fn every_value_is_documented_and_has_another_one_to_be_rendered_with() {
         assert_ne!(other, default, "{path}");
     }
 }
+
+#[test]
+fn the_chart_installs_the_runtimes_as_they_are_without_it() {
+    let template = read("charts/fermata/templates/runtimes.yaml");
+    let text = template.split_once("\"fermata.runtimes\" -}}\n");
+    let (text, _) = text
+        .and_then(|(_, rest)| rest.split_once("\n{{- end }}"))
+        .expect("the part with them");
+    let charted: Value = serde_saphyr::from_str(text).expect("Runtimes");
+    let defaults = values("charts/fermata/values.yaml");
+    let version = env!("CARGO_PKG_VERSION");
+    let image = |pointer: &str| {
+        let repository = defaults.pointer(pointer).and_then(Value::as_str);
+        Value::from(format!("ghcr.io/{}:{version}", repository.expect(pointer)))
+    };
+    for (name, spec) in charted.as_object().expect("a map") {
+        let mut spec = spec.clone();
+        spec["image"] = image(&format!("/runtimes/{name}/image/repository"));
+        if spec.get("build").is_some() {
+            spec["build"]["image"] = image(&format!("/runtimes/{name}/build/image/repository"));
+        }
+        let manifest = values(&format!("runtimes/{name}/runtime.yaml"));
+        assert_eq!(spec, manifest["spec"], "{name}");
+    }
+    let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtimes"));
+    let folders = folders.expect("a folder").flatten();
+    let manifests = folders.filter(|folder| folder.path().join("runtime.yaml").exists());
+    assert_eq!(
+        manifests.count(),
+        charted.as_object().map_or(0, serde_json::Map::len)
+    );
+}

@@ -9,6 +9,7 @@ mod config;
 mod host;
 mod images;
 mod layout;
+mod leftovers;
 mod network;
 mod node;
 mod pki;
@@ -107,7 +108,7 @@ impl Cluster {
             layout: Layout::new(),
             tools: Tools::build()?,
         };
-        cluster.layout.make()?;
+        leftovers::clear(&cluster.layout)?;
         pki::make(&cluster.layout)?;
         config::write(&cluster.layout)?;
         network::up()?;

@@ -30,20 +30,26 @@ use self::{
 use crate::shell;
 
 /// Each image and the folder of its recipe.
-const IMAGES: [(&str, &str); 6] = [
+const IMAGES: [(&str, &str); 12] = [
     ("operator", "operator"),
     ("gateway", "gateway"),
     ("runtime-python", "runtimes/python"),
     ("runtime-node", "runtimes/node"),
     ("runtime-command", "runtimes/command"),
+    ("runtime-go", "runtimes/go"),
+    ("runtime-rust", "runtimes/rust"),
+    ("build-python", "runtimes/build-python"),
+    ("build-node", "runtimes/build-node"),
+    ("build-go", "runtimes/build-go"),
+    ("build-rust", "runtimes/build-rust"),
     (TEST_FUNCTION, "tests/function"),
 ];
 const TEST_FUNCTION: &str = "test-function";
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// operator, gateway, runtime-python, runtime-node, runtime-command, test-function; all but the
-    /// last if none is named.
+    /// operator, gateway, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
+    /// build-node, build-go, build-rust, test-function; all but the last if none is named.
     names: Vec<String>,
 
     /// The registry and its folder that the references name, in place of the recipes'.
@@ -239,7 +245,13 @@ mod tests {
                 "gateway",
                 "runtime-python",
                 "runtime-node",
-                "runtime-command"
+                "runtime-command",
+                "runtime-go",
+                "runtime-rust",
+                "build-python",
+                "build-node",
+                "build-go",
+                "build-rust"
             ]
         );
     }

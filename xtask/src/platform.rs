@@ -12,13 +12,15 @@ use crate::{cluster::Cluster, image, shell};
 pub(crate) const NAMESPACE: &str = "fermata-system";
 const RELEASE: &str = "fermata";
 
-/// What runs in the cluster besides the operator and the gateway.
-const IMAGES: [&str; 6] = [
+/// What runs in the cluster: the operator, the gateway, and what the suites' functions are run and built by.
+const IMAGES: [&str; 8] = [
     "operator",
     "gateway",
     "runtime-python",
     "runtime-node",
     "runtime-command",
+    "build-python",
+    "build-node",
     "test-function",
 ];
 

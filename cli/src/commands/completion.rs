@@ -1,15 +1,20 @@
 //! `fermata completion`, and what shells ask while somebody types.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use clap_complete::{CompleteEnv, engine::CompletionCandidate, env::Shells};
-use fermata_crds::Function;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use fermata_crds::{Function, Runtime};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
+use serde::de::DeserializeOwned;
 use tokio::time;
 
-use crate::{args, cluster, output};
+use crate::{
+    args,
+    cluster::{self, Cluster},
+    output,
+};
 
 /// The variable by which the scripts ask.
 const VARIABLE: &str = "COMPLETE";
@@ -61,14 +66,31 @@ pub(crate) fn complete() {
 /// The names of functions in the namespace that the command line means; none if the cluster does not say
 /// soon.
 pub(crate) fn functions() -> Vec<CompletionCandidate> {
+    candidates(async |cluster| {
+        let api = Api::<Function>::namespaced(cluster.client, &cluster.namespace);
+        names(&api).await
+    })
+}
+
+/// The names of the Runtimes of the cluster that the command line means, likewise.
+pub(crate) fn runtimes() -> Vec<CompletionCandidate> {
+    candidates(async |cluster| names(&Api::<Runtime>::all(cluster.client)).await)
+}
+
+async fn names<K>(api: &Api<K>) -> Option<Vec<String>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let listed = api.list(&ListParams::default().limit(MOST_NAMES)).await;
+    Some(listed.ok()?.iter().map(ResourceExt::name_any).collect())
+}
+
+fn candidates(names: impl AsyncFnOnce(Cluster) -> Option<Vec<String>>) -> Vec<CompletionCandidate> {
     let words: Vec<String> = std::env::args().collect();
     let target = cluster::target_of(&words);
-    let names = async {
+    let listed = async {
         let cluster = cluster::connect(&target).await.ok()?;
-        let api = Api::<Function>::namespaced(cluster.client, &cluster.namespace);
-        api.list(&ListParams::default().limit(MOST_NAMES))
-            .await
-            .ok()
+        names(cluster).await
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -76,11 +98,7 @@ pub(crate) fn functions() -> Vec<CompletionCandidate> {
     else {
         return Vec::new();
     };
-    let listed = runtime.block_on(async { time::timeout(PATIENCE, names).await });
-    let listed = listed.ok().flatten().map(|list| list.items);
-    listed
-        .unwrap_or_default()
-        .iter()
-        .map(|function| CompletionCandidate::new(function.name_any()))
-        .collect()
+    let listed = runtime.block_on(async { time::timeout(PATIENCE, listed).await });
+    let listed = listed.ok().flatten().unwrap_or_default();
+    listed.iter().map(CompletionCandidate::new).collect()
 }

@@ -1,24 +1,25 @@
 //! Which files of a folder are no part of a function.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
-use ignore::{
-    Match,
-    gitignore::{Gitignore, GitignoreBuilder},
-};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 /// What a folder's own rules are written in; the first that is there counts.
 const FILES: [&str; 2] = [".fermataignore", ".gitignore"];
 
 /// What is no part of a function unless a rule with `!` says that it is: hidden files, what editors and
-/// tools leave behind, tests, and what people read.
-const DEFAULTS: [&str; 24] = [
+/// tools leave behind, installed packages, tests, and what people read.
+const DEFAULTS: [&str; 27] = [
     ".*",
     "*~",
     "\\#*#",
     "*.pyc",
     "__pycache__/",
+    "*.egg-info/",
     "node_modules/",
     "venv/",
     "test/",
@@ -27,12 +28,14 @@ const DEFAULTS: [&str; 24] = [
     "test_*.py",
     "*_test.py",
     "conftest.py",
+    "*_test.go",
     "*.test.js",
     "*.test.mjs",
     "*.test.cjs",
     "*.test.ts",
     "*.spec.js",
     "*.spec.mjs",
+    "*.spec.cjs",
     "*.spec.ts",
     "README*",
     "readme*",
@@ -40,12 +43,21 @@ const DEFAULTS: [&str; 24] = [
     "LICENCE*",
 ];
 
+/// What Cargo builds stands beside its manifest; elsewhere a folder of that name is anybody's.
+const CARGO: (&str, &str) = ("Cargo.toml", "/target/");
+
+/// By this file a folder is a virtual environment of Python, whatever its name.
+const VIRTUAL_ENVIRONMENT: &str = "pyvenv.cfg";
+
 /// The rules that hold in one folder.
+#[derive(Clone)]
 pub(super) struct Ignored {
-    /// The folder with its links followed, which the rules are relative to.
+    /// The folder, which paths begin with that are held against the rules.
     folder: PathBuf,
-    /// Its own rules, then those of the folders above it, then the defaults.
-    rules: Vec<Gitignore>,
+    /// Its own rules, then those of the folders above it.
+    rules: Vec<Arc<Gitignore>>,
+    /// What is usual, which every rule comes before.
+    usual: Vec<Arc<Gitignore>>,
 }
 
 // === impl Ignored ===
@@ -68,27 +80,30 @@ impl Ignored {
             .unwrap_or(0);
         let mut rules = Vec::new();
         for dir in &above[..=last] {
-            if let Some(file) = FILES
-                .map(|name| dir.join(name))
-                .iter()
-                .find(|file| file.is_file())
-            {
-                let mut builder = GitignoreBuilder::new(dir);
-                if let Some(error) = builder.add(file) {
-                    return Err(error)
-                        .with_context(|| format!("cannot use the rules in {}", file.display()));
-                }
-                rules.push(builder.build().context("the rules cannot be used")?);
-            }
+            rules.extend(written(dir)?);
         }
-        let mut defaults = GitignoreBuilder::new(&folder);
-        for pattern in DEFAULTS {
-            defaults
-                .add_line(None, pattern)
-                .context("a pattern is not valid")?;
+        let mut usual = vec![made(&folder, &DEFAULTS)?];
+        usual.extend(of_cargo(&folder)?);
+        Ok(Self {
+            folder,
+            rules,
+            usual,
+        })
+    }
+
+    /// The rules for a folder in this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ignored::of`].
+    pub(super) fn below(&self, name: &str) -> anyhow::Result<Self> {
+        let mut below = self.clone();
+        below.folder.push(name);
+        if let Some(own) = written(&below.folder)? {
+            below.rules.insert(0, own);
         }
-        rules.push(defaults.build().context("the patterns cannot be used")?);
-        Ok(Self { folder, rules })
+        below.usual.extend(of_cargo(&below.folder)?);
+        Ok(below)
     }
 
     /// Whether the entry of this name is left out. The nearest rule that says anything decides.
@@ -97,9 +112,13 @@ impl Ignored {
         let said = self
             .rules
             .iter()
+            .chain(&self.usual)
             .map(|rules| rules.matched(&path, is_dir))
             .find(|said| !said.is_none());
-        matches!(said, Some(Match::Ignore(_)))
+        match said {
+            Some(said) => said.is_ignore(),
+            None => is_dir && path.join(VIRTUAL_ENVIRONMENT).is_file(),
+        }
     }
 
     /// The folder with its links followed.
@@ -111,6 +130,38 @@ impl Ignored {
     pub(super) fn is_rules(name: &str) -> bool {
         FILES.contains(&name)
     }
+}
+
+/// The rules that are written down in a folder.
+fn written(dir: &Path) -> anyhow::Result<Option<Arc<Gitignore>>> {
+    let files = FILES.map(|name| dir.join(name));
+    let Some(file) = files.iter().find(|file| file.is_file()) else {
+        return Ok(None);
+    };
+    let mut builder = GitignoreBuilder::new(dir);
+    if let Some(error) = builder.add(file) {
+        return Err(error).with_context(|| format!("cannot use the rules in {}", file.display()));
+    }
+    let rules = builder.build().context("the rules cannot be used")?;
+    Ok(Some(Arc::new(rules)))
+}
+
+/// Rules of our own.
+fn made(dir: &Path, patterns: &[&str]) -> anyhow::Result<Arc<Gitignore>> {
+    let mut builder = GitignoreBuilder::new(dir);
+    for pattern in patterns {
+        builder
+            .add_line(None, pattern)
+            .context("a pattern is not valid")?;
+    }
+    let rules = builder.build().context("the patterns cannot be used")?;
+    Ok(Arc::new(rules))
+}
+
+fn of_cargo(dir: &Path) -> anyhow::Result<Option<Arc<Gitignore>>> {
+    let (manifest, built) = CARGO;
+    let is_package = dir.join(manifest).is_file();
+    is_package.then(|| made(dir, &[built])).transpose()
 }
 
 fn real(dir: &Path) -> anyhow::Result<PathBuf> {
@@ -137,6 +188,7 @@ mod tests {
             ".DS_Store",
             "test_main.py",
             "main_test.py",
+            "main_test.go",
             "main.test.js",
             "README.md",
             "LICENSE",
@@ -146,6 +198,27 @@ mod tests {
         for name in ["main.py", "contest.py", "package.json", "config.yaml"] {
             assert!(!left_out(dir.path(), name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_tools_build_and_install_is_no_code() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("env")).unwrap();
+        let leaves_out = |name: &str| {
+            let rules = Ignored::of(dir.path(), dir.path()).unwrap();
+            rules.leaves_out(name, true)
+        };
+        for name in ["node_modules", "__pycache__", "venv", ".venv", ".git"] {
+            assert!(leaves_out(name), "{name}");
+        }
+        for name in ["target", "env", "dist", "lib"] {
+            assert!(!leaves_out(name), "{name}");
+        }
+        std::fs::write(dir.path().join("Cargo.toml"), "").unwrap();
+        std::fs::write(dir.path().join("env/pyvenv.cfg"), "").unwrap();
+        assert!(leaves_out("target") && leaves_out("env"));
+        std::fs::write(dir.path().join(".fermataignore"), "!target\n!env\n").unwrap();
+        assert!(!leaves_out("target") && !leaves_out("env"));
     }
 
     #[test]
@@ -168,5 +241,23 @@ mod tests {
         assert!(!left_out(&inner, "x.b"));
         std::fs::create_dir(repository.join(".git")).unwrap();
         assert!(left_out(&inner, "x.b") && !left_out(&inner, "x.a"));
+    }
+
+    #[test]
+    fn patterns_reach_into_folders_below_as_those_of_git() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let rules = "/top.txt\na/one.txt\n**/deep.txt\nlogs/\n*.csv\n!keep.csv\n";
+        std::fs::write(dir.path().join(".fermataignore"), rules).unwrap();
+        std::fs::write(dir.path().join("a/.gitignore"), "/own.txt\n!deep.txt\n").unwrap();
+        let top = Ignored::of(dir.path(), dir.path()).unwrap();
+        let a = top.below("a").unwrap();
+        let b = a.below("b").unwrap();
+        assert!(top.leaves_out("top.txt", false) && !a.leaves_out("top.txt", false));
+        assert!(a.leaves_out("one.txt", false) && !b.leaves_out("one.txt", false));
+        assert!(a.leaves_out("own.txt", false) && !b.leaves_out("own.txt", false));
+        assert!(top.leaves_out("deep.txt", false) && !b.leaves_out("deep.txt", false));
+        assert!(b.leaves_out("logs", true) && !b.leaves_out("logs", false));
+        assert!(b.leaves_out("x.csv", false) && !b.leaves_out("keep.csv", false));
     }
 }

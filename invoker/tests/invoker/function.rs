@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A function to be started.
 pub(crate) struct Setup {
     directory: TempDir,
+    /// Where it runs, if not there.
+    elsewhere: Option<PathBuf>,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -51,6 +54,7 @@ impl Setup {
     pub(crate) fn new(runtime: &str) -> Self {
         Self {
             directory: tempfile::tempdir().expect("a directory"),
+            elsewhere: None,
             arguments: vec![runtime.to_owned()],
             variables: Vec::new(),
         }
@@ -58,6 +62,12 @@ impl Setup {
 
     pub(crate) fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Has it run in a directory that is there.
+    pub(crate) fn directory(mut self, directory: &Path) -> Self {
+        self.elsewhere = Some(directory.to_owned());
         self
     }
 
@@ -86,7 +96,7 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fermata-invoker"));
         command
             .args(&self.arguments)
-            .current_dir(self.directory.path())
+            .current_dir(self.elsewhere.as_deref().unwrap_or(self.directory.path()))
             .env("HOST", "127.0.0.1")
             .env("PORT", port.to_string())
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -97,7 +107,7 @@ impl Setup {
     }
 
     /// Prepares the directory and starts the function.
-    pub(crate) fn start_in(self, prepare: impl FnOnce(&std::path::Path)) -> Function {
+    pub(crate) fn start_in(self, prepare: impl FnOnce(&Path)) -> Function {
         prepare(self.directory.path());
         self.start()
     }

@@ -164,6 +164,16 @@ fn the_shipped_runtimes_are_manifests_of_the_api() {
         assert_eq!(runtime["kind"], "Runtime");
         assert_eq!(runtime["metadata"]["name"], *name);
         assert_eq!(runtime["spec"]["command"][0], "fermata-invoker");
-        assert_eq!(runtime["spec"]["command"][1], *name);
+        let build = &runtime["spec"]["build"];
+        if build["inputs"].is_null() && !build.is_null() {
+            // All of its functions are programs that a build has made.
+            assert_eq!(runtime["spec"]["command"][1], "exec");
+        } else {
+            assert_eq!(runtime["spec"]["command"][1], *name);
+        }
+        if !build.is_null() {
+            let command = serde_json::json!(["fermata-invoker", "build", name]);
+            assert_eq!(build["command"], command);
+        }
     }
 }

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod apps;
+mod build;
+mod build_compiled;
+mod build_node;
+mod build_python;
 mod children;
 mod command;
 mod deaths;

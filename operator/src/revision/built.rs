@@ -125,7 +125,7 @@ mod tests {
     fn a_build_is_told_from_its_beginning_to_its_end_and_after_that() {
         let mut revision = fixtures::revision(BUILT);
         let running = pod(&json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}));
-        let first = told(&revision, &[running.clone()], None);
+        let first = told(&revision, std::slice::from_ref(&running), None);
         assert_eq!(
             (first.status, &*first.reason),
             (Status::Unknown, reasons::BUILDING)

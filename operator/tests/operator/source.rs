@@ -89,8 +89,9 @@ async fn what_names_dependencies_is_built_before_it_starts_and_an_annotation_bui
     let build = json!({"spec": {"build": {"image": "example.com/build:1", "command": ["build"],
         "inputs": ["requirements.txt"], "target": "/dependencies"}}});
     let runtimes = kube::Api::<fermata_crds::Runtime>::all(world.client.clone());
-    let patched = runtimes.patch("python", &PatchParams::default(), &Patch::Merge(build));
-    patched.await.expect("a Runtime that builds");
+    let (params, build) = (PatchParams::default(), Patch::Merge(build));
+    let patched = runtimes.patch("python", &params, &build).await;
+    patched.expect("a Runtime that builds");
     let manifest = "
 source: { runtime: python, files: { main.py: 'x', lib/a.py: 'y', requirements.txt: foo }, build: { env: [{ name: PIP_INDEX_URL, value: 'http://a' }] } }
 scale: { initial: 0 }
@@ -123,8 +124,10 @@ scale: { initial: 0 }
 
     let asked = json!({"metadata": {"annotations": {"fermata.dev/build": "now"}}});
     let functions = world.api::<fermata_crds::Function>();
-    let patched = functions.patch("hello", &PatchParams::default(), &Patch::Merge(asked));
-    patched.await.expect("an annotated Function");
+    let patched = functions
+        .patch("hello", &params, &Patch::Merge(asked))
+        .await;
+    patched.expect("an annotated Function");
     let again = world
         .until::<Deployment>("hello-00002", "there", |_| true)
         .await;

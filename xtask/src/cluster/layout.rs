@@ -36,8 +36,13 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new() -> Self {
+        Self::of(shell::root().join("target/cluster"))
+    }
+
+    /// That of the cluster with its state in this folder.
+    pub(crate) fn of(root: PathBuf) -> Self {
         Self {
-            root: shell::root().join("target/cluster"),
+            root,
             sockets: "/run/fermata-cluster".into(),
         }
     }
@@ -91,30 +96,37 @@ impl Layout {
 
     /// Removes everything, undoing the mounts of pods and images first.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
-        for folder in [&self.root, &self.sockets] {
-            unmount_below(folder)?;
-            match fs::remove_dir_all(folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error)
-                        .with_context(|| format!("cannot remove {}", folder.display()));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove(&self.root)?;
+        self.remove_sockets()
+    }
+
+    /// Removes what is outside of the checkout.
+    pub(crate) fn remove_sockets(&self) -> anyhow::Result<()> {
+        remove(&self.sockets)
     }
 }
 
-fn unmount_below(folder: &Path) -> anyhow::Result<()> {
+/// What is mounted in a folder; what was mounted last comes last.
+pub(super) fn mounts_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
-    // The fifth field is where it is mounted. What was mounted last lies on top.
+    // The fifth field is where it is mounted.
     let points = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| Path::new(point).starts_with(folder));
-    for point in points.collect::<Vec<_>>().into_iter().rev() {
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(folder));
+    Ok(points.collect())
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    for point in mounts_below(folder)?.into_iter().rev() {
         let mut unmount = Command::new("umount");
-        shell::quiet(unmount.args(["--lazy", point]))?;
+        shell::quiet(unmount.arg("--lazy").arg(point))?;
     }
-    Ok(())
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }

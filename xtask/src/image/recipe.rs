@@ -41,6 +41,9 @@ pub(super) struct Base {
     /// Files and folders to leave out, relative to the root.
     #[serde(default)]
     pub(super) remove: Vec<String>,
+    /// Folders that images otherwise have not.
+    #[serde(default)]
+    pub(super) keep: Vec<String>,
     /// Commands to run in the root file system.
     #[serde(default)]
     pub(super) run: Vec<Vec<String>>,

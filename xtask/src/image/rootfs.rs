@@ -47,7 +47,7 @@ pub(super) fn build(
     clear(&root)?;
     let layer = unpack(base, platform, &root)
         .and_then(|()| finish(base, &root))
-        .and_then(|()| pack(user, &root))?;
+        .and_then(|()| pack(user, &base.keep, &root))?;
     clear(&root)?;
     let part = kept.with_extension("part");
     fs::write(&part, &layer.blob)?;
@@ -116,9 +116,9 @@ fn finish(base: &Base, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pack(user: u32, root: &Path) -> anyhow::Result<Layer> {
+fn pack(user: u32, keep: &[String], root: &Path) -> anyhow::Result<Layer> {
     let mut tree = Tree::default();
-    tree.add_all(root, &files::is_wanted)?;
+    tree.add_all(root, &|path| files::is_wanted(path, keep))?;
     tree.add_basics(user);
     Ok(Layer::pack(&tree)?)
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use super::{NAMESPACE, Platform};
 
 /// As many lines of one command are shown, the last ones.
-const LINES: usize = 150;
+const LINES: usize = 40;
 
 /// Questions to kubectl, from the whole to the single container.
 const QUESTIONS: [&[&str]; 6] = [
@@ -31,7 +31,7 @@ pub(super) fn print(platform: &Platform) {
     }
     for previous in ["false", "true"] {
         let mut logs = platform.command("kubectl");
-        logs.args(["--namespace", NAMESPACE, "logs", "--prefix", "--tail=60"])
+        logs.args(["--namespace", NAMESPACE, "logs", "--prefix", "--tail=15"])
             .args([
                 "--all-containers",
                 "--ignore-errors",

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Map, Value, json};
 
-use crate::manifest::source;
+use crate::{commands::completion, manifest::source};
 
 /// A function without a manifest, or changes of one that is there.
 #[derive(Args, Debug, Default)]
@@ -16,7 +17,12 @@ pub(crate) struct Settings {
     image: Option<String>,
 
     /// The Runtime that runs the source files.
-    #[arg(long, conflicts_with = "files", requires = "sources")]
+    #[arg(
+        long,
+        conflicts_with = "files",
+        requires = "sources",
+        add = ArgValueCandidates::new(completion::runtimes)
+    )]
     runtime: Option<String>,
 
     /// Source files, or folders of them, for the Runtime.
@@ -94,9 +100,7 @@ impl Settings {
                 source.insert("handler".into(), json!(handler));
             }
             if !self.sources.is_empty() {
-                source.remove("configMap");
-                let files = source::named(&self.sources)?;
-                source.insert("files".into(), serde_json::to_value(files)?);
+                source::named(&self.sources)?.put_into(source)?;
             }
         }
         if !self.env.is_empty() {

@@ -50,8 +50,11 @@ const OF_THE_MACHINE: [&str; 4] = [
 ];
 
 /// Whether the image has a file or folder. The licences stay, and so does the list of packages,
-/// which scanners read.
-pub(super) fn is_wanted(path: &str) -> bool {
+/// which scanners read, and so does what the recipe keeps.
+pub(super) fn is_wanted(path: &str, keep: &[String]) -> bool {
+    if keep.iter().any(|folder| is_in(path, folder)) {
+        return true;
+    }
     if let Some(rest) = path.strip_prefix("usr/share/doc/") {
         return match rest.split_once('/') {
             Some((_, file)) => file == "copyright",
@@ -124,7 +127,7 @@ mod tests {
             "lib64",
             "etc/ssl/openssl.cnf",
         ] {
-            assert!(is_wanted(path), "{path}");
+            assert!(is_wanted(path, &[]), "{path}");
         }
     }
 
@@ -143,7 +146,15 @@ mod tests {
             "dev/null",
             "run/lock",
         ] {
-            assert!(!is_wanted(path), "{path}");
+            assert!(!is_wanted(path, &[]), "{path}");
         }
+    }
+
+    #[test]
+    fn what_a_recipe_keeps_is_wanted() {
+        let keep = ["usr/include".to_owned()];
+        assert!(is_wanted("usr/include/stdio.h", &keep));
+        assert!(!is_wanted("usr/include/stdio.h", &[]));
+        assert!(!is_wanted("usr/src/x", &keep));
     }
 }

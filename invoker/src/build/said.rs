@@ -1,0 +1,192 @@
+//! What a tool has said, as far as it matters.
+
+use super::registry::Sign;
+
+/// The most that is kept of a line.
+const LONGEST_LINE: usize = 1000;
+
+/// The most that is kept of the output of a tool that is asked.
+const LARGEST_OUTPUT: usize = 256 * 1024;
+
+/// How a tool tells why it fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Words {
+    /// The last line that begins with `ERROR:`, as pip has it.
+    Pip,
+    /// A code and the sentence after it, in lines that begin with `npm error`.
+    Npm,
+    /// The first line that is no comment or progress.
+    Go,
+    /// The first line that begins with `error`, and the place in the source after it.
+    Cargo,
+    /// The last line.
+    Last,
+}
+
+/// What a tool has said.
+#[derive(Debug)]
+pub(super) struct Said {
+    words: Words,
+    /// The line that tells why the tool fails; empty if there is none.
+    pub(super) telling: String,
+    /// The last line on standard error.
+    pub(super) last: String,
+    /// What says that a registry cannot be reached.
+    pub(super) sign: Option<Sign>,
+    /// What it wrote to standard output, when it was asked.
+    pub(super) output: String,
+    /// The line before was the telling one.
+    follows: bool,
+}
+
+// === impl Said ===
+
+impl Said {
+    pub(super) fn new(words: Words) -> Self {
+        Self {
+            words,
+            telling: String::new(),
+            last: String::new(),
+            sign: None,
+            output: String::new(),
+            follows: false,
+        }
+    }
+
+    /// Notes a line of the log.
+    pub(super) fn note(&mut self, line: &str, is_error: bool) {
+        let line = cut(line.trim_end());
+        self.sign = Sign::of(line).or(self.sign);
+        if !is_error {
+            return;
+        }
+        line.clone_into(&mut self.last);
+        if line.trim().is_empty() {
+            return;
+        }
+        match self.words {
+            Words::Pip => {
+                let tells = line.starts_with("ERROR:");
+                if tells || !self.telling.starts_with("ERROR:") {
+                    line.clone_into(&mut self.telling);
+                }
+            }
+            Words::Npm => self.note_npm(line),
+            Words::Go => {
+                let is_progress = ["#", "go: downloading", "go: finding", "go: extracting"]
+                    .iter()
+                    .any(|begin| line.starts_with(begin));
+                if self.telling.is_empty() && !is_progress {
+                    line.clone_into(&mut self.telling);
+                }
+            }
+            Words::Cargo => {
+                let place = line.trim_start().strip_prefix("--> ");
+                if let (true, Some(place)) = (self.follows, place) {
+                    self.telling = format!("{} ({place})", self.telling);
+                }
+                self.follows = self.telling.is_empty() && line.starts_with("error");
+                if self.follows {
+                    line.clone_into(&mut self.telling);
+                }
+            }
+            Words::Last => line.clone_into(&mut self.telling),
+        }
+    }
+
+    fn note_npm(&mut self, line: &str) {
+        let rest = line
+            .strip_prefix("npm error ")
+            .or_else(|| line.strip_prefix("npm ERR! "));
+        let Some(rest) = rest.map(str::trim).filter(|rest| !rest.is_empty()) else {
+            return;
+        };
+        if let Some(code) = rest.strip_prefix("code ") {
+            self.telling = format!("npm error {code}");
+            self.follows = true;
+            return;
+        }
+        // What the system calls it; a sentence comes after that.
+        let is_detail = ["errno ", "syscall ", "path ", "dest ", "type "]
+            .iter()
+            .any(|begin| rest.starts_with(begin));
+        if self.telling.is_empty() {
+            self.telling = format!("npm error {rest}");
+        } else if self.follows && !is_detail {
+            self.follows = false;
+            self.telling = format!("{}: {rest}", self.telling);
+        }
+    }
+
+    /// Takes a line of the output.
+    pub(super) fn take(&mut self, line: &str) {
+        if self.output.len() + line.len() < LARGEST_OUTPUT {
+            self.output.push_str(line);
+            self.output.push('\n');
+        }
+    }
+}
+
+fn cut(line: &str) -> &str {
+    let end = line.floor_char_boundary(LONGEST_LINE);
+    line.get(..end).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telling(words: Words, lines: &str) -> String {
+        let mut said = Said::new(words);
+        for line in lines.lines() {
+            said.note(line, true);
+        }
+        said.telling
+    }
+
+    #[test]
+    fn pip_tells_in_its_last_error() {
+        let lines = "ERROR: Could not find a version that satisfies foo==9 (from versions: 1)\n\
+                     ERROR: No matching distribution found for foo==9\n\n\
+                     [notice] a new release of pip\n";
+        assert_eq!(
+            telling(Words::Pip, lines),
+            "ERROR: No matching distribution found for foo==9"
+        );
+        assert_eq!(telling(Words::Pip, "a\nerror: x\n"), "error: x");
+    }
+
+    #[test]
+    fn npm_tells_by_a_code_and_a_sentence() {
+        let lines = "npm error code ECONNREFUSED\nnpm error errno ECONNREFUSED\nnpm error syscall connect\n\
+                     npm error FetchError: request to http://r/foo failed\nnpm error     at x\n";
+        assert_eq!(
+            telling(Words::Npm, lines),
+            "npm error ECONNREFUSED: FetchError: request to http://r/foo failed"
+        );
+        let lines = "npm ERR! code EUSAGE\nnpm ERR! \nnpm ERR! `npm ci` can only install\n";
+        assert_eq!(
+            telling(Words::Npm, lines),
+            "npm error EUSAGE: `npm ci` can only install"
+        );
+    }
+
+    #[test]
+    fn compilers_tell_in_their_first_error_with_its_place() {
+        let lines =
+            "go: downloading x v1\n# hello\n./main.go:4:2: undefined: y\n./main.go:5:2: z\n";
+        assert_eq!(telling(Words::Go, lines), "./main.go:4:2: undefined: y");
+        let lines = "   Compiling hello\nerror[E0425]: cannot find value `y`\n --> src/main.rs:2:5\n  |\n\
+                     error: could not compile\n";
+        assert_eq!(
+            telling(Words::Cargo, lines),
+            "error[E0425]: cannot find value `y` (src/main.rs:2:5)"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let line = "ä".repeat(2000);
+        assert_eq!(telling(Words::Last, &line).len(), LONGEST_LINE);
+    }
+}
