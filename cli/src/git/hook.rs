@@ -146,13 +146,7 @@ impl Push {
     /// Git looks for itself whether somebody else has pushed meanwhile, but only after this.
     fn check_current(&self, update: &Update) -> anyhow::Result<()> {
         let mut git = Command::new("git");
-        git.args([
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &update.reference,
-        ]);
+        git.args(["rev-parse", "--verify", "--quiet", &update.reference]);
         let current = git.output().context("git cannot be started")?.stdout;
         let current = String::from_utf8_lossy(&current);
         if current.trim() != update.old.as_deref().unwrap_or_default() {

@@ -114,7 +114,8 @@ mod tests {
     fn text_and_other_content_have_fields_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("lib")).unwrap();
-        let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        let write =
+            |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
         write("main.py", b"x = 1\n");
         write("lib/umlaut.txt", "ä".as_bytes());
         write("lib/logo.png", &[0x89, b'P', 0xff]);
@@ -138,7 +139,11 @@ mod tests {
         assert!(in_folder(dir.path()).is_ok());
         write("one-more", 1);
         let error = in_folder(dir.path()).unwrap_err().to_string();
-        for part in ["901 KiB in 3 files", "the largest: data/model.bin (900 KiB), main.py", ".fermataignore"] {
+        for part in [
+            "901 KiB in 3 files",
+            "the largest: data/model.bin (900 KiB), main.py",
+            ".fermataignore",
+        ] {
             assert!(error.contains(part), "{error}");
         }
     }

@@ -38,7 +38,9 @@ impl Checkout {
         name: &str,
         commit: &str,
     ) -> anyhow::Result<Self> {
-        let listed = git(&["ls-tree", "-r", "-z", "--long", "--end-of-options", commit])?;
+        // Where the hook runs: in the repository, with what was pushed.
+        let mut list = Command::new("git");
+        let listed = repository::output(list.args(["ls-tree", "-r", "-z", "--long", commit]))?;
         check(&String::from_utf8_lossy(&listed))?;
         let dir = root
             .path()
@@ -49,14 +51,15 @@ impl Checkout {
         repository::remove_dir(&checkout.dir).with_context(cannot)?;
         // Rules of what is left out hold up to here, as in the repository that was pushed.
         repository::make_private_dir(&checkout.dir.join(".git")).with_context(cannot)?;
-        let index = checkout.dir.join(".git/index");
-        let index = ("GIT_INDEX_FILE", index.as_path());
-        git_with(&["read-tree", "--end-of-options", commit], Some(index))?;
-        let prefix = format!("--prefix={}/", checkout.dir.display());
-        git_with(
-            &["checkout-index", "--all", "--force", &prefix],
-            Some(index),
-        )?;
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(arguments)
+                .env("GIT_INDEX_FILE", checkout.dir.join(".git/index"))
+                .env("GIT_WORK_TREE", &checkout.dir);
+            repository::output(&mut git)
+        };
+        git(&["read-tree", commit])?;
+        git(&["checkout-index", "--all", "--force"])?;
         Ok(checkout)
     }
 
@@ -94,15 +97,6 @@ fn check(listed: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn git(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
-    git_with(arguments, None)
-}
-
-/// Runs git where the hook runs: in the repository, with what was pushed.
-fn git_with(arguments: &[&str], more: Option<(&str, &Path)>) -> anyhow::Result<Vec<u8>> {
-    repository::output(Command::new("git").args(arguments).envs(more))
 }
 
 #[cfg(test)]

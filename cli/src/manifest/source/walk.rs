@@ -162,7 +162,11 @@ impl Walk<'_> {
         let Some(metadata) = &entry.target else {
             return Err("a link to nothing".to_owned());
         };
-        if entry.path.file_name().is_none_or(|name| name.to_str().is_none()) {
+        if entry
+            .path
+            .file_name()
+            .is_none_or(|name| name.to_str().is_none())
+        {
             return Err("its name is no UTF-8 text".to_owned());
         }
         check_name(name)?;
