@@ -161,6 +161,11 @@ async fn a_push_makes_a_function_and_the_next_one_rolls_it() {
     let text = pushed.ok(&["push", &pushed.url("hello"), "HEAD:main"]);
     has(&text, "Everything up-to-date");
 
+    // What was deleted is pushed as if it were new.
+    pushed.fermata(&["delete", "hello"]);
+    pushed.ok(&["push", &pushed.url("hello"), "HEAD:main"]);
+    assert_eq!(pushed.call("hello").await, "two");
+
     // It is there to be cloned, also by the long name.
     let url = pushed.url("default/hello");
     let clone = pushed.dir.path().join("clone");

@@ -15,6 +15,9 @@ use super::HOOK_COMMAND;
 /// The most that a push may hold, in bytes.
 const MOST_PUSHED: &str = "104857600";
 
+/// The branches that are deployed.
+pub(super) const DEPLOYED: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
+
 /// No namespace begins with a dot.
 const HOOKS: &str = ".hooks";
 
@@ -117,20 +120,37 @@ impl Repository {
         let cannot = || format!("cannot make {}", self.dir.display());
         remove_dir(&new).with_context(cannot)?;
         make_private_dir(&new).with_context(cannot)?;
+        let mut git = self.git();
+        git.args([
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "--template=",
+        ]);
+        output(git.arg(&new))?;
+        fs::rename(&new, &self.dir).with_context(cannot)
+    }
+
+    /// Takes back what is deployed of it, so that the same commit is deployed by the next push.
+    pub(super) fn forget_deployed(&self) -> anyhow::Result<()> {
+        for branch in DEPLOYED {
+            let mut git = self.git();
+            output(
+                git.arg("--git-dir")
+                    .arg(&self.dir)
+                    .args(["update-ref", "-d", branch]),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn git(&self) -> Command {
         let mut git = Command::new("git");
         git.env_clear()
             .envs(self.root.variables())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .args([
-                "init",
-                "--quiet",
-                "--bare",
-                "--initial-branch=main",
-                "--template=",
-            ])
-            .arg(&new);
-        output(&mut git)?;
-        fs::rename(&new, &self.dir).with_context(cannot)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        git
     }
 
     /// The right to push, which is given back when the file is closed; `None` if somebody else has it.

@@ -8,12 +8,17 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Parser;
+use fermata_crds::Function;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
+};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -26,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     caller,
     cgi::{self, Answer},
-    repository::Root,
+    repository::{Repository, Root},
     request::{self, Asked, Refusal, Service},
     told,
 };
@@ -188,6 +193,18 @@ impl Server {
         Asked::of(&parts)
     }
 
+    /// Whether the function is there already.
+    async fn has_function(&self, asked: &Asked) -> anyhow::Result<bool> {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let client = Client::try_from(config)?;
+        let functions = Api::<Function>::namespaced(client, &asked.namespace);
+        let function = functions.get_opt(&asked.name).await;
+        let function = function.with_context(|| format!("{} cannot be read", asked.name))?;
+        Ok(function.is_some())
+    }
+
     async fn answer(
         &self,
         asked: Asked,
@@ -195,8 +212,12 @@ impl Server {
     ) -> Result<Response<Body>, Refusal> {
         let repository = self.root.repository(&asked.namespace, &asked.name);
         if asked.service == Service::Push && asked.begins {
-            let new = repository.clone();
-            tokio::task::spawn_blocking(move || new.make())
+            let is_there = self
+                .has_function(&asked)
+                .await
+                .map_err(|error| failed(&error))?;
+            let repository = repository.clone();
+            tokio::task::spawn_blocking(move || ready_for_push(&repository, is_there))
                 .await
                 .map_err(|error| failed(&error.into()))?
                 .map_err(|error| failed(&error))?;
@@ -224,6 +245,16 @@ impl Server {
             .map(|response| response.map(Either::Right))
             .map_err(|error| failed(&error))
     }
+}
+
+/// Makes the repository if there is none. What was pushed to a function that was deleted since is pushed as if it
+/// were new.
+fn ready_for_push(repository: &Repository, is_there: bool) -> anyhow::Result<()> {
+    repository.make()?;
+    if !is_there && let Some(_held) = repository.lock()? {
+        repository.forget_deployed()?;
+    }
+    Ok(())
 }
 
 fn failed(error: &anyhow::Error) -> Refusal {

@@ -2,8 +2,7 @@
 
 use anyhow::bail;
 
-/// The branches that are deployed.
-const DEPLOYED: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
+use super::super::repository::DEPLOYED;
 
 /// A branch or tag that is to lead elsewhere.
 #[derive(Clone, Debug, Eq, PartialEq)]
