@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
 use fermata_daemon::log::has_colours;
 use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
@@ -72,6 +72,10 @@ pub(crate) enum Command {
     Logs(commands::logs::Options),
     /// Start functions anew: the same code in a new revision.
     Restart(commands::restart::Options),
+    /// Build a function anew, or show what its build says.
+    Build(commands::build::Options),
+    /// Run a function's own tests.
+    Test(commands::test::Options),
     /// Delete functions.
     #[command(visible_alias = "rm")]
     Delete(commands::delete::Options),
@@ -90,7 +94,7 @@ pub(crate) fn command() -> clap::Command {
             .file_stem()
             .is_some_and(|name| name == PLUGIN)
     });
-    let command = Arguments::command();
+    let command = without_cluster(Arguments::command());
     if !is_plugin {
         return command;
     }
@@ -105,6 +109,21 @@ pub(crate) fn command() -> clap::Command {
                 None => command,
             }
         })
+}
+
+/// The commands that work on no cluster of a kubeconfig.
+const WITHOUT_CLUSTER: [&str; 6] = ["up", "init", "test", "schema", "completion", "version"];
+
+/// Keeps the flags that name a cluster out of the help of commands that use none. They are taken all the same:
+/// who passes them to everything need not know.
+fn without_cluster(command: clap::Command) -> clap::Command {
+    let flags: Vec<Arg> = Target::augment_args(clap::Command::new(""))
+        .get_arguments()
+        .map(|flag| flag.clone().hide(true))
+        .collect();
+    WITHOUT_CLUSTER.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |command| command.args(&flags))
+    })
 }
 
 /// Sends the log to standard error: by default what goes wrong in the platform itself, short. `fermata
@@ -131,4 +150,42 @@ pub(crate) fn start_log(verbose: u8, up: bool, requests: Option<Catcher>) {
         .with(log.with_filter(filter))
         .with(requests.map(Catcher::layer))
         .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_a_cluster_are_where_one_is_used() {
+        let names = |command: &mut clap::Command| {
+            let help = command.render_long_help().to_string();
+            help.contains("--kubeconfig")
+        };
+        let mut command = command();
+        command.build();
+        for subcommand in command.get_subcommands_mut() {
+            let uses = !WITHOUT_CLUSTER.contains(&subcommand.get_name());
+            assert_eq!(names(subcommand), uses, "{}", subcommand.get_name());
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_used_may_be_named() {
+        for words in [
+            ["fermata", "--kubeconfig", "f", "version"],
+            ["fermata", "version", "--kubeconfig", "f"],
+        ] {
+            let matches = command().try_get_matches_from(words).unwrap();
+            let target = Target::from_arg_matches(&matches).unwrap();
+            assert_eq!(target.kubeconfig, Some(PathBuf::from("f")));
+        }
+    }
 }

@@ -119,7 +119,7 @@ async fn configured(target: &Target) -> anyhow::Result<(Config, Place)> {
     let chosen = named || file.is_some() || target.context.is_some();
     let kubeconfig = match &file {
         Some(path) => Kubeconfig::read_from(path)
-            .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?,
+            .with_context(|| format!("the kubeconfig {} cannot be read", path.display()))?,
         None => Kubeconfig::read().context(NONE)?,
     };
     let context = target

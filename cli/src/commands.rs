@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod build;
 pub(crate) mod completion;
 pub(crate) mod delete;
 pub(crate) mod deploy;
@@ -10,4 +11,5 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod restart;
 pub(crate) mod schema;
+pub(crate) mod test;
 pub(crate) mod version;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use kube::{core::Status, error::DiscoveryError};
+use kube::{config::KubeconfigError, core::Status, error::DiscoveryError};
 
 /// The error, then its causes, each once and without what it says of the next. An answer of the API
 /// server is its own sentence.
@@ -34,6 +34,10 @@ fn sentence(link: &(dyn Error + 'static)) -> String {
         }
         _ => {}
     }
+    // Its own words quote the path twice.
+    if let Some(KubeconfigError::ReadConfig(_, path)) = link.downcast_ref() {
+        return format!("the kubeconfig {} cannot be read", path.display());
+    }
     // Who looked for a kind has said which, in words that are none of Rust's.
     if let Some(DiscoveryError::MissingKind(_)) = link.downcast_ref() {
         return String::new();
@@ -64,6 +68,8 @@ fn of_status(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::config::Kubeconfig;
+
     use super::*;
 
     fn refused() -> kube::Error {
@@ -80,6 +86,16 @@ mod tests {
         let missing = kube::Error::Discovery(DiscoveryError::MissingKind("Functoin".into()));
         let error = anyhow::Error::new(missing).context("the cluster does not know the kind");
         assert_eq!(line(&error), "the cluster does not know the kind");
+    }
+
+    #[test]
+    fn a_kubeconfig_that_is_missing_is_named_once() {
+        let error = Kubeconfig::read_from("/nonexistent/config").unwrap_err();
+        let error =
+            anyhow::Error::new(error).context("the kubeconfig /nonexistent/config cannot be read");
+        let line = line(&error);
+        assert_eq!(line.matches("/nonexistent/config").count(), 1, "{line}");
+        assert!(line.contains("No such file"), "{line}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! commands work on whatever cluster the kubeconfig names.
 
 mod args;
+mod building;
 mod cluster;
 mod commands;
 mod errors;
@@ -71,6 +72,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Describe(options) => commands::describe::run(&target, &options).await?,
         Command::Logs(options) => commands::logs::run(&target, options).await?,
         Command::Restart(options) => commands::restart::run(&target, options).await?,
+        Command::Build(options) => commands::build::run(&target, options).await?,
+        Command::Test(options) => return commands::test::run(&options),
         Command::Delete(options) => commands::delete::run(&target, options).await?,
         Command::Schema => commands::schema::run()?,
         Command::Completion(options) => commands::completion::run(&options)?,

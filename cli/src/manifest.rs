@@ -5,7 +5,10 @@ mod folder;
 mod ignored;
 pub(crate) mod source;
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use anyhow::{Context as _, bail};
 use kube::{
@@ -174,6 +177,26 @@ pub(crate) fn read_without_code(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifes
     Ok(manifests)
 }
 
+/// The Runtime that a function in a folder names; nothing if none is there, or it has an image.
+///
+/// # Errors
+///
+/// With the file's name, for a manifest that is broken.
+pub(crate) fn runtime_in(dir: &Path) -> anyhow::Result<Option<String>> {
+    for file in Folder::open(dir, dir)?.candidates() {
+        let manifests = document::find(&file.path)?.unwrap_or_default();
+        let mut functions = manifests.iter().filter(|manifest| manifest.is_function());
+        let runtime = functions.find_map(|function| {
+            let runtime = function.object.data.pointer("/spec/source/runtime");
+            runtime?.as_str().map(str::to_owned)
+        });
+        if runtime.is_some() {
+            return Ok(runtime);
+        }
+    }
+    Ok(None)
+}
+
 /// Whether an object is a Function of ours.
 pub(crate) fn is_function(object: &DynamicObject) -> bool {
     object.types.as_ref().is_some_and(|types| {
@@ -224,8 +247,6 @@ fn rank(object: &DynamicObject) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn write(dir: &Path, name: &str, text: &str) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Waiting until functions are ready, or will not be.
 
+mod clock;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,7 +15,15 @@ use kube::{
 };
 use tokio::time::{self, Instant};
 
-use crate::{cluster::Cluster, errors, output, output::Structure, unready, urls::Urls};
+use self::clock::Clock;
+use crate::{
+    building::{self, Show},
+    cluster::Cluster,
+    errors, output,
+    output::Structure,
+    unready,
+    urls::Urls,
+};
 
 /// How long a failure has to stand before it counts: what is applied together is not seen together.
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,10 +44,10 @@ enum Verdict {
     Ready,
     /// Not yet, and what there is to say.
     NotYet(String),
-    /// Not without somebody's help; whether the cluster tries again all the same.
+    /// Not without somebody's help, and for which reason.
     Failed {
+        reason: String,
         sentence: String,
-        again: bool,
     },
 }
 
@@ -52,7 +62,7 @@ pub(crate) struct Waiting {
     #[arg(long)]
     no_wait: bool,
 
-    /// How long to wait until the functions are ready, in seconds.
+    /// How long to wait until the functions are ready, in seconds. Their builds do not count.
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     timeout: u64,
 }
@@ -97,15 +107,7 @@ async fn all(
     let waits = stream::iter(functions)
         .map(|(namespace, name)| {
             let client = cluster.client.clone();
-            async move {
-                match time::timeout(timeout, wait(client, &namespace, &name)).await {
-                    Ok(result) => result,
-                    Err(_) => bail!(
-                        "{name} is not ready after {} s; `fermata describe {name}` and `fermata logs {name}` show more",
-                        timeout.as_secs()
-                    ),
-                }
-            }
+            async move { wait(client, &namespace, &name, timeout).await }
         })
         .buffer_unordered(AT_ONCE);
     let mut waits = std::pin::pin!(waits);
@@ -154,28 +156,34 @@ async fn print(
 }
 
 /// Waits until the function is ready, and says what it is waiting for.
-async fn wait(client: Client, namespace: &str, name: &str) -> anyhow::Result<Function> {
+async fn wait(
+    client: Client,
+    namespace: &str,
+    name: &str,
+    timeout: Duration,
+) -> anyhow::Result<Function> {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let api = Api::<Function>::namespaced(client.clone(), namespace);
     let changes = watcher(api, config).default_backoff().applied_objects();
     let mut changes = std::pin::pin!(changes);
+    let mut clock = Clock::started(timeout, Instant::now());
+    let mut build = Show::new(client.clone(), |function, sentence| {
+        output::note(&format!("{} {sentence}", function.name_any()));
+    });
     let mut said = String::new();
-    let mut failure: Option<(Instant, String)> = None;
+    let mut failure: Option<Failure> = None;
     // Nothing has moved since the beginning: what is told may be old.
     let mut moved = false;
     loop {
-        let end = failure.as_ref().map(|(end, _)| *end);
-        let over = async {
-            match end {
-                Some(end) => time::sleep_until(end).await,
-                None => std::future::pending().await,
-            }
-        };
         let function = tokio::select! {
-            () = over => {
-                let sentence = failure.map(|(_, sentence)| sentence).unwrap_or_default();
-                bail!("{name} will not become ready: {sentence}; `fermata describe {name}` and `fermata logs {name}` show more");
+            () = until(failure.as_ref().map(|failure| failure.end)) => {
+                let (sentence, more) = failure.map(|failure| (failure.sentence, failure.more)).unwrap_or_default();
+                bail!("{name} will not become ready: {sentence}; {more}");
             }
+            () = until(clock.end()) => bail!(
+                "{name} is not ready after {} s; `fermata describe {name}` and `fermata logs {name}` show more",
+                timeout.as_secs()
+            ),
             () = time::sleep(SILENCE) => {
                 if let Some(why) = unready::why(&client, namespace, name).await {
                     let sentence = format!("{name}: {why}");
@@ -191,28 +199,84 @@ async fn wait(client: Client, namespace: &str, name: &str) -> anyhow::Result<Fun
         let Some(function) = function else {
             bail!("the watch of {name} ended");
         };
-        let sentence = match judge(&function) {
-            None => continue,
-            Some(Verdict::Ready) => {
+        let Some(verdict) = judge(&function) else {
+            continue;
+        };
+        clock.stand(building::is_running(&function), Instant::now());
+        build.see(&function).await;
+        let sentence = match verdict {
+            Verdict::Ready => {
                 output::note(&format!("{name} is ready"));
                 return Ok(function);
             }
-            Some(Verdict::NotYet(sentence)) => {
+            Verdict::NotYet(sentence) => {
                 (failure, moved) = (None, true);
                 sentence
             }
-            Some(Verdict::Failed { sentence, again }) => {
-                let grace = if again && !moved { OLD_GRACE } else { GRACE };
-                let end = failure.map_or_else(|| Instant::now() + grace, |(end, _)| end);
-                failure = Some((end, sentence.clone()));
+            Verdict::Failed { reason, sentence } => {
+                let end = failure.map_or_else(
+                    || Instant::now() + grace(&reason, moved),
+                    |failure| failure.end,
+                );
+                failure = Some(Failure {
+                    end,
+                    sentence: sentence.clone(),
+                    more: more(&reason, name),
+                });
                 sentence
             }
         };
         let sentence = format!("{name}: {sentence}");
-        if sentence != said {
+        let is_end = failure
+            .as_ref()
+            .is_some_and(|failure| failure.end <= Instant::now());
+        if sentence != said && !is_end {
             output::note(&sentence);
             said = sentence;
         }
+    }
+}
+
+/// A failure that is not yet the last word.
+struct Failure {
+    /// When it will be.
+    end: Instant,
+    sentence: String,
+    /// Where there is more about it.
+    more: String,
+}
+
+/// Waits for a time, or for ever if there is none.
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a failure has to stand before it counts. `moved` says that it did not stand at the beginning.
+fn grace(reason: &str, moved: bool) -> Duration {
+    match reason {
+        // It was waited for all the while, and comes from nothing else that is applied.
+        reasons::BUILD_FAILED if moved => Duration::ZERO,
+        reasons::BUILD_FAILED => GRACE,
+        _ if reasons::is_tried_again(reason) && !moved => OLD_GRACE,
+        _ => GRACE,
+    }
+}
+
+/// Where there is more about a failure: a function that has never run has no log.
+fn more(reason: &str, name: &str) -> String {
+    match reason {
+        reasons::BUILD_FAILED => {
+            format!(
+                "`fermata build logs {name}` shows all of it, and `fermata build --fresh {name}` builds again"
+            )
+        }
+        reasons::CRASH_LOOP => {
+            format!("`fermata describe {name}` and `fermata logs {name}` show more")
+        }
+        _ => format!("`fermata describe {name}` shows more"),
     }
 }
 
@@ -230,8 +294,8 @@ fn judge(function: &Function) -> Option<Verdict> {
     Some(match ready.status.as_str() {
         "True" => Verdict::Ready,
         "False" if reasons::needs_help(&ready.reason) => Verdict::Failed {
+            reason: ready.reason.clone(),
             sentence,
-            again: reasons::is_tried_again(&ready.reason),
         },
         _ => Verdict::NotYet(sentence),
     })
@@ -263,6 +327,7 @@ mod tests {
             reasons::RUNTIME_NOT_FOUND,
             reasons::CRASH_LOOP,
             reasons::ROUTE_CONFLICT,
+            reasons::BUILD_FAILED,
         ] {
             assert!(failed(reason), "{reason}");
         }
@@ -279,5 +344,21 @@ mod tests {
         let mut old = function("True", "Ready");
         old.metadata.generation = Some(2);
         assert_eq!(judge(&old), None);
+    }
+
+    #[test]
+    fn a_failure_leads_to_where_there_is_more_about_it() {
+        let leads = |reason: &str, to: &str| more(reason, "hello").contains(to);
+        assert!(leads(reasons::CRASH_LOOP, "fermata logs hello"));
+        assert!(leads(reasons::BUILD_FAILED, "fermata build logs hello"));
+        for reason in [reasons::IMAGE_PULL_FAILED, reasons::RUNTIME_NOT_FOUND] {
+            assert!(leads(reason, "fermata describe hello") && !leads(reason, "logs"));
+        }
+    }
+
+    #[test]
+    fn a_build_that_fails_is_told_at_once() {
+        assert_eq!(grace(reasons::BUILD_FAILED, true), Duration::ZERO);
+        assert!(grace(reasons::CRASH_LOOP, true) < grace(reasons::CRASH_LOOP, false));
     }
 }

@@ -25,7 +25,7 @@ use crate::{manifest, output};
 )]
 pub(crate) struct Options {
     /// Manifest files or directories to apply, now and whenever they change. A function whose
-    /// source names no files takes the files beside its manifest.
+    /// source names no files takes the files beside its manifest, and those in the folders there.
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
 

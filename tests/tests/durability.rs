@@ -6,8 +6,7 @@ use fermata_crds::Function;
 use fermata_tests::{SYSTEM, Space, Up, eventually};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    ResourceExt as _,
-    Api,
+    Api, ResourceExt as _,
     api::{ListParams, ObjectMeta, PostParams},
 };
 use serde_json::json;

@@ -31,11 +31,11 @@ use crate::{
 pub(crate) struct Options {
     /// Name of the function, when no manifest is given. Of a function that is there, what the flags do
     /// not name stays.
-    #[arg(required_unless_present = "files", conflicts_with = "files", add = ArgValueCandidates::new(completion::functions))]
+    #[arg(conflicts_with = "files", add = ArgValueCandidates::new(completion::functions))]
     name: Option<String>,
 
     /// Manifest files or directories; - is standard input. A function whose source names no files
-    /// takes the files beside its manifest.
+    /// takes the files beside its manifest, and those in the folders there.
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
 
@@ -56,6 +56,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()> {
     let functions = match &options.name {
         Some(name) => one(target, name, &options).await?,
+        None if options.files.is_empty() => bail!(
+            "nothing is said to deploy: name manifests with -f FILE or -f DIR, or a function with what runs; see `fermata deploy --help`"
+        ),
         None => files(target, &options).await?,
     };
     let Some((cluster, functions)) = functions else {
@@ -115,7 +118,7 @@ async fn one(target: &Target, name: &str, options: &Options) -> anyhow::Result<W
         ),
         Some(there) if options.dry_run => {
             let mut object: DynamicObject = serde_json::from_value(serde_json::to_value(there)?)?;
-            object.metadata.managed_fields = None;
+            written_by_the_server(&mut object);
             change(&mut object)?;
             let file = PathBuf::from(name);
             return show(&[Manifest { file, object }], options).map(|()| None);
@@ -148,6 +151,19 @@ fn described(name: &str, settings: &Settings) -> anyhow::Result<Manifest> {
         file: PathBuf::from("the command line"),
         object,
     })
+}
+
+/// Takes away what no manifest has.
+fn written_by_the_server(object: &mut DynamicObject) {
+    let metadata = &mut object.metadata;
+    metadata.managed_fields = None;
+    metadata.resource_version = None;
+    metadata.uid = None;
+    metadata.generation = None;
+    metadata.creation_timestamp = None;
+    if let Some(fields) = object.data.as_object_mut() {
+        fields.remove("status");
+    }
 }
 
 fn spec(function: &mut DynamicObject) -> anyhow::Result<&mut Map<String, Value>> {

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use super::completion;
 use crate::{
     args::Target,
+    building,
     cluster::{self, Cluster},
     functions,
     output::{self, Format},
@@ -128,6 +129,9 @@ fn about(function: &Function, urls: &Urls) {
         field("", path);
     }
     field("Runs:", &code);
+    if let Some(built) = building::condition(function) {
+        field("Build:", &build(built, &function.name_any()));
+    }
     field(
         "Revision:",
         &format!(
@@ -177,6 +181,19 @@ fn about(function: &Function, urls: &Urls) {
     );
 }
 
+/// How far the newest build is.
+fn build(built: &Condition, name: &str) -> String {
+    let since = output::age(Some(built.last_transition_time.0), Timestamp::now());
+    match (built.status.as_str(), built.message.as_str()) {
+        ("True", _) => format!("done {since} ago"),
+        ("False", message) => {
+            format!("failed: {message} (`fermata build logs {name}` shows all of it)")
+        }
+        (_, "") => format!("{} for {since}", built.reason),
+        (_, message) => format!("{} for {since}: {message}", built.reason),
+    }
+}
+
 fn print_conditions(conditions: &[Condition]) {
     output::line("\nConditions:");
     let rows: Vec<Vec<String>> = conditions
@@ -223,34 +240,35 @@ fn print_pods(pods: &[Pod]) {
         return;
     }
     output::line("\nPods:");
-    let rows: Vec<Vec<String>> = pods
-        .iter()
-        .map(|pod| {
-            let status = pod.status.clone().unwrap_or_default();
-            let containers = status.container_statuses.unwrap_or_default();
-            let waiting = containers
-                .iter()
-                .find_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
-            let ending = pod
-                .metadata
-                .deletion_timestamp
-                .is_some()
-                .then(|| "Terminating".to_owned());
-            vec![
-                format!("  {}", pod.name_any()),
-                ending.or(waiting).or(status.phase).unwrap_or_default(),
-                containers
-                    .iter()
-                    .map(|container| container.restart_count)
-                    .sum::<i32>()
-                    .to_string(),
-                output::age(
-                    pod.creation_timestamp().map(|time| time.0),
-                    Timestamp::now(),
-                ),
-            ]
-        })
-        .collect();
+    let rows: Vec<Vec<String>> =
+        pods.iter()
+            .map(|pod| {
+                let status = pod.status.clone().unwrap_or_default();
+                let containers = status.container_statuses.unwrap_or_default();
+                let before = status.init_container_statuses.unwrap_or_default();
+                let waiting = before.iter().chain(&containers).find_map(|container| {
+                    container.state.as_ref()?.waiting.as_ref()?.reason.clone()
+                });
+                let ending = pod
+                    .metadata
+                    .deletion_timestamp
+                    .is_some()
+                    .then(|| "Terminating".to_owned());
+                vec![
+                    format!("  {}", pod.name_any()),
+                    ending.or(waiting).or(status.phase).unwrap_or_default(),
+                    containers
+                        .iter()
+                        .map(|container| container.restart_count)
+                        .sum::<i32>()
+                        .to_string(),
+                    output::age(
+                        pod.creation_timestamp().map(|time| time.0),
+                        Timestamp::now(),
+                    ),
+                ]
+            })
+            .collect();
     output::table(&["  NAME", "STATUS", "RESTARTS", "AGE"], &rows);
 }
 

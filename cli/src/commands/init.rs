@@ -39,6 +39,10 @@ enum Language {
     Python,
     /// Node.js: a function handle(request).
     Node,
+    /// Go: a program that serves HTTP on PORT.
+    Go,
+    /// Rust: a program that serves HTTP on PORT.
+    Rust,
     /// Any executable: the body on standard input, the answer on standard output.
     Command,
 }
@@ -51,11 +55,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     let schema = serde_json::to_string(&fermata_crds::schema::function())
         .context("the manifest's schema cannot be written")?;
-    let files = [
-        ("function.yaml", manifest(name, options.runtime)),
-        code(options.runtime),
-        (SCHEMA, schema + "\n"),
-    ];
+    let code = code(options.runtime);
+    let mut files = vec![("function.yaml", manifest(name, options.runtime))];
+    files.extend(code.iter().map(|(file, text)| (*file, (*text).to_owned())));
+    files.push((SCHEMA, schema + "\n"));
     if let Some((file, _)) = files
         .iter()
         .find(|(file, _)| !options.force && dir.join(file).exists())
@@ -68,12 +71,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for (file, text) in &files {
         write(&dir.join(file), text)?;
     }
+    let names: Vec<&str> = code.iter().map(|(file, _)| *file).collect();
     let dir = dir.display();
     output::line(&format!(
-        "Wrote {dir}/function.yaml and {dir}/{}.\n",
-        files[1].0
+        "Wrote to {dir}: function.yaml, {}.\n",
+        names.join(", ")
     ));
-    let next = [
+    let mut next = vec![
         (
             format!("fermata up -f {dir}"),
             "run it on this machine; changes are picked up",
@@ -84,6 +88,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         ),
         (format!("fermata invoke {name} -d world"), "call it"),
     ];
+    if options.runtime != Language::Command {
+        next.push((format!("fermata test {dir}"), "run its tests"));
+    }
     let width = next.iter().map(|(command, _)| command.len()).max();
     for (command, what) in &next {
         let width = width.unwrap_or_default();
@@ -110,14 +117,20 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the directory {}", folder.display()))?;
+    }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn manifest(name: &str, runtime: Language) -> String {
     let (runtime, handler) = match runtime {
-        Language::Python => ("python", "main.handle"),
-        Language::Node => ("node", "main.handle"),
-        Language::Command => ("command", "sh main.sh"),
+        Language::Python => ("python", "\n    handler: main.handle"),
+        Language::Node => ("node", "\n    handler: main.handle"),
+        Language::Go => ("go", ""),
+        Language::Rust => ("rust", ""),
+        Language::Command => ("command", "\n    handler: sh main.sh"),
     };
     format!(
         "# yaml-language-server: $schema={SCHEMA}
@@ -128,8 +141,7 @@ metadata:
   name: {name}
 spec:
   source:
-    runtime: {runtime}
-    handler: {handler}
+    runtime: {runtime}{handler}
   scale:
     min: 0   # rest at zero when nobody calls
     max: 10
@@ -137,17 +149,38 @@ spec:
     )
 }
 
-fn code(runtime: Language) -> (&'static str, String) {
-    let (file, text) = match runtime {
-        Language::Python => (
-            "main.py",
-            "def handle(request):\n    name = request.text() or \"world\"\n    return f\"Hello, {name}!\\n\"\n",
-        ),
-        Language::Node => (
-            "main.mjs",
-            "export function handle(request) {\n  const name = request.text() || \"world\";\n  return `Hello, ${name}!\\n`;\n}\n",
-        ),
-        Language::Command => ("main.sh", "name=$(cat)\necho \"Hello, ${name:-world}!\"\n"),
-    };
-    (file, text.to_owned())
+/// The code, and its tests, by the names of files.
+fn code(runtime: Language) -> &'static [(&'static str, &'static str)] {
+    match runtime {
+        Language::Python => &[
+            ("main.py", include_str!("../../templates/python/main.py")),
+            (
+                "test_main.py",
+                include_str!("../../templates/python/test_main.py"),
+            ),
+        ],
+        Language::Node => &[
+            ("main.mjs", include_str!("../../templates/node/main.mjs")),
+            (
+                "main.test.mjs",
+                include_str!("../../templates/node/main.test.mjs"),
+            ),
+        ],
+        Language::Go => &[
+            ("main.go", include_str!("../../templates/go/main.go")),
+            (
+                "main_test.go",
+                include_str!("../../templates/go/main_test.go"),
+            ),
+            ("go.mod", include_str!("../../templates/go/go.mod.template")),
+        ],
+        Language::Rust => &[
+            ("src/main.rs", include_str!("../../templates/rust/main.rs")),
+            (
+                "Cargo.toml",
+                include_str!("../../templates/rust/Cargo.toml.template"),
+            ),
+        ],
+        Language::Command => &[("main.sh", include_str!("../../templates/command/main.sh"))],
+    }
 }

@@ -84,8 +84,18 @@ async fn once(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Res
             options.name
         ));
     }
-    let prefix = listed.items.len() > 1;
-    for pod in &listed {
+    let shown: Vec<&Pod> = listed
+        .iter()
+        .filter(|pod| !options.previous || has_run_before(pod))
+        .collect();
+    if shown.is_empty() && !listed.items.is_empty() {
+        output::note(&format!(
+            "no instance of {} has been restarted, so that there is no run before",
+            options.name
+        ));
+    }
+    let prefix = shown.len() > 1;
+    for pod in shown {
         let name = pod.name_any();
         if !options.previous
             && let Some(exit_code) = crashed_before(pod)
@@ -105,6 +115,19 @@ async fn once(pods: &Api<Pod>, selector: &str, options: &Options) -> anyhow::Res
         print(pods, &name, options, prefix).await?;
     }
     Ok(())
+}
+
+/// Whether the function has ended in this instance.
+fn has_run_before(pod: &Pod) -> bool {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let mut own = statuses.filter(|status| status.name == names::CONTAINER);
+    own.any(|status| {
+        let before = status.last_state.as_ref();
+        status.restart_count > 0 || before.is_some_and(|before| before.terminated.is_some())
+    })
 }
 
 /// The exit code of the run before, where that is what matters: the one that runs now has just begun, and

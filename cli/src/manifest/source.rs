@@ -6,12 +6,13 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use fermata_crds::{RuntimeBuild, source_files::SourceFiles};
 use serde_json::Value;
 
 use self::walk::Found;
 use super::{Manifest, folder::Folder};
 
-pub(crate) use self::content::Code;
+pub(crate) use self::content::put;
 
 /// The fields of `source` that say where the code is.
 const PLACES: [&str; 4] = ["files", "binaryFiles", "configMap", "git"];
@@ -44,7 +45,7 @@ pub(super) fn complete(manifest: &mut Manifest) -> anyhow::Result<()> {
             manifest.file.display()
         );
     }
-    code.put_into(source)
+    put(code, source)
 }
 
 /// The code in a folder and below it, without manifests, folders with functions of their own, and what is
@@ -53,8 +54,8 @@ pub(super) fn complete(manifest: &mut Manifest) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// With the names of everything that cannot be source.
-pub(crate) fn in_folder(dir: &Path) -> anyhow::Result<Code> {
-    content::read(dir, walk::through(&Folder::open(dir, dir)?)?)
+pub(crate) fn in_folder(dir: &Path) -> anyhow::Result<SourceFiles> {
+    content::read(dir, &walk::through(&Folder::open(dir, dir)?)?)
 }
 
 /// The code in files and folders that were named one by one.
@@ -62,7 +63,7 @@ pub(crate) fn in_folder(dir: &Path) -> anyhow::Result<Code> {
 /// # Errors
 ///
 /// With the name of what cannot be source.
-pub(crate) fn named(paths: &[PathBuf]) -> anyhow::Result<Code> {
+pub(crate) fn named(paths: &[PathBuf]) -> anyhow::Result<SourceFiles> {
     let mut found: Vec<Found> = Vec::new();
     let mut place = Path::new(".");
     for path in paths {
@@ -78,16 +79,24 @@ pub(crate) fn named(paths: &[PathBuf]) -> anyhow::Result<Code> {
             .with_context(|| format!("{} is no file name", path.display()))?;
         let metadata =
             std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        if let Err(why) = walk::check_name(name) {
-            return Err(walk::refusal(place, &[format!("{name} ({why})")]));
-        }
         found.push(Found {
             name: name.to_owned(),
             path: path.clone(),
             size: metadata.len(),
         });
     }
-    content::read(place, found)
+    content::read(place, &found)
+}
+
+/// Those of the files of a folder that a build takes. What cannot be source is not there.
+///
+/// # Errors
+///
+/// When the folder cannot be read.
+pub(crate) fn inputs(dir: &Path, build: &RuntimeBuild) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let found = walk::found(&Folder::open(dir, dir)?)?;
+    let inputs = found.into_iter().filter(|file| build.is_input(&file.name));
+    Ok(inputs.map(|file| (file.name, file.path)).collect())
 }
 
 /// The folder that a file is in.
@@ -103,10 +112,10 @@ mod tests {
 
     use super::*;
 
-    fn source(code: Code) -> Value {
+    fn source(code: SourceFiles) -> Value {
         let mut source = Map::new();
         source.insert("configMap".into(), json!({"name": "old"}));
-        code.put_into(&mut source).unwrap();
+        put(code, &mut source).unwrap();
         Value::Object(source)
     }
 
@@ -135,13 +144,17 @@ mod tests {
             std::fs::write(dir.path().join(name), vec![b'x'; size]).unwrap();
         };
         write("main.py", 10);
-        write("data/model.bin", 900 * 1024 - 10);
+        // Paths count too.
+        write(
+            "data/model.bin",
+            900 * 1024 - 10 - "main.py".len() - "data/model.bin".len(),
+        );
         assert!(in_folder(dir.path()).is_ok());
         write("one-more", 1);
         let error = in_folder(dir.path()).unwrap_err().to_string();
         for part in [
             "901 KiB in 3 files",
-            "the largest: data/model.bin (900 KiB), main.py",
+            "the largest: data/model.bin (900 KiB), main.py (10 bytes)",
             ".fermataignore",
         ] {
             assert!(error.contains(part), "{error}");

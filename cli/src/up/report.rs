@@ -17,7 +17,10 @@ use super::{
     news::{greeting, news},
     platform::Platform,
 };
-use crate::{git, output, unready, urls};
+use crate::{
+    building::{self, Show},
+    git, output, unready, urls,
+};
 
 /// How often functions that are starting are looked into.
 const LOOK: Duration = Duration::from_secs(2);
@@ -27,6 +30,9 @@ const LONG_START: SignedDuration = SignedDuration::from_secs(5);
 
 /// The most functions that are looked into at once.
 const MOST_LOOKED_INTO: usize = 4;
+
+/// The most builds whose lines are shown at once.
+const MOST_BUILDS_SHOWN: usize = 32;
 
 /// Says where everything is.
 pub(super) fn welcome(platform: &Platform, options: &Options) {
@@ -77,6 +83,7 @@ pub(super) async fn follow(
 ) {
     let addresses = Addresses { gateway, internal };
     let mut functions: HashMap<String, Function> = HashMap::new();
+    let mut builds = Builds::new(client.clone());
     let api = Api::<Function>::all(client.clone());
     let watched = watcher(api, watcher::Config::default()).default_backoff();
     let mut watched = std::pin::pin!(watched);
@@ -99,10 +106,12 @@ pub(super) async fn follow(
                 | watcher::Event::Delete(function),
             )) if function.namespace().as_deref() == Some(git::NAMESPACE) => {}
             Ok(Some(watcher::Event::Apply(function) | watcher::Event::InitApply(function))) => {
+                builds.see(&function).await;
                 tell(&mut functions, function, addresses);
             }
             Ok(Some(watcher::Event::Delete(function))) => {
                 functions.remove(&function.uid().unwrap_or_default());
+                builds.shown.remove(&function.uid().unwrap_or_default());
                 say(&function, "deleted");
             }
             Ok(Some(_)) => {}
@@ -140,6 +149,42 @@ async fn explain(
         if explained.get(uid) != Some(&why) {
             say(function, &why);
             explained.insert(uid.clone(), why);
+        }
+    }
+}
+
+/// The builds of all functions.
+struct Builds {
+    client: Client,
+    /// By the functions' identities.
+    shown: HashMap<String, Show>,
+}
+
+// === impl Builds ===
+
+impl Builds {
+    fn new(client: Client) -> Self {
+        Self {
+            client,
+            shown: HashMap::new(),
+        }
+    }
+
+    async fn see(&mut self, function: &Function) {
+        let uid = function.uid().unwrap_or_default();
+        // One that has failed before is told of by its condition.
+        if building::is_running(function) && !self.shown.contains_key(&uid) {
+            if self.shown.len() >= MOST_BUILDS_SHOWN {
+                return;
+            }
+            self.shown
+                .insert(uid.clone(), Show::new(self.client.clone(), say));
+        }
+        if let Some(show) = self.shown.get_mut(&uid) {
+            show.see(function).await;
+            if building::condition(function).is_none_or(|built| built.status != "Unknown") {
+                self.shown.remove(&uid);
+            }
         }
     }
 }

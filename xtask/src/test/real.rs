@@ -7,9 +7,10 @@ use crate::{platform::Platform, shell};
 pub(super) const SUITES: [&str; 4] = ["chart", "rights", "node", "outages"];
 
 /// The suites that run on the embedded cluster too.
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "bad_http",
     "cli",
+    "dependencies",
     "examples",
     "failures",
     "kubectl",

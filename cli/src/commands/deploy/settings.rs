@@ -100,7 +100,7 @@ impl Settings {
                 source.insert("handler".into(), json!(handler));
             }
             if !self.sources.is_empty() {
-                source::named(&self.sources)?.put_into(source)?;
+                source::put(source::named(&self.sources)?, source)?;
             }
         }
         if !self.env.is_empty() {

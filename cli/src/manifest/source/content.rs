@@ -1,51 +1,33 @@
 //! What the files of a function hold, as its manifest carries it.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
+use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, bail};
+use fermata_crds::source_files::{MOST_SOURCE_BYTES, MOST_SOURCE_FILES, SourceFiles};
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 
-use super::walk::Found;
-
-/// The most that source files may hold together; a ConfigMap takes 1 MiB.
-const MOST_SOURCE: u64 = 900 * 1024;
+use super::walk::{self, Found};
 
 /// How many of the largest files are named when there is too much.
 const LARGEST_NAMED: usize = 5;
 
-/// Files by their paths from the function's folder.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Code {
-    texts: BTreeMap<String, String>,
-    /// What is no text.
-    binaries: BTreeMap<String, ByteString>,
-}
-
-// === impl Code ===
-
-impl Code {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.binaries.is_empty()
+/// Makes files the code of a `source`, in the place of what that has.
+///
+/// # Errors
+///
+/// When they cannot be written as JSON, which does not happen.
+pub(crate) fn put(files: SourceFiles, source: &mut Map<String, Value>) -> anyhow::Result<()> {
+    for place in super::PLACES {
+        source.remove(place);
     }
-
-    /// Makes it the code of a `source`, in the place of what that has.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written as JSON, which does not happen.
-    pub(crate) fn put_into(self, source: &mut Map<String, Value>) -> anyhow::Result<()> {
-        for place in super::PLACES {
-            source.remove(place);
-        }
-        if !self.texts.is_empty() {
-            source.insert("files".into(), serde_json::to_value(self.texts)?);
-        }
-        if !self.binaries.is_empty() {
-            source.insert("binaryFiles".into(), serde_json::to_value(self.binaries)?);
-        }
-        Ok(())
+    if !files.text.is_empty() {
+        source.insert("files".into(), serde_json::to_value(files.text)?);
     }
+    if !files.binary.is_empty() {
+        source.insert("binaryFiles".into(), serde_json::to_value(files.binary)?);
+    }
+    Ok(())
 }
 
 /// Reads files that were found in a folder.
@@ -53,35 +35,40 @@ impl Code {
 /// # Errors
 ///
 /// With the largest of them when they are too large together, and with the name of one that cannot be read.
-pub(super) fn read(dir: &Path, found: Vec<Found>) -> anyhow::Result<Code> {
-    check_size(dir, &found)?;
-    let mut code = Code::default();
-    for file in &found {
+pub(super) fn read(dir: &Path, found: &[Found]) -> anyhow::Result<SourceFiles> {
+    check_size(dir, found)?;
+    let mut files = SourceFiles::default();
+    for file in found {
         let mut bytes = Vec::new();
         // A file may have grown since.
         File::open(&file.path)
-            .and_then(|open| open.take(MOST_SOURCE + 1).read_to_end(&mut bytes))
+            .and_then(|open| {
+                open.take(MOST_SOURCE_BYTES as u64 + 1)
+                    .read_to_end(&mut bytes)
+            })
             .with_context(|| format!("cannot read {}", file.path.display()))?;
-        match String::from_utf8(bytes) {
+        let name = file.name.clone();
+        let bytes = match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => {
-                code.texts.insert(file.name.clone(), text);
+                files.text.insert(name, text);
+                continue;
             }
-            Ok(text) => {
-                let bytes = ByteString(text.into_bytes());
-                code.binaries.insert(file.name.clone(), bytes);
-            }
-            Err(error) => {
-                let bytes = ByteString(error.into_bytes());
-                code.binaries.insert(file.name.clone(), bytes);
-            }
-        }
+            Ok(text) => text.into_bytes(),
+            Err(error) => error.into_bytes(),
+        };
+        files.binary.insert(name, ByteString(bytes));
     }
-    Ok(code)
+    files
+        .check_paths()
+        .map_err(|(path, why)| walk::refusal(dir, &[format!("{path} ({why})")]))?;
+    Ok(files)
 }
 
 fn check_size(dir: &Path, found: &[Found]) -> anyhow::Result<()> {
-    let size: u64 = found.iter().map(|file| file.size).sum();
-    if size <= MOST_SOURCE {
+    let most = MOST_SOURCE_BYTES as u64;
+    let sizes = found.iter().map(|file| file.size + file.name.len() as u64);
+    let size: u64 = sizes.sum();
+    if size <= most && found.len() <= MOST_SOURCE_FILES {
         return Ok(());
     }
     let mut largest: Vec<&Found> = found.iter().collect();
@@ -94,11 +81,11 @@ fn check_size(dir: &Path, found: &[Found]) -> anyhow::Result<()> {
         .map(|file| format!("{} ({})", file.name, amount(file.size)))
         .collect();
     bail!(
-        "the source in {} has {} in {} files, and at most {} are taken; the largest: {}. Leave out what the function does not need in {}, mount data as a volume, or build an image",
+        "the source in {} has {} in {} files, and at most {} in {MOST_SOURCE_FILES} are taken; the largest: {}. Leave out what the function does not need in {}, mount data as a volume, or build an image",
         dir.display(),
         amount(size),
         found.len(),
-        amount(MOST_SOURCE),
+        amount(most),
         named.join(", "),
         dir.join(".fermataignore").display()
     );

@@ -6,14 +6,12 @@ use std::{
 };
 
 use anyhow::{anyhow, bail};
+use fermata_crds::source_files::check_path;
 
 use super::super::{
     document,
     folder::{Entry, Folder, MOST_LOOKED_AT},
 };
-
-/// The longest path of a file, in bytes.
-const LONGEST_PATH: usize = 253;
 
 /// How many of the things that cannot be source are named.
 const MOST_NAMED: usize = 20;
@@ -35,31 +33,20 @@ pub(super) struct Found {
 ///
 /// With the names of everything that cannot be source, or when there is too much to look at.
 pub(super) fn through(folder: &Folder) -> anyhow::Result<Vec<Found>> {
-    let mut walk = Walk {
-        top: folder,
-        looked_at: 0,
-        found: Vec::new(),
-        refused: Vec::new(),
-    };
-    walk.through(folder, "", &mut vec![folder.real.clone()])?;
+    let walk = Walk::through(folder)?;
     if walk.refused.is_empty() {
         return Ok(walk.found);
     }
     Err(refusal(&folder.dir, &walk.refused))
 }
 
-/// The rule of the paths in `source.files`, for one that a file system has; otherwise what is against it.
-pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
-    if name.len() > LONGEST_PATH {
-        return Err("its path is longer than 253 bytes");
-    }
-    if name.contains(char::is_control) {
-        return Err("its name has a control character");
-    }
-    if name.contains('\\') {
-        return Err("its name has a backslash");
-    }
-    Ok(())
+/// The same without a word about what cannot be source.
+///
+/// # Errors
+///
+/// When there is too much to look at.
+pub(super) fn found(folder: &Folder) -> anyhow::Result<Vec<Found>> {
+    Ok(Walk::through(folder)?.found)
 }
 
 /// The sentence about what cannot be source.
@@ -96,9 +83,20 @@ enum Part {
 
 // === impl Walk ===
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn through(folder: &'a Folder) -> anyhow::Result<Self> {
+        let mut walk = Self {
+            top: folder,
+            looked_at: 0,
+            found: Vec::new(),
+            refused: Vec::new(),
+        };
+        walk.descend(folder, "", &mut vec![folder.real.clone()])?;
+        Ok(walk)
+    }
+
     /// `within` is where the folder is without links, after those that it is in.
-    fn through(
+    fn descend(
         &mut self,
         folder: &Folder,
         prefix: &str,
@@ -132,7 +130,7 @@ impl Walk<'_> {
                     let below = folder.below(entry, real.clone())?;
                     if !below.has_functions() {
                         within.push(real);
-                        self.through(&below, &format!("{name}/"), within)?;
+                        self.descend(&below, &format!("{name}/"), within)?;
                         within.pop();
                     }
                 }
@@ -169,7 +167,7 @@ impl Walk<'_> {
         {
             return Err("its name is no UTF-8 text".to_owned());
         }
-        check_name(name)?;
+        check_path(name).map_err(|error| error.to_string())?;
         let real = if entry.own.is_symlink() {
             self.target(entry)?
         } else {
@@ -235,12 +233,12 @@ mod tests {
         write(&inside, &deep, "");
         let error = walked(&inside).unwrap_err().to_string();
         for part in [
-            "lib/a\\b.py (its name has a backslash)",
-            "lib/a\nb.py (its name has a control character)",
+            "lib/a\\b.py (its path has a backslash or a control character)",
+            "lib/a\nb.py (its path has a backslash or a control character)",
             "secret.txt (a link out of the folder)",
             "lib/loop (a link to a folder that it is in)",
             "gone (a link to nothing)",
-            "ffff (its path is longer than 253 bytes)",
+            "ffff (its path has more than 253 bytes)",
             ".fermataignore",
         ] {
             assert!(error.contains(part), "{part}: {error}");

@@ -1,0 +1,209 @@
+//! What the builds of a function's instances print.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fermata_crds::names::BUILD_CONTAINER;
+use futures::{AsyncBufReadExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, LogParams},
+};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked for builds that have begun.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// One build.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Build {
+    /// The pod that it is in.
+    pub(crate) pod: String,
+    /// The pod's identity, and how often it has built before.
+    run: (String, i32),
+    state: State,
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// It has not begun.
+    Ahead,
+    /// It runs, or has ended.
+    Begun,
+    /// It has failed, and is tried again after a while.
+    TriedAgain,
+}
+
+// === impl Build ===
+
+impl Build {
+    /// The build of a pod; nothing if it has none.
+    fn of(pod: &Pod) -> Option<Self> {
+        let mut containers = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.init_containers.iter().flatten());
+        containers.find(|container| container.name == BUILD_CONTAINER)?;
+        let mut statuses = pod
+            .status
+            .iter()
+            .flat_map(|status| status.init_container_statuses.iter().flatten());
+        let status = statuses.find(|status| status.name == BUILD_CONTAINER);
+        Some(Self {
+            pod: pod.name_any(),
+            run: (
+                pod.uid().unwrap_or_default(),
+                status.map_or(0, |status| status.restart_count),
+            ),
+            state: status.map_or(State::Ahead, state),
+        })
+    }
+
+    /// Whether it is of the same pod.
+    fn is_beside(&self, other: &Self) -> bool {
+        self.run.0 == other.run.0
+    }
+}
+
+fn state(status: &ContainerStatus) -> State {
+    let state = status.state.as_ref();
+    if state.is_some_and(|state| state.running.is_some() || state.terminated.is_some()) {
+        return State::Begun;
+    }
+    let last = status.last_state.as_ref();
+    if last.is_some_and(|last| last.terminated.is_some()) {
+        State::TriedAgain
+    } else {
+        State::Ahead
+    }
+}
+
+/// The build of the newest pod that has one.
+///
+/// # Errors
+///
+/// When the pods cannot be listed.
+pub(crate) async fn newest(pods: &Api<Pod>, selector: &str) -> anyhow::Result<Option<Build>> {
+    let listed = pods
+        .list(&ListParams::default().labels(selector))
+        .await
+        .context("the pods cannot be listed")?;
+    let mut builds: Vec<(_, Build)> = listed
+        .iter()
+        .filter_map(|pod| Some((pod.creation_timestamp().map(|time| time.0), Build::of(pod)?)))
+        .collect();
+    builds.sort_by(|(one, a), (other, b)| (one, &a.pod).cmp(&(other, &b.pod)));
+    Ok(builds.pop().map(|(_, build)| build))
+}
+
+/// Gives each line of a build to `show`: those that are there, and with `follow` those that come until it has
+/// ended. Whether anything could be read.
+///
+/// # Errors
+///
+/// When the log cannot be read.
+pub(crate) async fn print(
+    pods: &Api<Pod>,
+    build: &Build,
+    follow: bool,
+    mut show: impl FnMut(&str),
+) -> anyhow::Result<bool> {
+    let params = LogParams {
+        container: Some(BUILD_CONTAINER.to_owned()),
+        follow: follow && build.state != State::TriedAgain,
+        previous: build.state == State::TriedAgain,
+        ..LogParams::default()
+    };
+    let read = || format!("the log of the build in {} cannot be read", build.pod);
+    let mut lines = match pods.log_stream(&build.pod, &params).await {
+        Ok(stream) => stream.lines(),
+        // It has not begun, or is over and forgotten.
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => return Ok(false),
+        Err(error) => return Err(error).with_context(read),
+    };
+    while let Some(line) = lines.try_next().await.with_context(read)? {
+        show(&line);
+    }
+    Ok(true)
+}
+
+/// Gives each line of the newest builds to `show`, build after build, until `over` is cancelled; then what there
+/// is of the newest one, and no more. What cannot be read is not shown.
+pub(crate) async fn follow(
+    pods: Api<Pod>,
+    selector: String,
+    over: CancellationToken,
+    mut show: impl FnMut(&str),
+) {
+    let mut shown: Option<Build> = None;
+    loop {
+        let last = over.is_cancelled();
+        if let Ok(Some(build)) = newest(&pods, &selector).await
+            && is_news(&build, shown.as_ref())
+            && print(&pods, &build, true, &mut show)
+                .await
+                .is_ok_and(|read| read)
+        {
+            shown = Some(build);
+        }
+        if last {
+            return;
+        }
+        let _ = time::timeout(LOOK, over.cancelled()).await;
+    }
+}
+
+/// Whether a build says something that was not shown. One that is tried again has mostly been shown already.
+fn is_news(build: &Build, shown: Option<&Build>) -> bool {
+    match build.state {
+        State::Ahead => false,
+        State::Begun => shown.is_none_or(|shown| shown.run != build.run),
+        State::TriedAgain => shown.is_none_or(|shown| !shown.is_beside(build)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn build(uid: &str, status: Value) -> Build {
+        let pod = json!({
+            "metadata": {"name": format!("pod-{uid}"), "uid": uid},
+            "spec": {"containers": [], "initContainers": [{"name": BUILD_CONTAINER}]},
+            "status": {"initContainerStatuses": [status]},
+        });
+        Build::of(&serde_json::from_value(pod).unwrap()).unwrap()
+    }
+
+    fn status(restarts: i32, state: Value, last: Value) -> Value {
+        json!({"name": BUILD_CONTAINER, "restartCount": restarts, "state": state, "lastState": last,
+            "ready": false, "image": "i", "imageID": "i"})
+    }
+
+    #[test]
+    fn each_build_is_shown_once() {
+        let ended = || json!({"terminated": {"exitCode": 1}});
+        let waits = build("a", status(0, json!({"waiting": {}}), json!({})));
+        let first = build("a", status(0, json!({"running": {}}), json!({})));
+        let again = build("a", status(1, json!({"waiting": {}}), ended()));
+        let second = build("a", status(1, json!({"running": {}}), ended()));
+        let elsewhere = build("b", status(0, ended(), json!({})));
+        assert!(!is_news(&waits, None));
+        assert!(is_news(&first, None) && !is_news(&first, Some(&first)));
+        // Of one that was missed the last run is told.
+        assert!(is_news(&again, None) && !is_news(&again, Some(&first)));
+        assert!(is_news(&second, Some(&first)) && !is_news(&again, Some(&second)));
+        assert!(is_news(&elsewhere, Some(&second)));
+    }
+
+    #[test]
+    fn a_pod_that_builds_nothing_has_no_build() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [], "initContainers": [{"name": "own"}]}});
+        assert_eq!(Build::of(&serde_json::from_value(pod).unwrap()), None);
+    }
+}

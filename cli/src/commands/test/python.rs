@@ -1,0 +1,66 @@
+//! Tests in Python: pytest if it is there, else unittest.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::Context as _;
+
+use super::{dependencies, package, unavailable};
+
+/// Runs what unittest finds, in folders that are no packages too, and fails where it finds nothing.
+const UNITTEST: &str = include_str!("unittest.py");
+
+/// The tool, which finds the function's modules, its dependencies and the package `fermata`.
+///
+/// # Errors
+///
+/// When there is no Python, or the dependencies cannot be installed.
+pub(super) fn tool(dir: &Path, place: &Path, arguments: &[String]) -> anyhow::Result<Command> {
+    let python = env::var_os("FERMATA_PYTHON").filter(|python| !python.is_empty());
+    let python = python.unwrap_or_else(|| "python3".into());
+    package::python(place)?;
+    let version = version(&python)?;
+    let installed = dependencies::installed(dir, "python", &version)?;
+    let mut path = vec![dir.to_owned()];
+    path.extend(installed.map(|installed| installed.target()));
+    path.push(place.to_owned());
+    if let Some(own) = env::var_os("PYTHONPATH") {
+        path.extend(env::split_paths(&own).collect::<Vec<PathBuf>>());
+    }
+    let path = env::join_paths(path).context("the path of the function has a ':'")?;
+
+    let mut pytest = Command::new(&python);
+    pytest
+        .args(["-c", "import pytest"])
+        .env("PYTHONPATH", &path)
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let has_pytest = pytest
+        .status()
+        .map_err(|error| unavailable(&pytest, error))?
+        .success();
+    let mut tool = Command::new(&python);
+    tool.env("PYTHONPATH", &path);
+    if has_pytest {
+        tool.args(["-m", "pytest"]);
+    } else {
+        tool.args(["-c", UNITTEST]);
+    }
+    tool.args(arguments);
+    Ok(tool)
+}
+
+/// Which Python it is: what is installed for one does not always run on another.
+fn version(python: &OsString) -> anyhow::Result<Vec<u8>> {
+    let mut command = Command::new(python);
+    command.arg("-VV");
+    let output = command
+        .output()
+        .map_err(|error| unavailable(&command, error))?;
+    Ok([output.stdout, output.stderr].concat())
+}

@@ -1,0 +1,2 @@
+name=$(cat)
+echo "Hello, ${name:-world}!"

@@ -1,0 +1,4 @@
+export function handle(request) {
+  const name = request.text() || "world";
+  return `Hello, ${name}!\n`;
+}
