@@ -275,8 +275,24 @@ async fn folders_and_other_content_than_text_are_pushed_too() {
     );
     pushed.write("lib/deep/words.py", "WORD = 'bytes: '\n");
     pushed.write("data/logo.bin", [0, 159, 146, 150]);
+    // More than git sends at once; what cannot be source may be in the repository all the same.
+    let mut number = 1_u64;
+    let large: Vec<u8> = std::iter::repeat_with(|| {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        number.to_be_bytes()[0]
+    })
+    .take(3 << 20)
+    .collect();
+    pushed.write("large.bin", &large);
+    pushed.write(".fermataignore", "large.bin\n");
     pushed.pushed("hello");
     assert_eq!(pushed.call("hello").await, "bytes: 4");
+    let cloned = said(git(pushed.dir.path()).args(["clone", &pushed.url("hello"), "clone"]));
+    assert!(cloned.ok, "{}", cloned.text);
+    let large_again = fs::read(pushed.dir.path().join("clone/large.bin")).unwrap();
+    assert!(large_again == large);
 }
 
 #[tokio::test]
