@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod errors;
 mod functions;
+mod git;
 mod manifest;
 mod output;
 mod ready;
@@ -32,6 +33,9 @@ pub const CONTAINER_COMMAND: &str = "__container";
 pub fn main() -> ExitCode {
     // A second provider could only come from another call of this function.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    if let Some(code) = git::hidden(std::env::args_os().skip(1)) {
+        return code;
+    }
     commands::completion::complete();
     let arguments = match Arguments::from_arg_matches(&args::command().get_matches()) {
         Ok(arguments) => arguments,

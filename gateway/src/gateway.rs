@@ -136,7 +136,8 @@ impl Gateway {
         let (metrics, health) = (Arc::<Metrics>::default(), Arc::new(Health::of(&watch)));
         let (rescale_now, counter) = (Arc::new(Notify::new()), Counter::new(registry.clone()));
 
-        let index = ClusterIndex::new(registry.clone(), policy);
+        let index =
+            ClusterIndex::new(registry.clone(), policy).with_own_paths(options.own_paths.clone());
         let probes = Probes {
             tasks: trackers.background.clone(),
             runtime: data_plane.handle().clone(),

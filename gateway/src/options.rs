@@ -64,6 +64,11 @@ pub struct Options {
     )]
     pub claims: Vec<ClaimGrant>,
 
+    /// Functions that answer below paths of the gateway itself, which nobody can claim. For use inside another
+    /// program.
+    #[arg(skip)]
+    pub own_paths: Vec<OwnPath>,
+
     /// Serve the functions of these namespaces alone, and need no rights elsewhere; separated by commas. The
     /// operator has to be given the same. Default: those of the whole cluster.
     #[arg(
@@ -186,6 +191,17 @@ pub enum ErrorDetails {
     Full,
 }
 
+/// A function that answers below a path of the gateway itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnPath {
+    /// The path, without a slash at its end.
+    pub path: String,
+    /// Namespace of the function.
+    pub namespace: String,
+    /// Name of the function.
+    pub name: String,
+}
+
 // === impl Options ===
 
 impl Options {
@@ -211,6 +227,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             gateway_hosts: Vec::new(),
             claims: Vec::new(),
+            own_paths: Vec::new(),
             watch_namespaces: Vec::new(),
             leader_elect: false,
             lease_namespace: "fermata-system".to_owned(),

@@ -26,7 +26,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
-use crate::CONTAINER_COMMAND;
+use crate::{CONTAINER_COMMAND, git};
 
 /// What containers see of this process's own environment; anything more could be a secret.
 const PASSED_ON: [&str; 6] = ["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
@@ -41,6 +41,8 @@ pub(crate) struct Platform {
     pub(super) internal: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) kubeconfig: PathBuf,
+    /// Whether `git push` works.
+    pub(super) pushes: git::Offer,
     operator: Part<fermata_operator::Error>,
     proxy: Part<fermata_gateway::Error>,
 }
@@ -71,7 +73,10 @@ impl Platform {
                 OsString::from(CONTAINER_COMMAND),
                 fermata_local::open_files_argument(files.inherited),
             ],
-            programs: vec![("fermata-invoker".to_owned(), program)],
+            programs: vec![
+                ("fermata-invoker".to_owned(), program.clone()),
+                ("fermata".to_owned(), program),
+            ],
             path: std::env::var_os("PATH").unwrap_or_default(),
             working_dir: std::env::current_dir().context("the current directory is gone")?,
             env: PASSED_ON
@@ -101,6 +106,7 @@ impl Platform {
                 listen_internal: options.listen_internal,
                 admin: AdminOptions::at(options.admin),
                 domain: options.domain.clone(),
+                own_paths: vec![git::own_path()],
                 leader_elect: false,
                 // Whoever calls here also runs it.
                 error_details: ErrorDetails::Full,
@@ -124,6 +130,14 @@ impl Platform {
         })?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let internal = gateway.internal_address();
+        let pushes = git::Offer::make(
+            &client,
+            &absolute(&options.data)?,
+            &absolute(&kubeconfig)?,
+            address,
+            options.ephemeral,
+        )
+        .await?;
         let operator = Operator::new(
             client,
             fermata_operator::Options {
@@ -141,6 +155,7 @@ impl Platform {
             internal,
             admin,
             kubeconfig,
+            pushes,
             operator: Part::start(|stop| operator.run(stop)),
             proxy: Part::start(|stop| gateway.run(stop)),
         })

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     building::{self, Show},
-    output, unready, urls,
+    git, output, unready, urls,
 };
 
 /// How often functions that are starting are looked into.
@@ -53,6 +53,13 @@ pub(super) fn welcome(platform: &Platform, options: &Options) {
             platform.kubeconfig.display()
         ),
     );
+    match platform.pushes {
+        git::Offer::Taken => line(
+            "git push",
+            &format!("http://{}/git/NAME.git", platform.gateway),
+        ),
+        git::Offer::NotTaken(why) => line("git push", &format!("not taken: {why}")),
+    }
     line(
         "state",
         &if options.ephemeral {
@@ -96,6 +103,12 @@ pub(super) async fn follow(
             event = watched.try_next() => event,
         };
         match event {
+            // What the platform itself consists of is no news.
+            Ok(Some(
+                watcher::Event::Apply(function)
+                | watcher::Event::InitApply(function)
+                | watcher::Event::Delete(function),
+            )) if function.namespace().as_deref() == Some(git::NAMESPACE) => {}
             Ok(Some(watcher::Event::Apply(function) | watcher::Event::InitApply(function))) => {
                 builds.see(&function).await;
                 tell(&mut functions, function, addresses);

@@ -18,18 +18,21 @@ use fermata_daemon::watch::{Key, Names};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::ResourceExt;
 
-use crate::backend::{
-    deployment::DeploymentState,
-    endpoint::Endpoint,
-    function::{Function, Share, Traffic},
-    function_facts::FunctionFacts,
-    pod::PodState,
-    registry::Registry,
-    revision::Revision,
-    role::Role,
-    router::{NamedFunction, Router},
-    scale_settings::ScaleSettings,
-    settings::Settings,
+use crate::{
+    backend::{
+        deployment::DeploymentState,
+        endpoint::Endpoint,
+        function::{Function, Share, Traffic},
+        function_facts::FunctionFacts,
+        pod::PodState,
+        registry::Registry,
+        revision::Revision,
+        role::Role,
+        router::{NamedFunction, Router},
+        scale_settings::ScaleSettings,
+        settings::Settings,
+    },
+    options::OwnPath,
 };
 
 use claims::Claims;
@@ -39,6 +42,7 @@ use claims::Claims;
 pub(crate) struct ClusterIndex {
     registry: Arc<Registry>,
     policy: ClaimPolicy,
+    own_paths: Vec<OwnPath>,
     functions: HashMap<Key, FunctionRecord>,
     revisions: HashMap<Key, RevisionRecord>,
     /// Names of the Revisions of a Function.
@@ -90,6 +94,7 @@ impl ClusterIndex {
         Self {
             registry,
             policy,
+            own_paths: Vec::new(),
             functions: HashMap::new(),
             revisions: HashMap::new(),
             children: HashMap::new(),
@@ -99,6 +104,12 @@ impl ClusterIndex {
             routes_changed: false,
             unprobed: Vec::new(),
         }
+    }
+
+    /// The same, with functions that answer below paths of the gateway itself.
+    #[must_use]
+    pub(crate) fn with_own_paths(self, own_paths: Vec<OwnPath>) -> Self {
+        Self { own_paths, ..self }
     }
 
     /// The instances that the events since the last call made it necessary to probe.
@@ -129,6 +140,11 @@ impl ClusterIndex {
             match claim {
                 Claim::Host(host) => router.add_host(host, record.handle.clone()),
                 Claim::Path(path) => router.add_path(path, record.handle.clone()),
+            }
+        }
+        for own in &self.own_paths {
+            if let Some(record) = self.functions.get(&Key::new(&own.namespace, &own.name)) {
+                router.add_path(&own.path, record.handle.clone());
             }
         }
         self.registry.set_routes(router);

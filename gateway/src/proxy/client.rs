@@ -24,6 +24,8 @@ pub(crate) struct Client {
     /// Where it came in.
     entrance: Entrance,
     /// Who is told to be the client, which is another one where a proxy says so at the beginning.
+    client: SocketAddr,
+    /// Its address alone.
     address: HeaderValue,
     /// Whether what it says about who asks is believed.
     trusted: bool,
@@ -54,6 +56,7 @@ impl Client {
         Self {
             peer: peer.ip().to_canonical(),
             entrance,
+            client: SocketAddr::new(address, client.port()),
             address: HeaderValue::try_from(address.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             trusted: trusted.iter().any(|network| network.contains(address)),
@@ -157,7 +160,7 @@ impl Client {
         {
             return element.clone();
         }
-        let element = forwarding::element(&self.address, host);
+        let element = forwarding::element(self.client, host);
         *last = Some((host.clone(), element.clone()));
         element
     }

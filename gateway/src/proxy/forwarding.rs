@@ -1,6 +1,6 @@
 //! The headers by which proxies say whom they ask for.
 
-use std::fmt::Write;
+use std::{fmt::Write, net::SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -102,16 +102,12 @@ fn set_prefix(headers: &mut HeaderMap, before: &str, prefix: Option<&str>) {
     }
 }
 
-/// One element of RFC 7239. IPv6 addresses and hosts with a port have to be quoted.
-pub(super) fn element(address: &HeaderValue, host: &HeaderValue) -> HeaderValue {
-    let address = address.to_str().unwrap_or("unknown");
+/// One element of RFC 7239. What has a port has to be quoted. Behind address translation, and on one machine, it is
+/// the port that tells clients apart.
+pub(super) fn element(client: SocketAddr, host: &HeaderValue) -> HeaderValue {
     let mut text = String::with_capacity(64);
     // Writing to a String cannot fail.
-    let _ = if address.contains(':') {
-        write!(text, "for=\"[{address}]\"")
-    } else {
-        write!(text, "for={address}")
-    };
+    let _ = write!(text, "for=\"{client}\"");
     if let Ok(host) = host.to_str() {
         let _ = write!(text, ";host=\"{host}\"");
     }

@@ -1,7 +1,7 @@
 //! Which function a request reaches, and what the function sees of it.
 
 use bytes::Bytes;
-use fermata_gateway::AccessLog;
+use fermata_gateway::{AccessLog, OwnPath};
 use http::Request;
 use http_body_util::{Empty, Full};
 use serde_json::json;
@@ -29,6 +29,26 @@ async fn a_function_is_reached_by_its_hosts_and_paths() {
         assert_eq!(answer.status, 200, "{host}{path}");
         assert!(answer.header("pod").starts_with(function), "{host}{path}");
         assert_eq!(answer.header("got-target"), seen, "{host}{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_may_answer_below_a_path_of_the_gateway_itself() {
+    let functions = [FunctionSpec::warm("hello", echo())];
+    let harness = Harness::with_options(&functions, |options| {
+        options.own_paths = vec![OwnPath {
+            path: "/git".into(),
+            namespace: "default".into(),
+            name: "hello".into(),
+        }];
+    })
+    .await;
+    for (path, status) in [("/git/a.git", 200), ("/git", 200), ("/gitx", 404)] {
+        let answer = get(harness.data, "127.0.0.1", path).await;
+        assert_eq!(answer.status, status, "{path}");
+        if status == 200 {
+            assert_eq!(answer.header("got-target"), path);
+        }
     }
 }
 
@@ -131,8 +151,12 @@ async fn the_function_learns_who_asks_and_how_the_request_is_called() {
         answer.header("got-x-forwarded-host"),
         "hello.default.localhost"
     );
-    let forwarded = "for=127.0.0.1;host=\"hello.default.localhost\";proto=http";
-    assert_eq!(answer.header("got-forwarded"), forwarded);
+    let forwarded = answer.header("got-forwarded");
+    let (client, rest) = forwarded.split_once(';').unwrap();
+    let client = client.strip_prefix("for=\"127.0.0.1:").unwrap();
+    let port = client.trim_end_matches('"').parse::<u16>();
+    assert!(port.is_ok(), "{forwarded}");
+    assert_eq!(rest, "host=\"hello.default.localhost\";proto=http");
     assert_eq!(answer.header("got-x-request-id"), "my-id");
     assert_eq!(answer.header("x-request-id"), "my-id");
     assert_eq!(answer.header("got-traceparent").len(), 55);

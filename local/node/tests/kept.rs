@@ -221,6 +221,7 @@ async fn a_failed_build_is_tried_again_and_leaves_nothing() {
         let log = init_log(&cluster, "fails", previous).await;
         assert!(log.contains("ERROR: no such package"), "{log}");
     }
+    assert!(results(&cluster).is_empty(), "{:?}", results(&cluster));
     fs::write(cluster.dir.path().join("go"), "").unwrap();
     said(&cluster, "fails").await;
     let [key] = &results(&cluster)[..] else {

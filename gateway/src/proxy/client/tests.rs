@@ -50,7 +50,7 @@ fn what_a_stranger_says_about_itself_is_replaced() {
     assert_eq!(some["x-forwarded-for"], "192.0.2.9");
     assert_eq!(
         some["forwarded"],
-        "for=192.0.2.9;host=\"a.example:8080\";proto=http"
+        "for=\"192.0.2.9:5\";host=\"a.example:8080\";proto=http"
     );
     assert_eq!(some["x-forwarded-proto"], "http");
     assert_eq!(some["x-forwarded-host"], "a.example:8080");
@@ -71,7 +71,7 @@ fn what_a_trusted_proxy_says_is_added_to() {
     assert_eq!(some.get_all("x-forwarded-for").iter().count(), 1);
     assert_eq!(
         some["forwarded"],
-        "for=\"[fd00::9]\";host=\"inside\";proto=http"
+        "for=\"[fd00::9]:5\";host=\"inside\";proto=http"
     );
     assert_eq!(some["x-forwarded-proto"], "https");
     assert_eq!(some["x-forwarded-host"], "outside");

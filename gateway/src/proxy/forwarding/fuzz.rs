@@ -3,6 +3,8 @@ use fermata_crds::sample::{chosen_by, pick};
 use super::*;
 use crate::proxy::sample::{self, fields};
 
+const CLIENT: ([u8; 4], u16) = ([203, 0, 113, 7], 7);
+
 /// Whether a name says for whom somebody asks, by the list alone.
 fn says(name: &str) -> bool {
     let name = name.replace('_', "-");
@@ -27,7 +29,7 @@ fn fuzz_what_strangers_say_of_themselves_is_not_passed_on() {
         set(
             &mut headers,
             &address,
-            element(&address, &host),
+            element(CLIENT.into(), &host),
             &host,
             prefix,
         );
@@ -35,7 +37,7 @@ fn fuzz_what_strangers_say_of_themselves_is_not_passed_on() {
             ("x-forwarded-for", Some("203.0.113.7")),
             (
                 "forwarded",
-                Some("for=203.0.113.7;host=\"a.example\";proto=http"),
+                Some("for=\"203.0.113.7:7\";host=\"a.example\";proto=http"),
             ),
             ("x-forwarded-proto", Some("http")),
             ("x-forwarded-host", Some("a.example")),
@@ -59,7 +61,7 @@ fn fuzz_what_a_trusted_proxy_says_is_kept_and_added_to() {
         add(
             &mut headers,
             &address,
-            &element(&address, &host),
+            &element(CLIENT.into(), &host),
             &host,
             prefix,
         );

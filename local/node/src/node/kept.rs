@@ -229,6 +229,18 @@ impl Turn {
         Ok(place.join(name))
     }
 
+    /// It was not made, and what there is of it goes.
+    pub(super) async fn discard(&self) -> Result<(), Error> {
+        let part = self.part();
+        let removed = blocking({
+            let part = part.clone();
+            move || folder::remove(&part)
+        });
+        removed
+            .await
+            .map_err(|source| failed("remove the folder", &part, source))
+    }
+
     fn part(&self) -> PathBuf {
         self.store.place(&self.key).with_extension("part")
     }

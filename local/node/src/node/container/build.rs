@@ -78,6 +78,8 @@ impl Runner {
         if code == 0 && !self.stopping() {
             let folder = turn.finish(&pod, &name).await?;
             self.use_result(store, &folder)?;
+        } else {
+            turn.discard().await?;
         }
         Ok(code)
     }

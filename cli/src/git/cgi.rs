@@ -1,0 +1,212 @@
+//! `git http-backend`, a CGI program, for one request: the request's body is its input, and what it prints is the
+//! answer, both as they come.
+
+mod head;
+
+use std::{fs::File, io, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, bail};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{
+    BodyExt as _,
+    channel::{Channel, Sender},
+};
+use hyper::body::{Body as _, Incoming};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    repository::Root,
+    request::{Asked, Service},
+};
+
+/// The longest head of an answer.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// How much is read at once.
+const PIECE: usize = 32 * 1024;
+
+/// Pieces of an answer that wait to be sent.
+const PIECES: usize = 4;
+
+/// The longest that anything takes: a push waits for a build and for a start.
+const LONGEST: Duration = Duration::from_secs(45 * 60);
+
+/// The body of an answer, as it comes.
+pub(super) type Answer = Channel<Bytes, io::Error>;
+
+/// A program that runs, with all that it has started. Dropping it kills them.
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+/// Answers a request.
+///
+/// A push goes on when nobody waits for its answer any more: what it has begun to deploy is deployed, or taken
+/// back. Those that go on are among `tasks`. `held` is given back when git has ended.
+///
+/// # Errors
+///
+/// When git cannot be run, or does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future before it has ended kills git.
+pub(super) async fn answer(
+    root: &Root,
+    asked: &Asked,
+    request: Request<Incoming>,
+    told: Vec<(&'static str, String)>,
+    held: Option<File>,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Response<Answer>> {
+    let (parts, body) = request.into_parts();
+    let mut command = Command::new("git");
+    command
+        .arg("http-backend")
+        .env_clear()
+        .envs(root.variables())
+        .envs(variables(asked, &parts.headers, body.size_hint().exact()))
+        .envs(told)
+        .env("GIT_PROJECT_ROOT", root.path())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(std::env::var_os("HOME").map(|home| ("HOME", home)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().context("git cannot be started")?;
+    let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        bail!("git has no pipes");
+    };
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let running = Running {
+        child,
+        group: id.and_then(Pid::from_raw),
+    };
+    tasks.spawn(feed(body, stdin));
+    let (status, headers, first) = time::timeout(LONGEST, read_head(&mut stdout))
+        .await
+        .context("git does not answer")??;
+    let (sender, channel) = Channel::new(PIECES);
+    let goes_on = asked.service == Service::Push;
+    let rest = pass_on(running, stdout, first, sender, goes_on);
+    tasks.spawn(async move {
+        if time::timeout(LONGEST, rest).await.is_err() {
+            tracing::warn!("git took too long and was ended");
+        }
+        drop(held);
+    });
+    let mut response = Response::new(channel);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// The request as CGI tells it (RFC 3875, section 4.1), as far as git wants to know.
+fn variables(
+    asked: &Asked,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> Vec<(&'static str, String)> {
+    let (method, query) = if asked.begins {
+        ("GET", format!("service={}", asked.service.name()))
+    } else {
+        ("POST", String::new())
+    };
+    let mut variables = vec![
+        ("GATEWAY_INTERFACE", "CGI/1.1".to_owned()),
+        ("SERVER_PROTOCOL", "HTTP/1.1".to_owned()),
+        ("REQUEST_METHOD", method.to_owned()),
+        ("QUERY_STRING", query),
+        ("PATH_INFO", asked.path()),
+        ("GIT_HTTP_EXPORT_ALL", "1".to_owned()),
+    ];
+    if let Some(length) = length.filter(|_| !asked.begins) {
+        variables.push(("CONTENT_LENGTH", length.to_string()));
+    }
+    let fields = [
+        ("CONTENT_TYPE", header::CONTENT_TYPE.as_str()),
+        ("HTTP_CONTENT_ENCODING", header::CONTENT_ENCODING.as_str()),
+        ("HTTP_GIT_PROTOCOL", "git-protocol"),
+        ("GIT_PROTOCOL", "git-protocol"),
+    ];
+    for (variable, field) in fields {
+        let value = headers.get(field).and_then(|value| value.to_str().ok());
+        variables.extend(value.map(|value| (variable, value.to_owned())));
+    }
+    variables
+}
+
+/// Writes the body to git as it comes. If it breaks off, git finds that it is not whole.
+async fn feed(mut body: Incoming, mut stdin: ChildStdin) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if stdin.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_head(stdout: &mut ChildStdout) -> anyhow::Result<(StatusCode, HeaderMap, Bytes)> {
+    let mut bytes = BytesMut::with_capacity(PIECE);
+    loop {
+        if let Some((status, headers, length)) = head::read(&bytes)? {
+            let rest = bytes.split_off(length).freeze();
+            return Ok((status, headers, rest));
+        }
+        if bytes.len() > LONGEST_HEAD {
+            bail!("git's answer has a head of more than {LONGEST_HEAD} bytes");
+        }
+        if stdout.read_buf(&mut bytes).await? == 0 {
+            bail!("git has ended without an answer");
+        }
+    }
+}
+
+async fn pass_on(
+    mut running: Running,
+    mut stdout: ChildStdout,
+    first: Bytes,
+    sender: Sender<Bytes, io::Error>,
+    goes_on: bool,
+) {
+    let mut sender = Some(sender);
+    let mut piece = first;
+    loop {
+        if let Some(open) = sender.as_mut().filter(|_| !piece.is_empty())
+            && open.send_data(piece).await.is_err()
+        {
+            if !goes_on {
+                return;
+            }
+            sender = None;
+        }
+        let mut bytes = BytesMut::with_capacity(PIECE);
+        match stdout.read_buf(&mut bytes).await {
+            Ok(1..) => piece = bytes.freeze(),
+            Ok(0) | Err(_) => break,
+        }
+    }
+    // Where it has failed it has said so in what it has sent.
+    let _ = running.child.wait().await;
+    running.group = None;
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Mostly there is nobody left to tell.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}

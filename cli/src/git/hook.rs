@@ -1,0 +1,171 @@
+//! What git asks before it takes what was pushed
+//! (<https://git-scm.com/docs/githooks#pre-receive>): the commit is deployed, and refused if it does not become ready.
+
+mod checkout;
+mod function;
+mod updates;
+
+use std::{
+    env,
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+use self::{
+    checkout::Checkout,
+    updates::{Update, short},
+};
+use super::{
+    repository::{self, Root},
+    told,
+};
+use crate::output;
+
+/// What `fermata deploy` sees of the environment: what containers of the node see too.
+const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
+
+/// A push to a function.
+struct Push {
+    root: Root,
+    namespace: String,
+    name: String,
+    kubeconfig: OsString,
+    busy: bool,
+}
+
+/// Decides on a push; what is printed is what the one who pushes sees.
+pub(super) fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => crate::fail(&error),
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let push = Push::of_environment().context("this is a hook of git for fermata")?;
+    let pushed =
+        std::io::read_to_string(std::io::stdin()).context("git does not say what is pushed")?;
+    if push.busy {
+        bail!(
+            "another push to {} is under way; push again when it has ended",
+            push.name
+        );
+    }
+    let decision = updates::decide(&pushed)?;
+    for branch in &decision.stored {
+        output::note(&format!(
+            "{branch} is stored and not deployed: main and master are"
+        ));
+    }
+    match decision.deployed {
+        Some(update) => push.deploy(&update),
+        None => Ok(()),
+    }
+}
+
+// === impl Push ===
+
+impl Push {
+    fn of_environment() -> Option<Self> {
+        Some(Self {
+            root: Root::new(PathBuf::from(env::var_os(told::ROOT)?)),
+            namespace: env::var(told::NAMESPACE).ok()?,
+            name: env::var(told::NAME).ok()?,
+            kubeconfig: env::var_os(told::KUBECONFIG)?,
+            busy: env::var_os(told::BUSY).is_some(),
+        })
+    }
+
+    /// Deploys the commit. Where it does not become ready, what was pushed before is applied again, so that
+    /// the cluster is told what it runs.
+    fn deploy(&self, update: &Update) -> anyhow::Result<()> {
+        self.check_current(update)?;
+        let checkout = self.checkout(&update.new)?;
+        let deployed = self.fermata(&checkout, &[])?.status();
+        if deployed.context("fermata cannot be started")?.success() {
+            self.point_head(update);
+            return Ok(());
+        }
+        drop(checkout);
+        let Some(old) = &update.old else {
+            bail!("{} was not taken", short(&update.new));
+        };
+        let former = self.checkout(old)?;
+        let restored = self
+            .fermata(&former, &["--no-wait"])?
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if restored.is_ok_and(|status| status.success()) {
+            bail!(
+                "{} was not taken: {} stays at {}",
+                short(&update.new),
+                self.name,
+                short(old)
+            );
+        }
+        bail!(
+            "{} was not taken, and {} could not be applied again; push it once more",
+            short(&update.new),
+            short(old)
+        );
+    }
+
+    /// The files of a commit, with the manifest of the function.
+    fn checkout(&self, commit: &str) -> anyhow::Result<Checkout> {
+        let checkout = Checkout::make(&self.root, &self.namespace, &self.name, commit)?;
+        function::complete(checkout.dir(), &self.namespace, &self.name)?;
+        Ok(checkout)
+    }
+
+    /// `fermata deploy` of a commit.
+    fn fermata(&self, checkout: &Checkout, more: &[&str]) -> anyhow::Result<Command> {
+        let program = env::current_exe().context("this program cannot find itself")?;
+        let mut command = Command::new(program);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(["--namespace", &self.namespace, "deploy", "-f"])
+            .arg(function::file(checkout.dir())?)
+            .args(more)
+            .current_dir(checkout.dir())
+            .env_clear()
+            .envs(
+                PASSED_ON
+                    .iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Git looks for itself whether somebody else has pushed meanwhile, but only after this.
+    fn check_current(&self, update: &Update) -> anyhow::Result<()> {
+        let mut git = Command::new("git");
+        git.args(["rev-parse", "--verify", "--quiet", &update.reference]);
+        let current = git.output().context("git cannot be started")?.stdout;
+        let current = String::from_utf8_lossy(&current);
+        if current.trim() != update.old.as_deref().unwrap_or_default() {
+            bail!(
+                "somebody else has pushed to {} meanwhile; fetch that first",
+                update.reference
+            );
+        }
+        Ok(())
+    }
+
+    /// Lets clones begin with the branch that is deployed.
+    fn point_head(&self, update: &Update) {
+        let mut git = Command::new("git");
+        git.args(["symbolic-ref", "HEAD", &update.reference])
+            // Otherwise it writes nothing before the push is taken.
+            .env_remove("GIT_QUARANTINE_PATH");
+        if let Err(error) = repository::output(&mut git) {
+            output::note(&format!("clones may begin with another branch: {error}"));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a push changes, and what of it is deployed. Pure.
+
+use anyhow::bail;
+
+use super::super::repository::DEPLOYED;
+
+/// A branch or tag that is to lead elsewhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Update {
+    pub(super) reference: String,
+    /// The commit before, if there is one.
+    pub(super) old: Option<String>,
+    pub(super) new: String,
+}
+
+/// What becomes of a push.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Decision {
+    pub(super) deployed: Option<Update>,
+    /// The branches that are taken and no more.
+    pub(super) stored: Vec<String>,
+}
+
+/// Decides on the lines that git gives to the hook, `OLD NEW REFERENCE` each.
+///
+/// # Errors
+///
+/// When something of it is not taken, which is the end of the whole push.
+pub(super) fn decide(pushed: &str) -> anyhow::Result<Decision> {
+    let mut decision = Decision::default();
+    for line in pushed.lines() {
+        let mut fields = line.splitn(3, ' ');
+        let (Some(old), Some(new), Some(reference)) = (fields.next(), fields.next(), fields.next())
+        else {
+            bail!("git says {line:?}, which is no change");
+        };
+        let short_name = ["refs/heads/", "refs/tags/"]
+            .iter()
+            .find_map(|prefix| reference.strip_prefix(prefix));
+        let Some(short_name) = short_name else {
+            bail!("{reference} is not taken: push branches and tags");
+        };
+        if is_none(new) {
+            bail!(
+                "{short_name} is not deleted: what was pushed stays; `fermata delete` removes the function"
+            );
+        }
+        if !DEPLOYED.contains(&reference) {
+            if reference.starts_with("refs/heads/") {
+                decision.stored.push(short_name.to_owned());
+            }
+            continue;
+        }
+        if decision.deployed.is_some() {
+            bail!("main and master are both deployed: push one of them");
+        }
+        decision.deployed = Some(Update {
+            reference: reference.to_owned(),
+            old: (!is_none(old)).then(|| old.to_owned()),
+            new: new.to_owned(),
+        });
+    }
+    Ok(decision)
+}
+
+/// The name of a commit, as people write it.
+pub(super) fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+fn is_none(commit: &str) -> bool {
+    commit.bytes().all(|byte| byte == b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: &str = "0000000000000000000000000000000000000000";
+    const ONE: &str = "1111111111111111111111111111111111111111";
+    const TWO: &str = "2222222222222222222222222222222222222222";
+
+    fn update(reference: &str, old: Option<&str>) -> Update {
+        Update {
+            reference: reference.to_owned(),
+            old: old.map(str::to_owned),
+            new: TWO.to_owned(),
+        }
+    }
+
+    #[test]
+    fn main_or_master_is_deployed_and_the_rest_is_stored() {
+        for name in DEPLOYED {
+            let decision = decide(&format!(
+                "{NONE} {ONE} refs/heads/topic\n{ONE} {TWO} {name}\n{NONE} {TWO} refs/tags/v1\n"
+            ));
+            let decision = decision.unwrap();
+            assert_eq!(decision.deployed, Some(update(name, Some(ONE))));
+            assert_eq!(decision.stored, ["topic"]);
+        }
+        let first = decide(&format!("{NONE} {TWO} refs/heads/main\n")).unwrap();
+        assert_eq!(first.deployed, Some(update("refs/heads/main", None)));
+        let tag = decide(&format!("{NONE} {TWO} refs/tags/main\n")).unwrap();
+        assert_eq!(tag, Decision::default());
+    }
+
+    #[test]
+    fn what_is_not_taken_is_said() {
+        for (pushed, says) in [
+            (
+                format!("{ONE} {NONE} refs/heads/main\n"),
+                "main is not deleted",
+            ),
+            (
+                format!("{NONE} {ONE} refs/notes/x\n"),
+                "push branches and tags",
+            ),
+            (
+                format!("{NONE} {ONE} refs/heads/main\n{NONE} {ONE} refs/heads/master\n"),
+                "push one of them",
+            ),
+            ("x\n".to_owned(), "no change"),
+        ] {
+            let error = decide(&pushed).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A function's repository, and git as it is used on it: with no settings but these.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::HOOK_COMMAND;
+
+/// The most that a push may hold, in bytes.
+const MOST_PUSHED: &str = "104857600";
+
+/// The branches that are deployed.
+pub(super) const DEPLOYED: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
+
+/// No namespace begins with a dot.
+const HOOKS: &str = ".hooks";
+
+/// Settings of git, in place of those of machine, user and repository.
+const SETTINGS: [(&str, &str); 12] = [
+    ("http.receivepack", "true"),
+    ("http.uploadpack", "true"),
+    ("http.getanyfile", "false"),
+    ("transfer.fsckObjects", "true"),
+    // A history that was written anew may be pushed by force.
+    ("receive.denyNonFastForwards", "false"),
+    ("receive.shallowUpdate", "false"),
+    ("receive.maxInputSize", MOST_PUSHED),
+    ("receive.advertisePushOptions", "false"),
+    // The one who pushes hears of a start meanwhile, and connections do not rest.
+    ("receive.keepAlive", "5"),
+    ("gc.auto", "1000"),
+    ("gc.autoDetach", "false"),
+    ("core.symlinks", "true"),
+];
+
+/// Where the repositories of all functions are.
+#[derive(Clone, Debug)]
+pub(super) struct Root(PathBuf);
+
+/// The repository of a function.
+#[derive(Clone, Debug)]
+pub(super) struct Repository {
+    root: Root,
+    dir: PathBuf,
+}
+
+// === impl Root ===
+
+impl Root {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the folder with the hook that is asked before anything is taken.
+    pub(super) fn prepare(&self) -> anyhow::Result<()> {
+        let hooks = self.0.join(HOOKS);
+        let hook = hooks.join("pre-receive");
+        let text = format!("#!/bin/sh\nexec fermata {HOOK_COMMAND}\n");
+        make_private_dir(&hooks)
+            .and_then(|()| fs::write(&hook, text))
+            .and_then(|()| fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)))
+            .with_context(|| format!("cannot write {}", hook.display()))
+    }
+
+    pub(super) fn repository(&self, namespace: &str, name: &str) -> Repository {
+        Repository {
+            root: self.clone(),
+            dir: self.0.join(namespace).join(format!("{name}.git")),
+        }
+    }
+
+    /// Variables by which git knows its settings.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let mut variables: Vec<(String, String)> = [
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_NO_REPLACE_OBJECTS", "1"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let hooks = self.0.join(HOOKS).to_string_lossy().into_owned();
+        let settings = SETTINGS
+            .into_iter()
+            .chain([("core.hooksPath", hooks.as_str())]);
+        let mut count = 0;
+        for (key, value) in settings {
+            variables.push((format!("GIT_CONFIG_KEY_{count}"), key.to_owned()));
+            variables.push((format!("GIT_CONFIG_VALUE_{count}"), value.to_owned()));
+            count += 1;
+        }
+        variables.push(("GIT_CONFIG_COUNT".to_owned(), count.to_string()));
+        variables
+    }
+}
+
+// === impl Repository ===
+
+impl Repository {
+    pub(super) fn exists(&self) -> bool {
+        self.dir.is_dir()
+    }
+
+    /// Makes it, if it is not there.
+    pub(super) fn make(&self) -> anyhow::Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        let new = self.dir.with_extension("new");
+        let cannot = || format!("cannot make {}", self.dir.display());
+        remove_dir(&new).with_context(cannot)?;
+        make_private_dir(&new).with_context(cannot)?;
+        let mut git = self.git();
+        git.args([
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "--template=",
+        ]);
+        output(git.arg(&new))?;
+        fs::rename(&new, &self.dir).with_context(cannot)
+    }
+
+    /// Takes back what is deployed of it, so that the same commit is deployed by the next push.
+    pub(super) fn forget_deployed(&self) -> anyhow::Result<()> {
+        for branch in DEPLOYED {
+            let mut git = self.git();
+            output(
+                git.arg("--git-dir")
+                    .arg(&self.dir)
+                    .args(["update-ref", "-d", branch]),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn git(&self) -> Command {
+        let mut git = Command::new("git");
+        git.env_clear()
+            .envs(self.root.variables())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        git
+    }
+
+    /// The right to push, which is given back when the file is closed; `None` if somebody else has it.
+    pub(super) fn lock(&self) -> io::Result<Option<File>> {
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.dir.join("fermata.lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// What a command prints.
+///
+/// # Errors
+///
+/// With what it says when it fails.
+pub(super) fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let output = command.output().context("git cannot be started")?;
+    if !output.status.success() {
+        bail!(
+            "git {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output.stdout)
+}
+
+pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
