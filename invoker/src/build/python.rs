@@ -57,6 +57,8 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
     };
     log::line(format_args!("installing {what} with pip {pip}"));
     let mut arguments = vec!["-m", "pip", "install", "--no-warn-script-location"];
+    // What else is installed on the machine does not count.
+    arguments.push("--no-warn-conflicts");
     if answer["locked"].as_bool() == Some(true) {
         // The lock has all of them.
         arguments.push("--no-deps");
