@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// How long anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A response that has been read to its end.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use kube::Client;
 use serde_json::Value;
 
 /// How long a test waits for what should come at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A path in which `~` stands for the namespace of the client.
 pub(crate) fn placed(client: &Client, path: &str) -> String {
