@@ -122,7 +122,7 @@ async fn build(
 // === impl Build ===
 
 impl Build {
-    /// Runs a tool in the copy of the inputs; its output is this program's.
+    /// Runs a tool in the copy of the inputs; its output goes to this program's standard error.
     async fn run(&self, tool: Tool) -> Result<Said, Error> {
         let name = tool.name;
         let registry = tool.registry;

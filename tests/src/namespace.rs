@@ -263,6 +263,20 @@ impl Space {
         self.gateway().post(&self.path(function), body).await
     }
 
+    /// Waits until a Function answers a call with this text: what the API calls ready, a gateway knows of a moment
+    /// later.
+    pub async fn answers(&self, function: &str, text: &str) {
+        eventually(&format!("{function} answers {text:?}"), async || {
+            let answer = self.call(function, "").await;
+            if answer.status.is_success() && answer.text() == text {
+                Ok(())
+            } else {
+                Err(format!("{} {}", answer.status, answer.text()))
+            }
+        })
+        .await;
+    }
+
     /// Gets a path of a Function.
     pub async fn fetch(&self, function: &str, path: &str) -> Answer {
         self.gateway()

@@ -29,7 +29,7 @@ pub(super) struct Said {
     words: Words,
     /// The line that tells why the tool fails; empty if there is none.
     pub(super) telling: String,
-    /// The last line on standard error.
+    /// The last line.
     pub(super) last: String,
     /// What says that a registry cannot be reached.
     pub(super) sign: Option<Sign>,
@@ -57,10 +57,10 @@ impl Said {
     pub(super) fn note(&mut self, line: &str, is_error: bool) {
         let line = cut(line.trim_end());
         self.sign = Sign::of(line).or(self.sign);
+        line.clone_into(&mut self.last);
         if !is_error {
             return;
         }
-        line.clone_into(&mut self.last);
         if line.trim().is_empty() {
             return;
         }

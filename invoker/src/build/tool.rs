@@ -113,14 +113,14 @@ pub(super) async fn run(tool: Tool, output: Use, build: &Build) -> Result<Ended,
     let reading = async {
         let on_output = |line: &[u8]| match output {
             Use::PassedOn => {
-                write(io::stdout().lock(), line);
+                write(line);
                 said.borrow_mut()
                     .note(&String::from_utf8_lossy(line), false);
             }
             Use::Taken => said.borrow_mut().take(&String::from_utf8_lossy(line)),
         };
         let on_error = |line: &[u8]| {
-            write(io::stderr().lock(), line);
+            write(line);
             said.borrow_mut().note(&String::from_utf8_lossy(line), true);
         };
         tokio::join!(lines(stdout, on_output), lines(stderr, on_error));
@@ -204,7 +204,10 @@ fn environment(tool: &Tool, build: &Build) -> Vec<(OsString, OsString)> {
     variables
 }
 
-fn write(mut to: impl Write, line: &[u8]) {
+/// All goes to standard error: what comes through two pipes is in the log in any order, and its last line has to be
+/// the last.
+fn write(line: &[u8]) {
+    let mut to = io::stderr().lock();
     // A log that cannot be written is no reason to stop.
     let _ = to.write_all(line).and_then(|()| to.write_all(b"\n"));
     let _ = to.flush();

@@ -61,9 +61,9 @@ fn requirements_are_installed_with_what_they_require_and_compiled() {
     let begin = "fermata: installing 1 package of requirements.txt with pip ";
     assert!(outcome.stderr.starts_with(begin), "{}", outcome.stderr);
     assert!(
-        outcome.stdout.contains("Successfully installed"),
+        outcome.stderr.contains("Successfully installed"),
         "{}",
-        outcome.stdout
+        outcome.stderr
     );
     let last = outcome.stderr.lines().last().unwrap();
     assert!(

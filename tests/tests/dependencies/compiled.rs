@@ -57,7 +57,7 @@ async fn a_go_module_is_compiled_and_a_mistake_in_it_is_told_with_its_line() {
     };
     function(&space, "hello", source(GO)).await;
     space.ready("hello").await;
-    assert_eq!(space.fetch("hello", "/").await.ok().text(), "hello");
+    space.answers("hello", "hello").await;
 
     let broken = GO.replace("words.Hello", "words.Missing");
     function(&space, "hello", source(&broken)).await;
@@ -81,5 +81,5 @@ async fn a_crate_is_compiled() {
     }});
     function(&space, "hello", source).await;
     space.ready("hello").await;
-    assert_eq!(space.fetch("hello", "/").await.ok().text(), "hello");
+    space.answers("hello", "hello").await;
 }

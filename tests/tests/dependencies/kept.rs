@@ -32,7 +32,7 @@ async fn what_needs_the_same_is_installed_once_until_it_is_asked_for_anew() {
 
     function(&space, "two", own.clone()).await;
     space.ready("two").await;
-    assert_eq!(space.call("two", "").await.ok().text(), "hello 1.0");
+    space.answers("two", "hello 1.0").await;
     assert_eq!(log(&space, "two").await, None);
 
     // Code alone.

@@ -53,16 +53,16 @@ async fn packages_that_a_python_function_asks_for_are_there() {
     let (reason, _) = space.condition("hello", "Built", "True").await;
     assert_eq!(reason, "Built");
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "hello 1.0");
+    space.answers("hello", "hello 1.0").await;
 
     // Other code with the same dependencies, and other dependencies with the same code.
     let louder = HANDLER.replace("WORDS", "WORDS.upper()");
     function(&space, "hello", source("1.0", &louder, "")).await;
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "HELLO 1.0");
+    space.answers("hello", "HELLO 1.0").await;
     function(&space, "hello", source("2.0", &louder, "")).await;
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "HELLO 2.0");
+    space.answers("hello", "HELLO 2.0").await;
 }
 
 #[tokio::test]
@@ -82,12 +82,12 @@ async fn packages_that_a_node_function_asks_for_are_there() {
     let module = "import greeting from 'greeting'\nimport { loud } from './lib/loud.mjs'\nexport const handle = () => loud(greeting.words)\n";
     function(&space, "hello", source("main.mjs", module)).await;
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "HELLO");
+    space.answers("hello", "HELLO").await;
 
     let script = "const greeting = require('greeting')\nexports.handle = () => greeting.words\n";
     function(&space, "hello", source("main.cjs", script)).await;
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "hello");
+    space.answers("hello", "hello").await;
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn what_the_installation_is_told_the_function_does_not_see() {
     ], "timeout": "5m"});
     function(&space, "hello", source).await;
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "None");
+    space.answers("hello", "None").await;
     assert!(space.api::<Secret>().get("index").await.is_ok());
 }
 
@@ -192,7 +192,7 @@ async fn a_config_map_may_hold_packages_too() {
     )
     .await;
     space.ready("hello").await;
-    assert_eq!(space.call("hello", "").await.ok().text(), "mapped");
+    space.answers("hello", "mapped").await;
     let patch = json!({"data": {"main.py": HANDLER.replace("WORDS", "WORDS[:3]")}});
     let maps = space.api::<ConfigMap>();
     let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
