@@ -442,8 +442,8 @@ const SUBDOMAIN: &str =
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
 
 /// See `source_files::check_path`.
-const PATHS: &str = "self.all(path, path.size() <= 253 && path.matches('^[^\\\\\\\\\\\\x00-\\\\x1f\\\\x7f]+$') && !path.matches('(^|/)[.]{0,2}(/|$)'))";
-const PATHS_MESSAGE: &str = "a file's path has at most 253 characters, is relative and has no '.', '..' or empty segments, no backslash and no control characters, such as lib/util.py";
+const PATHS: &str = "self.all(path, path.size() <= 253 && path.matches('^[^\\\\\\\\\\\\x00-\\\\x1f\\\\x7f]+$') && !path.startsWith('..') && !path.matches('(^|/)[.]{0,2}(/|$)'))";
+const PATHS_MESSAGE: &str = "a file's path has at most 253 characters, is relative and has no '.', '..' or empty segments, no backslash, no control characters and no '..' at its beginning, such as lib/util.py";
 
 const OWN_ENV: &str = "!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']) && !self.name.startsWith('FERMATA_')";
 const OWN_ENV_MESSAGE: &str = "PORT, K_SERVICE, K_CONFIGURATION, K_REVISION and names beginning with FERMATA_ are set by Fermata; choose another name (the port is set with spec.port)";

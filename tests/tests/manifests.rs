@@ -52,6 +52,10 @@ async fn each_rule_is_kept_and_says_what_to_do() {
             "a file's path",
         ),
         (
+            source(json!({"runtime": "python", "files": {"..data": ""}})),
+            "a file's path",
+        ),
+        (
             source(json!({"runtime": "python", "files": {"a//b": ""}})),
             "a file's path",
         ),
@@ -379,7 +383,7 @@ async fn what_is_valid_source_is_accepted() {
     let spec = json!({
         "source": {
             "runtime": "command", "handler": "cat",
-            "files": {"a b/ü.txt": "x", ".hidden": "", "..a": "", "lib/deep/er/x.py": ""},
+            "files": {"a b/ü.txt": "x", ".hidden": "", "a/..b": "", "lib/deep/er/x.py": ""},
             "binaryFiles": {"data/logo.png": "iVBORw==", "all": "/+/+", "none": ""},
         },
         "scale": {"initial": 0},
