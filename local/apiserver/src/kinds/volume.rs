@@ -62,7 +62,34 @@ pub(super) fn validate<'a>(
             if source.is_object() && text(source, field).is_empty() {
                 errors.push(FieldError::required(format!("{path}.{kind}.{field}"), ""));
             }
+            for (index, item) in items(source, "items") {
+                validate_item(item, &format!("{path}.{kind}.items[{index}]"), errors);
+            }
         }
     }
     names
+}
+
+/// Rules for a key of a volume and the path of its file (`validateKeyToPath` of pkg/apis/core/validation).
+fn validate_item(item: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    if text(item, "key").is_empty() {
+        errors.push(FieldError::required(format!("{at}.key"), ""));
+    }
+    let path = text(item, "path");
+    if path.is_empty() {
+        errors.push(FieldError::required(format!("{at}.path"), ""));
+        return;
+    }
+    let leads_up = path.split('/').any(|part| part == "..");
+    let refusals = [
+        (path.starts_with('/'), "must be a relative path"),
+        (leads_up, "must not contain '..'"),
+        (
+            path.starts_with("..") && !path.starts_with("../"),
+            "must not start with '..'",
+        ),
+    ];
+    for (_, why) in refusals.into_iter().filter(|(applies, _)| *applies) {
+        errors.push(FieldError::invalid(format!("{at}.path"), &json!(path), why));
+    }
 }

@@ -499,3 +499,29 @@ async fn a_quota_bounds_what_pods_ask_for() {
     .await;
     assert_eq!(created.iter().filter(|code| **code == 201).count(), 2);
 }
+
+#[tokio::test]
+async fn files_of_a_volume_stay_in_it() {
+    let (_cluster, client) = cluster().await;
+    for (path, says) in [
+        ("lib/util.py", ""),
+        ("a/..b", ""),
+        ("..a", "must not start with '..'"),
+        ("a/../b", "must not contain '..'"),
+        ("/a", "must be a relative path"),
+        ("", "Required value"),
+    ] {
+        let items = json!([{"key": "k", "path": path}]);
+        let pod = json!({"metadata": {"generateName": "a-"}, "spec": {
+            "containers": [{"name": "c", "image": "i:1"}],
+            "volumes": [{"name": "v", "configMap": {"name": "m", "items": items}}],
+        }});
+        let (code, body) = call(&client, "POST", &format!("{PODS}?dryRun=All"), pod).await;
+        if says.is_empty() {
+            assert_eq!(code, 201, "{path}: {body}");
+        } else {
+            let message = body["message"].as_str().unwrap_or_default();
+            assert!(code == 422 && message.contains(says), "{path}: {body}");
+        }
+    }
+}
