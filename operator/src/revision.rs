@@ -10,6 +10,7 @@ pub(crate) mod build;
 mod built;
 mod dereference;
 mod diagnose;
+pub(crate) mod fetched;
 mod plan;
 pub(crate) mod start;
 mod status;

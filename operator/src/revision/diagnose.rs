@@ -6,7 +6,7 @@ use fermata_crds::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::built;
+use super::{built, fetched};
 use crate::{
     observed::{
         deployment::ObservedDeployment,
@@ -183,6 +183,9 @@ fn pod_failure(trouble: &Trouble, previous: Option<&Condition>) -> Failure {
             (reasons::CONTAINER_FAILED, message)
         }
         Trouble::Crash(crash) if crash.container == names::BUILD_CONTAINER => built::failure(crash),
+        Trouble::Crash(crash) if crash.container == names::FETCH_CONTAINER => {
+            fetched::failure(crash)
+        }
         Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash_message(crash)),
         Trouble::Unschedulable { message } => (reasons::UNSCHEDULABLE, message.clone()),
         Trouble::Failed { reason, message } => (reasons::POD_FAILED, worded(reason, message)),
