@@ -88,7 +88,7 @@ pub(crate) async fn reconcile(
     let inputs = inputs;
     let valid = validate::validate(&inputs, &context.options, Timestamp::now());
     let prepared = build::build(&inputs, valid.as_ref(), &context.options);
-    let applied = apply::apply(prepared, &inputs, context)
+    let applied = Box::pin(apply::apply(prepared, &inputs, context))
         .await
         .map_err(Error::Apply)?;
     if let Some(current) = applied.current.as_deref()
@@ -98,7 +98,7 @@ pub(crate) async fn reconcile(
     }
     let retry = retry_after(&applied);
     let invalid = valid.err();
-    let delayed = write_status(&inputs, &applied, invalid.as_ref(), context).await?;
+    let delayed = Box::pin(write_status(&inputs, &applied, invalid.as_ref(), context)).await?;
     Box::pin(looking::end(&inputs, context))
         .await
         .map_err(Error::Apply)?;

@@ -32,16 +32,18 @@ async fn answer(world: &World, code: i32, message: &str) -> Pod {
         "state": {"terminated": {"exitCode": code, "message": message,
             "finishedAt": jiff::Timestamp::now().to_string()}}}]}});
     let pods = world.api::<Pod>();
-    let patched = pods.patch_status("hello-look", &PatchParams::default(), &Patch::Merge(status));
-    patched.await.expect("a status");
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
+    let patched = pods.patch_status("hello-look", &parameters, &patch).await;
+    patched.expect("a status");
     pod
 }
 
 async fn look_again(world: &World, text: &str) {
     let patch = json!({"metadata": {"annotations": {"fermata.dev/look": text}}});
     let functions = world.api::<Function>();
-    let patched = functions.patch("hello", &PatchParams::default(), &Patch::Merge(patch));
-    patched.await.expect("an annotation");
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let patched = functions.patch("hello", &parameters, &patch).await;
+    patched.expect("an annotation");
 }
 
 #[tokio::test]
