@@ -140,14 +140,13 @@ async fn look(
 ) -> Result<Option<Look>, DereferenceError> {
     let source = function.spec.template.source.as_ref();
     let Some(git) = source.and_then(|source| source.git.as_ref()) else {
-        if !context.looks.has(key) {
-            return Ok(None);
-        }
         context.looks.free(key);
         return Ok(None);
     };
     let without = look::decide(function, git, None, Timestamp::now());
-    if !context.looks.has(key) && !matches!(without.next, look::Next::Start(_)) {
+    let may_be = context.looks.has(key)
+        || matches!(without.next, look::Next::Start(_)) && context.looks.take(key);
+    if !may_be {
         return Ok(Some(without));
     }
     let place = key.sibling(look::pod::name(&key.name));

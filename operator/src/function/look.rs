@@ -146,7 +146,7 @@ pub(crate) fn decide(
         || status
             .looked_up_at
             .as_ref()
-            .is_none_or(|last| last.0 < ended.at);
+            .is_none_or(|last| last.0 < second(ended.at).0);
     if !is_new {
         return stays(Next::Discard(Box::new(pod), Some(PAUSE)));
     }

@@ -11,8 +11,11 @@ use super::{
 };
 use crate::{context::Context, reasons, writes::WriteError};
 
-/// How soon it is asked again whether there is room for another pod, or for its answer.
+/// How soon a pod is asked again for its answer.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How soon it is asked again whether there is room for another pod.
+const FULL: Duration = Duration::from_secs(3);
 
 /// How soon a pod that the cluster refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
@@ -41,7 +44,7 @@ pub(super) async fn begin(
         Next::Discard(_, again) => Ok(*again),
         Next::Start(asked) => {
             if !context.looks.take(&key) {
-                return Ok(Some(PAUSE));
+                return Ok(Some(FULL));
             }
             let pod = look::pod::build(&inputs.function, git, asked, &context.options);
             match context.writes.create(&pod).await {
