@@ -17,6 +17,9 @@ pub const ROUTABLE: &str = "Routable";
 /// The dependencies of the newest Revision are installed; only where its source names some.
 pub const BUILT: &str = "Built";
 
+/// The reference of a git source leads to a commit; only where the source is in a git repository.
+pub const SOURCE_RESOLVED: &str = "SourceResolved";
+
 /// The longest message of a condition, in bytes.
 pub const LONGEST_MESSAGE: usize = 4096;
 

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Expose, GoDuration, Scale, Template};
+use crate::{Expose, GoDuration, Scale, SourceStatus, Template};
 
 /// How many old Revisions are kept when the manifest does not say.
 pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
@@ -62,7 +62,8 @@ pub struct FunctionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, RevisionReady, Routable and Active, and Built where dependencies are installed.
+    /// Ready, RevisionReady, Routable and Active; Built where dependencies are installed, and SourceResolved where
+    /// the source is in a git repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
@@ -93,6 +94,10 @@ pub struct FunctionStatus {
     /// Replicas that are ready now, over all Revisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
+
+    /// What was found in the git repository; only with source.git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
 
     /// The newest start from zero. Written by the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -66,12 +66,36 @@ pub const BUILD_PATH: &str = "/tmp";
 /// dependencies anew, although nothing else has changed.
 pub const BUILD_ANNOTATION: &str = "fermata.dev/build";
 
+/// Name of the init container that fetches the source files from a git repository.
+pub const FETCH_CONTAINER: &str = "fermata-fetch";
+
+/// Name of the volume that it works in.
+pub const FETCH_VOLUME: &str = "fermata-fetch";
+
+/// Where that volume is mounted.
+pub const FETCH_PATH: &str = "/tmp";
+
+/// Name of the volume with the Secret for the repository.
+pub const GIT_VOLUME: &str = "fermata-git";
+
+/// Where it is mounted, in that container alone.
+pub const GIT_PATH: &str = "/credentials";
+
+/// Annotation on Functions: a text, such as a time. Another one looks again to which commit the reference of a git
+/// source leads.
+pub const LOOK_ANNOTATION: &str = "fermata.dev/look";
+
+/// Label on the pods that look: name of the Function. They are no pods of a Revision.
+pub const LOOK_LABEL: &str = "fermata.dev/look";
+
 /// Names of volumes that a manifest with source cannot use.
-pub const RESERVED_VOLUMES: [&str; 4] = [
+pub const RESERVED_VOLUMES: [&str; 6] = [
     SOURCE_VOLUME,
     INPUTS_VOLUME,
     DEPENDENCIES_VOLUME,
     BUILD_VOLUME,
+    FETCH_VOLUME,
+    GIT_VOLUME,
 ];
 
 /// The longest name of a Function, in characters. It leaves room for the Revision's number within

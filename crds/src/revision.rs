@@ -24,6 +24,7 @@ use crate::{RuntimeBuild, Scale, Template};
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Replicas","type":"integer","jsonPath":".status.replicas"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Commit","type":"string","priority":1,"jsonPath":".spec.commit"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -31,8 +32,13 @@ pub struct RevisionSpec {
     /// Name of the Function this is a Revision of, in the same namespace.
     pub function_name: String,
 
-    /// What runs. Source files are always inline here, also those that came from a ConfigMap.
+    /// What runs. Source files are always inline here, also those that came from a ConfigMap; those of a git
+    /// repository are fetched by each pod.
     pub template: Template,
+
+    /// The commit whose files run; only with template.source.git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 
     /// The Runtime as it was when the Revision was made; only with template.source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +67,11 @@ pub struct ResolvedRuntime {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<EnvVar>>,
 
-    /// How the dependencies are installed; only where the files name some.
+    /// The image that fetches the source files; only where they are in a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_image: Option<String>,
+
+    /// How the dependencies are installed; only where the files name some, or may do so in a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<RuntimeBuild>,
 }

@@ -59,8 +59,8 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     ),
     rule(
         "",
-        "!has(self.source) || !has(self.volumes) || self.volumes.all(v, !(v.name in ['fermata-source', 'fermata-inputs', 'fermata-dependencies', 'fermata-build']))",
-        "the volume names fermata-source, fermata-inputs, fermata-dependencies and fermata-build are taken by the source files and what is built of them; choose another name",
+        "!has(self.source) || !has(self.volumes) || self.volumes.all(v, !(v.name in ['fermata-source', 'fermata-inputs', 'fermata-dependencies', 'fermata-build', 'fermata-fetch', 'fermata-git']))",
+        "the volume names fermata-source, fermata-inputs, fermata-dependencies, fermata-build, fermata-fetch and fermata-git are taken by the source files and what is built of them; choose another name",
     ),
     rule(
         "",
@@ -79,8 +79,8 @@ pub(crate) const TEMPLATE: &[Rule] = &[
     ),
     rule(
         "source",
-        "(has(self.files) || has(self.binaryFiles)) != has(self.configMap)",
-        "give the code either in source.files and source.binaryFiles (inline) or in source.configMap",
+        "[has(self.files) || has(self.binaryFiles), has(self.configMap), has(self.git)].filter(given, given).size() == 1",
+        "give the code either in source.files and source.binaryFiles (inline), in source.configMap or in source.git",
     ),
     rule(
         "source.files",
@@ -94,6 +94,15 @@ pub(crate) const TEMPLATE: &[Rule] = &[
         "source.binaryFiles needs at least one file",
     ),
     rule("source.binaryFiles", PATHS, PATHS_MESSAGE),
+    rule("source.git.url", GIT_URL, GIT_URL_MESSAGE),
+    rule("source.git.ref", GIT_REF, GIT_REF_MESSAGE),
+    rule("source.git.path", GIT_PATH, GIT_PATH_MESSAGE),
+    rule(
+        "source.git.secretName",
+        SUBDOMAIN,
+        "source.git.secretName must be the name of a Secret: lower case letters, digits, '-' and '.'",
+    ),
+    duration!("source.git.poll", "30s", "24h"),
     duration!("source.build.timeout", "1s", "1h"),
     rule("source.build.env[]", ENV_NAME, ENV_NAME_MESSAGE),
     rule("source.build.env[]", OWN_ENV, OWN_ENV_MESSAGE),
@@ -398,6 +407,11 @@ pub(crate) const REVISION: &[Rule] = &[
     ),
     rule(
         "",
+        "has(self.commit) == has(oldSelf.commit) && (!has(self.commit) || self.commit == oldSelf.commit)",
+        "a Revision's commit never changes; another commit makes a new Revision",
+    ),
+    rule(
+        "",
         "has(self.runtime) == has(oldSelf.runtime) && (!has(self.runtime) || self.runtime == oldSelf.runtime)",
         "a Revision's runtime never changes; change the Function, which makes a new Revision",
     ),
@@ -444,6 +458,18 @@ const SUBDOMAIN: &str =
 /// See `source_files::check_path`.
 const PATHS: &str = "self.all(path, path.size() <= 253 && path.matches('^[^\\\\\\\\\\\\x00-\\\\x1f\\\\x7f]+$') && !path.startsWith('..') && !path.matches('(^|/)[.]{0,2}(/|$)'))";
 const PATHS_MESSAGE: &str = "a file's path has at most 253 characters, is relative and has no '.', '..' or empty segments, no backslash, no control characters and no '..' at its beginning, such as lib/util.py";
+
+/// What git takes as an address of another machine. Nothing that begins with '-', which it would take for an option.
+const GIT_URL: &str = "self.matches('^https?://([A-Za-z0-9][A-Za-z0-9._-]*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]+)?(/[!-~]*)?$') || self.matches('^ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?([A-Za-z0-9][A-Za-z0-9._-]*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]+)?/[!-~]+$') || self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:[A-Za-z0-9._~/][!-~]*$')";
+const GIT_URL_MESSAGE: &str = "source.git.url is https://HOST/PATH, http://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH, without a password: that belongs into the Secret source.git.secretName";
+
+/// See git-check-ref-format(1).
+const GIT_REF: &str = "self.matches('^[^\\\\x00-\\\\x20\\\\x7f~^:?*\\\\[\\\\\\\\]+$') && !self.matches('(^|/)[.]|[.][.]|//|@[{]|^[-/]|^@$|[./]$|[.]lock(/|$)')";
+const GIT_REF_MESSAGE: &str = "source.git.ref is a branch, a tag, a reference such as refs/heads/main or a commit in all of its 40 digits, as git takes them";
+
+/// A path as source files have them, and nothing of git's own.
+const GIT_PATH: &str = "self.size() <= 253 && self.matches('^[^\\\\\\\\\\\\x00-\\\\x1f\\\\x7f]+$') && !self.matches('(^|/)([.]{0,2}|[.][gG][iI][tT])(/|$)')";
+const GIT_PATH_MESSAGE: &str = "source.git.path is a folder of the repository such as functions/orders: relative, without '.', '..', '.git' or empty segments, without backslashes and control characters";
 
 const OWN_ENV: &str = "!(self.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']) && !self.name.startsWith('FERMATA_')";
 const OWN_ENV_MESSAGE: &str = "PORT, K_SERVICE, K_CONFIGURATION, K_REVISION and names beginning with FERMATA_ are set by Fermata; choose another name (the port is set with spec.port)";

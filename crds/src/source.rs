@@ -9,7 +9,7 @@ use k8s_openapi::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::GoDuration;
+use crate::{GitSource, GoDuration};
 
 /// Time for the installation of dependencies when the manifest does not say.
 pub const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -30,19 +30,24 @@ pub struct Source {
     pub handler: Option<String>,
 
     /// The files, by path: main.py, or lib/util.py in a folder. With binaryFiles together at most 900 KiB; kubectl apply takes more than 256 KiB with
-    /// --server-side only, as fermata deploy does it. Not together with configMap.
+    /// --server-side only, as fermata deploy does it. Not together with configMap and git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
 
-    /// Files that are no text, by path, in base64. Not together with configMap.
+    /// Files that are no text, by path, in base64. Not together with configMap and git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "texts_in_base64")]
     pub binary_files: Option<BTreeMap<String, ByteString>>,
 
     /// A ConfigMap in the function's namespace whose entries are the files. A change of its data
-    /// makes a new Revision. Not together with files and binaryFiles.
+    /// makes a new Revision. Not together with files, binaryFiles and git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapSource>,
+
+    /// A folder of a git repository. Each commit makes a new Revision. Not together with files, binaryFiles and
+    /// configMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitSource>,
 
     /// How dependencies are installed, where the Runtime can and the files name some, as
     /// requirements.txt does.

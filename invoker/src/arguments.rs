@@ -29,6 +29,13 @@ pub(crate) enum Task {
         #[arg(last = true)]
         program: Vec<OsString>,
     },
+    /// Fetch the source files of a function from a git repository into FERMATA_TARGET.
+    #[command(after_help = FETCH)]
+    Fetch {
+        /// Only say to which commit the reference leads.
+        #[arg(long)]
+        look: bool,
+    },
     /// Become a program that serves HTTP on PORT by itself; below FERMATA_ROOT if it is there.
     Exec {
         /// The program and its arguments.
@@ -80,6 +87,21 @@ Environment:
   FERMATA_SITE_PACKAGES  python: `warn` says so in the log when a package is found only among
                        those that are installed with that Python (nothing is said)
   FERMATA_NODE         the Node.js to run (node)";
+
+const FETCH: &str = "\
+Environment:
+  FERMATA_GIT_URL          where the repository is (required)
+  FERMATA_GIT_REF          a branch, a tag or a reference (HEAD)
+  FERMATA_GIT_COMMIT       the commit whose files are fetched (required, but for --look)
+  FERMATA_GIT_PATH         the folder of the repository (all of it)
+  FERMATA_GIT_CREDENTIALS  a folder with the keys of a Secret, if there is one (/credentials)
+  FERMATA_GIT_TIMEOUT      seconds that it may take (300; with --look 50)
+  FERMATA_TARGET           the folder for the files, which is emptied first (required, but for --look)
+  FERMATA_ROOT             the folder below which the folders stand (/)
+
+Exit codes: 0 done; 66 there is no such repository, reference, commit or folder; 75 the repository cannot be
+reached, which is worth another try; 77 it wants other credentials; all others: failed. The reason is in the
+last line. With --look the commit is on standard output, and in /dev/termination-log.";
 
 const BUILD: &str = "\
 Environment:

@@ -11,12 +11,12 @@ mod node;
 mod place;
 mod program;
 mod python;
-mod registry;
+pub(crate) mod registry;
 mod rust;
 mod said;
-mod settings;
+pub(crate) mod settings;
 mod tool;
-mod tree;
+pub(crate) mod tree;
 
 use std::{
     env,
@@ -157,7 +157,7 @@ fn seconds(time: Duration) -> String {
 }
 
 /// A size for people.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     if bytes < 1024.0 * 1024.0 {
         format!("{:.1} KiB", bytes / 1024.0)

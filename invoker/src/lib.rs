@@ -7,7 +7,7 @@
 //! loaded, so that an open port means ready.
 //!
 //! `fermata-invoker build LANGUAGE` installs what the files of a function ask for, before it starts,
-//! and `exec PROGRAM` becomes a program that serves HTTP by itself.
+//! `fetch` brings them from a git repository before that, and `exec PROGRAM` becomes a program that serves HTTP by itself.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod arguments;
@@ -16,6 +16,7 @@ mod build;
 mod command;
 mod exec;
 mod failure;
+mod fetch;
 mod log;
 mod orphans;
 mod process;

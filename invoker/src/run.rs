@@ -8,7 +8,7 @@ use crate::{
     arguments::{Arguments, Runtime, Task},
     build,
     command::{CommandError, CommandLine},
-    exec, log, orphans,
+    exec, fetch, log, orphans,
     server::{self, Handler, Reserved},
     settings::{Settings, SettingsError},
     stop::Stop,
@@ -75,6 +75,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let runtime = match arguments.task {
+        Task::Fetch { look } => return fetch::main(look),
         Task::Build { language, program } => return build::main(language, program),
         Task::Exec { program } => return exec::main(&program),
         Task::Serve(runtime) => runtime,

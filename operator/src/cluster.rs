@@ -264,6 +264,7 @@ fn identity<K: Resource>(object: &K) -> impl PartialEq + use<K> {
         meta.labels.clone(),
         Inherited::of(object),
         object.annotations().get(names::BUILD_ANNOTATION).cloned(),
+        object.annotations().get(names::LOOK_ANNOTATION).cloned(),
         meta.owner_references.clone(),
         meta.deletion_timestamp.is_some(),
     )

@@ -12,6 +12,7 @@ use crate::{
     context::Context,
     drift::Accepted,
     function::dereference::{FoundSource, Inputs},
+    looks::Looks,
     metrics::Metrics,
     options::Options,
     sources::Sources,
@@ -79,6 +80,7 @@ pub(crate) fn inputs(function: Function) -> Inputs {
         deployments: HashMap::new(),
         service: None,
         lost: Vec::new(),
+        look: None,
     }
 }
 
@@ -104,6 +106,7 @@ pub(crate) fn context() -> Context {
         events,
         metrics,
         sources: Sources::default(),
+        looks: Looks::default(),
         accepted: Accepted::default(),
         unreadable: UnreadableObjects::default(),
     }

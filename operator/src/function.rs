@@ -8,6 +8,8 @@ mod apply;
 mod build;
 pub(crate) mod dereference;
 pub(crate) mod hash;
+pub(crate) mod look;
+mod looking;
 mod revisions;
 mod status;
 mod valid;
@@ -79,10 +81,14 @@ pub(crate) async fn reconcile(
         // Its children go by their owner references.
         return Ok(Reconciled::done());
     }
-    let inputs = dereference::dereference(function, context).await?;
+    let mut inputs = Box::pin(dereference::dereference(function, context)).await?;
+    let look_again = Box::pin(looking::begin(&mut inputs, context))
+        .await
+        .map_err(Error::Apply)?;
+    let inputs = inputs;
     let valid = validate::validate(&inputs, &context.options, Timestamp::now());
     let prepared = build::build(&inputs, valid.as_ref(), &context.options);
-    let applied = apply::apply(prepared, &inputs, context)
+    let applied = Box::pin(apply::apply(prepared, &inputs, context))
         .await
         .map_err(Error::Apply)?;
     if let Some(current) = applied.current.as_deref()
@@ -92,14 +98,17 @@ pub(crate) async fn reconcile(
     }
     let retry = retry_after(&applied);
     let invalid = valid.err();
-    let delayed = write_status(&inputs, &applied, invalid.as_ref(), context).await?;
+    let delayed = Box::pin(write_status(&inputs, &applied, invalid.as_ref(), context)).await?;
+    Box::pin(looking::end(&inputs, context))
+        .await
+        .map_err(Error::Apply)?;
     Ok(Reconciled {
         outcome: if invalid.is_some() || retry.is_some() {
             Outcome::Rejected
         } else {
             Outcome::Ok
         },
-        action: [retry, delayed]
+        action: [retry, delayed, look_again]
             .into_iter()
             .flatten()
             .min()
@@ -152,7 +161,8 @@ async fn write_status(
 /// where the status says that something is wrong which is mended.
 fn may_wait(inputs: &Inputs, applied: &Applied, new: &FunctionStatus, now: Timestamp) -> bool {
     let old = inputs.function.status.as_ref();
-    if !status::is_transient(new) || old.is_some_and(status::is_failure) {
+    let found = old.and_then(|old| old.source.as_ref()) != new.source.as_ref();
+    if !status::is_transient(new) || old.is_some_and(status::is_failure) || found {
         return false;
     }
     let current = applied.current.as_deref();

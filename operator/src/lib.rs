@@ -25,6 +25,7 @@ mod drift;
 mod fixtures;
 mod function;
 mod inherited;
+mod looks;
 mod metrics;
 mod observed;
 mod operator;

@@ -30,6 +30,7 @@ use crate::{
     controller::Work,
     drift::Accepted,
     function,
+    looks::Looks,
     metrics::{Controller, Metrics},
     observed,
     options::{ADMIN_PORT, Options},
@@ -210,6 +211,7 @@ impl Operator {
             events,
             metrics: metrics.clone(),
             sources: Sources::default(),
+            looks: Looks::default(),
             accepted: Accepted::default(),
             unreadable: UnreadableObjects::default(),
         })
@@ -348,6 +350,7 @@ fn spawn_watches(
         |context, change| {
             if let (None, Some(gone)) = (&change.new, &change.old) {
                 context.sources.forget(&Key::of(&**gone));
+                context.looks.free(&Key::of(&**gone));
             }
             context.cluster.function_changed(change, Origin::Watch);
         }

@@ -127,6 +127,10 @@ pub struct Options {
     )]
     pub allow_privileged: bool,
 
+    /// Image with git, in which source files are fetched and git repositories are looked at.
+    #[arg(long, env = "FERMATA_GIT_IMAGE", default_value = DEFAULT_GIT_IMAGE, value_name = "IMAGE")]
+    pub git_image: String,
+
     /// What functions get whose manifests do not say.
     #[command(flatten)]
     pub functions: Functions,
@@ -142,6 +146,7 @@ pub struct Options {
 }
 
 const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway-internal.fermata-system.svc.cluster.local";
+const DEFAULT_GIT_IMAGE: &str = concat!("ghcr.io/fermata-dev/git:", env!("CARGO_PKG_VERSION"));
 const DEFAULT_CONCURRENCY: u16 = 16;
 
 /// Scheme of a URL.
@@ -174,6 +179,7 @@ impl Default for Options {
             claims: Vec::new(),
             watch_namespaces: Vec::new(),
             allow_privileged: false,
+            git_image: DEFAULT_GIT_IMAGE.to_owned(),
             functions: Functions::default(),
             concurrency: DEFAULT_CONCURRENCY,
             keeps_builds: false,

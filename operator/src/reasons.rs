@@ -85,6 +85,27 @@ pub const BUILD_FAILED: &str = "BuildFailed";
 /// The dependencies are not installed, because a registry cannot be reached; it is tried again.
 pub const REGISTRY_UNREACHABLE: &str = "RegistryUnreachable";
 
+/// The reference of a git source leads to a commit.
+pub const SOURCE_RESOLVED: &str = "Resolved";
+
+/// It is being looked up which commit that is.
+pub const LOOKING_UP: &str = "LookingUp";
+
+/// The repository has no such branch or tag, or is not there.
+pub const REF_NOT_FOUND: &str = "RefNotFound";
+
+/// The repository wants other credentials.
+pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
+
+/// The repository cannot be reached; it is tried again.
+pub const REPOSITORY_UNREACHABLE: &str = "RepositoryUnreachable";
+
+/// It cannot be looked up, for another reason.
+pub const LOOK_FAILED: &str = "LookFailed";
+
+/// The files of the commit cannot be fetched.
+pub const FETCH_FAILED: &str = "FetchFailed";
+
 /// No node has room for the pods.
 pub const UNSCHEDULABLE: &str = "Unschedulable";
 
@@ -111,7 +132,7 @@ pub const TRAFFIC_MOVED: &str = "TrafficMoved";
 
 /// Reasons of `Ready=False` that do not pass by themselves: somebody has to change the Function, or what
 /// it refers to.
-const NEED_HELP: [&str; 16] = [
+const NEED_HELP: [&str; 20] = [
     INVALID_SPEC,
     UNREADABLE,
     POD_SECURITY_VIOLATION,
@@ -128,6 +149,10 @@ const NEED_HELP: [&str; 16] = [
     CONTAINER_FAILED,
     BUILD_FAILED,
     CRASH_LOOP,
+    REF_NOT_FOUND,
+    AUTHENTICATION_FAILED,
+    LOOK_FAILED,
+    FETCH_FAILED,
 ];
 
 /// Whether a Function that is not ready for this reason stays so until somebody does something.
@@ -138,11 +163,15 @@ pub fn needs_help(reason: &str) -> bool {
 
 /// Those of them that the cluster itself tries again after a while, so that they may outlast what somebody has
 /// done about them.
-const TRIED_AGAIN: [&str; 4] = [
+const TRIED_AGAIN: [&str; 8] = [
     IMAGE_PULL_FAILED,
     CONTAINER_FAILED,
     BUILD_FAILED,
     CRASH_LOOP,
+    REF_NOT_FOUND,
+    AUTHENTICATION_FAILED,
+    LOOK_FAILED,
+    FETCH_FAILED,
 ];
 
 /// Whether a failure may be told although its cause is gone already.

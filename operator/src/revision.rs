@@ -8,7 +8,7 @@
 mod apply;
 pub(crate) mod build;
 mod built;
-mod crash;
+pub(crate) mod crash;
 mod dereference;
 mod diagnose;
 mod plan;

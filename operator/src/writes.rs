@@ -8,7 +8,7 @@ use fermata_daemon::lease::Claim;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -100,6 +100,26 @@ impl Writes {
         let patch = Patch::Apply(object);
         let api = self.api(object);
         self.send(K::KIND, &name, api.patch(&name, &parameters, &patch))
+            .await
+    }
+
+    /// Makes an object that nobody changes later.
+    pub(crate) async fn create<K>(&self, object: &K) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + Kind,
+    {
+        let name = self.permit(object)?;
+        let parameters = PostParams {
+            field_manager: Some(OPERATOR_FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let api = self.api(object);
+        self.send(K::KIND, &name, api.create(&parameters, object))
             .await
     }
 

@@ -7,7 +7,7 @@ use fermata_tests::{Cluster, SYSTEM};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, TypeMeta},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, TypeMeta},
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn the_operator_may_do_its_work_and_nothing_else() {
         "events.events.k8s.io [create patch]",
         "functions.fermata.dev [list watch]",
         "functions.fermata.dev/status [patch]",
-        "pods [list watch]",
+        "pods [get list watch create delete]",
         "revisions.fermata.dev [list watch create patch delete]",
         "revisions.fermata.dev/status [patch]",
         "runtimes.fermata.dev [list watch]",
@@ -346,6 +346,94 @@ async fn the_operator_takes_over_nothing_of_others() {
         refused.to_string().contains("fermata-operator-children"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn the_operator_makes_pods_that_look_at_repositories_and_no_others() {
+    let cluster = Cluster::new().await;
+    let space = &cluster.space;
+    let client = space.platform.client_as(Some(OPERATOR)).await;
+    let pods: Api<Pod> = Api::namespaced(client, &space.name);
+    // The image is the chart's, which the operator itself was given.
+    let operators: Api<Deployment> = Api::namespaced(space.client.clone(), SYSTEM);
+    let operator = operators
+        .get("fermata-operator")
+        .await
+        .expect("the operator");
+    let containers = operator
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .expect("a pod")
+        .containers;
+    let arguments = containers
+        .into_iter()
+        .flat_map(|container| container.args.unwrap_or_default());
+    let mut images =
+        arguments.filter_map(|given| given.strip_prefix("--git-image=").map(str::to_owned));
+    let image = images.next().expect("an image");
+    let looks = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "shop-look",
+            "labels": {"app.kubernetes.io/managed-by": "fermata", "fermata.dev/look": "shop"},
+            "ownerReferences": [{
+                "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "name": "shop",
+                "uid": "11111111-1111-1111-1111-111111111111", "controller": true,
+            }],
+        },
+        "spec": {
+            "restartPolicy": "Never", "activeDeadlineSeconds": 60, "automountServiceAccountToken": false,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "look", "image": image,
+                "command": ["fermata-invoker", "fetch", "--look"],
+                "env": [{"name": "FERMATA_GIT_URL", "value": "http://127.0.0.1/x"}],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    let create = async |pod: &Value| {
+        let pod: Pod = serde_json::from_value(pod.clone()).expect("a Pod");
+        let parameters = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let created = pods.create(&parameters, &pod).await;
+        created.map(|_| ()).map_err(|error| error.to_string())
+    };
+    create(&looks).await.expect("it may look");
+    for (pointer, value) in [
+        ("/metadata/name", json!("other")),
+        ("/metadata/labels", json!({})),
+        ("/metadata/ownerReferences/0/kind", json!("Revision")),
+        ("/spec/containers/0/image", json!("localhost/other:1")),
+        ("/spec/containers/0/command", json!(["sh"])),
+        ("/spec/automountServiceAccountToken", json!(true)),
+        ("/spec/activeDeadlineSeconds", json!(600)),
+        ("/spec/restartPolicy", json!("Always")),
+    ] {
+        let mut other = looks.clone();
+        *other.pointer_mut(pointer).expect(pointer) = value;
+        let refused = create(&other).await.expect_err(pointer);
+        assert!(
+            refused.contains("fermata-operator-pods"),
+            "{pointer}: {refused}"
+        );
+    }
+    let theirs: Api<Pod> = Api::namespaced(space.client.clone(), &space.name);
+    let mut foreign = looks.clone();
+    foreign["metadata"] = json!({"name": "theirs"});
+    let foreign: Pod = serde_json::from_value(foreign).expect("a Pod");
+    theirs
+        .create(&PostParams::default(), &foreign)
+        .await
+        .expect("a pod");
+    let refused = pods.delete("theirs", &DeleteParams::default()).await;
+    let refused = refused
+        .expect_err("it deleted what is not its own")
+        .to_string();
+    assert!(refused.contains("fermata-operator-pods"), "{refused}");
 }
 
 #[tokio::test]

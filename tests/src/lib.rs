@@ -7,6 +7,7 @@
 
 mod client;
 mod cluster;
+mod git_server;
 mod kept;
 mod load;
 mod namespace;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use client::{Answer, Gateway};
 pub use cluster::{Cluster, Container, SYSTEM};
+pub use git_server::{GitServer, LOGIN};
 pub use kept::Kept;
 pub use load::{Failure, Load, Report};
 pub use namespace::{Space, test_function};

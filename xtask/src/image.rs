@@ -30,7 +30,7 @@ use self::{
 use crate::shell;
 
 /// Each image and the folder of its recipe.
-const IMAGES: [(&str, &str); 12] = [
+const IMAGES: [(&str, &str); 13] = [
     ("operator", "operator"),
     ("gateway", "gateway"),
     ("runtime-python", "runtimes/python"),
@@ -42,6 +42,7 @@ const IMAGES: [(&str, &str); 12] = [
     ("build-node", "runtimes/build-node"),
     ("build-go", "runtimes/build-go"),
     ("build-rust", "runtimes/build-rust"),
+    ("git", "runtimes/git"),
     (TEST_FUNCTION, "tests/function"),
 ];
 const TEST_FUNCTION: &str = "test-function";
@@ -49,7 +50,7 @@ const TEST_FUNCTION: &str = "test-function";
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// operator, gateway, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
-    /// build-node, build-go, build-rust, test-function; all but the last if none is named.
+    /// build-node, build-go, build-rust, git, test-function; all but the last if none is named.
     names: Vec<String>,
 
     /// The registry and its folder that the references name, in place of the recipes'.
@@ -251,7 +252,8 @@ mod tests {
                 "build-python",
                 "build-node",
                 "build-go",
-                "build-rust"
+                "build-rust",
+                "git"
             ]
         );
     }

@@ -12,8 +12,9 @@ use crate::{cluster::Cluster, image, shell};
 pub(crate) const NAMESPACE: &str = "fermata-system";
 const RELEASE: &str = "fermata";
 
-/// What runs in the cluster: the operator, the gateway, and what the suites' functions are run and built by.
-const IMAGES: [&str; 8] = [
+/// What runs in the cluster: the operator, the gateway, and what the suites' functions are run, built and
+/// fetched by.
+const IMAGES: [&str; 9] = [
     "operator",
     "gateway",
     "runtime-python",
@@ -21,6 +22,7 @@ const IMAGES: [&str; 8] = [
     "runtime-command",
     "build-python",
     "build-node",
+    "git",
     "test-function",
 ];
 

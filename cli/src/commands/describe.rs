@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
-use fermata_crds::{Function, Revision, names};
+use fermata_crds::{Function, Revision, conditions, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, Pod},
@@ -129,6 +129,9 @@ fn about(function: &Function, urls: &Urls) {
         field("", path);
     }
     field("Runs:", &code);
+    if let Some(source) = source(function) {
+        field("Source:", &source);
+    }
     if let Some(built) = building::condition(function) {
         field("Build:", &build(built, &function.name_any()));
     }
@@ -179,6 +182,32 @@ fn about(function: &Function, urls: &Urls) {
             )
         ),
     );
+}
+
+/// Where the source is, if it is in a git repository, and which commit of it.
+fn source(function: &Function) -> Option<String> {
+    let git = function.spec.template.source.as_ref()?.git.as_ref()?;
+    let status = function.status.clone().unwrap_or_default();
+    let path = git.path.as_ref().map(|path| format!("/{path}"));
+    let place = format!(
+        "{}{} {}",
+        git.url,
+        path.unwrap_or_default(),
+        git.reference()
+    );
+    let known = status.source.unwrap_or_default();
+    let mut line = match (&known.commit, &known.since) {
+        (Some(commit), Some(since)) => {
+            let since = output::age(Some(since.0), Timestamp::now());
+            format!("{place} at {commit} for {since}")
+        }
+        _ => place,
+    };
+    let told = conditions::find(&status.conditions, conditions::SOURCE_RESOLVED);
+    if let Some(told) = told.filter(|told| told.status != "True") {
+        line = format!("{line} ({}: {})", told.reason, told.message);
+    }
+    Some(line)
 }
 
 /// How far the newest build is.

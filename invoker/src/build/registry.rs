@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 /// Why it cannot be reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Sign {
+pub(crate) enum Sign {
     Refused,
     Reset,
     Unresolved,
@@ -117,13 +117,13 @@ const SIGNS: [(Sign, &[&str]); 7] = [
 
 impl Sign {
     /// Whether another try may end otherwise.
-    pub(super) fn passes(self) -> bool {
+    pub(crate) fn passes(self) -> bool {
         self != Self::Untrusted
     }
 
     /// What a line of a tool says; none if it is about something else, or about a try that is not
     /// the last.
-    pub(super) fn of(line: &str) -> Option<Self> {
+    pub(crate) fn of(line: &str) -> Option<Self> {
         let line = line.to_lowercase();
         let goes_on = (line.contains("retrying (retry(total=") && !line.contains("(total=0"))
             || line.starts_with("warning: spurious network error");

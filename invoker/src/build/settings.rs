@@ -29,10 +29,10 @@ pub(super) struct Settings {
 
 /// The most that a result may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Bounds {
-    pub(super) bytes: u64,
+pub(crate) struct Bounds {
+    pub(crate) bytes: u64,
     /// Files, folders and links.
-    pub(super) files: u64,
+    pub(crate) files: u64,
 }
 
 /// A variable that cannot be used.

@@ -10,10 +10,10 @@ use super::settings::Bounds;
 
 /// What a folder holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Size {
-    pub(super) bytes: u64,
+pub(crate) struct Size {
+    pub(crate) bytes: u64,
     /// Files, folders and links.
-    pub(super) files: u64,
+    pub(crate) files: u64,
 }
 
 /// A copy that is larger than it may be, or that fails.
@@ -26,7 +26,7 @@ pub(super) enum CopyError {
 // === impl Size ===
 
 impl Size {
-    pub(super) fn exceeds(self, bounds: Bounds) -> bool {
+    pub(crate) fn exceeds(self, bounds: Bounds) -> bool {
         self.bytes > bounds.bytes || self.files > bounds.files
     }
 
@@ -39,7 +39,7 @@ impl Size {
 }
 
 /// How large a folder is; more than the bounds once it is over them. What vanishes meanwhile does not count.
-pub(super) fn measure(root: &Path, bounds: Bounds) -> io::Result<Size> {
+pub(crate) fn measure(root: &Path, bounds: Bounds) -> io::Result<Size> {
     let mut size = Size::default();
     visit(root, &mut |_, metadata| {
         size.add(metadata);
@@ -49,7 +49,7 @@ pub(super) fn measure(root: &Path, bounds: Bounds) -> io::Result<Size> {
 }
 
 /// The first link that leads out of the folder, and where it leads.
-pub(super) fn link_out(root: &Path) -> io::Result<Option<(PathBuf, PathBuf)>> {
+pub(crate) fn link_out(root: &Path) -> io::Result<Option<(PathBuf, PathBuf)>> {
     let mut found = None;
     visit(root, &mut |path, metadata| {
         if metadata.is_symlink()
@@ -107,7 +107,7 @@ fn visit(root: &Path, each: &mut impl FnMut(&Path, &fs::Metadata) -> bool) -> io
 }
 
 /// Removes all that a folder holds.
-pub(super) fn clear(folder: &Path) -> io::Result<()> {
+pub(crate) fn clear(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if fs::symlink_metadata(&path)?.is_dir() {

@@ -9,6 +9,7 @@ mod build_python;
 mod children;
 mod command;
 mod deaths;
+mod fetch;
 mod function;
 mod headers;
 mod hostile;
@@ -18,3 +19,8 @@ mod node;
 mod python;
 mod python_package;
 mod worker;
+
+/// The end-to-end suites have it too.
+#[path = "../../../tests/src/git_server.rs"]
+#[expect(unreachable_pub, reason = "it is public where it is at home")]
+mod git_server;

@@ -9,12 +9,17 @@ use fermata_crds::{
     source_files::SourceFiles,
 };
 use fermata_daemon::watch::Key;
-use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Pod},
+};
 use kube::{Api, ResourceExt as _};
 
 use crate::{
     cluster::Cluster,
     context::Context,
+    function::look::{self, Look},
     observed::{deployment::ObservedDeployment, service::ObservedService},
     sources::{Sources, Version},
 };
@@ -31,6 +36,8 @@ pub(crate) struct Inputs {
     pub(crate) deployments: HashMap<String, Arc<ObservedDeployment>>,
     /// The Service with the Function's name, whoever owns it.
     pub(crate) service: Option<Arc<ObservedService>>,
+    /// What is known of its git repository; only where its source is in one.
+    pub(crate) look: Option<Look>,
     /// Hosts and paths it asks for and does not get, and why.
     pub(crate) lost: Vec<(Claim, Loss)>,
 }
@@ -51,6 +58,8 @@ pub(crate) enum FoundSource {
     None,
     /// They are in the Function itself.
     Inline,
+    /// They are in a git repository: each pod fetches them.
+    Git,
     /// They are in a ConfigMap, which was read.
     ConfigMap(Content),
     /// They are in a ConfigMap that is what it was when this Revision took them over.
@@ -68,8 +77,9 @@ pub(crate) struct Content {
 
 /// The source cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the source ConfigMap {key}")]
+#[error("cannot read the {kind} {key}")]
 pub(crate) struct DereferenceError {
+    kind: &'static str,
     key: Key,
     source: Box<kube::Error>,
 }
@@ -94,6 +104,7 @@ pub(crate) async fn dereference(
     let runtime = function.spec.template.source.as_ref();
     let runtime = runtime.and_then(|source| cluster.runtimes.get(&Key::new("", &*source.runtime)));
     let lost = lost_claims(&function, cluster);
+    let look = look(&function, &key, context).await?;
     Ok(Inputs {
         runtime,
         source,
@@ -101,6 +112,7 @@ pub(crate) async fn dereference(
         deployments,
         service: cluster.services.get(&key),
         lost,
+        look,
         function,
     })
 }
@@ -120,6 +132,34 @@ fn lost_claims(function: &Function, cluster: &Cluster) -> Vec<(Claim, Loss)> {
         .collect()
 }
 
+/// What is known of the Function's git repository. Its pod is read only where one may be there.
+async fn look(
+    function: &Function,
+    key: &Key,
+    context: &Context,
+) -> Result<Option<Look>, DereferenceError> {
+    let source = function.spec.template.source.as_ref();
+    let Some(git) = source.and_then(|source| source.git.as_ref()) else {
+        context.looks.free(key);
+        return Ok(None);
+    };
+    let without = look::decide(function, git, None, Timestamp::now());
+    let may_be = context.looks.has(key)
+        || matches!(without.next, look::Next::Start(_)) && context.looks.take(key);
+    if !may_be {
+        return Ok(Some(without));
+    }
+    let place = key.sibling(look::pod::name(&key.name));
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &place.namespace);
+    let pod = api.get_opt(&place.name).await;
+    let pod = pod.map_err(|source| DereferenceError {
+        kind: "Pod",
+        key: place,
+        source: Box::new(source),
+    })?;
+    Ok(Some(look::decide(function, git, pod, Timestamp::now())))
+}
+
 async fn source_files(
     function: &Function,
     key: &Key,
@@ -132,7 +172,10 @@ async fn source_files(
     };
     let Some(config_map) = &source.config_map else {
         context.sources.forget(key);
-        return Ok(FoundSource::Inline);
+        return Ok(match source.git {
+            Some(_) => FoundSource::Git,
+            None => FoundSource::Inline,
+        });
     };
     let place = key.sibling(&*config_map.name);
     let Some(known) = context.cluster.config_maps.get(&place) else {
@@ -148,6 +191,7 @@ async fn source_files(
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &place.namespace);
     let read = api.get_opt(&place.name).await;
     let read = read.map_err(|source| DereferenceError {
+        kind: "source ConfigMap",
         key: place,
         source: Box::new(source),
     })?;

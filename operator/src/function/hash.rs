@@ -17,20 +17,32 @@ impl TemplateHash {
     /// Files count the same inline and from a ConfigMap. Of the Runtime only the name counts, not
     /// what it holds at the moment: a changed Runtime reaches a function with its next Revision,
     /// and an update of the platform does not roll every function. `build_requested` is what asks for
-    /// another build of the same.
+    /// another build of the same. Of a git repository the commit counts, and not what led to it.
     pub(crate) fn of(
         template: &Template,
         files: Option<&SourceFiles>,
         build_requested: Option<&str>,
+        commit: Option<&str>,
     ) -> Self {
         let mut template = template.clone();
         if let (Some(source), Some(files)) = (&mut template.source, files) {
             source.config_map = None;
             files.clone().put(source);
         }
+        if let Some(git) = template
+            .source
+            .as_mut()
+            .and_then(|source| source.git.as_mut())
+        {
+            git.reference = None;
+            git.poll = None;
+        }
         let mut value = serde_json::to_value(&template).unwrap_or_default();
         if let Some(requested) = build_requested {
             value["buildRequested"] = json!(requested);
+        }
+        if let Some(commit) = commit {
+            value["commit"] = json!(commit);
         }
         Self(digest(&value))
     }
@@ -51,7 +63,7 @@ mod tests {
 
     fn hash(template: Value) -> TemplateHash {
         let template = serde_json::from_value(template).expect("a template");
-        TemplateHash::of(&template, None, None)
+        TemplateHash::of(&template, None, None, None)
     }
 
     fn files(text: &str) -> SourceFiles {
@@ -87,17 +99,35 @@ mod tests {
             }),
             ..source
         });
-        let of = |template, text| TemplateHash::of(template, Some(&files(text)), None);
+        let of = |template, text| TemplateHash::of(template, Some(&files(text)), None, None);
         assert_eq!(of(&inline, "x = 1"), of(&by_name, "x = 1"));
-        assert_eq!(of(&inline, "x = 1"), TemplateHash::of(&inline, None, None));
+        assert_eq!(
+            of(&inline, "x = 1"),
+            TemplateHash::of(&inline, None, None, None)
+        );
         assert_ne!(of(&inline, "x = 1"), of(&by_name, "x = 2"));
     }
 
     #[test]
     fn another_build_of_the_same_is_asked_for_by_a_text() {
         let template = Template::default();
-        let of = |requested| TemplateHash::of(&template, None, requested);
+        let of = |requested| TemplateHash::of(&template, None, requested, None);
         assert_ne!(of(None), of(Some("1")));
         assert_ne!(of(Some("2")), of(Some("1")));
+    }
+
+    #[test]
+    fn of_a_repository_the_commit_counts_and_not_what_led_to_it() {
+        let of = |git: Value, commit| {
+            let template = json!({"source": {"runtime": "python", "git": git}});
+            let template = serde_json::from_value(template).expect("a template");
+            TemplateHash::of(&template, None, None, Some(commit))
+        };
+        let main = of(json!({"url": "https://h/a"}), "1");
+        let tag = json!({"url": "https://h/a", "ref": "v1", "poll": "5m"});
+        assert_eq!(of(tag, "1"), main);
+        assert_ne!(of(json!({"url": "https://h/a"}), "2"), main);
+        assert_ne!(of(json!({"url": "https://h/b"}), "1"), main);
+        assert_ne!(of(json!({"url": "https://h/a", "path": "b"}), "1"), main);
     }
 }

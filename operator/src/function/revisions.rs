@@ -179,7 +179,7 @@ mod tests {
             image: Some(image.to_owned()),
             ..Template::default()
         };
-        TemplateHash::of(&template, None, None)
+        TemplateHash::of(&template, None, None, None)
     }
 
     fn revision(number: u64, uid: &str, image: &str, ready: bool) -> Arc<Revision> {

@@ -38,7 +38,8 @@ pub(crate) fn status(
     let newest = current.and_then(|name| applied.revisions.get(name));
     let built = newest.and_then(|newest| carried(newest, conditions::BUILT));
     let outcomes = [ready, revision_ready, routable, active];
-    let outcomes: Vec<Outcome> = outcomes.into_iter().chain(built).collect();
+    let resolved = inputs.look.as_ref().map(|look| look.outcome.clone());
+    let outcomes: Vec<Outcome> = outcomes.into_iter().chain(built).chain(resolved).collect();
 
     let lost: Vec<_> = inputs.lost.iter().map(|(claim, _)| claim.clone()).collect();
     let address = Address::of(function, &lost, options);
@@ -68,6 +69,7 @@ pub(crate) fn status(
             .collect(),
         replicas: count(|status| status.replicas),
         ready_replicas: count(|status| status.ready_replicas),
+        source: inputs.look.as_ref().map(|look| look.status.clone()),
         last_cold_start: None,
     }
 }
@@ -94,7 +96,7 @@ fn revision_ready(applied: &Applied, invalid: Option<&Invalid>, serving: Option<
     };
     if let Some(invalid) = invalid {
         let message = fallback(invalid.to_string());
-        return outcome(Status::False, invalid.reason(), message);
+        return outcome(invalid.status(), invalid.reason(), message);
     }
     if let Some(sentence) = &applied.revision_refused {
         let message = fallback(format!("the cluster refuses the Revision: {sentence}"));
@@ -292,6 +294,7 @@ pub(crate) fn event_notes(old: Option<&FunctionStatus>, new: &FunctionStatus) ->
     for (kind, action) in [
         (conditions::REVISION_READY, "Deploy"),
         (conditions::ROUTABLE, "Route"),
+        (conditions::SOURCE_RESOLVED, "Look"),
     ] {
         let find = |status: &FunctionStatus| conditions::find(&status.conditions, kind).cloned();
         let failed = find(new).filter(|now| now.status == Status::False.as_str());

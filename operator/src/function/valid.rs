@@ -16,6 +16,8 @@ pub(crate) struct Valid {
     pub(crate) hash: TemplateHash,
     /// What asked for another build of the same.
     pub(crate) build_requested: Option<String>,
+    /// The commit of a git source.
+    pub(crate) commit: Option<String>,
     pub(crate) scale: Option<Scale>,
 }
 
@@ -32,6 +34,7 @@ impl Valid {
         let spec = RevisionSpec {
             function_name: function.name_any(),
             template: self.template.clone(),
+            commit: self.commit.clone(),
             runtime: self.runtime.clone(),
             build_requested: self.build_requested.clone(),
             scale: self.scale.clone(),

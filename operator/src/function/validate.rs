@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use fermata_crds::{
-    Function, Runtime, RuntimeBuild, Scale, Source, Template, conditions, names,
+    Function, GitSource, Runtime, RuntimeBuild, Scale, Source, Template,
+    conditions::{self, Outcome, Status},
+    names,
     recurrence::{Recurrence, RecurrenceError},
     revision::ResolvedRuntime,
     source_files::{MOST_SOURCE_BYTES, MOST_SOURCE_FILES, PathError, SourceFiles},
@@ -83,6 +85,16 @@ pub(crate) enum Invalid {
     /// There are too many files.
     #[error("there are {0} source files, more than {MOST_SOURCE_FILES}; build an image instead")]
     TooManyFiles(usize),
+    /// It is not known which commit the git source is at.
+    #[error("{message}")]
+    Unresolved {
+        /// Whether that may come by itself.
+        status: Status,
+        /// The reason, as the condition SourceResolved has it.
+        reason: String,
+        /// What the look said.
+        message: String,
+    },
     /// The Runtime installs no dependencies.
     #[error("the Runtime {0} installs no dependencies; take source.build out of the manifest")]
     NoBuild(String),
@@ -97,7 +109,7 @@ pub(crate) fn validate(
     let spec = &inputs.function.spec;
     check_schedules(&spec.scale(), now)?;
     check_timeouts(&spec.template)?;
-    let valid = resolve(inputs)?;
+    let valid = resolve(inputs, options)?;
     // The name of a Revision makes no difference to what its pods may do.
     let revision = valid.revision(&inputs.function, &inputs.function.name_any());
     build::pod_template(&revision, options).map_err(Invalid::Build)?;
@@ -105,28 +117,39 @@ pub(crate) fn validate(
 }
 
 /// Puts in what the Function refers to.
-fn resolve(inputs: &Inputs) -> Result<Valid, Invalid> {
+fn resolve(inputs: &Inputs, options: &Options) -> Result<Valid, Invalid> {
     let spec = &inputs.function.spec;
     let scale = spec.scale.clone();
     let Some(source) = &spec.template.source else {
         return Ok(Valid {
             template: spec.template.clone(),
             runtime: None,
-            hash: TemplateHash::of(&spec.template, None, None),
+            hash: TemplateHash::of(&spec.template, None, None, None),
             build_requested: None,
+            commit: None,
             scale,
         });
     };
+    let commit = commit(inputs)?;
     let files = files(inputs, source)?;
     let runtime = inputs.runtime.as_ref();
     let runtime = runtime.ok_or_else(|| Invalid::RuntimeNotFound(source.runtime.clone()))?;
     let build = build_of(&files, source, runtime)?;
     let build_requested = build.and_then(|_| build_requested(&inputs.function));
-    let hash = TemplateHash::of(&spec.template, Some(&files), build_requested.as_deref());
+    let hash = TemplateHash::of(
+        &spec.template,
+        Some(&files),
+        build_requested.as_deref(),
+        commit.as_deref(),
+    );
     let mut resolved = Source {
         runtime: source.runtime.clone(),
         handler: Some(handler(source, runtime)?),
         build: source.build.clone(),
+        git: source
+            .git
+            .clone()
+            .map(|git| GitSource { poll: None, ..git }),
         ..Source::default()
     };
     files.into_owned().put(&mut resolved);
@@ -140,10 +163,33 @@ fn resolve(inputs: &Inputs) -> Result<Valid, Invalid> {
             command: runtime.spec.command.clone(),
             env: runtime.spec.env.clone(),
             build: build.cloned(),
+            git_image: source.git.as_ref().map(|_| options.git_image.clone()),
         }),
         hash,
         build_requested,
+        commit,
         scale,
+    })
+}
+
+/// The commit that the Function's git source is at, as far as it is known.
+fn commit(inputs: &Inputs) -> Result<Option<String>, Invalid> {
+    let Some(look) = &inputs.look else {
+        return Ok(None);
+    };
+    if let Some(commit) = &look.status.commit {
+        return Ok(Some(commit.clone()));
+    }
+    let Outcome {
+        status,
+        reason,
+        message,
+        ..
+    } = look.outcome.clone();
+    Err(Invalid::Unresolved {
+        status,
+        reason,
+        message,
     })
 }
 
@@ -167,7 +213,8 @@ fn build_of<'a>(
             None => Ok(None),
         };
     };
-    let named = files.iter().any(|(path, _)| build.is_input(path));
+    // What a repository names is seen when its files are there.
+    let named = source.git.is_some() || files.iter().any(|(path, _)| build.is_input(path));
     Ok(named.then_some(build))
 }
 
@@ -185,7 +232,9 @@ fn files<'a>(inputs: &'a Inputs, source: &'a Source) -> Result<Cow<'a, SourceFil
             .unwrap_or_default()
     };
     let files = match &inputs.source {
-        FoundSource::None | FoundSource::Inline => Cow::Owned(SourceFiles::of(source)),
+        FoundSource::None | FoundSource::Inline | FoundSource::Git => {
+            Cow::Owned(SourceFiles::of(source))
+        }
         FoundSource::Missing => return Err(Invalid::SourceNotFound(name())),
         FoundSource::ConfigMap(content) => {
             if content.files.is_empty() {
@@ -232,9 +281,18 @@ fn check_timeouts(template: &Template) -> Result<(), Invalid> {
 // === impl Invalid ===
 
 impl Invalid {
-    /// The reason for the Function's conditions.
-    pub(crate) fn reason(&self) -> &'static str {
+    /// Whether the Function waits for something, or for somebody.
+    pub(crate) fn status(&self) -> Status {
         match self {
+            Self::Unresolved { status, .. } => *status,
+            _ => Status::False,
+        }
+    }
+
+    /// The reason for the Function's conditions.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Unresolved { reason, .. } => reason,
             Self::RuntimeNotFound(_) => reasons::RUNTIME_NOT_FOUND,
             Self::SourceNotFound(_) => reasons::SOURCE_NOT_FOUND,
             Self::SourceEmpty(_)

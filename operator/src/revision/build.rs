@@ -4,6 +4,7 @@ mod config_map;
 mod dependencies;
 mod deployment;
 mod env;
+pub(crate) mod fetch;
 pub(crate) mod overlay;
 mod pod;
 mod security;

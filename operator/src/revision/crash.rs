@@ -7,8 +7,8 @@ use crate::{observed::pod::Crash, reasons};
 /// How many characters of a container's last line are told.
 const LONGEST_LINE: usize = 512;
 
-/// The exit code of an installation that could not reach a registry (EX_TEMPFAIL of sysexits.h).
-const REGISTRY_UNREACHABLE: i32 = 75;
+/// The exit code of a program that could not reach a registry or a repository (EX_TEMPFAIL of sysexits.h).
+pub(crate) const TRY_AGAIN: i32 = 75;
 
 /// The last thing that a container has said.
 fn last_line(crash: &Crash) -> Option<String> {
@@ -42,7 +42,7 @@ pub(super) fn sentence(crash: &Crash) -> String {
 /// Why an installation ended as it did. What it has said last is the tool's own telling line.
 pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
     let last = last_line(crash).unwrap_or_else(|| sentence(crash));
-    if crash.exit_code == REGISTRY_UNREACHABLE {
+    if crash.exit_code == TRY_AGAIN {
         return (
             reasons::REGISTRY_UNREACHABLE,
             format!("the dependencies cannot be installed now, and it is tried again: {last}"),
@@ -53,6 +53,21 @@ pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
         message.push_str("; give the installation more memory in source.build.resources");
     }
     (reasons::BUILD_FAILED, message)
+}
+
+/// Why a fetch ended as it did. What it has said last tells it.
+pub(super) fn fetch_failure(crash: &Crash) -> (&'static str, String) {
+    let last = last_line(crash).unwrap_or_else(|| sentence(crash));
+    if crash.exit_code == TRY_AGAIN {
+        return (
+            reasons::REPOSITORY_UNREACHABLE,
+            format!("the source files cannot be fetched now, and it is tried again: {last}"),
+        );
+    }
+    (
+        reasons::FETCH_FAILED,
+        format!("the source files cannot be fetched: {last}"),
+    )
 }
 
 #[cfg(test)]
@@ -74,5 +89,19 @@ mod tests {
             "{message}"
         );
         assert_eq!(build_failure(&crash(75)).0, reasons::REGISTRY_UNREACHABLE);
+    }
+
+    #[test]
+    fn a_repository_that_is_away_is_no_mistake_of_the_function() {
+        let crash = |exit_code| Crash {
+            container: "fermata-fetch".into(),
+            exit_code,
+            reason: None,
+            message: Some("a\nfermata: fatal: no\n".into()),
+        };
+        assert_eq!(fetch_failure(&crash(75)).0, reasons::REPOSITORY_UNREACHABLE);
+        let (reason, message) = fetch_failure(&crash(66));
+        assert_eq!(reason, reasons::FETCH_FAILED);
+        assert!(message.ends_with("fermata: fatal: no"), "{message}");
     }
 }

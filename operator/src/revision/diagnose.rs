@@ -182,6 +182,9 @@ fn pod_failure(trouble: &Trouble, previous: Option<&Condition>) -> Failure {
         Trouble::Crash(crash) if crash.container == names::BUILD_CONTAINER => {
             crash::build_failure(crash)
         }
+        Trouble::Crash(crash) if crash.container == names::FETCH_CONTAINER => {
+            crash::fetch_failure(crash)
+        }
         Trouble::Crash(crash) => (reasons::CRASH_LOOP, crash::sentence(crash)),
         Trouble::Unschedulable { message } => (reasons::UNSCHEDULABLE, message.clone()),
         Trouble::Failed { reason, message } => (reasons::POD_FAILED, worded(reason, message)),

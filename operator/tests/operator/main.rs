@@ -8,6 +8,7 @@ mod create;
 mod definitions;
 mod drift;
 mod failures;
+mod git;
 mod leader;
 mod many;
 mod namespaces;

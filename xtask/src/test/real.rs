@@ -7,12 +7,13 @@ use crate::{platform::Platform, shell};
 pub(super) const SUITES: [&str; 4] = ["chart", "rights", "node", "outages"];
 
 /// The suites that run on the embedded cluster too.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "bad_http",
     "cli",
     "dependencies",
     "examples",
     "failures",
+    "git_source",
     "kubectl",
     "lifecycle",
     "manifests",

@@ -1,6 +1,7 @@
 //! One container of a pod: start, probes, restarts, and its end.
 
 mod build;
+mod last_words;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -230,6 +231,8 @@ impl Runner {
         };
         let log = Log::open(&self.logs, restarts)
             .map_err(|error| failed("cannot open the log", error))?;
+        let words = last_words::path(&self.container, &self.dir);
+        last_words::forget(words.as_deref());
         let mut process = Process::start(&self.shared.options.supervisor, plan, &log)
             .map_err(|error| failed("cannot start the process", error))?;
         // Commands that run beside this one end with it.
@@ -253,12 +256,14 @@ impl Runner {
             format!("Container started: {}", self.name()),
         );
         let code = self.attend(plan, &mut process).await;
-        // The pod's last words are in the log; they are put where the manifest wants them.
+        // What the container itself has left goes before what is in its log.
         let wants_log =
             self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
-        let message = (code != 0 && wants_log)
-            .then(|| log.tail())
-            .filter(|tail| !tail.is_empty());
+        let logged = || {
+            let tail = (code != 0 && wants_log).then(|| log.tail());
+            tail.filter(|tail| !tail.is_empty())
+        };
+        let message = last_words::read(words.as_deref()).or_else(logged);
         self.board.update(self.name(), |report| {
             report.state = status::terminated(code, since, Timestamp::now(), message, id);
             report.started = false;

@@ -14,11 +14,15 @@ use crate::children;
 /// So that a script among the files can be the handler.
 const MODE: i32 = 0o555;
 
-/// The files, if the Revision has any. Like the Revision itself they never change, which spares the
+/// The files, if the Revision holds any. Like the Revision itself they never change, which spares the
 /// nodes from watching them
 /// (<https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-immutable>).
 pub(crate) fn build(revision: &Revision) -> Option<ConfigMap> {
-    let files = SourceFiles::of(revision.spec.template.source.as_ref()?);
+    let source = revision.spec.template.source.as_ref()?;
+    if source.git.is_some() {
+        return None;
+    }
+    let files = SourceFiles::of(source);
     let name = revision.name_any();
     let labels = children::labels(&revision.spec.function_name, Some(&name));
     let data = keyed(files.text);

@@ -1,12 +1,12 @@
 //! The init container that installs a function's dependencies, and what it shares with the function.
 
 use fermata_crds::{BuildOptions, Revision, RuntimeBuild, names};
-use k8s_openapi::{
-    api::core::v1::{Container, EmptyDirVolumeSource, EnvVar, Volume, VolumeMount},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::api::core::v1::{Container, EnvVar, Volume, VolumeMount};
 
-use super::{config_map, env};
+use super::{
+    config_map, env,
+    fetch::{self, empty},
+};
 use crate::options::Options;
 
 /// The most that the dependencies may take on the node. The installation itself stops earlier; this is for what
@@ -17,12 +17,17 @@ const MOST_DEPENDENCIES: &str = "2Gi";
 const MOST_SCRATCH: &str = "4Gi";
 
 /// The volumes of the installation.
-pub(super) fn volumes(revision: &Revision, build: &RuntimeBuild) -> [Volume; 3] {
-    [
-        config_map::volume(revision, names::INPUTS_VOLUME, |path| build.is_input(path)),
+pub(super) fn volumes(revision: &Revision, build: &RuntimeBuild) -> Vec<Volume> {
+    let mut volumes = vec![
         empty(names::DEPENDENCIES_VOLUME, MOST_DEPENDENCIES),
         empty(names::BUILD_VOLUME, MOST_SCRATCH),
-    ]
+    ];
+    if fetch::of(revision).is_none() {
+        let inputs =
+            config_map::volume(revision, names::INPUTS_VOLUME, |path| build.is_input(path));
+        volumes.insert(0, inputs);
+    }
+    volumes
 }
 
 /// Where the function finds the dependencies.
@@ -38,6 +43,11 @@ pub(super) fn container(revision: &Revision, build: &RuntimeBuild, options: &Opt
     let template = &revision.spec.template;
     let source = template.source.as_ref();
     let own = source.map(fermata_crds::Source::build).unwrap_or_default();
+    // Which files of a repository are inputs is not known before they are fetched.
+    let inputs = match fetch::of(revision) {
+        Some(_) => names::SOURCE_VOLUME,
+        None => names::INPUTS_VOLUME,
+    };
     let resources = own.resources.clone().or_else(|| template.resources.clone());
     Container {
         name: names::BUILD_CONTAINER.to_owned(),
@@ -49,7 +59,7 @@ pub(super) fn container(revision: &Revision, build: &RuntimeBuild, options: &Opt
         volume_mounts: Some(vec![
             VolumeMount {
                 read_only: Some(true),
-                ..mounted(names::INPUTS_VOLUME, names::INPUTS_PATH)
+                ..mounted(inputs, names::INPUTS_PATH)
             },
             mounted(names::DEPENDENCIES_VOLUME, &build.target),
             mounted(names::BUILD_VOLUME, names::BUILD_PATH),
@@ -85,16 +95,5 @@ fn mounted(volume: &str, path: &str) -> VolumeMount {
         name: volume.to_owned(),
         mount_path: path.to_owned(),
         ..VolumeMount::default()
-    }
-}
-
-fn empty(name: &str, most: &str) -> Volume {
-    Volume {
-        name: name.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity(most.to_owned())),
-            ..EmptyDirVolumeSource::default()
-        }),
-        ..Volume::default()
     }
 }

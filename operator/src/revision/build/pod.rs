@@ -13,7 +13,7 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 
 use super::{
-    config_map, dependencies, env,
+    config_map, dependencies, env, fetch,
     overlay::{Overlay, OverlayError},
     security,
 };
@@ -88,15 +88,19 @@ fn spec(revision: &Revision, grace_period: i64, options: &Options) -> PodSpec {
     let template = &revision.spec.template;
     let security_options = template.security();
     let mut volumes = template.volumes.clone().unwrap_or_default();
-    if template.source.is_some() {
+    let mut init = Vec::new();
+    if let Some((git, commit)) = fetch::of(revision) {
+        volumes.extend(fetch::volumes(git));
+        init.push(fetch::container(revision, git, commit, options));
+    } else if template.source.is_some() {
         volumes.push(config_map::volume(revision, names::SOURCE_VOLUME, |_| true));
     }
-    let build = revision.spec.build();
-    if let Some(build) = build {
+    if let Some(build) = revision.spec.build() {
         volumes.extend(dependencies::volumes(revision, build));
+        init.push(dependencies::container(revision, build, options));
     }
     PodSpec {
-        init_containers: build.map(|build| vec![dependencies::container(revision, build, options)]),
+        init_containers: (!init.is_empty()).then_some(init),
         containers: vec![container(revision, grace_period, options)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),

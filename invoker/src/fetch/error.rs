@@ -1,0 +1,96 @@
+//! Why a fetch fails, and how that is told.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use super::git::Failure;
+use crate::build::size;
+
+/// What programs end with when what was asked for is not there (EX_NOINPUT of sysexits.h).
+const NOT_FOUND: u8 = 66;
+
+/// What programs end with when another try may succeed (EX_TEMPFAIL).
+const TRY_AGAIN: u8 = 75;
+
+/// What programs end with who may not do what was asked for (EX_NOPERM).
+const NOT_ALLOWED: u8 = 77;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{0} is not given")]
+    NotGiven(&'static str),
+    #[error("FERMATA_GIT_TIMEOUT is {0:?}; it must be a whole number of seconds from 1 to 86400")]
+    Timeout(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write {path}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot run git; install it (https://git-scm.com/downloads)")]
+    NoGit(#[source] io::Error),
+    /// git itself says what.
+    #[error("{said}{}", hint(*.failure))]
+    Git { failure: Failure, said: String },
+    #[error("git took longer than {0} s and was ended; another try may succeed")]
+    TimedOut(u64),
+    #[error("it was told to stop")]
+    Stopped,
+    #[error("there is no branch and no tag named {reference} in {url}")]
+    NoReference { reference: String, url: String },
+    #[error("{0} has no commits")]
+    Empty(String),
+    #[error("the commit {commit} is not in {url} (any more)")]
+    NoCommit { commit: String, url: String },
+    #[error("there is no folder {path} in the commit {commit}")]
+    NoFolder { path: String, commit: String },
+    #[error("the files are more than {}; name a folder in source.git.path, or build an image", size(*.0))]
+    TooLarge(u64),
+    #[error("there are more than {0} files; name a folder in source.git.path, or build an image")]
+    TooMany(u64),
+    #[error("{link} is a link that leads out of the folder, to {to}; put in what it leads to")]
+    LeadsOut { link: PathBuf, to: PathBuf },
+    #[error("submodules are nested deeper than {0}")]
+    Deep(usize),
+    #[error("there are more than {0} submodules")]
+    ManySubmodules(usize),
+    #[error("cannot use the system")]
+    System(#[from] io::Error),
+}
+
+fn hint(failure: Failure) -> &'static str {
+    match failure {
+        Failure::NotAllowed => {
+            "; if the repository is there, it needs credentials that may read it: see source.git.secretName"
+        }
+        _ => "",
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    pub(super) fn code(&self) -> ExitCode {
+        match self {
+            Self::TimedOut(_) | Self::Stopped => TRY_AGAIN.into(),
+            Self::Git { failure, .. } => match failure {
+                Failure::Away => TRY_AGAIN.into(),
+                Failure::NotAllowed => NOT_ALLOWED.into(),
+                Failure::NotFound => NOT_FOUND.into(),
+                Failure::Other => ExitCode::FAILURE,
+            },
+            Self::NoReference { .. }
+            | Self::Empty(_)
+            | Self::NoCommit { .. }
+            | Self::NoFolder { .. } => NOT_FOUND.into(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
