@@ -79,7 +79,7 @@ pub const BUILDING: &str = "Building";
 /// The dependencies are installed.
 pub const BUILT: &str = "Built";
 
-/// The dependencies cannot be installed as the files name them.
+/// The function cannot be built of its files: a package that does not exist, code that does not compile.
 pub const BUILD_FAILED: &str = "BuildFailed";
 
 /// The dependencies are not installed, because a registry cannot be reached; it is tried again.

@@ -86,16 +86,21 @@ async fn logs(target: &Target, options: &Logs) -> anyhow::Result<()> {
         return Ok(());
     }
     let build = building::newest(&pods, &selector).await?;
-    let mut read = false;
+    let mut lines = 0_usize;
     if let Some(build) = &build {
         if let Some(before) = build.before() {
             output::note("the build before this one has failed:");
             building::print(&pods, &before, false, output::line).await?;
             output::note("this build:");
         }
-        read = building::print(&pods, build, false, output::line).await?;
+        let show = |line: &str| {
+            lines += 1;
+            output::line(line);
+        };
+        building::print(&pods, build, false, show).await?;
     }
-    if !read {
+    // An instance that took over an earlier build has an empty log.
+    if lines == 0 {
         output::note(&format!(
             "no instance of {name} has the log of a build: it rests at zero, begins just now, or took over what was built before. -f waits for the next one."
         ));

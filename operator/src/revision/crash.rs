@@ -45,12 +45,12 @@ pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
     if crash.exit_code == TRY_AGAIN {
         return (
             reasons::REGISTRY_UNREACHABLE,
-            format!("the dependencies cannot be installed now, and it is tried again: {last}"),
+            format!("the function cannot be built now, and it is tried again: {last}"),
         );
     }
-    let mut message = format!("the dependencies cannot be installed: {last}");
+    let mut message = format!("the function cannot be built: {last}");
     if crash.reason.as_deref() == Some("OOMKilled") {
-        message.push_str("; give the installation more memory in source.build.resources");
+        message.push_str("; give the build more memory in source.build.resources");
     }
     (reasons::BUILD_FAILED, message)
 }
