@@ -10,7 +10,7 @@ use fermata_crds::{
     GoDuration,
     routes::{ClaimGrant, ClaimPolicy},
 };
-use fermata_daemon::admin::AdminOptions;
+use fermata_daemon::{admin::AdminOptions, watch::Key};
 use fermata_listen::address;
 
 pub use bound::Bound;
@@ -200,6 +200,15 @@ pub struct OwnPath {
     pub namespace: String,
     /// Name of the function.
     pub name: String,
+}
+
+// === impl OwnPath ===
+
+impl OwnPath {
+    /// Whether it is this function that answers.
+    pub(crate) fn is_of(&self, function: &Key) -> bool {
+        *function.namespace == self.namespace && *function.name == self.name
+    }
 }
 
 // === impl Options ===

@@ -44,14 +44,17 @@ fn are_own(rows: &str, client: SocketAddr, server: SocketAddr, user: u32) -> boo
     for socket in rows.lines().filter_map(Socket::of) {
         let is_server = socket.remote.port() == server.port()
             && (server.ip().is_unspecified() || socket.remote.ip() == server.ip());
-        if socket.local != client || !is_server {
+        if socket.local != client {
             continue;
         }
+        // Sockets of several users may share an address as long as they lead elsewhere: then it says nothing.
+        let is_others = socket.user != user && socket.is_held;
         // One that its process has closed is nobody's, which the table writes as root's.
-        if socket.user != user || !socket.is_held {
+        let is_own = socket.user == user && socket.is_held;
+        if is_others || (is_server && !is_own) {
             return false;
         }
-        found = true;
+        found |= is_server;
     }
     found
 }
@@ -153,8 +156,9 @@ mod tests {
         // The other end, and what else is open.
         let others = [
             row(GATEWAY, "127.0.0.1:50000", "01", 1, 8),
-            row("127.0.0.1:50000", "127.0.0.1:8081", "01", 1, 9),
             row("127.0.0.2:50000", GATEWAY, "01", 1, 9),
+            // What is left of a connection elsewhere.
+            row("127.0.0.1:50000", "127.0.0.1:8081", "06", 0, 0),
             row(GATEWAY, "0.0.0.0:0", "0A", 1, 9),
         ];
         assert!(own(&[&others[..], &[client(1000)]].concat(), GATEWAY));
@@ -173,11 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_users_share_is_nobodys() {
+        let own_one = row("127.0.0.1:50000", GATEWAY, "01", 1000, 7);
+        let others = row("127.0.0.1:50000", "127.0.0.1:8081", "01", 1001, 8);
+        let elsewhere = row("127.0.0.1:50000", "127.0.0.1:8081", "01", 1000, 8);
+        assert!(!own(&[own_one.clone(), others], GATEWAY));
+        assert!(own(&[own_one, elsewhere], GATEWAY));
+    }
+
+    #[test]
     fn where_several_could_be_meant_all_have_to_be_own() {
         let one = row("127.0.0.1:50000", GATEWAY, "01", 1000, 7);
         let other = row("127.0.0.1:50000", "127.0.0.9:8080", "01", 1001, 8);
         let rows = [one, other];
-        assert!(own(&rows, GATEWAY));
+        assert!(!own(&rows, GATEWAY));
         assert!(!own(&rows, "0.0.0.0:8080"));
         assert!(!own(&rows, "[::]:8080"));
         assert!(own(&rows[..1], "[::]:8080"));

@@ -22,7 +22,7 @@ pub(super) const DEPLOYED: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
 const HOOKS: &str = ".hooks";
 
 /// Settings of git, in place of those of machine, user and repository.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("http.receivepack", "true"),
     ("http.uploadpack", "true"),
     ("http.getanyfile", "false"),
@@ -37,7 +37,13 @@ const SETTINGS: [(&str, &str); 12] = [
     ("gc.auto", "1000"),
     ("gc.autoDetach", "false"),
     ("core.symlinks", "true"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.excludesFile", "/dev/null"),
+    ("transfer.hideRefs", "refs/fermata"),
 ];
+
+/// Where the branches of functions that were deleted are kept.
+const DELETED: &str = "refs/fermata/deleted";
 
 /// Where the repositories of all functions are.
 #[derive(Clone, Debug)]
@@ -84,6 +90,7 @@ impl Root {
         let mut variables: Vec<(String, String)> = [
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_ATTR_NOSYSTEM", "1"),
             ("GIT_NO_REPLACE_OBJECTS", "1"),
             ("GIT_TERMINAL_PROMPT", "0"),
         ]
@@ -136,11 +143,16 @@ impl Repository {
     pub(super) fn forget_deployed(&self) -> anyhow::Result<()> {
         for branch in DEPLOYED {
             let mut git = self.git();
-            output(
-                git.arg("--git-dir")
-                    .arg(&self.dir)
-                    .args(["update-ref", "-d", branch]),
-            )?;
+            git.arg("--git-dir").arg(&self.dir);
+            if output(git.args(["rev-parse", "--quiet", "--verify", branch])).is_err() {
+                continue;
+            }
+            // Nothing that was pushed is lost by it.
+            let kept = branch.replacen("refs/heads", DELETED, 1);
+            for arguments in [["update-ref", &kept, branch], ["update-ref", "-d", branch]] {
+                let mut git = self.git();
+                output(git.arg("--git-dir").arg(&self.dir).args(arguments))?;
+            }
         }
         Ok(())
     }

@@ -127,6 +127,10 @@ impl ClusterIndex {
     pub(crate) fn publish_routes(&mut self) {
         let mut router = Router::new(self.policy.domain(), self.policy.cluster_domain());
         for (key, record) in &self.functions {
+            // What answers below a path of the gateway itself answers nowhere else.
+            if self.own_paths.iter().any(|own| own.is_of(key)) {
+                continue;
+            }
             let target = NamedFunction {
                 function: record.handle.clone(),
                 cluster_only: record.facts.cluster_only,

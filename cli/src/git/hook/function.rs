@@ -50,7 +50,7 @@ pub(super) fn complete(dir: &Path, namespace: &str, name: &str) -> anyhow::Resul
     };
     let object = named(file, object, namespace, name)?;
     let path = dir.join(file);
-    // JSON is YAML. What is there is no link: that was looked at.
+    // JSON is YAML. What is there is no link: those with such names were refused.
     fs::write(&path, serde_json::to_vec_pretty(&object)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let mut mark = fs::File::create(mark(dir))?;
@@ -73,14 +73,23 @@ fn files(dir: &Path) -> anyhow::Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_file()
-            && let Ok(name) = entry.file_name().into_string()
-        {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let kind = entry.file_type()?;
+        if kind.is_file() {
             files.push(name);
+        } else if kind.is_symlink() && is_manifest_name(&name) {
+            bail!("{name} is a link; put the file itself there");
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file with this name could be a manifest.
+fn is_manifest_name(name: &str) -> bool {
+    matches!(name.rsplit_once('.'), Some((_, "yaml" | "yml" | "json")))
 }
 
 /// The functions in a file; none if it is something else.
@@ -98,7 +107,8 @@ fn objects(dir: &Path, file: &str) -> anyhow::Result<Vec<Value>> {
     let strict = serde_saphyr::options! { strict_booleans: true };
     let documents: Vec<Value> = match serde_saphyr::from_multiple_with_options(&text, strict) {
         Ok(documents) => documents,
-        Err(error) if stem == "function" => {
+        // What names Fermata means to be one, and is not what it seems without it.
+        Err(error) if stem == "function" || text.contains(fermata_crds::GROUP) => {
             return Err(error).with_context(|| format!("{file} is not valid YAML"));
         }
         Err(_) => return Ok(Vec::new()),

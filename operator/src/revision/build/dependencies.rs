@@ -75,14 +75,14 @@ fn environment(build: &RuntimeBuild, own: &BuildOptions) -> Vec<EnvVar> {
     let system = [
         ("FERMATA_TARGET", build.target.as_str()),
         ("FERMATA_BUILD_TIMEOUT", &seconds),
-        ("HOME", names::BUILD_PATH),
     ];
     let mut all: Vec<EnvVar> = system
         .into_iter()
         .map(|(name, value)| env::variable(name, value))
         .collect();
     let given = own.env.iter().flatten().chain(build.env.iter().flatten());
-    for variable in given {
+    let home = env::variable("HOME", names::BUILD_PATH);
+    for variable in given.chain([&home]) {
         if all.iter().all(|other| other.name != variable.name) {
             all.push(variable.clone());
         }

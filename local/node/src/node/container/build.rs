@@ -43,7 +43,11 @@ impl Runner {
         let keeps = keep
             .and_then(|keep| Recipe::of(keep, &self.pod, &self.container, declared))
             .is_some();
-        if keeps && self.shared.options.env.iter().any(|(name, _)| name == HOME) {
+        let has_own = self.shared.options.env.iter().any(|(name, _)| name == HOME);
+        let mut mounts = self.container.volume_mounts.iter().flatten();
+        // A home that is none of the pod's folders was chosen by somebody.
+        let is_scratch = mounts.any(|mount| declared.get(HOME) == Some(&mount.mount_path));
+        if keeps && has_own && is_scratch {
             declared.remove(HOME);
         }
     }

@@ -18,9 +18,6 @@ use super::{
 };
 use crate::node::mounts::Mounts;
 
-/// Variables that differ from pod to pod, or with the machine, and say nothing of the result.
-const PLACES: [&str; 5] = ["FERMATA_ROOT", "HOST", "HOSTNAME", "PATH", "PORT"];
-
 /// What a result is made from.
 #[derive(Debug, Serialize)]
 pub(in super::super) struct Recipe {
@@ -38,7 +35,8 @@ pub(in super::super) struct Recipe {
 // === impl Recipe ===
 
 impl Recipe {
-    /// The recipe of a container whose result is kept, without its inputs; `None` for any other.
+    /// The recipe of a container whose result is kept, without its inputs; `None` for any other. `env` is what its
+    /// manifest asks for, without what the node adds.
     pub(in super::super) fn of(
         keep: &Keep,
         pod: &Pod,
@@ -51,11 +49,7 @@ impl Recipe {
             args: container.args.clone(),
             working_dir: container.working_dir.clone(),
             target: target(keep, pod, container)?.to_owned(),
-            env: env
-                .iter()
-                .filter(|(name, _)| !PLACES.contains(&name.as_str()))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            env: env.clone(),
             annotation: pod.annotations().get(&keep.annotation).cloned(),
             inputs: BTreeMap::new(),
         })
@@ -157,7 +151,7 @@ mod tests {
             |_, container| container["image"] = json!("other"),
             |_, container| container["command"] = json!(["c", "x"]),
             |_, container| container["args"] = json!(["x"]),
-            |_, container| container["env"] = json!([{"name": "A", "value": "1"}]),
+            |_, container| container["env"] = json!([{"name": "PATH", "value": "/opt/bin"}]),
             |pod, _| pod["metadata"]["annotations"] = json!({"example.com/build": "now"}),
         ];
         keys.extend(changes.map(|change| recipe(change).unwrap().key()));
@@ -178,10 +172,8 @@ mod tests {
     #[test]
     fn what_is_only_a_place_does_not() {
         let plain = recipe(|_, _| {}).unwrap().key();
-        let same = recipe(|pod, container| {
+        let same = recipe(|pod, _| {
             pod["metadata"] = json!({"name": "q", "labels": {"a": "b"}});
-            container["env"] =
-                json!([{"name": "PORT", "value": "1"}, {"name": "PATH", "value": "/"}]);
         });
         assert_eq!(same.unwrap().key(), plain);
     }
