@@ -377,13 +377,16 @@ async fn nobody_else_pushes() {
     let claim = "Forwarded: for=\"127.0.0.1:1\"";
     let answer = curl(&["-H", claim, &asked]);
     assert!(answer.ends_with("200"), "{answer}");
-    // In-cluster names lead to another listener.
+    // It has no name, and the listener for the cluster does not lead there.
     let internal = pushed.up.platform().internal;
     let inside = format!(
         "http://{internal}/function/git.fermata-system/git/hello.git/info/refs?service=git-receive-pack"
     );
     let answer = curl(&[&inside]);
-    assert!(answer.ends_with("403"), "{answer}");
+    assert!(answer.ends_with("404"), "{answer}");
+    let path = format!("http://{internal}/git/hello.git/info/refs?service=git-receive-pack");
+    let answer = curl(&[&path]);
+    assert!(answer.ends_with("404"), "{answer}");
     // The function's own port is asked without the gateway.
     let ports = pushed.fermata(&["-n", "fermata-system", "list"]);
     has(&ports, "git");
