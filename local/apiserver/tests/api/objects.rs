@@ -1,6 +1,6 @@
 //! Objects through their life: create, read, change, delete, and watch it all.
 
-use futures::{StreamExt as _, TryStreamExt as _, pin_mut};
+use futures::{TryStreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
@@ -96,27 +96,31 @@ async fn kube_watchers_of_both_kinds_follow_a_resource() {
     api.create(&PostParams::default(), &secret("before", "1"))
         .await
         .unwrap();
-    for config in [
+    let configs = [
         watcher::Config::default(),
         watcher::Config::default().streaming_lists(),
-    ] {
+    ];
+    for (number, config) in configs.into_iter().enumerate() {
+        let after = format!("after-{number}");
         let events = watcher(api.clone(), config).applied_objects();
         pin_mut!(events);
-        let first = tokio::time::timeout(PATIENCE, events.next())
+        // The first list may be a moment old, and have what is deleted already.
+        let mut comes = async |name: &str| {
+            let coming = async {
+                while let Some(object) = events.try_next().await.unwrap() {
+                    if object.metadata.name.as_deref() == Some(name) {
+                        return true;
+                    }
+                }
+                false
+            };
+            tokio::time::timeout(PATIENCE, coming).await.unwrap()
+        };
+        assert!(comes("before").await);
+        api.create(&PostParams::default(), &secret(&after, "1"))
             .await
-            .unwrap()
-            .unwrap()
             .unwrap();
-        assert_eq!(first.metadata.name.as_deref(), Some("before"));
-        api.create(&PostParams::default(), &secret("after", "1"))
-            .await
-            .unwrap();
-        let next = tokio::time::timeout(PATIENCE, events.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        assert_eq!(next.metadata.name.as_deref(), Some("after"));
-        api.delete("after", &DeleteParams::default()).await.unwrap();
+        assert!(comes(&after).await);
+        api.delete(&after, &DeleteParams::default()).await.unwrap();
     }
 }
