@@ -412,6 +412,11 @@ pub(crate) const REVISION: &[Rule] = &[
     ),
     rule(
         "",
+        "has(self.buildRequested) == has(oldSelf.buildRequested) && (!has(self.buildRequested) || self.buildRequested == oldSelf.buildRequested)",
+        "a Revision's buildRequested never changes; annotate the Function, which makes a new Revision",
+    ),
+    rule(
+        "",
         "has(self.runtime) == has(oldSelf.runtime) && (!has(self.runtime) || self.runtime == oldSelf.runtime)",
         "a Revision's runtime never changes; change the Function, which makes a new Revision",
     ),
@@ -494,3 +499,21 @@ const ONE_HANDLER_MESSAGE: &str =
 const ONE_SUCCESS: &str = "!has(self.successThreshold) || self.successThreshold in [0, 1]";
 const PROBE_NUMBERS: &str = "(!has(self.initialDelaySeconds) || self.initialDelaySeconds >= 0) && (!has(self.periodSeconds) || self.periodSeconds >= 0) && (!has(self.timeoutSeconds) || self.timeoutSeconds >= 0) && (!has(self.failureThreshold) || self.failureThreshold >= 0) && (!has(self.successThreshold) || self.successThreshold >= 0)";
 const PROBE_NUMBERS_MESSAGE: &str = "the numbers of a probe must not be negative";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names;
+
+    #[test]
+    fn volumes_of_fermatas_own_are_not_for_manifests() {
+        let rule = TEMPLATE
+            .iter()
+            .find(|rule| rule.rule.contains("v.name in ["));
+        let rule = rule.expect("a rule about names of volumes");
+        for volume in names::RESERVED_VOLUMES {
+            assert!(rule.rule.contains(&format!("'{volume}'")), "{volume}");
+            assert!(rule.message.contains(volume), "{volume}");
+        }
+    }
+}

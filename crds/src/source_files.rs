@@ -43,6 +43,9 @@ pub enum PathError {
     /// Another file has the path of a folder that this one is in.
     #[error("{0} is a file, and cannot be its folder too")]
     FolderIsFile(String),
+    /// It is there as text and as something else.
+    #[error("it is in files and in binaryFiles; leave it out of one of them")]
+    Twice,
 }
 
 /// Whether a text can be the path of a source file, as `source.files` has it.
@@ -172,9 +175,11 @@ impl SourceFiles {
             check_path(path).map_err(refused)?;
             let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
             let file = folders.into_iter().find(|folder| is_file(folder));
-            let twice = self.text.contains_key(path) && self.binary.contains_key(path);
-            if let Some(file) = file.or(twice.then_some(path)) {
+            if let Some(file) = file {
                 return Err(refused(PathError::FolderIsFile(file.to_owned())));
+            }
+            if self.text.contains_key(path) && self.binary.contains_key(path) {
+                return Err(refused(PathError::Twice));
             }
         }
         Ok(())

@@ -430,16 +430,30 @@ async fn a_revision_never_changes_but_for_its_scale() {
         .function("hello", json!({"image": "a", "scale": {"initial": 0}}))
         .await;
     space.ready("hello").await;
-    let patch = Patch::Merge(json!({"spec": {"template": {"image": "b"}}}));
-    let error = space
-        .api::<Revision>()
-        .patch("hello-00001", &PatchParams::default(), &patch)
-        .await
-        .expect_err("it is refused");
-    assert!(
-        error
-            .to_string()
-            .contains("a Revision's template never changes"),
-        "{error}"
-    );
+    for (change, says) in [
+        (
+            json!({"template": {"image": "b"}}),
+            "a Revision's template never changes",
+        ),
+        (
+            json!({"commit": "0".repeat(40)}),
+            "a Revision's commit never changes",
+        ),
+        (
+            json!({"buildRequested": "now"}),
+            "a Revision's buildRequested never changes",
+        ),
+        (
+            json!({"runtime": {"image": "b", "command": ["b"]}}),
+            "a Revision's runtime never changes",
+        ),
+    ] {
+        let patch = Patch::Merge(json!({"spec": change}));
+        let error = space
+            .api::<Revision>()
+            .patch("hello-00001", &PatchParams::default(), &patch)
+            .await
+            .expect_err("it is refused");
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }

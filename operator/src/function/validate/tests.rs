@@ -222,7 +222,7 @@ fn files_have_to_fit_into_one_folder() {
         ("files: { a: x, a/b: x }", "\"a/b\": a is a file"),
         (
             "files: { a: x }, binaryFiles: { a: eA== }",
-            "\"a\": a is a file",
+            "\"a\": it is in files and in binaryFiles",
         ),
     ] {
         let spec = format!("{{ source: {{ runtime: python, {files} }} }}");
