@@ -7,6 +7,7 @@
 mod caller;
 mod cgi;
 mod hook;
+#[cfg(feature = "embedded")]
 mod install;
 mod repository;
 mod request;
@@ -14,6 +15,7 @@ mod server;
 
 use std::{ffi::OsString, process::ExitCode};
 
+#[cfg(feature = "embedded")]
 pub(crate) use self::install::{NAMESPACE, Offer, own_path};
 
 /// The hidden command that the function runs.

@@ -15,6 +15,7 @@ pub mod pod_failure;
 pub mod pod_security;
 pub mod pods;
 pub mod probes;
+pub mod reasons;
 pub mod recurrence;
 pub mod revision;
 pub mod routes;
