@@ -13,6 +13,7 @@
 
 mod admin;
 mod backoff;
+mod builds;
 mod cache;
 mod children;
 mod cluster;
@@ -40,4 +41,4 @@ mod writes;
 
 pub use definitions::{DefinitionsError, apply_definitions};
 pub use operator::{Error, Operator};
-pub use options::{Functions, FunctionsError, Options, Scheme, SourceUser};
+pub use options::{Builds, Functions, FunctionsError, Options, Scheme, SourceUser};
