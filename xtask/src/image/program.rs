@@ -9,10 +9,11 @@ use crate::shell;
 
 /// All programs that an image can hold. They are always built together: which features of a
 /// dependency are on depends on what is built with it, and so do a program's bytes.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "fermata-operator",
     "fermata-gateway",
     "fermata-invoker",
+    "fermata-push",
     "fermata-test-function",
 ];
 
