@@ -27,6 +27,7 @@ pub mod schema;
 pub mod source;
 pub mod source_files;
 pub mod template;
+pub mod trigger;
 
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
@@ -37,6 +38,9 @@ pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
+pub use trigger::{
+    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
+};
 
 /// The API group of every Fermata resource.
 pub const GROUP: &str = "fermata.dev";
