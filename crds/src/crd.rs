@@ -41,6 +41,7 @@ const BOUNDS: &[(&str, i64)] = &[
     ("source.git.path", 253),
     ("source.git.secretName", 253),
     ("source.git.poll", 32),
+    ("source.git.webhook.secretName", 253),
     ("source.build.env", 128),
     ("source.build.env[].name", 256),
     ("source.build.env[].valueFrom.configMapKeyRef.name", 253),

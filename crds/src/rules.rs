@@ -111,6 +111,11 @@ pub(crate) const TEMPLATE: &[Rule] = &[
         "source.git.secretName must be the name of a Secret: lower case letters, digits, '-' and '.'",
     ),
     duration!("source.git.poll", "30s", "24h"),
+    rule(
+        "source.git.webhook.secretName",
+        SUBDOMAIN,
+        "source.git.webhook.secretName must be the name of a Secret: lower case letters, digits, '-' and '.'",
+    ),
     duration!("source.build.timeout", "1s", "1h"),
     rule("source.build.env[]", ENV_NAME, ENV_NAME_MESSAGE),
     rule("source.build.env[]", OWN_ENV, OWN_ENV_MESSAGE),
@@ -376,8 +381,8 @@ pub(crate) const FUNCTION: &[Rule] = &[
     ),
     rule(
         "expose.path",
-        "!self.matches('^/(function|async-function|topics|messages|requests|invocations|git)(/|$)')",
-        "paths below /function, /async-function, /topics, /messages, /requests, /invocations and /git are the gateway's own; choose another path",
+        "!self.matches('^/(function|async-function|topics|messages|requests|invocations|git|hooks)(/|$)')",
+        "paths below /function, /async-function, /topics, /messages, /requests, /invocations, /git and /hooks are the gateway's own; choose another path",
     ),
     rule(
         "triggers[].name",

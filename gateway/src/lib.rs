@@ -46,4 +46,4 @@ mod upstream;
 
 pub use error::Error;
 pub use gateway::Gateway;
-pub use options::{AccessLog, Bound, ErrorDetails, Network, Options, OwnPath};
+pub use options::{AccessLog, Bound, ErrorDetails, Network, NotAnOwnPath, Options, OwnPath};

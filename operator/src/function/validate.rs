@@ -155,10 +155,11 @@ fn resolve(inputs: &Inputs, options: &Options) -> Result<Valid, Invalid> {
         runtime: source.runtime.clone(),
         handler: Some(handler(source, runtime)?),
         build: source.build.clone(),
-        git: source
-            .git
-            .clone()
-            .map(|git| GitSource { poll: None, ..git }),
+        git: source.git.clone().map(|git| GitSource {
+            poll: None,
+            webhook: None,
+            ..git
+        }),
         ..Source::default()
     };
     files.into_owned().put(&mut resolved);
