@@ -29,4 +29,4 @@ pub use platform::Platform;
 pub use sockets::Sockets;
 pub use tools::{examples, kubectl, program, repository};
 pub use up::{Up, fermata, fermata_bin};
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, eventually_within};

@@ -86,6 +86,11 @@ fn check() -> anyhow::Result<()> {
     layers::check()?;
     deny::check()?;
     lint("lints", &["--all-targets"])?;
+    // As images hold it. With all packages, so that those it depends on have the features of the other lints.
+    lint(
+        "lints of fermata without the embedded platform",
+        &["--no-default-features"],
+    )?;
     // Suites that run by themselves only are no part of all targets, and are not added to them either.
     let suites = real::SUITES.iter().flat_map(|suite| ["--test", suite]);
     lint("lints of the cluster's suites", &suites.collect::<Vec<_>>())
