@@ -1,5 +1,6 @@
 //! `cargo xtask test`.
 
+mod builds;
 mod embedded;
 mod real;
 mod release;

@@ -134,7 +134,7 @@ fn pod(
     }
     if let Some(build) = revision.spec.build().filter(|_| start.reuse.is_none()) {
         volumes.extend(dependencies::volumes(revision, build));
-        init.push(dependencies::container(revision, build, options));
+        init.push(timeless(dependencies::container(revision, build, options)));
     }
     volumes.push(fetch::empty(names::PUSH_VOLUME, MOST_SCRATCH));
     volumes.extend(options.builds.push_secret.as_deref().map(credentials));
@@ -169,6 +169,20 @@ fn pod(
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// Files of an image have no times: what a build writes down about them must not depend on those either. Python's byte
+/// code is then known by what its source holds, and would else be made anew at each start.
+fn timeless(mut container: Container) -> Container {
+    let variables = container.env.get_or_insert_default();
+    if variables
+        .iter()
+        .all(|variable| variable.name != "SOURCE_DATE_EPOCH")
+    {
+        // The first day that a zip can name.
+        variables.push(env::variable("SOURCE_DATE_EPOCH", "315532800"));
+    }
+    container
 }
 
 /// As restricted asks, whatever the function itself may do: installing takes no more.

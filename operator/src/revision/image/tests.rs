@@ -403,6 +403,23 @@ fn each_container_has_what_it_needs_and_no_more() {
 }
 
 #[test]
+fn what_is_built_depends_on_no_time() {
+    let pod = Scene::new(BUILT)
+        .made()
+        .spec
+        .expect("a spec")
+        .template
+        .spec
+        .expect("a pod");
+    let init = pod.init_containers.expect("a build");
+    let env = init[0].env.as_ref().expect("variables");
+    assert!(
+        env.iter()
+            .any(|variable| variable.name == "SOURCE_DATE_EPOCH")
+    );
+}
+
+#[test]
 fn a_job_is_restricted_whatever_the_function_may_do() {
     let spec = BUILT.replace(
         "template: {",
