@@ -3,6 +3,7 @@
 
 mod changes;
 mod failures;
+mod ssh;
 
 use std::{net::IpAddr, path::PathBuf};
 
