@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
 use fermata_daemon::log::has_colours;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::{
-    commands, output,
-    up::{self, access::Catcher},
-};
+#[cfg(feature = "embedded")]
+use crate::up::{self, access::Catcher};
+use crate::{commands, output};
 
 /// The name by which kubectl finds a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins>).
 const PLUGIN: &str = "kubectl-fermata";
+
+/// What takes requests out of the log.
+pub(crate) type Requests = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Serverless functions on Kubernetes, or on this machine alone.
 #[derive(Debug, Parser)]
@@ -56,6 +58,7 @@ pub(crate) struct Target {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the whole platform on this machine: embedded cluster, operator and gateway.
+    #[cfg(feature = "embedded")]
     Up(up::Options),
     /// Write a new function: a manifest and its code.
     Init(commands::init::Options),
@@ -87,6 +90,28 @@ pub(crate) enum Command {
     Version(commands::version::Options),
 }
 
+// === impl Command ===
+
+impl Command {
+    /// Whether it is `fermata up`.
+    pub(crate) fn is_up(&self) -> bool {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Up(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What shows requests, where they are to be shown.
+    pub(crate) fn requests(&self) -> Option<Requests> {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Up(options) if options.shows_requests() => Some(Box::new(Catcher::new().layer())),
+            _ => None,
+        }
+    }
+}
+
 /// The command line as it is called: `fermata`, or `kubectl fermata` as kubectl's plugin.
 pub(crate) fn command() -> clap::Command {
     let is_plugin = std::env::args_os().next().is_some_and(|program| {
@@ -112,7 +137,15 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// The commands that work on no cluster of a kubeconfig.
-const WITHOUT_CLUSTER: [&str; 6] = ["up", "init", "test", "schema", "completion", "version"];
+const WITHOUT_CLUSTER: &[&str] = &[
+    #[cfg(feature = "embedded")]
+    "up",
+    "init",
+    "test",
+    "schema",
+    "completion",
+    "version",
+];
 
 /// Keeps the flags that name a cluster out of the help of commands that use none. They are taken all the same:
 /// who passes them to everything need not know.
@@ -128,7 +161,7 @@ fn without_cluster(command: clap::Command) -> clap::Command {
 
 /// Sends the log to standard error: by default what goes wrong in the platform itself, short. `fermata
 /// up` says what matters itself, and the libraries' own messages are for those who ask for them.
-pub(crate) fn start_log(verbose: u8, up: bool, requests: Option<Catcher>) {
+pub(crate) fn start_log(verbose: u8, up: bool, requests: Option<Requests>) {
     let default = match (verbose, up) {
         (0, true) => "off,fermata=warn",
         (0, false) => "off",
@@ -147,8 +180,8 @@ pub(crate) fn start_log(verbose: u8, up: bool, requests: Option<Catcher>) {
     };
     // A subscriber that is there already was put there by somebody who wants it.
     let _ = tracing_subscriber::registry()
+        .with(requests)
         .with(log.with_filter(filter))
-        .with(requests.map(Catcher::layer))
         .try_init();
 }
 

@@ -3,8 +3,7 @@
 mod log;
 mod show;
 
-use fermata_crds::{Function, conditions};
-use fermata_operator::reasons;
+use fermata_crds::{Function, conditions, reasons};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 pub(crate) use self::{

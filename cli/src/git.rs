@@ -7,20 +7,26 @@
 mod caller;
 mod cgi;
 mod hook;
+#[cfg(feature = "embedded")]
 mod install;
 mod repository;
 mod request;
 mod server;
+mod webhook;
 
 use std::{ffi::OsString, process::ExitCode};
 
-pub(crate) use self::install::{NAMESPACE, Offer, own_path};
+#[cfg(feature = "embedded")]
+pub(crate) use self::install::{NAMESPACE, Offer, make_webhooks, own_paths};
 
 /// The hidden command that the function runs.
 const SERVER_COMMAND: &str = "__git-server";
 
 /// The hidden command that git runs as a hook.
 const HOOK_COMMAND: &str = "__git-hook";
+
+/// The hidden command that takes deliveries of webhooks.
+const WEBHOOKS_COMMAND: &str = "__webhooks";
 
 /// What the hook is told by the server, in its environment.
 mod told {
@@ -41,6 +47,7 @@ pub(crate) fn hidden(arguments: impl Iterator<Item = OsString>) -> Option<ExitCo
     let mut arguments = arguments.peekable();
     match arguments.peek()?.to_str()? {
         SERVER_COMMAND => Some(server::main(arguments)),
+        WEBHOOKS_COMMAND => Some(webhook::main(arguments)),
         HOOK_COMMAND => Some(hook::main()),
         _ => None,
     }

@@ -15,6 +15,7 @@ mod output;
 mod ready;
 mod suggest;
 mod unready;
+#[cfg(feature = "embedded")]
 mod up;
 mod urls;
 
@@ -55,15 +56,12 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let is_up = matches!(arguments.command, Command::Up(_));
+    let is_up = arguments.command.is_up();
     let _writers = is_up.then(output::detach).transpose()?;
-    let catcher = match &arguments.command {
-        Command::Up(options) if options.shows_requests() => Some(up::access::Catcher::new()),
-        _ => None,
-    };
-    args::start_log(arguments.verbose, is_up, catcher);
+    args::start_log(arguments.verbose, is_up, arguments.command.requests());
     let target = arguments.target;
     match arguments.command {
+        #[cfg(feature = "embedded")]
         Command::Up(options) => up::run(options).await?,
         Command::Init(options) => commands::init::run(&options)?,
         Command::Deploy(options) => commands::deploy::run(&target, options).await?,

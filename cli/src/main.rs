@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         return fermata_invoker::main(arguments);
     }
     // The node starts this very program once more for each container, and wants it quick and small.
+    #[cfg(feature = "embedded")]
     if std::env::args_os()
         .nth(1)
         .is_some_and(|first| first == fermata::CONTAINER_COMMAND)

@@ -5,10 +5,9 @@ mod folder;
 mod ignored;
 pub(crate) mod source;
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
+#[cfg(feature = "embedded")]
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use kube::{
@@ -209,11 +208,13 @@ pub(crate) fn is_function(object: &DynamicObject) -> bool {
 }
 
 /// Names, times and sizes of files.
+#[cfg(feature = "embedded")]
 pub(crate) type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 /// What tells whether files have changed: their names, times and sizes, those of the code beside
 /// manifests and below it included, without what is left out. Files that cannot be looked at are left out
 /// too.
+#[cfg(feature = "embedded")]
 pub(crate) fn stamp(paths: &[PathBuf]) -> Stamp {
     let mut stamps = Vec::new();
     for path in paths {

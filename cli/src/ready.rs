@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use fermata_crds::{Function, conditions};
-use fermata_operator::reasons;
+use fermata_crds::{Function, conditions, reasons};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client, ResourceExt as _,

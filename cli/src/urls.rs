@@ -1,6 +1,6 @@
 //! Where a function is called. Pure.
 
-use fermata_crds::{Function, Visibility, names};
+use fermata_crds::{Function, names};
 use http::Uri;
 use kube::ResourceExt as _;
 
@@ -45,8 +45,9 @@ pub(crate) fn by_path(function: &Function, gateway: &str) -> String {
 }
 
 /// Whether a function answers in-cluster callers only.
+#[cfg(feature = "embedded")]
 pub(crate) fn is_internal(function: &Function) -> bool {
-    function.spec.expose().visibility() == Visibility::Cluster
+    function.spec.expose().visibility() == fermata_crds::Visibility::Cluster
 }
 
 #[cfg(test)]

@@ -44,6 +44,20 @@ pub struct GitSource {
     /// section or the annotation fermata.dev/look changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<GoDuration>,
+
+    /// Who keeps the repository may ask for a look, by POST to /hooks/git/NAMESPACE/NAME of the gateway. Default:
+    /// nobody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<GitWebhook>,
+}
+
+/// How deliveries of a webhook are known.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitWebhook {
+    /// A Secret in the function's namespace with the key that deliveries are signed with, in the field secret or
+    /// token. GitHub, Gitea, Forgejo and Gogs sign with it, GitLab sends it.
+    pub secret_name: String,
 }
 
 /// What was found in a git repository.

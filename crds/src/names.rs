@@ -106,7 +106,7 @@ pub const MAX_FUNCTION_NAME: usize = 50;
 pub const FUNCTION_PATH_PREFIX: &str = "/function/";
 
 /// First segments of paths that are the gateway's own, those that later versions need included.
-pub const GATEWAY_PATHS: [&str; 7] = [
+pub const GATEWAY_PATHS: [&str; 8] = [
     "function",
     "async-function",
     "topics",
@@ -114,6 +114,7 @@ pub const GATEWAY_PATHS: [&str; 7] = [
     "requests",
     "invocations",
     "git",
+    "hooks",
 ];
 
 /// Environment variables that Fermata sets and that a manifest cannot give. Names beginning with

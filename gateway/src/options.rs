@@ -2,6 +2,7 @@
 
 mod bound;
 mod network;
+mod own_path;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,11 +11,12 @@ use fermata_crds::{
     GoDuration,
     routes::{ClaimGrant, ClaimPolicy},
 };
-use fermata_daemon::{admin::AdminOptions, watch::Key};
+use fermata_daemon::admin::AdminOptions;
 use fermata_listen::address;
 
 pub use bound::Bound;
 pub use network::Network;
+pub use own_path::{NotAnOwnPath, OwnPath};
 
 /// Port of the admin listener where nothing is said.
 pub(crate) const ADMIN_PORT: u16 = 9090;
@@ -64,9 +66,15 @@ pub struct Options {
     )]
     pub claims: Vec<ClaimGrant>,
 
-    /// Functions that answer below paths of the gateway itself, which nobody can claim. For use inside another
-    /// program.
-    #[arg(skip)]
+    /// A function that answers below a path of the gateway itself, which nobody can claim:
+    /// PATH=NAMESPACE/NAME, such as /hooks/git=fermata-system/webhooks. It answers nowhere else. Give the flag
+    /// once for each.
+    #[arg(
+        long = "own-path",
+        env = "FERMATA_OWN_PATHS",
+        value_delimiter = ',',
+        value_name = "PATH=FUNCTION"
+    )]
     pub own_paths: Vec<OwnPath>,
 
     /// Serve the functions of these namespaces alone, and need no rights elsewhere; separated by commas. The
@@ -189,26 +197,6 @@ pub enum ErrorDetails {
     Public,
     /// The cluster's own sentence, with the last lines that a crashed function wrote. For development.
     Full,
-}
-
-/// A function that answers below a path of the gateway itself.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OwnPath {
-    /// The path, without a slash at its end.
-    pub path: String,
-    /// Namespace of the function.
-    pub namespace: String,
-    /// Name of the function.
-    pub name: String,
-}
-
-// === impl OwnPath ===
-
-impl OwnPath {
-    /// Whether it is this function that answers.
-    pub(crate) fn is_of(&self, function: &Key) -> bool {
-        *function.namespace == self.namespace && *function.name == self.name
-    }
 }
 
 // === impl Options ===

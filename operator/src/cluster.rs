@@ -272,10 +272,7 @@ fn identity<K: Resource>(object: &K) -> impl PartialEq + use<K> {
 
 /// The part of a Function's status that is the operator's.
 fn own(status: &Option<FunctionStatus>) -> Option<FunctionStatus> {
-    status.clone().map(|status| FunctionStatus {
-        last_cold_start: None,
-        ..status
-    })
+    status.as_ref().map(FunctionStatus::of_operator)
 }
 
 #[cfg(test)]

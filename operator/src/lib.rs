@@ -32,11 +32,12 @@ mod operator;
 mod options;
 mod plan;
 mod queue;
-pub mod reasons;
 mod revision;
 mod sources;
 mod unreadable;
 mod writes;
+
+pub use fermata_crds::reasons;
 
 pub use definitions::{DefinitionsError, apply_definitions};
 pub use operator::{Error, Operator};

@@ -30,7 +30,7 @@ use self::{
 use crate::shell;
 
 /// Each image and the folder of its recipe.
-const IMAGES: [(&str, &str); 13] = [
+const IMAGES: [(&str, &str); 14] = [
     ("operator", "operator"),
     ("gateway", "gateway"),
     ("runtime-python", "runtimes/python"),
@@ -43,6 +43,7 @@ const IMAGES: [(&str, &str); 13] = [
     ("build-go", "runtimes/build-go"),
     ("build-rust", "runtimes/build-rust"),
     ("git", "runtimes/git"),
+    ("git-server", "runtimes/git-server"),
     (TEST_FUNCTION, "tests/function"),
 ];
 const TEST_FUNCTION: &str = "test-function";
@@ -50,7 +51,7 @@ const TEST_FUNCTION: &str = "test-function";
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// operator, gateway, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
-    /// build-node, build-go, build-rust, git, test-function; all but the last if none is named.
+    /// build-node, build-go, build-rust, git, git-server, test-function; all but the last if none is named.
     names: Vec<String>,
 
     /// The registry and its folder that the references name, in place of the recipes'.
@@ -253,7 +254,8 @@ mod tests {
                 "build-node",
                 "build-go",
                 "build-rust",
-                "git"
+                "git",
+                "git-server"
             ]
         );
     }

@@ -14,7 +14,7 @@ const RELEASE: &str = "fermata";
 
 /// What runs in the cluster: the operator, the gateway, and what the suites' functions are run, built and
 /// fetched by.
-const IMAGES: [&str; 9] = [
+const IMAGES: [&str; 10] = [
     "operator",
     "gateway",
     "runtime-python",
@@ -23,6 +23,7 @@ const IMAGES: [&str; 9] = [
     "build-python",
     "build-node",
     "git",
+    "git-server",
     "test-function",
 ];
 

@@ -89,6 +89,15 @@ fn check() -> anyhow::Result<()> {
     layers::check()?;
     deny::check()?;
     lint("lints", &["--all-targets"])?;
+    // As images hold it.
+    let mut embeds_nothing = shell::cargo();
+    embeds_nothing
+        .args(["clippy", "--package", "fermata", "--no-default-features"])
+        .args(["--", "--deny", "warnings"]);
+    shell::run(
+        "lints of fermata without the embedded platform",
+        &mut embeds_nothing,
+    )?;
     // Suites that run by themselves only are no part of all targets, and are not added to them either.
     let suites = real::SUITES.iter().flat_map(|suite| ["--test", suite]);
     lint("lints of the cluster's suites", &suites.collect::<Vec<_>>())

@@ -50,14 +50,19 @@ Reference to an image. Takes (dict "root" $ "image" MAP); a digest goes before a
 imageDigests, where it stands under the last part of its repository.
 */}}
 {{- define "fermata.image" -}}
-{{- $registry := default .root.Values.imageRegistry .image.registry -}}
-{{- $repository := ternary (printf "%s/%s" $registry .image.repository) .image.repository (ne $registry "") -}}
+{{- $repository := include "fermata.repository" . -}}
 {{- $digest := default (get .root.Values.imageDigests (base .image.repository)) .image.digest -}}
 {{- if $digest -}}
 {{- printf "%s@%s" $repository $digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
+{{- end }}
+
+{{/* The repository of an image, with its registry. Takes (dict "root" $ "image" MAP). */}}
+{{- define "fermata.repository" -}}
+{{- $registry := default .root.Values.imageRegistry .image.registry -}}
+{{- ternary (printf "%s/%s" $registry .image.repository) .image.repository (ne $registry "") -}}
 {{- end }}
 
 {{/* Name of a component's ServiceAccount. Takes (dict "root" $ "component" NAME). */}}
@@ -111,13 +116,39 @@ ipFamilies:
 {{- end }}
 {{- end }}
 
+{{/* The namespaces to work for, as a list: with those of functions of the release's own, or empty for all. */}}
+{{- define "fermata.watchedNamespaces" -}}
+{{- $namespaces := .Values.watchNamespaces -}}
+{{- if and $namespaces .Values.git.webhooks.enabled -}}
+{{- $namespaces = append $namespaces .Release.Namespace -}}
+{{- end -}}
+{{- uniq $namespaces | toYaml -}}
+{{- end }}
+
+{{/* Paths of the gateway's own, and the functions that answer there. */}}
+{{- define "fermata.ownPaths" -}}
+{{- if .Values.git.webhooks.enabled }}
+- --own-path=/hooks/git={{ .Release.Namespace }}/webhooks
+{{- end }}
+{{- end }}
+
 {{/*
 A Role and its RoleBinding in each of the namespaces that are watched. Takes (dict "root" $ "component" NAME
 "rules" YAML).
 */}}
 {{- define "fermata.watchedRoles" -}}
+{{- $namespaces := include "fermata.watchedNamespaces" .root | fromYamlArray -}}
+{{- $account := include "fermata.serviceAccountName" . -}}
+{{- include "fermata.roles" (merge (dict "account" $account "namespaces" $namespaces) .) -}}
+{{- end }}
+
+{{/*
+A Role and its RoleBinding in each of some namespaces. Takes (dict "root" $ "component" NAME "rules" YAML
+"account" NAME "namespaces" LIST).
+*/}}
+{{- define "fermata.roles" -}}
 {{- $name := printf "%s-%s-functions" (include "fermata.fullname" .root) .component -}}
-{{- range $namespace := .root.Values.watchNamespaces }}
+{{- range $namespace := .namespaces }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -142,7 +173,7 @@ roleRef:
   name: {{ $name }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "fermata.serviceAccountName" $ }}
+    name: {{ $.account }}
     namespace: {{ $.root.Release.Namespace }}
 {{- end }}
 {{- end }}

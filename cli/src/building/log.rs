@@ -71,10 +71,15 @@ impl Build {
     /// The build before this one, where that is what matters: it has failed, and this one has only begun.
     pub(crate) fn before(&self) -> Option<Self> {
         let is_there = self.failed_before && self.state == State::Begun;
-        is_there.then(|| Self {
+        is_there.then(|| self.failed())
+    }
+
+    /// What its container ran before, which has failed.
+    pub(crate) fn failed(&self) -> Self {
+        Self {
             state: State::TriedAgain,
             ..self.clone()
-        })
+        }
     }
 
     /// Whether it is of the same pod.

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
-use fermata_crds::{Function, Revision, conditions, names};
+use fermata_crds::{Function, Revision, Trigger, TriggerStatus, conditions, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, Pod},
@@ -161,6 +161,10 @@ fn about(function: &Function, urls: &Urls) {
             scale.utilization() * 100.0
         ),
     );
+    for trigger in function.spec.triggers() {
+        let told = status.triggers.iter().find(|one| one.name == trigger.name);
+        field("Trigger:", &self::trigger(trigger, told));
+    }
     if let Some(start) = status.last_cold_start {
         field(
             "Last cold start:",
@@ -208,6 +212,26 @@ fn source(function: &Function) -> Option<String> {
         line = format!("{line} ({}: {})", told.reason, told.message);
     }
     Some(line)
+}
+
+/// When a trigger calls, and how its newest run stands.
+fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
+    let schedule = &trigger.schedule;
+    let mut line = format!("{} at {}", trigger.name, schedule.text());
+    if schedule.is_suspended() {
+        line += ", suspended";
+    }
+    let Some(run) = told.and_then(|told| told.runs.first()) else {
+        return line;
+    };
+    line += &format!(", {} {}", run.time.0, run.result.as_str());
+    if let Some(code) = run.code {
+        line += &format!(" ({code})");
+    }
+    match &run.message {
+        Some(message) => format!("{line}: {message}"),
+        None => line,
+    }
 }
 
 /// How far the newest build is.

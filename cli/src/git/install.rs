@@ -1,4 +1,4 @@
-//! The function that takes pushes, as a part of the embedded platform.
+//! The functions that take pushes and deliveries of webhooks, as parts of the embedded platform.
 
 use std::{
     fs, io,
@@ -15,15 +15,18 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{SERVER_COMMAND, caller, repository, request};
+use super::{SERVER_COMMAND, WEBHOOKS_COMMAND, caller, repository, request, webhook};
 
 /// Where the platform's own functions are.
 pub(crate) const NAMESPACE: &str = "fermata-system";
 
-/// The function's name.
-const NAME: &str = "git";
+/// The function that takes pushes.
+const PUSHES: &str = "git";
+
+/// The function that takes deliveries of webhooks.
+const WEBHOOKS: &str = "webhooks";
 
 /// Who applies it.
 const FIELD_MANAGER: &str = "fermata";
@@ -37,13 +40,63 @@ pub(crate) enum Offer {
     NotTaken(&'static str),
 }
 
-/// The path of the gateway that leads to the function.
-pub(crate) fn own_path() -> OwnPath {
-    OwnPath {
-        path: request::PATH.to_owned(),
+/// The paths of the gateway that lead to the functions.
+pub(crate) fn own_paths() -> Vec<OwnPath> {
+    let own = |path: &str, name: &str| OwnPath {
+        path: path.to_owned(),
         namespace: NAMESPACE.to_owned(),
-        name: NAME.to_owned(),
-    }
+        name: name.to_owned(),
+    };
+    vec![own(request::PATH, PUSHES), own(webhook::PATH, WEBHOOKS)]
+}
+
+/// Makes the function that takes deliveries of webhooks.
+///
+/// # Errors
+///
+/// When the API refuses it.
+pub(crate) async fn make_webhooks(client: &Client, kubeconfig: &Path) -> anyhow::Result<()> {
+    let command = json!([
+        "fermata",
+        WEBHOOKS_COMMAND,
+        "--kubeconfig",
+        kubeconfig,
+        "--log-format",
+        "text",
+    ]);
+    let made = apply(client, WEBHOOKS, &command, "60s").await;
+    made.context("the function that takes webhooks cannot be made")
+}
+
+/// Makes a function of the platform's own, one instance of which runs when it is called.
+async fn apply(client: &Client, name: &str, command: &Value, longest: &str) -> anyhow::Result<()> {
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
+    });
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let made = namespaces
+        .patch(NAMESPACE, &params, &Patch::Apply(namespace))
+        .await;
+    made.with_context(|| format!("the namespace {NAMESPACE} cannot be made"))?;
+    let function = json!({
+        "apiVersion": format!("{}/{}", fermata_crds::GROUP, fermata_crds::VERSION),
+        "kind": "Function",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "image": "fermata",
+            "command": command,
+            // The gateway leads to it by its own path alone.
+            "expose": {"visibility": "Cluster"},
+            "scale": {"min": 0, "max": 1, "initial": 0},
+            "timeouts": {"request": longest},
+        },
+    });
+    let functions = Api::<Function>::namespaced(client.clone(), NAMESPACE);
+    functions
+        .patch(name, &params, &Patch::Apply(function))
+        .await?;
+    Ok(())
 }
 
 // === impl Offer ===
@@ -70,41 +123,24 @@ impl Offer {
         let functions = Api::<Function>::namespaced(client.clone(), NAMESPACE);
         let offer = Self::here();
         if offer != Self::Taken {
-            return match functions.delete(NAME, &DeleteParams::default()).await {
+            return match functions.delete(PUSHES, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(offer),
                 deleted => deleted
                     .map(|_| offer)
                     .context("the function that takes pushes cannot be removed"),
             };
         }
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let namespace = json!({
-            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
-        });
-        let namespaces = Api::<Namespace>::all(client.clone());
-        let namespace = namespaces
-            .patch(NAMESPACE, &params, &Patch::Apply(namespace))
-            .await;
-        namespace.with_context(|| format!("the namespace {NAMESPACE} cannot be made"))?;
-        let function = json!({
-            "apiVersion": format!("{}/{}", fermata_crds::GROUP, fermata_crds::VERSION),
-            "kind": "Function",
-            "metadata": {"name": NAME, "namespace": NAMESPACE},
-            "spec": {
-                "image": "fermata",
-                "command": [
-                    "fermata", SERVER_COMMAND,
-                    "--root", root, "--kubeconfig", kubeconfig, "--gateway", gateway.to_string(),
-                ],
-                // The gateway leads to it by its own path alone.
-                "expose": {"visibility": "Cluster"},
-                "scale": {"min": 0, "max": 1, "initial": 0},
-                "timeouts": {"request": "1h"},
-            },
-        });
-        let made = functions
-            .patch(NAME, &params, &Patch::Apply(function))
-            .await;
+        let command = json!([
+            "fermata",
+            SERVER_COMMAND,
+            "--root",
+            root,
+            "--kubeconfig",
+            kubeconfig,
+            "--gateway",
+            gateway.to_string(),
+        ]);
+        let made = apply(client, PUSHES, &command, "1h").await;
         made.context("the function that takes pushes cannot be made")?;
         Ok(offer)
     }

@@ -25,6 +25,10 @@ pub(super) struct Folder {
     pub(super) real: PathBuf,
     pub(super) entries: Vec<Entry>,
     /// Files that say what is left out.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(dead_code, reason = "for who follows changes")
+    )]
     pub(super) rules: Vec<PathBuf>,
     ignored: Ignored,
 }
@@ -133,6 +137,7 @@ impl Folder {
     /// # Errors
     ///
     /// When the folder itself cannot be read.
+    #[cfg(feature = "embedded")]
     pub(super) fn with_all_below(top: &Path) -> anyhow::Result<Vec<Self>> {
         let mut found = vec![Self::open(top, top)?];
         let (mut next, mut seen) = (0, 0);

@@ -106,7 +106,7 @@ impl Platform {
                 listen_internal: options.listen_internal,
                 admin: AdminOptions::at(options.admin),
                 domain: options.domain.clone(),
-                own_paths: vec![git::own_path()],
+                own_paths: git::own_paths(),
                 leader_elect: false,
                 // Whoever calls here also runs it.
                 error_details: ErrorDetails::Full,
@@ -130,10 +130,12 @@ impl Platform {
         })?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let internal = gateway.internal_address();
+        let own_kubeconfig = absolute(&kubeconfig)?;
+        git::make_webhooks(&client, &own_kubeconfig).await?;
         let pushes = git::Offer::make(
             &client,
             &absolute(&options.data)?,
-            &absolute(&kubeconfig)?,
+            &own_kubeconfig,
             address,
             options.ephemeral,
         )

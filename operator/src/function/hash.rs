@@ -36,6 +36,7 @@ impl TemplateHash {
         {
             git.reference = None;
             git.poll = None;
+            git.webhook = None;
         }
         let mut value = serde_json::to_value(&template).unwrap_or_default();
         if let Some(requested) = build_requested {
@@ -124,7 +125,8 @@ mod tests {
             TemplateHash::of(&template, None, None, Some(commit))
         };
         let main = of(json!({"url": "https://h/a"}), "1");
-        let tag = json!({"url": "https://h/a", "ref": "v1", "poll": "5m"});
+        let tag = json!({"url": "https://h/a", "ref": "v1", "poll": "5m",
+            "webhook": {"secretName": "hook"}});
         assert_eq!(of(tag, "1"), main);
         assert_ne!(of(json!({"url": "https://h/a"}), "2"), main);
         assert_ne!(of(json!({"url": "https://h/b"}), "1"), main);

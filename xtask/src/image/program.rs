@@ -9,12 +9,17 @@ use crate::shell;
 
 /// All programs that an image can hold. They are always built together: which features of a
 /// dependency are on depends on what is built with it, and so do a program's bytes.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
+    // Without the embedded platform, which no image needs.
+    COMMAND_LINE,
     "fermata-operator",
     "fermata-gateway",
     "fermata-invoker",
     "fermata-test-function",
 ];
+
+/// The command line, which people have with all that is in it.
+const COMMAND_LINE: &str = "fermata";
 
 /// The profile of Cargo by which they are built.
 pub(crate) const PROFILE: &str = "image";
@@ -28,18 +33,25 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds them, into a folder of their own, since their flags differ from all other builds'.
     pub(super) fn build(platform: &Platform) -> anyhow::Result<Self> {
-        Self::build_packages("static programs", &PACKAGES, platform)
+        let features = &["--no-default-features"];
+        Self::build_packages("static programs", &PACKAGES, features, platform)
     }
 
-    /// Builds one; those of the images are the same as in them.
+    /// Builds one, with all that is in it by default; those of the images are the same as in them, but for the
+    /// command line.
     pub(super) fn build_one(name: &str, platform: &Platform) -> anyhow::Result<Self> {
-        if PACKAGES.contains(&name) {
+        if name != COMMAND_LINE && PACKAGES.contains(&name) {
             return Self::build(platform);
         }
-        Self::build_packages(&format!("static {name}"), &[name], platform)
+        Self::build_packages(&format!("static {name}"), &[name], &[], platform)
     }
 
-    fn build_packages(title: &str, packages: &[&str], platform: &Platform) -> anyhow::Result<Self> {
+    fn build_packages(
+        title: &str,
+        packages: &[&str],
+        features: &[&str],
+        platform: &Platform,
+    ) -> anyhow::Result<Self> {
         let target = format!("{}-unknown-linux-gnu", platform.machine);
         let folder = shell::root().join("target/static");
         let mut cargo = shell::cargo();
@@ -47,6 +59,7 @@ impl Programs {
             .args(["build", "--profile", PROFILE, "--locked", "--bins"])
             .args(["--target", &target, "--target-dir"])
             .arg(&folder)
+            .args(features)
             .args(packages.iter().flat_map(|package| ["--package", package]))
             .env("CARGO_ENCODED_RUSTFLAGS", flags())
             .env_remove("CARGO_BUILD_BUILD_DIR");

@@ -7,7 +7,7 @@ use crate::{platform::Platform, shell};
 pub(super) const SUITES: [&str; 4] = ["chart", "rights", "node", "outages"];
 
 /// The suites that run on the embedded cluster too.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 11] = [
     "bad_http",
     "cli",
     "dependencies",
@@ -18,6 +18,7 @@ const SHARED: [&str; 10] = [
     "lifecycle",
     "manifests",
     "scaling",
+    "schedules",
 ];
 
 /// How many tests run at once. One node has room for so many pods, and two cores.

@@ -1,5 +1,7 @@
 //! What operator, gateway and functions may do on a real cluster, and that it is no more.
 
+mod webhooks;
+
 use std::collections::BTreeSet;
 
 use fermata_crds::{Function, Revision};
@@ -184,7 +186,7 @@ async fn applies_as_operator(
 fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     match object.pointer_mut(parent).unwrap() {
-        Value::Object(fields) => _ = fields.insert(field.to_owned(), value),
+        Value::Object(fields) => _ = fields.insert(field.replace("~1", "/"), value),
         other => panic!("{pointer} is in no object: {other}"),
     }
     object
