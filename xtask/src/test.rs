@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, layers, node, shell};
+use crate::{cluster, deny, generate, layers, node, shell, sshd};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -44,6 +44,8 @@ struct Setting<'a> {
     filter: Option<&'a str>,
     /// Whether Node.js is there.
     with_node: bool,
+    /// Whether a server of SSH is there.
+    with_sshd: bool,
 }
 
 #[allow(clippy::print_stderr, reason = "it is for people")]
@@ -54,6 +56,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let setting = Setting {
         filter: options.filter.as_deref(),
         with_node: node::ensure(),
+        with_sshd: sshd::ensure(),
     };
     if !options.no_checks {
         check()?;
@@ -114,6 +117,9 @@ impl Setting<'_> {
         test.args(self.filter).arg("--");
         if !self.with_node {
             test.args(["--skip", "node::"]);
+        }
+        if !self.with_sshd {
+            test.args(["--skip", "ssh::"]);
         }
         if let Some(threads) = threads {
             test.arg(format!("--test-threads={threads}"));
