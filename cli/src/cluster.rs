@@ -14,7 +14,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{args::Target, output, suggest};
+use crate::{args::Target, git, output, suggest};
 
 /// Where `fermata up` leaves its kubeconfig, relative to where it was started.
 const EMBEDDED: &str = ".fermata/kubeconfig";
@@ -111,6 +111,16 @@ pub(crate) async fn connect_to_write(target: &Target, consent: Consent) -> anyho
 
 async fn configured(target: &Target) -> anyhow::Result<(Config, Place)> {
     const NONE: &str = "no usable kubeconfig: start `fermata up` in this directory, or name a cluster with --kubeconfig or KUBECONFIG";
+    // A push is deployed with what the one who pushes has.
+    if let Some(credentials) = git::Credentials::token_of_environment() {
+        let config = credentials.config().await.context(NONE)?;
+        let place = Place {
+            context: "the cluster".to_owned(),
+            server: config.cluster_url.clone(),
+            chosen: true,
+        };
+        return Ok((config, place));
+    }
     let named = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
     let file = target.kubeconfig.clone().or_else(|| {
         let embedded = Path::new(EMBEDDED);

@@ -4,20 +4,36 @@
 //! `git http-backend` work on a repository for each function, and git asks it back, by a hook, before it takes
 //! what was pushed: the hook deploys it as `fermata deploy` does and refuses what does not become ready.
 
+mod access;
 mod caller;
 mod cgi;
+mod credentials;
 mod hook;
 #[cfg(feature = "embedded")]
 mod install;
 mod repository;
 mod request;
+mod room;
 mod server;
+mod slots;
 mod webhook;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
 
 #[cfg(feature = "embedded")]
-pub(crate) use self::install::{NAMESPACE, Offer, make_webhooks, own_paths};
+pub(crate) use self::install::{Offer, make_webhooks, own_paths};
+
+pub(crate) use self::credentials::Credentials;
+
+/// Where the platform's own functions are, if it is embedded.
+pub(crate) const NAMESPACE: &str = "fermata-system";
 
 /// The hidden command that the function runs.
 const SERVER_COMMAND: &str = "__git-server";
@@ -38,6 +54,10 @@ mod told {
     pub(super) const NAME: &str = "FERMATA_GIT_NAME";
     /// The kubeconfig of the cluster.
     pub(super) const KUBECONFIG: &str = "FERMATA_GIT_KUBECONFIG";
+    /// In its place, the address of the API server, the file with its authority, and the token of the one who pushes.
+    pub(super) const API: &str = "FERMATA_GIT_API";
+    pub(super) const CA: &str = "FERMATA_GIT_CA";
+    pub(super) const TOKEN: &str = "FERMATA_GIT_TOKEN";
     /// Set if another push of the function is under way.
     pub(super) const BUSY: &str = "FERMATA_GIT_BUSY";
 }
@@ -51,4 +71,24 @@ pub(crate) fn hidden(arguments: impl Iterator<Item = OsString>) -> Option<ExitCo
         HOOK_COMMAND => Some(hook::main()),
         _ => None,
     }
+}
+
+/// Listens on the port that the node says: on this machine alone where pods are processes of it.
+async fn listen(is_local: bool) -> anyhow::Result<TcpListener> {
+    let port: u16 = std::env::var("PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .context("PORT says no port to listen on")?;
+    let v4 = if is_local {
+        Ipv4Addr::LOCALHOST
+    } else {
+        // IPv4 as well, where there is both.
+        let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        if let Ok(listener) = TcpListener::bind(v6).await {
+            return Ok(listener);
+        }
+        Ipv4Addr::UNSPECIFIED
+    };
+    let listener = TcpListener::bind((v4, port)).await;
+    listener.with_context(|| format!("cannot listen on port {port}"))
 }

@@ -122,6 +122,9 @@ ipFamilies:
 {{- if and $namespaces .Values.git.webhooks.enabled -}}
 {{- $namespaces = append $namespaces .Release.Namespace -}}
 {{- end -}}
+{{- if and $namespaces .Values.git.push.enabled -}}
+{{- $namespaces = append $namespaces (include "fermata.pushNamespace" .) -}}
+{{- end -}}
 {{- uniq $namespaces | toYaml -}}
 {{- end }}
 
@@ -130,6 +133,14 @@ ipFamilies:
 {{- if .Values.git.webhooks.enabled }}
 - --own-path=/hooks/git={{ .Release.Namespace }}/webhooks
 {{- end }}
+{{- if .Values.git.push.enabled }}
+- --own-path=/git={{ include "fermata.pushNamespace" . }}/git
+{{- end }}
+{{- end }}
+
+{{/* The namespace of what takes pushes. */}}
+{{- define "fermata.pushNamespace" -}}
+{{- printf "%s-git" (include "fermata.fullname" .) -}}
 {{- end }}
 
 {{/*

@@ -3,7 +3,7 @@
 
 mod head;
 
-use std::{fs::File, io, process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
@@ -50,7 +50,8 @@ struct Running {
 /// Answers a request.
 ///
 /// A push goes on when nobody waits for its answer any more: what it has begun to deploy is deployed, or taken
-/// back. Those that go on are among `tasks`. `held` is given back when git has ended.
+/// back. Those that go on are among `tasks`. `ended` follows when git has ended; what it holds on to is given back
+/// with it, whatever happens.
 ///
 /// # Errors
 ///
@@ -64,7 +65,7 @@ pub(super) async fn answer(
     asked: &Asked,
     request: Request<Incoming>,
     told: Vec<(&'static str, String)>,
-    held: Option<File>,
+    ended: impl Future<Output = ()> + Send + 'static,
     tasks: &TaskTracker,
 ) -> anyhow::Result<Response<Answer>> {
     let (parts, body) = request.into_parts();
@@ -102,7 +103,7 @@ pub(super) async fn answer(
         if time::timeout(LONGEST, rest).await.is_err() {
             tracing::warn!("git took too long and was ended");
         }
-        drop(held);
+        ended.await;
     });
     let mut response = Response::new(channel);
     *response.status_mut() = status;

@@ -7,7 +7,6 @@ mod updates;
 
 use std::{
     env,
-    ffi::OsString,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
@@ -19,6 +18,7 @@ use self::{
     updates::{Update, short},
 };
 use super::{
+    credentials::Credentials,
     repository::{self, Root},
     told,
 };
@@ -32,7 +32,7 @@ struct Push {
     root: Root,
     namespace: String,
     name: String,
-    kubeconfig: OsString,
+    credentials: Credentials,
     busy: bool,
 }
 
@@ -74,7 +74,7 @@ impl Push {
             root: Root::new(PathBuf::from(env::var_os(told::ROOT)?)),
             namespace: env::var(told::NAMESPACE).ok()?,
             name: env::var(told::NAME).ok()?,
-            kubeconfig: env::var_os(told::KUBECONFIG)?,
+            credentials: Credentials::of_environment()?,
             busy: env::var_os(told::BUSY).is_some(),
         })
     }
@@ -125,9 +125,10 @@ impl Push {
     fn fermata(&self, checkout: &Checkout, more: &[&str]) -> anyhow::Result<Command> {
         let program = env::current_exe().context("this program cannot find itself")?;
         let mut command = Command::new(program);
+        if let Credentials::Kubeconfig(file) = &self.credentials {
+            command.arg("--kubeconfig").arg(file);
+        }
         command
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
             .args(["--namespace", &self.namespace, "deploy", "-f"])
             .arg(function::file(checkout.dir())?)
             .args(more)
@@ -138,6 +139,7 @@ impl Push {
                     .iter()
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
+            .envs(self.credentials.told())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         Ok(command)

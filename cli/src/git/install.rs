@@ -17,10 +17,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{SERVER_COMMAND, WEBHOOKS_COMMAND, caller, repository, request, webhook};
-
-/// Where the platform's own functions are.
-pub(crate) const NAMESPACE: &str = "fermata-system";
+use super::{NAMESPACE, SERVER_COMMAND, WEBHOOKS_COMMAND, caller, repository, request, webhook};
 
 /// The function that takes pushes.
 const PUSHES: &str = "git";

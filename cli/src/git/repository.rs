@@ -45,6 +45,9 @@ const SETTINGS: [(&str, &str); 15] = [
 /// Where the branches of functions that were deleted are kept.
 const DELETED: &str = "refs/fermata/deleted";
 
+/// The file in a repository with the UID of the function that was pushed to.
+const UID_FILE: &str = "fermata.uid";
+
 /// Where the repositories of all functions are.
 #[derive(Clone, Debug)]
 pub(super) struct Root(PathBuf);
@@ -139,22 +142,52 @@ impl Repository {
         fs::rename(&new, &self.dir).with_context(cannot)
     }
 
-    /// Takes back what is deployed of it, so that the same commit is deployed by the next push.
-    pub(super) fn forget_deployed(&self) -> anyhow::Result<()> {
-        for branch in DEPLOYED {
-            let mut git = self.git();
-            git.arg("--git-dir").arg(&self.dir);
-            if output(git.args(["rev-parse", "--quiet", "--verify", branch])).is_err() {
-                continue;
-            }
+    /// Takes back what is deployed of it, so that the same commit is deployed by the next push; where the next one
+    /// may be somebody else's, `all` that others could see.
+    pub(super) fn forget(&self, all: bool) -> anyhow::Result<()> {
+        let mut list = self.git();
+        list.arg("--git-dir").arg(&self.dir);
+        list.args(["for-each-ref", "--format=%(refname)"]);
+        let patterns: &[&str] = if all {
+            &["refs/heads/", "refs/tags/"]
+        } else {
+            &DEPLOYED
+        };
+        let listed = output(list.args(patterns))?;
+        for reference in String::from_utf8_lossy(&listed).lines() {
             // Nothing that was pushed is lost by it.
-            let kept = branch.replacen("refs/heads", DELETED, 1);
-            for arguments in [["update-ref", &kept, branch], ["update-ref", "-d", branch]] {
+            let kept = match reference.strip_prefix("refs/heads/") {
+                Some(branch) => format!("{DELETED}/{branch}"),
+                None => reference.replacen("refs", DELETED, 1),
+            };
+            for arguments in [
+                ["update-ref", &kept, reference],
+                ["update-ref", "-d", reference],
+            ] {
                 let mut git = self.git();
                 output(git.arg("--git-dir").arg(&self.dir).args(arguments))?;
             }
         }
         Ok(())
+    }
+
+    /// What told the function that was pushed to from others of its name, if one was.
+    pub(super) fn uid(&self) -> Option<String> {
+        fs::read_to_string(self.dir.join(UID_FILE)).ok()
+    }
+
+    /// Remembers to which function was pushed.
+    pub(super) fn set_uid(&self, uid: Option<&str>) -> io::Result<()> {
+        let file = self.dir.join(UID_FILE);
+        let Some(uid) = uid else {
+            return match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        };
+        let new = file.with_added_extension("new");
+        fs::write(&new, uid)?;
+        fs::rename(new, file)
     }
 
     fn git(&self) -> Command {

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use fermata_crds::names::MAX_FUNCTION_NAME;
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
+use crate::errors;
+
 /// Where all repositories are.
 pub(super) const PATH: &str = "/git";
 
@@ -120,16 +122,25 @@ impl Asked {
     }
 }
 
-/// The client of the gateway, as that says.
+/// Looks whether a web page may have sent it.
 ///
 /// # Errors
 ///
-/// When the request does not come from the gateway, or may come from a web page.
-pub(super) fn client(headers: &HeaderMap) -> Result<SocketAddr, Refusal> {
+/// When it may.
+pub(super) fn check_no_page(headers: &HeaderMap) -> Result<(), Refusal> {
     // Git sends none of these, and browsers leave none out.
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Err(forbidden("web pages cannot push"));
     }
+    Ok(())
+}
+
+/// The client of the gateway, as that says.
+///
+/// # Errors
+///
+/// When the request does not come from the gateway, or may come from a web page by a name of its own.
+pub(super) fn client(headers: &HeaderMap) -> Result<SocketAddr, Refusal> {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
@@ -150,7 +161,12 @@ pub(super) fn client(headers: &HeaderMap) -> Result<SocketAddr, Refusal> {
     client.ok_or_else(|| forbidden("the gateway does not say who asks"))
 }
 
-/// Nobody else than the user of `fermata up` may do anything here.
+/// What went wrong on this side.
+pub(super) fn failed(error: &anyhow::Error) -> Refusal {
+    refused(StatusCode::INTERNAL_SERVER_ERROR, errors::line(error))
+}
+
+/// Whoever asks may not do it.
 pub(super) fn forbidden(why: &str) -> Refusal {
     refused(StatusCode::FORBIDDEN, why.to_owned())
 }
@@ -269,7 +285,10 @@ mod tests {
             let name: HeaderName = name.parse().unwrap();
             (name, HeaderValue::from_str(value).unwrap())
         });
-        client(&headers.collect()).map_err(|refusal| refusal.sentence)
+        let headers = headers.collect();
+        check_no_page(&headers)
+            .and_then(|()| client(&headers))
+            .map_err(|refusal| refusal.sentence)
     }
 
     #[test]

@@ -12,12 +12,7 @@ mod refusal;
 mod server;
 mod signature;
 
-use std::{
-    ffi::OsString,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -29,14 +24,12 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[cfg(feature = "embedded")]
 pub(super) use self::delivery::PATH;
 use self::server::Server;
+use super::listen;
 
 /// What it has to know.
 #[derive(Debug, Parser)]
@@ -95,24 +88,4 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let server = Server::start(client, Places::of(&options.watch_namespaces));
     server.serve(listener, terminate.recv()).await;
     Ok(())
-}
-
-/// Listens on the port that the node says: on this machine alone where pods are processes of it.
-async fn listen(is_local: bool) -> anyhow::Result<TcpListener> {
-    let port: u16 = std::env::var("PORT")
-        .ok()
-        .and_then(|port| port.parse().ok())
-        .context("PORT says no port to listen on")?;
-    let v4 = if is_local {
-        Ipv4Addr::LOCALHOST
-    } else {
-        // IPv4 as well, where there is both.
-        let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        if let Ok(listener) = TcpListener::bind(v6).await {
-            return Ok(listener);
-        }
-        Ipv4Addr::UNSPECIFIED
-    };
-    let listener = TcpListener::bind((v4, port)).await;
-    listener.with_context(|| format!("cannot listen on port {port}"))
 }
