@@ -13,6 +13,7 @@ use kube::CustomResourceExt as _;
 use crate::{
     Function, Revision, Runtime,
     rules::{self, Rule},
+    trigger::MOST_TRIGGERS,
 };
 
 /// Lists whose items are told apart by a key: a duplicate is refused, and server-side apply merges
@@ -103,6 +104,13 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("expose.hosts", 32),
     ("expose.hosts[]", 253),
     ("expose.path", 512),
+    ("triggers", MOST_TRIGGERS),
+    ("triggers[].name", 50),
+    ("triggers[].schedule.cron", 128),
+    ("triggers[].schedule.timezone", 64),
+    ("triggers[].schedule.deadline", 32),
+    ("triggers[].path", 1024),
+    ("triggers[].body", 65536),
 ];
 
 /// Every CustomResourceDefinition of Fermata, in the order to install them.
@@ -124,11 +132,13 @@ pub fn function() -> CustomResourceDefinition {
             if let Some(hosts) = at(spec, "expose.hosts") {
                 hosts.x_kubernetes_list_type = Some("set".into());
             }
+            list_map(spec, "triggers", &["name"]);
             if let Some(scale_) = at(spec, "scale") {
                 scale(scale_);
             }
         }
         status(root);
+        list_map(root, "status.triggers", &["name"]);
     });
     crd
 }
@@ -338,7 +348,7 @@ mod tests {
             let compared = format!("object.?status.?{field} == oldObject.?status.?{field}");
             assert_eq!(
                 policy.contains(&compared),
-                field != "lastColdStart",
+                !["lastColdStart", "triggers"].contains(&field.as_str()),
                 "{field}"
             );
         }

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Expose, GoDuration, Scale, SourceStatus, Template};
+use crate::{Expose, GoDuration, Scale, SourceStatus, Template, Trigger, TriggerStatus};
 
 /// How many old Revisions are kept when the manifest does not say.
 pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
@@ -47,6 +47,10 @@ pub struct FunctionSpec {
     /// Under which hosts and paths, and to whom, the function answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
+
+    /// What calls the function besides its callers, such as times of day. At most 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggers: Option<Vec<Trigger>>,
 
     /// How many Revisions that get no traffic are kept, so that an old template can come back at
     /// once. 0 to 100. Default: 10.
@@ -102,6 +106,10 @@ pub struct FunctionStatus {
     /// The newest start from zero. Written by the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_cold_start: Option<ColdStart>,
+
+    /// What became of the triggers. Written by the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<TriggerStatus>,
 }
 
 /// One Revision's share of a Function's requests.
@@ -129,6 +137,20 @@ pub struct ColdStart {
     pub revision: String,
 }
 
+// === impl FunctionStatus ===
+
+impl FunctionStatus {
+    /// The part that the operator writes: without what the gateway does.
+    #[must_use]
+    pub fn of_operator(&self) -> Self {
+        Self {
+            last_cold_start: None,
+            triggers: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
 // === impl FunctionSpec ===
 
 impl FunctionSpec {
@@ -142,6 +164,12 @@ impl FunctionSpec {
     #[must_use]
     pub fn expose(&self) -> Expose {
         self.expose.clone().unwrap_or_default()
+    }
+
+    /// What calls the function besides its callers.
+    #[must_use]
+    pub fn triggers(&self) -> &[Trigger] {
+        self.triggers.as_deref().unwrap_or_default()
     }
 
     /// How many Revisions without traffic are kept.

@@ -28,16 +28,20 @@ pub mod schema;
 pub mod source;
 pub mod source_files;
 pub mod template;
+pub mod trigger;
 
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
 pub use git::{GitSource, GitWebhook, SourceStatus};
-pub use revision::{Revision, RevisionSpec, RevisionStatus};
+pub use revision::{BuiltLayer, Revision, RevisionBuild, RevisionSpec, RevisionStatus};
 pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
+pub use trigger::{
+    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
+};
 
 /// The API group of every Fermata resource.
 pub const GROUP: &str = "fermata.dev";

@@ -66,29 +66,40 @@ impl Recurrence {
     ///
     /// # Errors
     ///
+    /// As [`Recurrence::new`].
+    pub fn of(schedule: &Schedule) -> Result<Self, RecurrenceError> {
+        let duration = SignedDuration::try_from(schedule.duration())
+            .unwrap_or(SignedDuration::from_hours(168));
+        Ok(Self {
+            duration,
+            ..Self::new(&schedule.cron, schedule.timezone.as_deref())?
+        })
+    }
+
+    /// Recurring moments: five cron fields in a time zone, which is UTC if none is given.
+    ///
+    /// # Errors
+    ///
     /// When the fields or the time zone cannot be read. That it occurs at all is
     /// [`Recurrence::check_occurs`].
-    pub fn of(schedule: &Schedule) -> Result<Self, RecurrenceError> {
+    pub fn new(cron: &str, timezone: Option<&str>) -> Result<Self, RecurrenceError> {
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
             // 5/15, which Kubernetes takes too.
             .sloppy_ranges(true)
             .build();
-        let cron = parser
-            .parse(&schedule.cron)
-            .map_err(|error| RecurrenceError::Cron {
-                cron: schedule.cron.clone(),
-                detail: error.to_string(),
-            })?;
-        let name = schedule.timezone.as_deref().unwrap_or("UTC");
+        let parsed = parser.parse(cron).map_err(|error| RecurrenceError::Cron {
+            cron: cron.to_owned(),
+            detail: error.to_string(),
+        })?;
+        let name = timezone.unwrap_or("UTC");
         let timezone =
             TimeZone::get(name).map_err(|_| RecurrenceError::TimeZone(name.to_owned()))?;
         Ok(Self {
-            cron,
+            cron: parsed,
             timezone,
-            duration: SignedDuration::try_from(schedule.duration())
-                .unwrap_or(SignedDuration::from_hours(168)),
+            duration: SignedDuration::ZERO,
         })
     }
 
@@ -129,6 +140,39 @@ impl Recurrence {
             on: true,
             until: end.min(hold),
         }
+    }
+
+    /// When it begins for the first time after a time; not later than in eight years.
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        let last = self.date(after).saturating_add(HORIZON_YEARS.years());
+        self.first_after(after, last)
+    }
+
+    /// When it has begun last: after the one time, and not after the other. Looks back eight years at most.
+    #[must_use]
+    pub fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        let mut date = self.date(until);
+        let first = date.saturating_sub(HORIZON_YEARS.years());
+        let first = self.date(after).max(first);
+        while date >= first {
+            if self.occurs_on(date) {
+                let begin = date.to_zoned(self.timezone.clone()).ok()?.timestamp();
+                let begin = begin.checked_sub(SignedDuration::from_nanos(1)).ok()?;
+                let mut latest = None;
+                let mut from = begin.max(after);
+                while let Some(found) = self.first_after(from, date).filter(|found| *found <= until)
+                {
+                    latest = Some(found);
+                    from = found;
+                }
+                if latest.is_some() {
+                    return latest;
+                }
+            }
+            date = date.yesterday().ok()?;
+        }
+        None
     }
 
     /// When it begins for the first time after a time, up to the end of a day.
@@ -259,6 +303,88 @@ mod tests {
         let repeated = recurrence("30 1 * * *", "America/New_York", 1);
         assert!(repeated.phase(at("2026-11-01T05:45:00Z")).on);
         assert!(!repeated.phase(at("2026-11-01T06:45:00Z")).on);
+    }
+
+    #[test]
+    fn the_times_between_two_others_are_found_from_both_sides() {
+        for (cron, timezone, from, times) in [
+            // New York leaves out 2:30 on 2026-03-08 and has 1:30 twice on 2026-11-01.
+            (
+                "30 2 * * *",
+                "America/New_York",
+                "2026-03-07T00:00:00Z",
+                &[
+                    "2026-03-07T07:30:00Z",
+                    "2026-03-08T07:00:00Z",
+                    "2026-03-09T06:30:00Z",
+                ][..],
+            ),
+            (
+                "30 1 * * *",
+                "America/New_York",
+                "2026-10-31T00:00:00Z",
+                &[
+                    "2026-10-31T05:30:00Z",
+                    "2026-11-01T05:30:00Z",
+                    "2026-11-02T06:30:00Z",
+                ],
+            ),
+            // Berlin's 2026-03-29 has 23 hours, and its 2026-10-25 has 25.
+            (
+                "0 6 * * *",
+                "Europe/Berlin",
+                "2026-03-28T00:00:00Z",
+                &["2026-03-28T05:00:00Z", "2026-03-29T04:00:00Z"],
+            ),
+            (
+                "0 6 * * *",
+                "Europe/Berlin",
+                "2026-10-24T00:00:00Z",
+                &["2026-10-24T04:00:00Z", "2026-10-25T05:00:00Z"],
+            ),
+            (
+                "0 0 29 2 *",
+                "UTC",
+                "2020-03-01T00:00:00Z",
+                &["2024-02-29T00:00:00Z", "2028-02-29T00:00:00Z"],
+            ),
+        ] {
+            let moments = Recurrence::new(cron, Some(timezone)).expect("a schedule");
+            let (mut time, begin) = (at(from), at(from));
+            for expected in times {
+                let next = moments.next(time).expect("a time");
+                assert_eq!(next, at(expected), "{cron} in {timezone} after {time}");
+                assert_eq!(
+                    moments.latest(begin, next),
+                    Some(next),
+                    "{cron} until {next}"
+                );
+                assert_eq!(moments.latest(next, next), None, "{cron} after {next}");
+                let later = next.saturating_add(SignedDuration::from_mins(29)).unwrap();
+                assert_eq!(
+                    moments.latest(begin, later),
+                    Some(next),
+                    "{cron} until {later}"
+                );
+                time = next;
+            }
+        }
+    }
+
+    #[test]
+    fn an_hourly_time_comes_in_each_hour_that_there_is() {
+        let hourly = Recurrence::new("0 * * * *", Some("Europe/Berlin")).expect("a schedule");
+        for from in ["2026-03-28T22:30:00Z", "2026-10-24T22:30:00Z"] {
+            let mut time = at(from);
+            for _ in 0..6 {
+                let next = hourly.next(time).expect("a time");
+                assert!(
+                    next.duration_since(time) <= SignedDuration::from_hours(1),
+                    "{time} {next}"
+                );
+                time = next;
+            }
+        }
     }
 
     #[test]

@@ -45,6 +45,14 @@ macro_rules! duration {
     };
 }
 
+/// Five cron fields.
+const CRON: &str = "self.matches('^[0-9*/,A-Za-z#?-]+( +[0-9*/,A-Za-z#?-]+){4}$')";
+const CRON_MESSAGE: &str = "cron must be five fields: minute hour day-of-month month day-of-week, such as \"0 8 * * MON-FRI\"";
+
+/// A time zone by its name.
+const TIMEZONE: &str = "self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$')";
+const TIMEZONE_MESSAGE: &str = "timezone must be an IANA name such as Europe/Berlin";
+
 /// Rules for the place where a template stands: `spec` of a Function.
 pub(crate) const TEMPLATE: &[Rule] = &[
     rule(
@@ -354,16 +362,8 @@ pub(crate) const SCALE: &[Rule] = &[
         "self >= 1 && self <= 1000",
         "in a schedule, max must be between 1 and 1000",
     ),
-    rule(
-        "schedules[].cron",
-        "self.matches('^[0-9*/,A-Za-z#?-]+( +[0-9*/,A-Za-z#?-]+){4}$')",
-        "cron must be five fields: minute hour day-of-month month day-of-week, such as \"0 8 * * MON-FRI\"",
-    ),
-    rule(
-        "schedules[].timezone",
-        "self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$')",
-        "timezone must be an IANA name such as Europe/Berlin",
-    ),
+    rule("schedules[].cron", CRON, CRON_MESSAGE),
+    rule("schedules[].timezone", TIMEZONE, TIMEZONE_MESSAGE),
     duration!("schedules[].duration", "1m", "168h"),
 ];
 
@@ -383,6 +383,19 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "expose.path",
         "!self.matches('^/(function|async-function|topics|messages|requests|invocations|git|hooks)(/|$)')",
         "paths below /function, /async-function, /topics, /messages, /requests, /invocations, /git and /hooks are the gateway's own; choose another path",
+    ),
+    rule(
+        "triggers[].name",
+        "self.matches('^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$')",
+        "a trigger's name has at most 50 characters: lower case letters, digits and '-'",
+    ),
+    rule("triggers[].schedule.cron", CRON, CRON_MESSAGE),
+    rule("triggers[].schedule.timezone", TIMEZONE, TIMEZONE_MESSAGE),
+    duration!("triggers[].schedule.deadline", "10s", "168h"),
+    rule(
+        "triggers[].path",
+        "self.matches('^/[!-~]*$') && !self.contains('#')",
+        "a trigger's path must be absolute and without white space or a fragment, such as /reports?kind=nightly",
     ),
     rule(
         "revisionHistoryLimit",

@@ -16,3 +16,4 @@ pub(crate) mod router;
 pub(crate) mod scale_settings;
 pub(crate) mod schedule;
 pub(crate) mod settings;
+pub(crate) mod triggers;

@@ -48,6 +48,7 @@ use crate::{
     },
     random,
     scale::{scaler::Scaler, stats::Counter, stats_client::StatsClient},
+    trigger::Timer,
 };
 
 use listener::{Listener, bounds};
@@ -55,7 +56,11 @@ use shutdown::{ShutdownStages, Trackers, drain};
 use tasks::Tasks;
 
 /// Name of the Lease by which gateways agree on the one that scales.
-const LEASE: &str = "fermata-gateway";
+const SCALE_LEASE: &str = "fermata-gateway";
+
+/// Name of the Lease by which they agree on the one that calls functions at the times of their triggers. It is
+/// another one, since a gateway that stops gives it up at once, but scales until its last request is over.
+const TRIGGER_LEASE: &str = "fermata-gateway-triggers";
 
 /// A gateway that has its ports and nothing else yet.
 pub struct Gateway {
@@ -156,7 +161,23 @@ impl Gateway {
         let reports = cold_start::write(self.client.clone(), reports, stages.background.clone());
         tasks.begin("reporting of cold starts", reports);
 
-        let (leader, peers) = self.others(&mut tasks, &stages);
+        let identity = self.identity();
+        let peers = self.others(&identity, &mut tasks, &stages);
+        let claim = |lease, title, stop, tasks: &mut Tasks| {
+            self.claim(lease, &identity, title, stop, tasks)
+        };
+        let leader = claim(
+            SCALE_LEASE,
+            "election of the one that scales",
+            stages.background.clone(),
+            &mut tasks,
+        );
+        let calls = claim(
+            TRIGGER_LEASE,
+            "election of the one that calls at times",
+            stages.serving.leave.clone(),
+            &mut tasks,
+        );
         let scaler = Scaler {
             registry: registry.clone(),
             health: health.clone(),
@@ -209,7 +230,7 @@ impl Gateway {
                 registry.clone(),
                 rescale_now,
             ),
-            registry,
+            registry: registry.clone(),
             peers: peers.clone(),
             ownership,
             metrics,
@@ -219,6 +240,17 @@ impl Gateway {
             dismiss: stages.dismiss.clone(),
             abort: stages.abort.clone(),
         });
+        let timer = Timer {
+            registry,
+            health: health.clone(),
+            peers: peers.clone(),
+            has_peers: options.peer_selector.is_some(),
+            leader: calls,
+            client: self.client.clone(),
+            context: context.clone(),
+            runs: trackers.connections.clone(),
+        };
+        tasks.begin("calls at times", timer.run(stages.serving.leave.clone()));
         let clocks = Clocks {
             header: options.header_timeout.into(),
             idle: options.idle_timeout.into(),
@@ -283,13 +315,17 @@ impl Gateway {
         outcome
     }
 
-    /// What this gateway has to do with others.
-    fn others(&self, tasks: &mut Tasks, stages: &ShutdownStages) -> (Claim, Arc<Peers>) {
+    /// The name of this gateway among others.
+    fn identity(&self) -> String {
+        let identity = self.options.identity.clone();
+        identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()))
+    }
+
+    /// The other gateways.
+    fn others(&self, identity: &str, tasks: &mut Tasks, stages: &ShutdownStages) -> Arc<Peers> {
         let options = &self.options;
-        let identity = options.identity.clone();
-        let identity = identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()));
         let peers = Arc::new(Peers::new(
-            &identity,
+            identity,
             self.data.address.port(),
             self.internal.address.port(),
         ));
@@ -302,18 +338,30 @@ impl Gateway {
             );
             tasks.begin("watch of the other gateways", watch);
         }
+        peers
+    }
+
+    /// Runs for a Lease, until it is given up.
+    fn claim(
+        &self,
+        lease: &'static str,
+        identity: &str,
+        title: &'static str,
+        stop: CancellationToken,
+        tasks: &mut Tasks,
+    ) -> Claim {
+        let options = &self.options;
         if !options.leader_elect {
-            return (Claim::always(), peers);
+            return Claim::always();
         }
         let (elector, claim) = Elector::new(
             self.client.clone(),
             &options.lease_namespace,
-            LEASE,
-            identity,
+            lease,
+            identity.to_owned(),
         );
-        let stop = stages.background.clone();
-        tasks.begin("leader election", async move { elector.run(&stop).await });
-        (claim, peers)
+        tasks.begin(title, async move { elector.run(&stop).await });
+        claim
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `scale`: counts requests, and decides how many replicas run;
 //! - `activator`: starts instances for waiting requests, and notices when none can start;
 //! - `proxy`: the way of a request: identify, check, route, forward;
+//! - `trigger`: calls functions at the times of their triggers;
 //! - `admin`: shows metrics and health;
 //! - `gateway`: puts these together, starts and stops them.
 //!
@@ -40,6 +41,7 @@ mod random;
 mod scale;
 mod stall;
 mod sync;
+mod trigger;
 mod upstream;
 
 pub use error::Error;

@@ -2,7 +2,7 @@
 
 mod access;
 mod caller;
-mod client;
+pub(crate) mod client;
 pub(crate) mod context;
 mod destination;
 mod forwarding;
@@ -14,7 +14,7 @@ mod response_body;
 #[cfg(test)]
 mod sample;
 pub(crate) mod server;
-mod service;
+pub(crate) mod service;
 mod stages;
 mod timing;
 mod tunnel;

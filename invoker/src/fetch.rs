@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod git;
 mod look;
+mod memory;
 mod settings;
 mod submodules;
 

@@ -83,6 +83,11 @@ impl Group {
         kill(self.0);
     }
 
+    /// Its number; none once it has ended.
+    pub(crate) fn id(&self) -> Option<i32> {
+        self.0.map(|group| group.as_raw_nonzero().get())
+    }
+
     /// The process has ended, and its group was killed with it: its number may be another's soon.
     pub(crate) fn ended(&mut self) {
         self.0 = None;

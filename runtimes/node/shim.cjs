@@ -2,6 +2,7 @@
 // fermata/index.cjs before it.
 
 const { existsSync, readdirSync } = require("node:fs");
+const { createRequire } = require("node:module");
 const { Socket } = require("node:net");
 const { join } = require("node:path");
 const { pathToFileURL } = require("node:url");
@@ -248,16 +249,15 @@ async function load(spec) {
   }
   const [base, name] = [spec.slice(0, dot), spec.slice(dot + 1)];
   const present = (endings) => endings.map((ending) => base + ending).find((file) => existsSync(file));
-  const types = present([".mts", ".ts", ".cts"]);
-  // Undefined in versions that do not strip types by themselves.
-  const file = present([".mjs", ".js", ".cjs"]) ?? (process.features.typescript ? types : undefined);
-  if (!file && types) {
-    fail(`${types} is TypeScript, which Node.js runs from 22.18 on, and this is ${process.version}; give ${base}.mjs`);
-  }
+  // JavaScript goes before TypeScript, of which it is perhaps what a compiler has made.
+  const script = present([".mjs", ".js", ".cjs"]);
+  const types = script ? undefined : present([".mts", ".ts", ".cts"]);
+  const file = script ?? types;
   if (!file) {
     const files = readdirSync(".").sort().join(", ") || "nothing";
-    fail(`there is no ${base}.mjs, .js or .cjs for the handler ${spec}; the source has: ${files}`);
+    fail(`there is no ${base}.mjs, .js, .cjs, .mts, .ts or .cts for the handler ${spec}; the source has: ${files}`);
   }
+  if (types) await readTypes(types);
   const module = await import(pathToFileURL(join(process.cwd(), file)).href);
   // "handle" is the default's name, and a default export is known by none.
   const nameless = name === "handle" && typeof module.default === "function" ? module.default : undefined;
@@ -265,6 +265,35 @@ async function load(spec) {
   if (handler === undefined) fail(`${file} exports no ${name}, which the handler ${spec} names`);
   if (typeof handler !== "function") fail(`${spec} is a ${typeof handler} and cannot be called`);
   return handler;
+}
+
+/** Has TypeScript understood: by tsx if the function has it, else by Node.js itself where it strips types. */
+async function readTypes(file) {
+  const own = createRequire(join(process.cwd(), file));
+  const has = (name) => {
+    try {
+      return Boolean(own.resolve(name));
+    } catch {
+      return false;
+    }
+  };
+  const [modules, scripts] = ["tsx/esm/api", "tsx/cjs/api"];
+  if (!has(modules) || !has(scripts)) {
+    // Undefined in versions that do not strip types by themselves.
+    if (process.features.typescript) return;
+    fail(`${file} is TypeScript, which Node.js ${process.version} runs with the package tsx alone: npm install tsx`);
+  }
+  // Its cache in the folder for temporary files is of no use to an instance, which starts once, and on a
+  // cluster there is no such folder.
+  const cache = process.env.TSX_DISABLE_CACHE;
+  process.env.TSX_DISABLE_CACHE = "1";
+  try {
+    // From the folder of the function, since a script that is an argument is taken to be there.
+    for (const name of [scripts, modules]) (await import(name)).register();
+  } finally {
+    if (cache === undefined) delete process.env.TSX_DISABLE_CACHE;
+    else process.env.TSX_DISABLE_CACHE = cache;
+  }
 }
 
 // The file and the line that an error comes from, if it is one of the function's.
@@ -289,6 +318,7 @@ for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
 load(process.env.FERMATA_HANDLER || "main.handle").then(serve, (error) => {
   console.error(error);
   // The last line is what the cluster shows.
-  console.error(`fermata: the handler cannot be loaded: ${place(error)}${error}`);
+  const told = String(error).replace(/\s*\n\s*/g, " ").trim();
+  console.error(`fermata: the handler cannot be loaded: ${place(error)}${told}`);
   process.exit(1);
 });

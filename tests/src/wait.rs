@@ -13,13 +13,26 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 /// # Panics
 ///
 /// When the condition is not met within [`DEADLINE`].
-pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually_within(DEADLINE, what, check).await
+}
+
+/// The same with a deadline of its own, for what depends on others.
+///
+/// # Panics
+///
+/// When the condition is not met until then.
+pub async fn eventually_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match check().await {
             Ok(value) => return value,
-            Err(why) if start.elapsed() > DEADLINE => {
-                panic!("not so after {DEADLINE:?}: {what}: {why}")
+            Err(why) if start.elapsed() > deadline => {
+                panic!("not so after {deadline:?}: {what}: {why}")
             }
             Err(_) => sleep(Duration::from_millis(20)).await,
         }

@@ -22,7 +22,7 @@ struct Crate {
     layers: &'static [&'static [&'static str]],
 }
 
-const CRATES: [Crate; 5] = [
+const CRATES: [Crate; 6] = [
     Crate {
         dir: "gateway",
         layers: &[
@@ -44,6 +44,7 @@ const CRATES: [Crate; 5] = [
             &["scale"],
             &["activator"],
             &["proxy"],
+            &["trigger"],
             &["admin", "admin::metrics::page"],
             &["data_plane", "gateway"],
         ],
@@ -55,6 +56,7 @@ const CRATES: [Crate; 5] = [
                 "admin",
                 "backoff",
                 "cache",
+                "builds",
                 "definitions",
                 "digest",
                 "drift",
@@ -102,11 +104,23 @@ const CRATES: [Crate; 5] = [
                 "sample",
                 "scale",
                 "source",
+                "trigger",
             ],
             &["source_files"],
             &["runtime"],
             &["crd", "pods", "probes", "routes", "template"],
             &["schema"],
+        ],
+    },
+    Crate {
+        dir: "push",
+        layers: &[
+            &["digest", "error", "reference"],
+            &["credentials", "settings"],
+            &["layer", "registry"],
+            &["base"],
+            &["image"],
+            &["push"],
         ],
     },
     Crate {

@@ -14,6 +14,7 @@ mod reference;
 mod release;
 mod shell;
 mod soak;
+mod sshd;
 mod test;
 
 use clap::{Parser, Subcommand};

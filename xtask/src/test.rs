@@ -1,5 +1,6 @@
 //! `cargo xtask test`.
 
+mod builds;
 mod embedded;
 mod real;
 mod release;
@@ -9,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, layers, node, shell};
+use crate::{cluster, deny, generate, layers, node, shell, sshd};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -43,6 +44,8 @@ struct Setting<'a> {
     filter: Option<&'a str>,
     /// Whether Node.js is there.
     with_node: bool,
+    /// Whether a server of SSH is there.
+    with_sshd: bool,
 }
 
 #[allow(clippy::print_stderr, reason = "it is for people")]
@@ -53,6 +56,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let setting = Setting {
         filter: options.filter.as_deref(),
         with_node: node::ensure(),
+        with_sshd: sshd::ensure(),
     };
     if !options.no_checks {
         check()?;
@@ -86,14 +90,10 @@ fn check() -> anyhow::Result<()> {
     layers::check()?;
     deny::check()?;
     lint("lints", &["--all-targets"])?;
-    // As images hold it.
-    let mut embeds_nothing = shell::cargo();
-    embeds_nothing
-        .args(["clippy", "--package", "fermata", "--no-default-features"])
-        .args(["--", "--deny", "warnings"]);
-    shell::run(
+    // As images hold it. With all packages, so that those it depends on have the features of the other lints.
+    lint(
         "lints of fermata without the embedded platform",
-        &mut embeds_nothing,
+        &["--no-default-features"],
     )?;
     // Suites that run by themselves only are no part of all targets, and are not added to them either.
     let suites = real::SUITES.iter().flat_map(|suite| ["--test", suite]);
@@ -117,6 +117,9 @@ impl Setting<'_> {
         test.args(self.filter).arg("--");
         if !self.with_node {
             test.args(["--skip", "node::"]);
+        }
+        if !self.with_sshd {
+            test.args(["--skip", "ssh::"]);
         }
         if let Some(threads) = threads {
             test.arg(format!("--test-threads={threads}"));

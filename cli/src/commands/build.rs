@@ -87,17 +87,27 @@ async fn logs(target: &Target, options: &Logs) -> anyhow::Result<()> {
     }
     let build = building::newest(&pods, &selector).await?;
     let mut lines = 0_usize;
+    let mut show = |line: &str| {
+        lines += 1;
+        output::line(line);
+    };
     if let Some(build) = &build {
         if let Some(before) = build.before() {
             output::note("the build before this one has failed:");
-            building::print(&pods, &before, false, output::line).await?;
+            building::print(&pods, &before, false, &mut show).await?;
             output::note("this build:");
         }
-        let show = |line: &str| {
+        building::print(&pods, build, false, &mut show).await?;
+    }
+    // One that failed may have begun again since its pod was looked at, and has printed nothing yet.
+    if let Some(build) = &build
+        && lines == 0
+    {
+        building::print(&pods, &build.failed(), false, |line| {
             lines += 1;
             output::line(line);
-        };
-        building::print(&pods, build, false, show).await?;
+        })
+        .await?;
     }
     // An instance that took over an earlier build has an empty log.
     if lines == 0 {

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
-use fermata_crds::{Function, Revision, conditions, names};
+use fermata_crds::{Function, Revision, Trigger, TriggerStatus, conditions, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, Pod},
@@ -51,7 +51,11 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
     } = &cluster;
     let name = &options.name;
     let function = functions::find(&cluster, name).await?;
-    let of_function = ListParams::default().labels(&format!("{}={name}", names::FUNCTION_LABEL));
+    let of_function = ListParams::default().labels(&format!(
+        "{}={name},!{}",
+        names::FUNCTION_LABEL,
+        names::IMAGE_BUILD_LABEL
+    ));
     let revisions = Api::<Revision>::namespaced(client.clone(), namespace)
         .list(&of_function)
         .await
@@ -161,6 +165,10 @@ fn about(function: &Function, urls: &Urls) {
             scale.utilization() * 100.0
         ),
     );
+    for trigger in function.spec.triggers() {
+        let told = status.triggers.iter().find(|one| one.name == trigger.name);
+        field("Trigger:", &self::trigger(trigger, told));
+    }
     if let Some(start) = status.last_cold_start {
         field(
             "Last cold start:",
@@ -210,11 +218,34 @@ fn source(function: &Function) -> Option<String> {
     Some(line)
 }
 
+/// When a trigger calls, and how its newest run stands.
+fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
+    let schedule = &trigger.schedule;
+    let mut line = format!("{} at {}", trigger.name, schedule.text());
+    if schedule.is_suspended() {
+        line += ", suspended";
+    }
+    let Some(run) = told.and_then(|told| told.runs.first()) else {
+        return line;
+    };
+    line += &format!(", {} {}", run.time.0, run.result.as_str());
+    if let Some(code) = run.code {
+        line += &format!(" ({code})");
+    }
+    match &run.message {
+        Some(message) => format!("{line}: {message}"),
+        None => line,
+    }
+}
+
 /// How far the newest build is.
 fn build(built: &Condition, name: &str) -> String {
     let since = output::age(Some(built.last_transition_time.0), Timestamp::now());
     match (built.status.as_str(), built.message.as_str()) {
-        ("True", _) => format!("done {since} ago"),
+        ("True", message) => match message.strip_prefix("built into ") {
+            Some(image) => format!("done {since} ago: {image}"),
+            None => format!("done {since} ago"),
+        },
         ("False", message) => {
             format!("failed: {message} (`fermata build logs {name}` shows all of it)")
         }

@@ -39,6 +39,9 @@ enum Language {
     Python,
     /// Node.js: a function handle(request).
     Node,
+    /// TypeScript on Node.js, by the package tsx: a function handle(request).
+    #[value(name = "typescript", alias = "ts")]
+    TypeScript,
     /// Go: a program that serves HTTP on PORT.
     Go,
     /// Rust: a program that serves HTTP on PORT.
@@ -127,7 +130,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 fn manifest(name: &str, runtime: Language) -> String {
     let (runtime, handler) = match runtime {
         Language::Python => ("python", "\n    handler: main.handle"),
-        Language::Node => ("node", "\n    handler: main.handle"),
+        Language::Node | Language::TypeScript => ("node", "\n    handler: main.handle"),
         Language::Go => ("go", ""),
         Language::Rust => ("rust", ""),
         Language::Command => ("command", "\n    handler: sh main.sh"),
@@ -164,6 +167,28 @@ fn code(runtime: Language) -> &'static [(&'static str, &'static str)] {
             (
                 "main.test.mjs",
                 include_str!("../../templates/node/main.test.mjs"),
+            ),
+        ],
+        Language::TypeScript => &[
+            (
+                "main.ts",
+                include_str!("../../templates/typescript/main.ts"),
+            ),
+            (
+                "main.test.ts",
+                include_str!("../../templates/typescript/main.test.ts"),
+            ),
+            (
+                "package.json",
+                include_str!("../../templates/typescript/package.json"),
+            ),
+            (
+                "package-lock.json",
+                include_str!("../../templates/typescript/package-lock.json"),
+            ),
+            (
+                "tsconfig.json",
+                include_str!("../../templates/typescript/tsconfig.json"),
             ),
         ],
         Language::Go => &[

@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let place = tempfile::tempdir().context("cannot make a temporary directory")?;
     let mut tool = match language {
         Language::Python => python::tool(&dir, place.path(), &options.arguments)?,
-        Language::Node => node::tool(&dir, place.path())?,
+        Language::Node => node::tool(&dir, place.path(), &options.arguments)?,
         Language::Go => {
             let mut tool = Command::new("go");
             tool.args(["test", "./..."]);
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             tool
         }
     };
-    if language != Language::Python {
+    if matches!(language, Language::Go | Language::Rust) {
         tool.args(&options.arguments);
     }
     let status = tool
@@ -86,10 +86,11 @@ fn unavailable(tool: &Command, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Whether there is a file of such a name in the folder, or below it where nothing is installed or hidden.
-/// The name is given with that of its folder.
-fn has_file(dir: &Path, is_one: impl Fn(&str, &str) -> bool) -> anyhow::Result<bool> {
+/// The files of such names in the folder, and below it where nothing is installed or hidden, in order. A name is
+/// given with that of its folder.
+fn files(dir: &Path, is_one: impl Fn(&str, &str) -> bool) -> anyhow::Result<Vec<PathBuf>> {
     let mut folders = vec![dir.to_owned()];
+    let mut files = Vec::new();
     let mut looked_at = 0;
     while let Some(folder) = folders.pop() {
         let of_folder = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -110,9 +111,10 @@ fn has_file(dir: &Path, is_one: impl Fn(&str, &str) -> bool) -> anyhow::Result<b
                     folders.push(entry.path());
                 }
             } else if is_one(&of_folder, &name) {
-                return Ok(true);
+                files.push(entry.path());
             }
         }
     }
-    Ok(false)
+    files.sort();
+    Ok(files)
 }

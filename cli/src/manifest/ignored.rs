@@ -13,7 +13,7 @@ const FILES: [&str; 2] = [".fermataignore", ".gitignore"];
 
 /// What is no part of a function unless a rule with `!` says that it is: hidden files, what editors and
 /// tools leave behind, installed packages, tests, and what people read.
-const DEFAULTS: [&str; 27] = [
+const DEFAULTS: [&str; 31] = [
     ".*",
     "*~",
     "\\#*#",
@@ -33,10 +33,14 @@ const DEFAULTS: [&str; 27] = [
     "*.test.mjs",
     "*.test.cjs",
     "*.test.ts",
+    "*.test.mts",
+    "*.test.cts",
     "*.spec.js",
     "*.spec.mjs",
     "*.spec.cjs",
     "*.spec.ts",
+    "*.spec.mts",
+    "*.spec.cts",
     "README*",
     "readme*",
     "LICENSE*",

@@ -34,6 +34,9 @@ const COLD_BOUNDS: [f64; 14] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
+/// Counters of runs, of one function: five results of a hundred triggers.
+const MOST_RUN_COUNTERS: usize = 500;
+
 /// Responses by status code.
 #[derive(Debug, Default)]
 pub(super) struct Responses {
@@ -56,6 +59,8 @@ pub(crate) struct FunctionMetrics {
     responses: Responses,
     durations: Histogram<14>,
     cold_starts: Histogram<14>,
+    /// Runs that are over, by trigger and result.
+    runs: Mutex<BTreeMap<(Box<str>, &'static str), u64>>,
 }
 
 /// The numbers of the gateway itself.
@@ -153,6 +158,7 @@ impl Default for FunctionMetrics {
             responses: Responses::default(),
             durations: Histogram::new(&REQUEST_BOUNDS),
             cold_starts: Histogram::new(&COLD_BOUNDS),
+            runs: Mutex::default(),
         }
     }
 }
@@ -167,6 +173,17 @@ impl FunctionMetrics {
     /// An instance was started from zero.
     pub(crate) fn cold_start(&self, duration: Duration) {
         self.cold_starts.observe(duration);
+    }
+
+    /// A run of a trigger is over.
+    pub(crate) fn trigger_run(&self, trigger: &str, result: &'static str) {
+        let mut runs = lock(&self.runs);
+        // Triggers that were renamed again and again stay for as long as the function does.
+        if runs.len() < MOST_RUN_COUNTERS {
+            *runs.entry((trigger.into(), result)).or_default() += 1;
+        } else if let Some(count) = runs.get_mut(&(trigger.into(), result)) {
+            *count += 1;
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use fermata_crds::{
     template::DEFAULT_START_TIMEOUT,
 };
 
+use super::triggers::FunctionTriggers;
+
 /// The facts of one Function that routing needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FunctionFacts {
@@ -26,6 +28,8 @@ pub(crate) struct FunctionFacts {
     /// The hosts and paths it asks for, and who it is among those that ask for the same. Most
     /// functions ask for none.
     pub(crate) claims: Option<Box<(Claimant, Vec<Claim>)>>,
+    /// What calls it at times. Most functions have nothing of that.
+    pub(crate) triggers: Option<Arc<FunctionTriggers>>,
 }
 
 // === impl FunctionFacts ===
@@ -40,6 +44,7 @@ impl Default for FunctionFacts {
             start_timeout: DEFAULT_START_TIMEOUT,
             queue: 1000,
             claims: None,
+            triggers: None,
         }
     }
 }
@@ -64,6 +69,7 @@ impl FunctionFacts {
             start_timeout: function.spec.template.timeouts().start(),
             queue: function.spec.scale().queue() as usize,
             claims: (!claims.is_empty()).then(|| Box::new((Claimant::of(function), claims))),
+            triggers: FunctionTriggers::of(function),
         }
     }
 }

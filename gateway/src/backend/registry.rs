@@ -12,7 +12,7 @@ use fermata_daemon::watch::Key;
 use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
-    backend::{function::Function, revision::Revision, router::Router},
+    backend::{function::Function, revision::Revision, router::Router, triggers::FunctionTriggers},
     sync::lock,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Registry {
     routes_changed: Notify,
     revisions: Mutex<HashMap<Key, Arc<Revision>>>,
     functions: Mutex<HashMap<Key, Arc<Function>>>,
+    /// Those that have any.
+    triggers: Mutex<HashMap<Key, Arc<FunctionTriggers>>>,
     /// How many pods of which namespaces have an address.
     addresses: Mutex<HashMap<IpAddr, BTreeMap<Box<str>, usize>>>,
 }
@@ -41,6 +43,7 @@ impl Registry {
             routes_changed: Notify::new(),
             revisions: Mutex::default(),
             functions: Mutex::default(),
+            triggers: Mutex::default(),
             addresses: Mutex::default(),
         }
     }
@@ -77,6 +80,16 @@ impl Registry {
     #[must_use]
     pub(crate) fn function(&self, key: &Key) -> Option<Arc<Function>> {
         lock(&self.functions).get(key).cloned()
+    }
+
+    /// The triggers of all Functions that have any.
+    #[must_use]
+    pub(crate) fn triggers(&self) -> Vec<(Key, Arc<FunctionTriggers>)> {
+        let triggers = lock(&self.triggers);
+        let triggers = triggers.iter();
+        triggers
+            .map(|(key, triggers)| (key.clone(), triggers.clone()))
+            .collect()
     }
 
     /// The namespace of the functions' pods with this address, if it is one.
@@ -130,6 +143,14 @@ impl Registry {
         match function {
             Some(function) => functions.insert(key.clone(), function),
             None => functions.remove(key),
+        };
+    }
+
+    pub(crate) fn set_triggers(&self, key: &Key, triggers: Option<Arc<FunctionTriggers>>) {
+        let mut all = lock(&self.triggers);
+        match triggers {
+            Some(triggers) => all.insert(key.clone(), triggers),
+            None => all.remove(key),
         };
     }
 }

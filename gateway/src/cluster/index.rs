@@ -181,6 +181,7 @@ impl ClusterIndex {
             Some(record) if same_object => record.handle.clone(),
             _ => Function::new(key.clone(), &uid, unknown(&facts)),
         };
+        self.registry.set_triggers(&key, facts.triggers.clone());
         self.registry.set_function(&key, Some(handle.clone()));
         self.functions
             .insert(key.clone(), FunctionRecord { handle, facts });
@@ -189,6 +190,7 @@ impl ClusterIndex {
 
     /// A Function is gone.
     pub(crate) fn delete_function(&mut self, key: &Key) {
+        self.registry.set_triggers(key, None);
         self.drop_claims(key);
         if let Some(record) = self.functions.remove(key) {
             record

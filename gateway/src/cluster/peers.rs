@@ -192,6 +192,19 @@ impl Peers {
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
+    /// The name of this gateway.
+    #[must_use]
+    pub(crate) fn own(&self) -> &str {
+        &self.own
+    }
+
+    /// Whether this or another gateway has the name; one that is being deleted still has it.
+    #[must_use]
+    pub(crate) fn is_known(&self, name: &str) -> bool {
+        let known = self.known.load();
+        name == &*self.own || known.iter().any(|peer| peer.name() == name)
+    }
+
     /// Name and address of each of the others, those that are being deleted included: they have
     /// requests under way.
     #[must_use]

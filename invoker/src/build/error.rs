@@ -23,6 +23,10 @@ pub(super) enum Error {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "{link} is a link to {to}, which is not there; put in what it leads to, or take the link out"
+    )]
+    LeadsNowhere { link: PathBuf, to: PathBuf },
     #[error("the inputs are more than {} or {files} files; is {path} the right folder?", size(*.bytes))]
     ManyInputs {
         path: PathBuf,

@@ -66,6 +66,10 @@ impl Place {
                     bytes: INPUTS.bytes,
                     files: INPUTS.files,
                 },
+                CopyError::LeadsNowhere(link, to) => Error::LeadsNowhere {
+                    link: link.strip_prefix(&source).unwrap_or(&link).to_owned(),
+                    to,
+                },
                 CopyError::Io(path, source) => Error::Inputs { path, source },
             },
         )?;

@@ -20,6 +20,8 @@ pub(crate) struct Size {
 #[derive(Debug)]
 pub(super) enum CopyError {
     Exceeds,
+    /// A link, and what it leads to, which is not there.
+    LeadsNowhere(PathBuf, PathBuf),
     Io(PathBuf, io::Error),
 }
 
@@ -142,7 +144,15 @@ pub(super) fn copy_inputs(
                 continue;
             }
             let failed = |error| CopyError::Io(source.clone(), error);
-            let metadata = fs::metadata(&source).map_err(failed)?;
+            let metadata = match fs::metadata(&source) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(match fs::read_link(&source) {
+                        Ok(to) => CopyError::LeadsNowhere(source, to),
+                        Err(_) => failed(error),
+                    });
+                }
+                metadata => metadata.map_err(failed)?,
+            };
             size.add(&metadata);
             if size.exceeds(bounds) {
                 return Err(CopyError::Exceeds);

@@ -43,7 +43,7 @@ pub(super) enum Error {
     TimedOut(u64),
     #[error("it was told to stop")]
     Stopped,
-    #[error("there is no branch and no tag named {reference} in {url}")]
+    #[error("there is no branch and no tag named {reference} in {url}{}", short(.reference))]
     NoReference { reference: String, url: String },
     #[error("{0} has no commits")]
     Empty(String),
@@ -57,6 +57,10 @@ pub(super) enum Error {
     TooMany(u64),
     #[error("{link} is a link that leads out of the folder, to {to}; put in what it leads to")]
     LeadsOut { link: PathBuf, to: PathBuf },
+    #[error("git lists more than {}, which no repository of a function has; is it the right one?", size(*.0))]
+    LongList(u64),
+    #[error("git took more than {} of memory for what the repository holds or the server lists, and was ended; is it the right one?", size(*.0))]
+    Memory(u64),
     #[error("submodules are nested deeper than {0}")]
     Deep(usize),
     #[error("there are more than {0} submodules")]
@@ -65,8 +69,25 @@ pub(super) enum Error {
     System(#[from] io::Error),
 }
 
+/// A word about a reference that is perhaps a commit.
+fn short(reference: &str) -> &'static str {
+    let is_hex = reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if (4..40).contains(&reference.len()) && is_hex {
+        "; if it is a commit, give all of its 40 digits (git rev-parse prints them)"
+    } else {
+        ""
+    }
+}
+
 fn hint(failure: Failure) -> &'static str {
     match failure {
+        Failure::KeyRefused => {
+            "; the host does not take the key in ssh-privatekey of the Secret in source.git.secretName, which must be a private key without a passphrase that may read the repository"
+        }
+        Failure::UnknownHost => {
+            "; the host has another key than known_hosts of the Secret in source.git.secretName says, or none there: compare `ssh-keyscan HOST` with what the host publishes"
+        }
+        Failure::Damaged => "; the repository is damaged: `git fsck` says there what is missing",
         Failure::NotAllowed => {
             "; if the repository is there, it needs credentials that may read it: see source.git.secretName"
         }
@@ -82,9 +103,9 @@ impl Error {
             Self::TimedOut(_) | Self::Stopped => TRY_AGAIN.into(),
             Self::Git { failure, .. } => match failure {
                 Failure::Away => TRY_AGAIN.into(),
-                Failure::NotAllowed => NOT_ALLOWED.into(),
+                Failure::NotAllowed | Failure::KeyRefused => NOT_ALLOWED.into(),
                 Failure::NotFound => NOT_FOUND.into(),
-                Failure::Other => ExitCode::FAILURE,
+                Failure::UnknownHost | Failure::Damaged | Failure::Other => ExitCode::FAILURE,
             },
             Self::NoReference { .. }
             | Self::Empty(_)

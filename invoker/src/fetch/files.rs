@@ -125,6 +125,15 @@ pub(super) async fn check_out(
     bring(git, checkout).await?;
     let tree = format!("{commit}:{path}");
     let kind = git.run(repository, ["cat-file", "-t", &tree], &[]).await;
+    if let Err(
+        error @ Error::Git {
+            failure: Failure::Damaged,
+            ..
+        },
+    ) = kind
+    {
+        return Err(error);
+    }
     if !matches!(kind, Ok(kind) if kind.trim_ascii() == b"tree") {
         return Err(Error::NoFolder {
             path: path.to_owned(),
@@ -132,7 +141,11 @@ pub(super) async fn check_out(
         });
     }
     let listed = ["ls-tree", "-r", "-z", "--long", "--full-tree", &tree];
-    let listed = git.run(repository, listed, &[]).await?;
+    // A tree of little size may list more files than there is room for anywhere.
+    let listed = match git.run(repository, listed, &[]).await {
+        Err(Error::LongList(_)) => return Err(Error::TooMany(MOST.files)),
+        listed => listed?,
+    };
     let entries = entries(&listed)?;
     for entry in &entries {
         taken.bytes += entry.size;

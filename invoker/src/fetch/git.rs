@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{credentials::Credentials, error::Error};
+use super::{credentials::Credentials, error::Error, memory};
 use crate::{
     build::{registry::Sign, settings::Bounds, tree},
     process,
@@ -23,6 +23,13 @@ use crate::{
 
 /// The most that is read of what git answers.
 const LARGEST_OUTPUT: u64 = 64 << 20;
+
+/// The most memory that git and what it starts may take: what a server lists, and what packs hold in little room, is
+/// others' to say.
+const MOST_MEMORY: u64 = 512 << 20;
+
+/// How often that is looked at while git runs: a network fills memory fast.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(200);
 
 /// The most that is read of what it says.
 const LARGEST_SAID: u64 = 64 << 10;
@@ -53,13 +60,15 @@ const PASSED_ON: [&str; 9] = [
 ];
 
 /// Settings that keep a repository from doing more than holding files, and a server from keeping git for ever.
-const CONFIG: [&str; 12] = [
+const CONFIG: [&str; 13] = [
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
     "core.symlinks=true",
     "core.fsmonitor=false",
     "core.protectHFS=true",
     "core.protectNTFS=true",
+    // What is larger is not held in memory as a whole.
+    "core.bigFileThreshold=16m",
     "gc.auto=0",
     "maintenance.auto=false",
     "protocol.version=2",
@@ -76,8 +85,14 @@ pub(super) enum Failure {
     Away,
     /// It wants other credentials.
     NotAllowed,
+    /// The host does not take the key.
+    KeyRefused,
+    /// The host is another one than those that are known.
+    UnknownHost,
     /// There is no such repository.
     NotFound,
+    /// What the repository holds is damaged.
+    Damaged,
     /// Anything else.
     Other,
 }
@@ -174,21 +189,25 @@ impl Git {
         let pipes = running.stdout.take().zip(running.stderr.take());
         let (stdout, stderr) = pipes.ok_or_else(|| io::Error::other("a process has no pipes"))?;
         let work = async {
-            let read = tokio::try_join!(read(stdout, LARGEST_OUTPUT), read(stderr, LARGEST_SAID));
+            let read = tokio::try_join!(read(stdout, LARGEST_OUTPUT), async {
+                Ok(drained(stderr, LARGEST_SAID).await?)
+            })?;
             let status = (&mut running.status)
                 .await
                 .map_err(|_| io::Error::other("the end of a process was missed"))?;
-            Ok::<_, io::Error>((status, read?))
+            Ok::<_, Error>((status, read))
         };
+        let group = running.group.id();
         let (status, (output, said)) = tokio::select! {
+            // What is listed without end is not waited for: leaving this kills git.
             done = work => done?,
             () = sleep_until(self.deadline) => {
                 running.group.kill();
                 return Err(Error::TimedOut(self.timeout.as_secs()));
             }
-            () = self.exceeded() => {
+            exceeded = self.exceeded(group) => {
                 running.group.kill();
-                return Err(Error::TooLarge(MOST_FETCHED.bytes));
+                return Err(exceeded);
             }
         };
         running.group.ended();
@@ -209,18 +228,35 @@ impl Git {
         })
     }
 
-    /// Ends when more was fetched than may be.
-    async fn exceeded(&self) {
-        loop {
-            sleep(LOOK).await;
-            let scratch = self.scratch.clone();
-            let measured =
-                tokio::task::spawn_blocking(move || tree::measure(&scratch, MOST_FETCHED)).await;
-            if let Ok(Ok(size)) = measured
-                && size.exceeds(MOST_FETCHED)
-            {
-                return;
+    /// Ends when more was fetched than may be, or git takes more memory.
+    async fn exceeded(&self, group: Option<i32>) -> Error {
+        let fetched = async {
+            loop {
+                sleep(LOOK).await;
+                let scratch = self.scratch.clone();
+                let measured =
+                    tokio::task::spawn_blocking(move || tree::measure(&scratch, MOST_FETCHED))
+                        .await;
+                if let Ok(Ok(size)) = measured
+                    && size.exceeds(MOST_FETCHED)
+                {
+                    return Error::TooLarge(MOST_FETCHED.bytes);
+                }
             }
+        };
+        let memory = async {
+            loop {
+                sleep(LOOK_AT_MEMORY).await;
+                let taken =
+                    tokio::task::spawn_blocking(move || group.map_or(0, memory::of_group)).await;
+                if taken.is_ok_and(|taken| taken > MOST_MEMORY) {
+                    return Error::Memory(MOST_MEMORY);
+                }
+            }
+        };
+        tokio::select! {
+            error = fetched => error,
+            error = memory => error,
         }
     }
 }
@@ -231,7 +267,18 @@ fn quoted(path: &Path) -> OsString {
     format!("'{text}'").into()
 }
 
-async fn read(stream: impl AsyncRead + Unpin, most: u64) -> io::Result<Vec<u8>> {
+/// All that is written, within a bound.
+async fn read(stream: impl AsyncRead + Unpin, most: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    stream.take(most + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 > most {
+        return Err(Error::LongList(most));
+    }
+    Ok(bytes)
+}
+
+/// The beginning of what is written.
+async fn drained(stream: impl AsyncRead + Unpin, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut limited = stream.take(most);
     limited.read_to_end(&mut bytes).await?;
@@ -249,12 +296,31 @@ fn judge(said: &str) -> (Failure, &str) {
             words.iter().any(|word| line.contains(word))
         })
     };
+    let unknown_host = || {
+        found(&["host key verification failed"])?;
+        // What says more stands before it.
+        found(&["host key is known for", "host key for"])
+            .or_else(|| found(&["host key verification failed"]))
+    };
+    let key_refused = || {
+        let refused = found(&["permission denied (publickey"])?;
+        Some(found(&["load key "]).map_or(refused, without_path))
+    };
+    let damaged = || {
+        found(&[
+            "corrupt",
+            "inflate: data stream error",
+            "bad object",
+            "unable to read tree",
+            "missing blob",
+            "missing tree",
+        ])
+    };
     let not_allowed = found(&[
         "authentication failed",
         "could not read username",
         "could not read password",
         "permission denied",
-        "host key verification failed",
         "returned error: 401",
         "returned error: 403",
         "access denied",
@@ -286,10 +352,16 @@ fn judge(said: &str) -> (Failure, &str) {
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
             .or_else(|| lines().next_back())
     };
-    let (failure, line) = if let Some(line) = not_allowed {
+    let (failure, line) = if let Some(line) = unknown_host() {
+        (Failure::UnknownHost, line)
+    } else if let Some(line) = key_refused() {
+        (Failure::KeyRefused, line)
+    } else if let Some(line) = not_allowed {
         (Failure::NotAllowed, line)
     } else if let Some(line) = not_found() {
         (Failure::NotFound, line)
+    } else if let Some(line) = damaged() {
+        (Failure::Damaged, line)
     } else if let Some(line) = away() {
         (Failure::Away, line)
     } else {
@@ -297,6 +369,11 @@ fn judge(said: &str) -> (Failure, &str) {
     };
     let end = line.floor_char_boundary(LONGEST_LINE);
     (failure, line.get(..end).unwrap_or(line))
+}
+
+/// What ssh says of a key, without the file that it is in for the moment.
+fn without_path(line: &str) -> &str {
+    line.rsplit_once("\": ").map_or(line, |(_, said)| said)
 }
 
 #[cfg(test)]
@@ -324,7 +401,15 @@ mod tests {
             ),
             (
                 "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
-                Failure::NotAllowed,
+                Failure::KeyRefused,
+            ),
+            (
+                "No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.\nfatal: Could not read from remote repository.",
+                Failure::UnknownHost,
+            ),
+            (
+                "remote: fatal: loose object 1 (stored in ./objects/1) is corrupt\nremote: aborting due to possible repository corruption on the remote side.\nfatal: early EOF",
+                Failure::Damaged,
             ),
             (
                 "remote: Not Found\nfatal: repository 'http://h/a/' not found",
@@ -335,6 +420,11 @@ mod tests {
             assert_eq!(judge(said).0, failure, "{said}");
         }
         assert_eq!(judge("hint: a\nfatal: b\nc").1, "fatal: b");
+        let key =
+            "Load key \"/tmp/x/key\": error in libcrypto\ngit@h: Permission denied (publickey).";
+        assert_eq!(judge(key), (Failure::KeyRefused, "error in libcrypto"));
+        let host = "Host key for h has changed and you have requested strict checking.\nHost key verification failed.";
+        assert!(judge(host).1.starts_with("Host key for h has changed"));
         assert_eq!(judge(""), (Failure::Other, ""));
     }
 }

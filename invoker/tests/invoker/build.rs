@@ -355,6 +355,18 @@ fn a_link_that_leads_out_of_the_result_is_refused() {
 }
 
 #[test]
+fn a_link_to_nothing_among_the_inputs_is_told() {
+    let job = Job::shell("true");
+    symlink("gone.txt", job.source().join("link")).unwrap();
+    let (code, last) = job.fail();
+    assert_eq!(code, 1);
+    assert!(
+        last.contains("link is a link to gone.txt, which is not there"),
+        "{last}"
+    );
+}
+
+#[test]
 fn settings_and_arguments_that_cannot_be_are_told() {
     let (code, last) = Job::shell("true").variable("FERMATA_TARGET", "").fail();
     assert_eq!(code, 1);

@@ -12,25 +12,25 @@ use tempfile::TempDir;
 use crate::git_server::{GitServer, LOGIN};
 
 /// A fetch to be run.
-struct Job {
+pub(crate) struct Job {
     home: TempDir,
     variables: Vec<(String, String)>,
 }
 
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
-fn server() -> GitServer {
+pub(crate) fn server() -> GitServer {
     GitServer::start([127, 0, 0, 1].into())
 }
 
 // === impl Job ===
 
 impl Job {
-    fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         fs::create_dir(home.path().join("tmp")).expect("a directory");
         let job = Self {
@@ -40,40 +40,40 @@ impl Job {
         job.variable("FERMATA_GIT_URL", url)
     }
 
-    fn variable(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    fn reference(self, reference: &str) -> Self {
+    pub(crate) fn reference(self, reference: &str) -> Self {
         self.variable("FERMATA_GIT_REF", reference)
     }
 
-    fn commit(self, commit: &str) -> Self {
+    pub(crate) fn commit(self, commit: &str) -> Self {
         self.variable("FERMATA_GIT_COMMIT", commit)
     }
 
-    fn path(self, path: &str) -> Self {
+    pub(crate) fn path(self, path: &str) -> Self {
         self.variable("FERMATA_GIT_PATH", path)
     }
 
     /// A key of the Secret.
-    fn secret(self, key: &str, value: &str) -> Self {
+    pub(crate) fn secret(self, key: &str, value: &str) -> Self {
         let folder = self.home.path().join("credentials");
         fs::create_dir_all(&folder).expect("a directory");
         fs::write(folder.join(key), value).expect("a file");
         self
     }
 
-    fn target(&self) -> PathBuf {
+    pub(crate) fn target(&self) -> PathBuf {
         self.home.path().join("function")
     }
 
-    fn read(&self, path: &str) -> Option<String> {
+    pub(crate) fn read(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.target().join(path)).ok()
     }
 
-    fn run_with(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Outcome {
         let output = Command::new(env!("CARGO_BIN_EXE_fermata-invoker"))
             .arg("fetch")
             .args(arguments)
@@ -93,15 +93,15 @@ impl Job {
         }
     }
 
-    fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         self.run_with(&[])
     }
 
-    fn look(&self) -> Outcome {
+    pub(crate) fn look(&self) -> Outcome {
         self.run_with(&["--look"])
     }
 
-    fn succeed(&self) -> Outcome {
+    pub(crate) fn succeed(&self) -> Outcome {
         let outcome = self.run();
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         outcome
@@ -111,7 +111,7 @@ impl Job {
 // === impl Outcome ===
 
 impl Outcome {
-    fn last(&self) -> &str {
+    pub(crate) fn last(&self) -> &str {
         self.stderr.lines().last().unwrap_or_default()
     }
 }

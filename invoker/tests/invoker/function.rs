@@ -134,6 +134,12 @@ impl Setup {
         child
     }
 
+    /// Prepares the directory and runs a function that does not start.
+    pub(crate) fn fail_in(self, prepare: impl FnOnce(&Path)) -> (ExitStatus, String) {
+        prepare(self.directory.path());
+        self.fail()
+    }
+
     /// Runs a function that does not start; how it ended, and what it said.
     pub(crate) fn fail(self) -> (ExitStatus, String) {
         let port = free_port();

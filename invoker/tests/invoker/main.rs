@@ -10,6 +10,7 @@ mod children;
 mod command;
 mod deaths;
 mod fetch;
+mod fetch_hostile;
 mod function;
 mod headers;
 mod hostile;

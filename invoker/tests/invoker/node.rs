@@ -311,11 +311,12 @@ export async function handle(request) {
     assert_eq!(names, json!(vec!["undefined"; 5]));
 }
 
-#[tokio::test]
-async fn typescript_runs_where_node_strips_types_and_is_named_where_not() {
-    let source = "import type { FunctionRequest } from 'fermata';
+const TYPESCRIPT: &str = "import type { FunctionRequest } from 'fermata';
 export function handle(request: FunctionRequest): string { return `hi ${request.path satisfies string}`; }";
-    let setup = || Setup::new("node").file("main.ts", source);
+
+#[tokio::test]
+async fn typescript_runs_where_node_strips_types_and_the_package_is_named_where_not() {
+    let setup = || Setup::new("node").file("main.ts", TYPESCRIPT);
     let strips = std::process::Command::new("node")
         .args(["--print", "Boolean(process.features.typescript)"])
         .output()
@@ -328,9 +329,80 @@ export function handle(request: FunctionRequest): string { return `hi ${request.
     assert_eq!(status.code(), Some(1), "{text}");
     let last = text.lines().last().unwrap_or_default();
     assert!(
-        last.contains("main.ts is TypeScript") && last.contains("22.18"),
+        last.contains("main.ts is TypeScript") && last.contains("npm install tsx"),
         "{text}"
     );
+}
+
+/// What stands for tsx: it has modules in TypeScript loaded without the types that are above, and tells of its own
+/// settings.
+const LOADER: [(&str, &str); 4] = [
+    (
+        "package.json",
+        r#"{"name": "tsx", "version": "1.0.0", "exports": {"./esm/api": "./esm.mjs", "./cjs/api": "./cjs.cjs"}}"#,
+    ),
+    (
+        "esm.mjs",
+        "import { register as add } from 'node:module';
+globalThis.kept = process.env.TSX_DISABLE_CACHE !== '1';
+export const register = () => add('./hooks.mjs', import.meta.url);",
+    ),
+    ("cjs.cjs", "exports.register = () => {};"),
+    (
+        "hooks.mjs",
+        "import { readFileSync } from 'node:fs';
+export async function load(url, context, next) {
+  if (!/[.]m?ts$/.test(url)) return next(url, context);
+  const source = readFileSync(new URL(url), 'utf8').replace(/^import type.*$/m, '');
+  if (source.includes('broken')) throw new Error(`Transform failed:\n${new URL(url).pathname}:2:1: ERROR: broken`);
+  const types = / satisfies string|: (FunctionRequest|string|boolean)/g;
+  return { format: 'module', source: source.replace(types, ''), shortCircuit: true };
+}",
+    ),
+];
+
+/// Where packages of a function are.
+fn with_loader(setup: Setup) -> Function {
+    setup.start_in(write_loader)
+}
+
+fn write_loader(dir: &std::path::Path) {
+    let package = dir.join("node_modules/tsx");
+    std::fs::create_dir_all(&package).unwrap();
+    for (name, text) in LOADER {
+        std::fs::write(package.join(name), text).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn typescript_runs_with_the_package_tsx_and_javascript_goes_before_it() {
+    for file in ["main.ts", "main.mts"] {
+        let function = with_loader(Setup::new("node").file(file, TYPESCRIPT));
+        assert_eq!(function.get("/x").await.text(), "hi /x", "{file}");
+    }
+    let settings =
+        "export const handle = (): string => `${kept} ${process.env.TSX_DISABLE_CACHE}`;";
+    let function = with_loader(Setup::new("node").file("main.ts", settings));
+    assert_eq!(function.get("/").await.text(), "false undefined");
+
+    let both = Setup::new("node")
+        .file("main.ts", TYPESCRIPT)
+        .file("main.js", "exports.handle = () => 'script'");
+    assert_eq!(with_loader(both).get("/").await.text(), "script");
+}
+
+#[test]
+fn typescript_that_cannot_be_read_is_told_in_one_line_with_its_place() {
+    let setup = Setup::new("node").file("main.ts", "broken");
+    let (status, text) = setup.fail_in(write_loader);
+    assert_eq!(status.code(), Some(1), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    for part in [
+        "fermata: the handler cannot be loaded: main.ts, line 2: ",
+        "ERROR: broken",
+    ] {
+        assert!(last.contains(part), "{text}");
+    }
 }
 
 /// The package `fermata`, as the tests of a function use it.

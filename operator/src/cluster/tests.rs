@@ -82,7 +82,8 @@ fn a_cold_start_told_by_the_gateway_is_no_reason_to_reconcile() {
     let mut told = function("a", 1, "{ image: a }");
     told.metadata.resource_version = Some("2".into());
     let status = serde_json::json!({"lastColdStart": {"time": "2026-01-01T00:00:00Z",
-        "duration": "20ms", "revision": "a-00001"}});
+        "duration": "20ms", "revision": "a-00001"},
+        "triggers": [{"name": "t", "schedule": "* * * * * UTC", "since": "2026-01-01T00:00:00Z"}]});
     told.status = Some(serde_json::from_value(status.clone()).expect("a status"));
     // The status as such is new, which is the operator's business once.
     see(&cluster, told.clone());
@@ -90,6 +91,7 @@ fn a_cold_start_told_by_the_gateway_is_no_reason_to_reconcile() {
     told.metadata.resource_version = Some("3".into());
     if let Some(status) = &mut told.status {
         status.last_cold_start = None;
+        status.triggers.clear();
     }
     see(&cluster, told);
     assert!(due(&cluster.function_queue).is_empty());

@@ -71,6 +71,7 @@ pub(crate) fn status(
         ready_replicas: count(|status| status.ready_replicas),
         source: inputs.look.as_ref().map(|look| look.status.clone()),
         last_cold_start: None,
+        triggers: Vec::new(),
     }
 }
 
@@ -235,13 +236,7 @@ fn ready(revision_ready: &Outcome, routable: &Outcome) -> Outcome {
 
 /// Whether two statuses say the same, apart from what the gateway writes.
 pub(crate) fn same(old: Option<&FunctionStatus>, new: &FunctionStatus) -> bool {
-    old.is_some_and(|old| {
-        let own = FunctionStatus {
-            last_cold_start: None,
-            ..old.clone()
-        };
-        own == *new
-    })
+    old.is_some_and(|old| old.of_operator() == *new)
 }
 
 /// Whether the status says no more than that the Function is being worked on.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use fermata_crds::{
-    Function, GitSource, Runtime, RuntimeBuild, Scale, Source, Template,
+    Function, GitSource, Runtime, RuntimeBuild, Scale, Source, Template, Trigger,
     conditions::{self, Outcome, Status},
     names,
     recurrence::{Recurrence, RecurrenceError},
@@ -36,6 +36,14 @@ pub(crate) enum Invalid {
     Schedule {
         /// Which schedule.
         index: usize,
+        /// What is wrong with it.
+        error: RecurrenceError,
+    },
+    /// The trigger's time cannot be read, or never comes.
+    #[error("the trigger {name}: {error}")]
+    Trigger {
+        /// Which trigger.
+        name: String,
         /// What is wrong with it.
         error: RecurrenceError,
     },
@@ -108,6 +116,7 @@ pub(crate) fn validate(
 ) -> Result<Valid, Invalid> {
     let spec = &inputs.function.spec;
     check_schedules(&spec.scale(), now)?;
+    check_triggers(spec.triggers(), now)?;
     check_timeouts(&spec.template)?;
     let valid = resolve(inputs, options)?;
     // The name of a Revision makes no difference to what its pods may do.
@@ -268,6 +277,19 @@ fn check_schedules(scale: &Scale, now: Timestamp) -> Result<(), Invalid> {
     Ok(())
 }
 
+fn check_triggers(triggers: &[Trigger], now: Timestamp) -> Result<(), Invalid> {
+    for trigger in triggers {
+        let schedule = &trigger.schedule;
+        Recurrence::new(&schedule.cron, schedule.timezone.as_deref())
+            .and_then(|recurrence| recurrence.check_occurs(now))
+            .map_err(|error| Invalid::Trigger {
+                name: trigger.name.clone(),
+                error,
+            })?;
+    }
+    Ok(())
+}
+
 fn check_timeouts(template: &Template) -> Result<(), Invalid> {
     let timeouts = template.timeouts();
     if timeouts.first_byte() > timeouts.request() {
@@ -301,6 +323,7 @@ impl Invalid {
             | Self::SourceTooLarge { .. }
             | Self::TooManyFiles(_) => reasons::INVALID_SOURCE,
             Self::Schedule { .. }
+            | Self::Trigger { .. }
             | Self::FirstByte { .. }
             | Self::NoHandler(_)
             | Self::NoBuild(_) => reasons::INVALID_SPEC,

@@ -25,7 +25,7 @@ func main() {
 }
 "#;
 
-const RUST: &str = r#"use std::io::{Read, Write};
+pub(super) const RUST: &str = r#"use std::io::{Read, Write};
 
 fn main() {
     let port = std::env::var("PORT").unwrap();

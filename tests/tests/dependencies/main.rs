@@ -2,6 +2,7 @@
 
 mod compiled;
 mod kept;
+mod registries;
 
 use fermata_tests::{Space, eventually, node_package, wheel};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};

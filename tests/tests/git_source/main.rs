@@ -3,6 +3,7 @@
 
 mod changes;
 mod failures;
+mod ssh;
 mod webhooks;
 
 use std::{net::IpAddr, path::PathBuf};

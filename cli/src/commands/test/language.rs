@@ -31,7 +31,7 @@ const SIGNS: [(Language, &[&str]); 4] = [
 /// Extensions that tell it where no such file is there.
 const EXTENSIONS: [(Language, &[&str]); 3] = [
     (Language::Python, &["py"]),
-    (Language::Node, &["mjs", "cjs", "js"]),
+    (Language::Node, &["mjs", "cjs", "js", "mts", "cts", "ts"]),
     (Language::Go, &["go"]),
 ];
 
@@ -98,6 +98,7 @@ mod tests {
         for (names, language) in [
             (&["main.py", "data.js"][..], Some(Language::Python)),
             (&["main.mjs"], Some(Language::Node)),
+            (&["main.ts"], Some(Language::Node)),
             (&["package.json", "tool.py"], Some(Language::Node)),
             (&["go.mod", "main.go", "tool.py"], Some(Language::Go)),
             (&["Cargo.toml", "src"], Some(Language::Rust)),

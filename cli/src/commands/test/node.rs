@@ -1,57 +1,90 @@
 //! Tests in Node.js: `node --test`.
 
-use std::{env, ffi::OsString, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, bail};
 
-use super::{dependencies, has_file, package, unavailable};
+use super::{dependencies, files, package, unavailable};
 
 /// Lets modules find packages that are not beside them.
 const HOOKS: [(&str, &str); 2] = [
     ("hooks.mjs", include_str!("hooks.mjs")),
-    (
-        "register.mjs",
-        "import { register } from \"node:module\";\n\nregister(\"./hooks.mjs\", import.meta.url);\n",
-    ),
+    ("register.mjs", include_str!("register.mjs")),
 ];
 
 /// The folder that Node.js looks for packages in.
 const PACKAGES: &str = "node_modules";
 
+/// What has Node.js read TypeScript.
+const TSX: &str = "tsx";
+
 /// The tool, for which modules find their dependencies and the package `fermata`.
 ///
 /// # Errors
 ///
-/// When there is no Node.js, there are no tests, or the dependencies cannot be installed.
-pub(super) fn tool(dir: &Path, place: &Path) -> anyhow::Result<Command> {
-    if !has_file(dir, is_test)? {
+/// When there is no Node.js, there are no tests, the dependencies cannot be installed, or tests are in TypeScript
+/// and nothing reads it.
+pub(super) fn tool(dir: &Path, place: &Path, arguments: &[String]) -> anyhow::Result<Command> {
+    let tests = files(dir, is_test)?;
+    if tests.is_empty() {
         bail!(
-            "there are no tests in {}: node --test looks for *.test.mjs and their like, and in folders named test",
+            "there are no tests in {}: node --test looks for *.test.mjs, *.test.ts and their like, and in folders named test",
             dir.display()
         );
     }
     package::node(&place.join(PACKAGES))?;
     package::write(place, &HOOKS)?;
     let mut places = vec![place.to_owned()];
-    let has_packages = dir.ancestors().any(|folder| folder.join(PACKAGES).is_dir());
-    if !has_packages {
-        let installed = dependencies::installed(dir, "node", &version()?)?;
-        places.extend(installed.map(|installed| installed.folder));
+    let own = dir
+        .ancestors()
+        .find(|folder| folder.join(PACKAGES).is_dir());
+    match own {
+        Some(own) => places.push(own.to_owned()),
+        None => {
+            let installed = dependencies::installed(dir, "node", &version()?)?;
+            places.extend(installed.map(|installed| installed.folder));
+        }
     }
-    let packages = places.iter().map(|place| place.join(PACKAGES));
-    let packages = env::join_paths(packages).context("a path has a ':'")?;
+    let packages: Vec<PathBuf> = places.iter().map(|place| place.join(PACKAGES)).collect();
+    let has_tsx = packages.iter().any(|folder| folder.join(TSX).is_dir());
     let mut options = env::var_os("NODE_OPTIONS").unwrap_or_default();
     if !options.is_empty() {
         options.push(" ");
     }
     options.push("--import=");
     options.push(place.join("register.mjs"));
+    let packages = env::join_paths(packages).context("a path has a ':'")?;
 
     let mut tool = Command::new("node");
     tool.arg("--test")
+        .args(arguments)
         .env("NODE_OPTIONS", options)
         .env("NODE_PATH", joined(packages))
         .env("FERMATA_TEST_PLACES", env::join_paths(&places)?);
+    if has_tsx {
+        tool.env("FERMATA_TEST_LOADER", TSX);
+    }
+    // Node.js looks for tests in TypeScript only where it reads that by itself.
+    if let Some(test) = tests.iter().find(|test| is_typescript(test)) {
+        if !has_tsx && !strips_types()? {
+            bail!(
+                "{} is TypeScript, which Node.js {} runs with the package tsx alone: npm install tsx",
+                test.display(),
+                String::from_utf8_lossy(&version()?).trim()
+            );
+        }
+        let is_named = arguments
+            .iter()
+            .any(|argument| dir.join(argument).is_file());
+        if !is_named {
+            tool.args(&tests);
+        }
+    }
     Ok(tool)
 }
 
@@ -65,12 +98,26 @@ fn joined(mut packages: OsString) -> OsString {
 }
 
 fn version() -> anyhow::Result<Vec<u8>> {
+    printed("process.version")
+}
+
+fn strips_types() -> anyhow::Result<bool> {
+    Ok(printed("Boolean(process.features.typescript)")?.starts_with(b"true"))
+}
+
+/// What Node.js prints for an expression.
+fn printed(expression: &str) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new("node");
-    command.arg("--version");
+    command.args(["--print", expression]);
     let output = command
         .output()
         .map_err(|error| unavailable(&command, error))?;
     Ok(output.stdout)
+}
+
+fn is_typescript(file: &Path) -> bool {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("ts" | "mts" | "cts"))
 }
 
 /// The names by which `node --test` knows tests (<https://nodejs.org/api/test.html>).
@@ -78,7 +125,7 @@ fn is_test(folder: &str, name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else {
         return false;
     };
-    let is_module = matches!(extension, "js" | "mjs" | "cjs");
+    let is_module = matches!(extension, "js" | "mjs" | "cjs" | "ts" | "mts" | "cts");
     let is_named = stem == "test"
         || stem.starts_with("test-")
         || [".test", "-test", "_test"]
@@ -96,6 +143,7 @@ mod tests {
         for (folder, name) in [
             ("f", "main.test.mjs"),
             ("f", "test.js"),
+            ("f", "main.test.ts"),
             ("f", "test-it.cjs"),
             ("test", "any.js"),
         ] {

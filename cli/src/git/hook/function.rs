@@ -18,7 +18,7 @@ const DEFAULT: &str = "function.yaml";
 /// Runtimes, and the files that speak for them.
 const RUNTIMES: [(&str, &[&str]); 4] = [
     ("python", &["requirements.txt", "pyproject.toml", "main.py"]),
-    ("node", &["package.json", "main.mjs"]),
+    ("node", &["package.json", "main.mjs", "main.ts"]),
     ("go", &["go.mod"]),
     ("rust", &["Cargo.toml"]),
 ];
@@ -235,6 +235,7 @@ mod tests {
             ("main.py", "python"),
             ("package.json", "node"),
             ("main.mjs", "node"),
+            ("main.ts", "node"),
             ("go.mod", "go"),
             ("Cargo.toml", "rust"),
         ] {

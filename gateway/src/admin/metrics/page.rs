@@ -17,6 +17,7 @@ use super::{Decision, FunctionMetrics, Histogram, Metrics};
 use crate::{
     backend::{function::Function, registry::Registry},
     cluster::watch::Health,
+    sync::lock,
 };
 
 /// Everything that is shown.
@@ -89,6 +90,29 @@ impl Page {
             let code = code.to_string();
             let labels = [("namespace", ""), ("function", ""), ("code", &*code)];
             family.count(&labels, count);
+        }
+        family.0
+    }
+
+    fn trigger_runs(functions: &[Arc<Function>]) -> MetricFamily {
+        let mut family = Family::counter(
+            "fermata_trigger_runs_total",
+            "Runs of triggers that are over or were left out, by result",
+        );
+        for function in functions {
+            let Some(metrics) = function.known_metrics() else {
+                continue;
+            };
+            for ((trigger, result), count) in lock(&metrics.runs).iter() {
+                let [namespace, name] = of_function(function.key());
+                let labels = [
+                    namespace,
+                    name,
+                    ("trigger", &**trigger),
+                    ("result", *result),
+                ];
+                family.count(&labels, *count);
+            }
         }
         family.0
     }
@@ -192,6 +216,7 @@ impl Collector for Page {
                 |metrics| &metrics.cold_starts,
             ),
         ];
+        families.push(Self::trigger_runs(&functions));
         families.extend(self.gauges(&functions));
         families.extend(self.gateway());
         families

@@ -122,6 +122,16 @@ fn what_the_crd_cannot_check_is_refused_with_a_sentence() {
             "does not occur within 8 years",
         ),
         (
+            "{ image: a, triggers: [{ name: nightly, schedule: { cron: '0 24 * * *' } }] }",
+            reasons::INVALID_SPEC,
+            "the trigger nightly: cron \"0 24 * * *\" is not understood",
+        ),
+        (
+            "{ image: a, triggers: [{ name: nightly, schedule: { cron: '0 0 30 2 *' } }] }",
+            reasons::INVALID_SPEC,
+            "the trigger nightly: cron \"0 0 30 2 *\" does not occur",
+        ),
+        (
             "{ image: a, podTemplate: { spec: { nodeSelectr: {} } } }",
             reasons::INVALID_SPEC,
             "podTemplate: spec.nodeSelectr is not a field",

@@ -1,0 +1,100 @@
+//! What the gateway keeps of a Function's triggers. Most functions have none.
+
+use std::sync::{Arc, OnceLock};
+
+use fermata_crds::{Function, Trigger, TriggerStatus, recurrence::Recurrence};
+use jiff::Timestamp;
+
+/// The triggers of one Function as the watch tells them, and what became of them.
+#[derive(Debug)]
+pub(crate) struct FunctionTriggers {
+    /// The Function's uid.
+    pub(crate) uid: Box<str>,
+    /// The triggers whose times can be read. The operator tells the user of others.
+    pub(crate) triggers: Vec<KnownTrigger>,
+    /// What the Function's status has.
+    pub(crate) status: Vec<TriggerStatus>,
+}
+
+/// A trigger that is ready for use.
+#[derive(Debug)]
+pub(crate) struct KnownTrigger {
+    /// What it was made from.
+    pub(crate) source: Trigger,
+    /// Its times.
+    pub(crate) times: Recurrence,
+    /// The next time after what the status has; found once.
+    next: OnceLock<Option<Timestamp>>,
+}
+
+// === impl FunctionTriggers ===
+
+impl FunctionTriggers {
+    /// The triggers of a Function that has some, or still has a status of some.
+    #[must_use]
+    pub(crate) fn of(function: &Function) -> Option<Arc<Self>> {
+        let status = function.status.as_ref();
+        let status = status
+            .map(|status| status.triggers.clone())
+            .unwrap_or_default();
+        let triggers = function.spec.triggers();
+        if triggers.is_empty() && status.is_empty()
+            || function.metadata.deletion_timestamp.is_some()
+        {
+            return None;
+        }
+        Some(Arc::new(Self {
+            uid: function.metadata.uid.as_deref().unwrap_or_default().into(),
+            triggers: triggers.iter().filter_map(KnownTrigger::of).collect(),
+            status,
+        }))
+    }
+
+    /// What the status has of a trigger.
+    #[must_use]
+    pub(crate) fn status_of(&self, name: &str) -> Option<&TriggerStatus> {
+        self.status.iter().find(|status| status.name == name)
+    }
+}
+
+impl PartialEq for FunctionTriggers {
+    fn eq(&self, other: &Self) -> bool {
+        let sources = |all: &Self| {
+            all.triggers
+                .iter()
+                .map(|one| one.source.clone())
+                .collect::<Vec<_>>()
+        };
+        self.uid == other.uid && self.status == other.status && sources(self) == sources(other)
+    }
+}
+
+// === impl KnownTrigger ===
+
+impl KnownTrigger {
+    /// The trigger, if its times can be read.
+    #[must_use]
+    pub(crate) fn of(trigger: &Trigger) -> Option<Self> {
+        let schedule = &trigger.schedule;
+        let times = Recurrence::new(&schedule.cron, schedule.timezone.as_deref()).ok()?;
+        Some(Self {
+            source: trigger.clone(),
+            times,
+            next: OnceLock::new(),
+        })
+    }
+
+    /// Its next time after what the status has.
+    pub(crate) fn next(&self, status: &TriggerStatus) -> Option<Timestamp> {
+        *self
+            .next
+            .get_or_init(|| self.times.next(dealt_with(status)))
+    }
+}
+
+/// Up to when nothing is left to do.
+#[must_use]
+pub(crate) fn dealt_with(status: &TriggerStatus) -> Timestamp {
+    let last = status.last_time.as_ref().map(|last| last.0);
+    last.map_or(status.since.0, |last| last.max(status.since.0))
+}

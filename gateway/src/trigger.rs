@@ -1,0 +1,286 @@
+//! Calls functions at the times of their triggers.
+//!
+//! One gateway does it, which holds a Lease for that. It first writes into the Function's status that the run
+//! has begun, at the version that it has read: so of two that believe to hold the Lease only one calls. Then it
+//! calls the function as anybody in the cluster would, and writes what came of it. A gateway that goes away
+//! meanwhile leaves a run of which nobody knows how it ended; it is told so, and not made again.
+
+mod call;
+mod plan;
+mod record;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fermata_crds::{RunResult, Trigger};
+use fermata_daemon::{lease::Claim, watch::Key};
+use jiff::Timestamp;
+use kube::Client;
+use tokio::{sync::Semaphore, time::MissedTickBehavior};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    backend::{registry::Registry, triggers::FunctionTriggers},
+    cluster::{peers::Peers, watch::Health},
+    proxy::context::ProxyContext,
+    sync::lock,
+};
+
+use call::Called;
+use plan::{Begin, Plan, Situation};
+
+/// How often it is looked what is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Functions whose status is written at once.
+const WRITERS: usize = 16;
+
+/// How long a function whose status could not be written is left alone.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What calls functions at times, in one gateway.
+pub(crate) struct Timer {
+    /// The functions with triggers.
+    pub(crate) registry: Arc<Registry>,
+    /// Nothing is decided before the watches are up.
+    pub(crate) health: Arc<Health>,
+    /// The other gateways, which may have runs under way.
+    pub(crate) peers: Arc<Peers>,
+    /// Whether there may be others.
+    pub(crate) has_peers: bool,
+    /// Whether this gateway acts.
+    pub(crate) leader: Claim,
+    /// Where runs are written.
+    pub(crate) client: Client,
+    /// How functions are called.
+    pub(crate) context: Arc<ProxyContext>,
+    /// Owns the runs: the gateway stops after them.
+    pub(crate) runs: TaskTracker,
+}
+
+/// What the rounds and the runs of one gateway share.
+struct Shared {
+    timer: Timer,
+    writers: Semaphore,
+    /// The functions whose status is being written.
+    busy: Mutex<HashSet<Key>>,
+    /// The functions that are left alone, and until when.
+    paused: Mutex<HashMap<Key, tokio::time::Instant>>,
+    /// The runs under way, and what breaks each off.
+    under_way: Mutex<HashMap<RunKey, CancellationToken>>,
+}
+
+/// One run of one trigger of one Function.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct RunKey {
+    function: Key,
+    trigger: String,
+    time: Timestamp,
+}
+
+// === impl Timer ===
+
+impl Timer {
+    /// Works until told to stop, once the other gateways are known; runs that are under way go on, and belong to their owner.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let shared = Arc::new(Shared {
+            timer: self,
+            writers: Semaphore::new(WRITERS),
+            busy: Mutex::default(),
+            paused: Mutex::default(),
+            under_way: Mutex::default(),
+        });
+        if shared.timer.has_peers {
+            tokio::select! {
+                () = shared.timer.peers.listed() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let timer = &shared.timer;
+            if timer.leader.is_current() && timer.health.is_synced() {
+                shared.round(Timestamp::now());
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Timer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Timer").finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Looks at all functions that have triggers, and begins what is due.
+    fn round(self: &Arc<Self>, now: Timestamp) {
+        let instant = tokio::time::Instant::now();
+        lock(&self.paused).retain(|_, until| *until > instant);
+        for (key, triggers) in self.timer.registry.triggers() {
+            let is_due = plan::is_due(&triggers, &self.situation(&key, now));
+            if !is_due || lock(&self.paused).contains_key(&key) {
+                continue;
+            }
+            if !lock(&self.busy).insert(key.clone()) {
+                continue;
+            }
+            let shared = self.clone();
+            self.timer.runs.spawn(async move {
+                shared.clone().deal_with(&key, &triggers).await;
+                lock(&shared.busy).remove(&key);
+            });
+        }
+    }
+
+    /// What the decisions about a function depend on besides the function.
+    fn situation<'a>(&'a self, function: &'a Key, now: Timestamp) -> Situation<'a> {
+        Situation {
+            now,
+            own: self.timer.peers.own(),
+            is_under_way: Box::new(move |trigger, time| {
+                let key = RunKey {
+                    function: function.clone(),
+                    trigger: trigger.to_owned(),
+                    time,
+                };
+                lock(&self.under_way).contains_key(&key)
+            }),
+            is_there: Box::new(|gateway| self.timer.peers.is_known(gateway)),
+        }
+    }
+
+    /// Decides about one function as it is now, writes that, and begins its runs.
+    async fn deal_with(self: Arc<Self>, key: &Key, seen: &FunctionTriggers) {
+        // The semaphore is never closed.
+        let _place = self.writers.acquire().await;
+        let decide = |function: &fermata_crds::Function| {
+            let triggers = FunctionTriggers::of(function).filter(|now| now.uid == seen.uid)?;
+            plan::plan(function, &triggers, &self.situation(key, Timestamp::now()))
+        };
+        let written = record::change(&self.timer.client, key, |function| {
+            if !self.timer.leader.is_current() {
+                return None;
+            }
+            let plan = decide(function)?;
+            Some((plan.status.clone(), plan))
+        });
+        match written.await {
+            Ok(Some(plan)) => self.carry_out(key, &seen.uid, plan),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(
+                    function = %key,
+                    error = &error as &dyn std::error::Error,
+                    "the runs of triggers cannot be written; trying again",
+                );
+                lock(&self.paused).insert(key.clone(), tokio::time::Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, key: &Key, uid: &str, plan: Plan) {
+        for (trigger, result) in &plan.ended {
+            self.count(key, trigger, *result);
+        }
+        for Begin {
+            trigger,
+            time,
+            replaces,
+            timeout,
+        } in plan.begin
+        {
+            let run = RunKey {
+                function: key.clone(),
+                trigger: trigger.name.clone(),
+                time,
+            };
+            for old in replaces {
+                let old = RunKey {
+                    time: old,
+                    ..run.clone()
+                };
+                if let Some(old) = lock(&self.under_way).get(&old) {
+                    old.cancel();
+                }
+            }
+            let broken_off = CancellationToken::new();
+            lock(&self.under_way).insert(run.clone(), broken_off.clone());
+            let (shared, uid) = (self.clone(), uid.to_owned());
+            self.timer.runs.spawn(async move {
+                shared
+                    .call(&run, &trigger, &uid, timeout, &broken_off)
+                    .await;
+                lock(&shared.under_way).remove(&run);
+            });
+        }
+    }
+
+    /// Counts a run that is over, unless its function is gone.
+    fn count(&self, function: &Key, trigger: &str, result: RunResult) {
+        if let Some(function) = self.timer.registry.function(function) {
+            function.metrics().trigger_run(trigger, result.as_str());
+        }
+    }
+
+    /// One run, to the end of what is written of it.
+    async fn call(
+        &self,
+        run: &RunKey,
+        trigger: &Trigger,
+        uid: &str,
+        timeout: Duration,
+        broken_off: &CancellationToken,
+    ) {
+        let context = &self.timer.context;
+        let call = call::call(context, &run.function, trigger, uid, run.time);
+        let called = tokio::select! {
+            called = tokio::time::timeout(timeout, call) => called.unwrap_or_else(|_| {
+                Called::failed(None, format!("no answer within {} s", timeout.as_secs()))
+            }),
+            () = broken_off.cancelled() => Called::replaced(),
+            () = context.abort.cancelled() => {
+                Called::failed(None, "the gateway has stopped before there was an answer".to_owned())
+            }
+        };
+        self.count(&run.function, &run.trigger, called.result);
+        if called.result == RunResult::Failed {
+            tracing::info!(
+                function = %run.function, trigger = run.trigger, time = %run.time,
+                why = called.message.as_deref().unwrap_or_default(),
+                "a run of a trigger has failed",
+            );
+        }
+        let ended = Timestamp::now();
+        let written = record::persist(
+            &self.timer.client,
+            &run.function,
+            &context.abort,
+            |function| {
+                let is_same = function.metadata.uid.as_deref() == Some(uid);
+                let mut status = function.status.as_ref()?.triggers.clone();
+                let entry = status.iter_mut().find(|entry| entry.name == run.trigger)?;
+                let own = self.timer.peers.own();
+                plan::end(entry, run.time, own, &called, ended).then_some(())?;
+                is_same.then_some((status, ()))
+            },
+        );
+        if let Err(error) = written.await {
+            tracing::warn!(
+                function = %run.function, trigger = run.trigger, time = %run.time,
+                error = &error as &dyn std::error::Error,
+                "what came of a run of a trigger cannot be written",
+            );
+        }
+    }
+}
