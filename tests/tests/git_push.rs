@@ -267,6 +267,40 @@ async fn what_is_no_function_is_told_why() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_taken_is_told_and_leaves_nothing() {
+    let pushed = Pushed::new();
+    pushed.write("main.py", python("hello"));
+    let refused = pushed.refused("absent/hello");
+    has(&refused, "absent");
+    let repositories = pushed.dir.path().join("data/git");
+    eventually("nothing is left of it", async || {
+        if repositories.join("absent").exists() {
+            Err("the folder is there".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    let own = pushed.refused("fermata-system/git");
+    has(&own, "functions of the platform itself");
+
+    // More than a push may hold: nothing that can be made smaller.
+    let mut number = 1_u64;
+    let large: Vec<u8> = std::iter::repeat_with(|| {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        number.to_be_bytes()
+    })
+    .flatten()
+    .take(101 << 20)
+    .collect();
+    pushed.write("large.bin", &large);
+    let refused = pushed.refused("hello");
+    has(&refused, "pack exceeds maximum allowed size");
+}
+
+#[tokio::test]
 async fn folders_and_other_content_than_text_are_pushed_too() {
     let pushed = Pushed::new();
     pushed.write(

@@ -35,6 +35,9 @@ const PIECE: usize = 32 * 1024;
 /// Pieces of an answer that wait to be sent.
 const PIECES: usize = 4;
 
+/// The most of a request that is read after git takes no more of it, in bytes.
+const MOST_UNREAD: usize = 1024 * 1024 * 1024;
+
 /// The longest that anything takes: a push waits for a build and for a start.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 
@@ -146,13 +149,23 @@ fn variables(
     variables
 }
 
-/// Writes the body to git as it comes. If it breaks off, git finds that it is not whole.
-async fn feed(mut body: Incoming, mut stdin: ChildStdin) {
+/// Writes the body to git as it comes. If it breaks off, git finds that it is not whole. What git takes no more of is
+/// read to its end, within a bound: a client that sends hears no answer, such as that it sends too much.
+async fn feed(mut body: Incoming, stdin: ChildStdin) {
+    let (mut stdin, mut unread) = (Some(stdin), 0);
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if stdin.write_all(&data).await.is_err() {
+        match &mut stdin {
+            Some(open) => {
+                if open.write_all(&data).await.is_err() {
+                    stdin = None;
+                }
+            }
+            None => unread += data.len(),
+        }
+        if unread > MOST_UNREAD {
             return;
         }
     }

@@ -136,6 +136,8 @@ impl Offer {
             kubeconfig,
             "--gateway",
             gateway.to_string(),
+            "--log-format",
+            "text",
         ]);
         let made = apply(client, PUSHES, &command, "1h").await;
         made.context("the function that takes pushes cannot be made")?;

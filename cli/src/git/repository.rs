@@ -171,6 +171,19 @@ impl Repository {
         Ok(())
     }
 
+    /// Removes it if there is nothing in it, and the folder of its namespace if there is no other.
+    pub(super) fn remove_if_empty(&self) -> anyhow::Result<()> {
+        let mut list = self.git();
+        list.arg("--git-dir").arg(&self.dir);
+        if !output(list.args(["for-each-ref", "--count=1"]))?.is_empty() {
+            return Ok(());
+        }
+        remove_dir(&self.dir)?;
+        // One that others are in stays.
+        let _ = self.dir.parent().map(fs::remove_dir);
+        Ok(())
+    }
+
     /// What told the function that was pushed to from others of its name, if one was.
     pub(super) fn uid(&self) -> Option<String> {
         fs::read_to_string(self.dir.join(UID_FILE)).ok()

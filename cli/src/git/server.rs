@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use fermata_listen::{Accepted, Attended, Bounds, Listener, Seats};
+use fermata_daemon::log;
+use fermata_listen::{Accepted, Bounds, Listener, Seats};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -40,9 +41,12 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .worker_threads(2)
         .enable_all()
         .build();
-    let served = runtime
-        .context("cannot start")
-        .and_then(|runtime| runtime.block_on(run(options)));
+    let served = log::start(options.log_format)
+        .context("cannot begin to log")
+        .and_then(|_writer| {
+            let runtime = runtime.context("cannot start")?;
+            runtime.block_on(run(options))
+        });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => crate::fail(&error),
@@ -70,11 +74,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         let (own, seat) = (server.clone(), Arc::new(seat));
         let place = seat.clone();
         let service = service_fn(move |request| {
-            let (server, busy) = (own.clone(), place.busy());
-            async move {
-                let response = server.respond(request, is_own).await;
-                Ok::<_, Infallible>(response.map(|body| Attended::new(body, busy)))
-            }
+            let (server, place) = (own.clone(), place.clone());
+            async move { Ok::<_, Infallible>(server.respond(request, is_own, &place).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use fermata_listen::{Attended, Seat};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -27,7 +28,10 @@ use super::{
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"Fermata\", charset=\"UTF-8\"");
 
-pub(super) type Body = Either<Full<Bytes>, Answer>;
+/// How long a request is that pushes nothing.
+const PROBE: u64 = 4;
+
+type Body = Either<Full<Bytes>, Answer>;
 
 /// What takes pushes.
 pub(super) struct Server {
@@ -60,10 +64,16 @@ impl Server {
         })
     }
 
-    pub(super) async fn respond(&self, request: Request<Incoming>, is_own: bool) -> Response<Body> {
-        let answered = self.try_respond(request, is_own).await;
+    pub(super) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        is_own: bool,
+        seat: &Seat,
+    ) -> Response<Attended<Body>> {
+        let answered = self.try_respond(request, is_own, seat).await;
         answered.unwrap_or_else(|refusal| {
-            let mut response = Response::new(Either::Left(Full::from(refusal.sentence + "\n")));
+            let body = Either::Left(Full::from(refusal.sentence + "\n"));
+            let mut response = Response::new(Attended::new(body, seat.busy()));
             *response.status_mut() = refusal.status;
             // Git shows text to people.
             let text = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -80,18 +90,22 @@ impl Server {
         &self,
         request: Request<Incoming>,
         is_own: bool,
-    ) -> Result<Response<Body>, Refusal> {
+        seat: &Seat,
+    ) -> Result<Response<Attended<Body>>, Refusal> {
         let headers = request.headers().clone();
         self.access.admit(&headers, is_own).await?;
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts)?;
         let credentials = self.access.grant(&asked, &headers).await?;
+        // Up to here the connection gives way to others, however long strangers have it looked at.
+        let busy = seat.busy();
         let slot = self.slots.take(&asked.namespace).ok_or_else(|| {
             let sentence = "too many pushes and clones are under way; try again later".to_owned();
             request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
         })?;
         let request = Request::from_parts(parts, body);
-        self.answer(asked, credentials, slot, request).await
+        let answered = self.answer(asked, credentials, slot, request).await?;
+        Ok(answered.map(|body| Attended::new(body, busy)))
     }
 
     async fn answer(
@@ -124,10 +138,12 @@ impl Server {
                 told.push((told::BUSY, "1".to_owned()));
             }
         }
+        // Before it sends much, git tries with nothing but its end (`0000`) whether it may.
+        let is_probe = request.body().size_hint().exact() == Some(PROBE);
         let pushed = asked.clone();
         let ended = async move {
             // Whoever only hears that another push is under way changes nothing.
-            if held.is_some() {
+            if held.is_some() && !is_probe {
                 remember(&pushed, &credentials, &repository).await;
             }
             drop((held, slot));
@@ -205,10 +221,16 @@ async fn uid(asked: &Asked, credentials: &Credentials) -> Result<Option<String>,
     uid.map_err(|error| request::failed(&error))
 }
 
-/// Remembers which function was pushed to. Where that fails, the next push begins anew.
+/// Remembers which function was pushed to. Where that fails, the next push begins anew. Of a push that made no
+/// function, such as to a namespace that is not there, nothing stays.
 async fn remember(asked: &Asked, credentials: &Credentials, repository: &Repository) {
     let remembered = match credentials.uid(&asked.namespace, &asked.name).await {
-        Ok(uid) => repository.set_uid(uid.as_deref()).map_err(Into::into),
+        Ok(Some(uid)) => repository.set_uid(Some(&uid)).map_err(Into::into),
+        Ok(None) => {
+            let repository = repository.clone();
+            let removed = tokio::task::spawn_blocking(move || repository.remove_if_empty());
+            removed.await.unwrap_or_else(|error| Err(error.into()))
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = remembered {

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgGroup, Parser};
+use fermata_daemon::log::Format;
 
 use super::super::access::{Access, Tokens, User};
 
@@ -33,6 +34,10 @@ pub(super) struct Options {
     /// Take tokens without TLS.
     #[arg(long)]
     plain_http: bool,
+
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) log_format: Format,
 
     /// The most bytes that all repositories may take, where their file system has more. Default: all that it has.
     #[arg(long)]

@@ -134,7 +134,9 @@ impl Shared {
             let since = *promised.get_or_insert_with(Instant::now);
             match self.patch(&function).await {
                 Asked::Yes => (promised, pause) = (None, PAUSE),
-                Asked::No if since.elapsed() < PROMISED && !self.hurry.is_cancelled() => {}
+                Asked::No if since.elapsed() < PROMISED && !self.hurry.is_cancelled() => {
+                    pause = PAUSE
+                }
                 Asked::Gone | Asked::No => {
                     tracing::warn!(function = %function, "a look was promised and cannot be asked for");
                     self.paused().remove(&function);
