@@ -24,7 +24,10 @@ pub(crate) fn is_running(function: &Function) -> bool {
     let is_held_up = ready.is_some_and(|ready| ready.status == "False");
     let built = condition(function);
     !is_held_up
-        && built.is_some_and(|built| built.status == "Unknown" && built.reason == reasons::BUILDING)
+        && built.is_some_and(|built| {
+            let under_way = [reasons::BUILDING, reasons::BUILD_QUEUED];
+            built.status == "Unknown" && under_way.contains(&built.reason.as_str())
+        })
 }
 
 /// How far the build of the newest Revision is.

@@ -12,7 +12,11 @@ use crate::commands::describe;
 /// What the readiness probe of a function's instance finds, in a sentence. `None` if nothing is known, which
 /// includes that it may not be known.
 pub(crate) async fn why(client: &Client, namespace: &str, function: &str) -> Option<String> {
-    let of_function = format!("{}={function}", names::FUNCTION_LABEL);
+    let of_function = format!(
+        "{}={function},!{}",
+        names::FUNCTION_LABEL,
+        names::IMAGE_BUILD_LABEL
+    );
     let pods = Api::<Pod>::namespaced(client.clone(), namespace)
         .list(&ListParams::default().labels(&of_function))
         .await

@@ -34,7 +34,7 @@ pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
 pub use git::{GitSource, GitWebhook, SourceStatus};
-pub use revision::{Revision, RevisionSpec, RevisionStatus};
+pub use revision::{BuiltLayer, Revision, RevisionBuild, RevisionSpec, RevisionStatus};
 pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};

@@ -88,6 +88,24 @@ pub const LOOK_ANNOTATION: &str = "fermata.dev/look";
 /// Label on the pods that look: name of the Function. They are no pods of a Revision.
 pub const LOOK_LABEL: &str = "fermata.dev/look";
 
+/// Label on the Jobs that build images and on their pods: name of the Revision.
+pub const IMAGE_BUILD_LABEL: &str = "fermata.dev/image-build";
+
+/// Name of the container that pushes an image.
+pub const PUSH_CONTAINER: &str = "fermata-push";
+
+/// Name of the volume that it works in.
+pub const PUSH_VOLUME: &str = "fermata-push";
+
+/// Where that volume is mounted.
+pub const PUSH_PATH: &str = "/tmp";
+
+/// Name of the volume with the Secret for the registry.
+pub const REGISTRY_VOLUME: &str = "fermata-registry";
+
+/// Where it is mounted, in that container alone.
+pub const REGISTRY_PATH: &str = "/credentials";
+
 /// Names of volumes that a manifest with source cannot use.
 pub const RESERVED_VOLUMES: [&str; 6] = [
     SOURCE_VOLUME,
@@ -128,6 +146,12 @@ pub const RESERVED_ENV_PREFIX: &str = "FERMATA_";
 #[must_use]
 pub fn revision_name(function: &str, number: u64) -> String {
     format!("{function}-{number:05}")
+}
+
+/// The name of the Job that builds a Revision's image.
+#[must_use]
+pub fn build_job_name(revision: &str) -> String {
+    format!("{revision}-build")
 }
 
 /// The number in a Revision's name, if it is one of this function's.

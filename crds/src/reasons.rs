@@ -85,6 +85,15 @@ pub const BUILD_FAILED: &str = "BuildFailed";
 /// The dependencies are not installed, because a registry cannot be reached; it is tried again.
 pub const REGISTRY_UNREACHABLE: &str = "RegistryUnreachable";
 
+/// The build waits for others to end.
+pub const BUILD_QUEUED: &str = "BuildQueued";
+
+/// The registry will not have the image: the Secret for it is missing or may not push; it is tried again.
+pub const PUSH_REFUSED: &str = "PushRefused";
+
+/// A Job with the name of the Revision's build belongs to somebody else.
+pub const JOB_CONFLICT: &str = "JobConflict";
+
 /// The reference of a git source leads to a commit.
 pub const SOURCE_RESOLVED: &str = "Resolved";
 
@@ -132,7 +141,7 @@ pub const TRAFFIC_MOVED: &str = "TrafficMoved";
 
 /// Reasons of `Ready=False` that do not pass by themselves: somebody has to change the Function, or what
 /// it refers to.
-const NEED_HELP: [&str; 20] = [
+const NEED_HELP: [&str; 22] = [
     INVALID_SPEC,
     UNREADABLE,
     POD_SECURITY_VIOLATION,
@@ -144,6 +153,8 @@ const NEED_HELP: [&str; 20] = [
     SERVICE_CONFLICT,
     DEPLOYMENT_CONFLICT,
     CONFIG_MAP_CONFLICT,
+    JOB_CONFLICT,
+    PUSH_REFUSED,
     REFUSED,
     IMAGE_PULL_FAILED,
     CONTAINER_FAILED,
@@ -163,7 +174,9 @@ pub fn needs_help(reason: &str) -> bool {
 
 /// Those of them that the cluster itself tries again after a while, so that they may outlast what somebody has
 /// done about them.
-const TRIED_AGAIN: [&str; 8] = [
+const TRIED_AGAIN: [&str; 10] = [
+    JOB_CONFLICT,
+    PUSH_REFUSED,
     IMAGE_PULL_FAILED,
     CONTAINER_FAILED,
     BUILD_FAILED,

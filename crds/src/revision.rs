@@ -99,6 +99,58 @@ pub struct RevisionStatus {
     /// Whether the Revision has ever been ready. Until then it gets no traffic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_been_ready: bool,
+
+    /// The image that was built of the Revision; only where the installation has a registry for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<RevisionBuild>,
+}
+
+/// The image of a Revision with source, or how far it is.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionBuild {
+    /// Digest of all that the dependencies depend on: the files that name them, the image and command of the
+    /// build, its variables, and which nodes it may run on. Where another Revision of the namespace has the same, they
+    /// are not installed again.
+    pub key: String,
+
+    /// The image by its digest, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+
+    /// The Runtime's image that it is made on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+
+    /// The architecture of the nodes that it is for, such as amd64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+
+    /// Its layer with the dependencies, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<BuiltLayer>,
+
+    /// How many tries in a row have ended for a reason that may pass. The next one waits the longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+
+    /// A layer that another Revision has told of and the registry has no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// A layer of an image.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuiltLayer {
+    /// Digest of the layer as the registry keeps it.
+    pub digest: String,
+
+    /// Digest of what it holds, before it is compressed.
+    pub diff_id: String,
+
+    /// Its size in the registry, in bytes.
+    pub size: i64,
 }
 
 // === impl RevisionSpec ===

@@ -30,6 +30,10 @@ pub(crate) enum Index {
     Source(Key),
     /// Functions that name a Runtime.
     Runtime(String),
+    /// Pods of a Revision's build.
+    Build(Key),
+    /// Revisions with a built layer of dependencies, by their namespace and the layer's key.
+    Layer(Key),
     /// Functions that ask for a host or a path.
     Claim(fermata_crds::routes::Claim),
 }

@@ -17,8 +17,8 @@ use crate::{
     cache::{Cache, Change, Index},
     inherited::Inherited,
     observed::{
-        config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod,
-        service::ObservedService,
+        config_map::ObservedConfigMap, deployment::ObservedDeployment, job::ObservedJob,
+        pod::ObservedPod, service::ObservedService,
     },
     queue::Queue,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
     pub(crate) services: Cache<ObservedService>,
     pub(crate) config_maps: Cache<ObservedConfigMap>,
     pub(crate) pods: Cache<ObservedPod>,
+    /// Those that build images.
+    pub(crate) jobs: Cache<ObservedJob>,
     pub(crate) function_queue: Arc<Queue<Function>>,
     pub(crate) revision_queue: Arc<Queue<Revision>>,
     pub(crate) policy: ClaimPolicy,
@@ -54,12 +56,13 @@ impl Cluster {
         Self {
             policy,
             functions: Cache::new(function_terms),
-            revisions: Cache::new(|revision| vec![Index::Function(function_of(revision))]),
+            revisions: Cache::new(revision_terms),
             runtimes: Cache::new(|_| Vec::new()),
             deployments: Cache::new(|_| Vec::new()),
             services: Cache::new(|_| Vec::new()),
             config_maps: Cache::new(|_| Vec::new()),
-            pods: Cache::new(|pod| pod_revision(pod).map(Index::Revision).into_iter().collect()),
+            pods: Cache::new(pod_terms),
+            jobs: Cache::new(|_| Vec::new()),
             function_queue: Arc::default(),
             revision_queue: Arc::default(),
         }
@@ -197,9 +200,19 @@ impl Cluster {
 
     pub(crate) fn pod_changed(&self, change: &Change<ObservedPod>) {
         if change.differs(|pod| (&pod.uid, pod.deleting, (**pod).clone()))
-            && let Some(revision) = change.latest().and_then(|pod| pod_revision(pod))
+            && let Some(pod) = change.latest()
         {
-            self.push_revision(revision);
+            for revision in pod_revision(pod).into_iter().chain(pod_build(pod)) {
+                self.push_revision(revision);
+            }
+        }
+    }
+
+    pub(crate) fn job_changed(&self, change: &Change<ObservedJob>) {
+        if change.differs(|job| (&job.uid, &job.controller, job.deleting, (**job).clone()))
+            && let Some(job) = change.latest()
+        {
+            self.push_revision(Key::new(&*job.namespace, &*job.revision));
         }
     }
 
@@ -238,6 +251,32 @@ pub(crate) fn function_of(revision: &Revision) -> Key {
 fn pod_revision(pod: &ObservedPod) -> Option<Key> {
     let revision = pod.revision.as_deref()?;
     Some(Key::new(&*pod.namespace, revision))
+}
+
+/// The Revision whose build the pod is of.
+fn pod_build(pod: &ObservedPod) -> Option<Key> {
+    let build = pod.build.as_ref()?;
+    Some(Key::new(&*pod.namespace, &*build.revision))
+}
+
+fn pod_terms(pod: &ObservedPod) -> Vec<Index> {
+    let revision = pod_revision(pod).map(Index::Revision);
+    let build = pod_build(pod).map(Index::Build);
+    revision.into_iter().chain(build).collect()
+}
+
+fn revision_terms(revision: &Revision) -> Vec<Index> {
+    let mut terms = vec![Index::Function(function_of(revision))];
+    let build = revision
+        .status
+        .as_ref()
+        .and_then(|status| status.build.as_ref());
+    if let Some(build) = build.filter(|build| build.image.is_some() && build.dependencies.is_some())
+    {
+        let key = Key::of(revision).sibling(&*build.key);
+        terms.push(Index::Layer(key));
+    }
+    terms
 }
 
 fn function_terms(function: &Function) -> Vec<Index> {

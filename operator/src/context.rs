@@ -6,8 +6,8 @@ use fermata_daemon::events::EventSender;
 use kube::Client;
 
 use crate::{
-    cluster::Cluster, drift::Accepted, looks::Looks, metrics::Metrics, options::Options,
-    sources::Sources, unreadable::UnreadableObjects, writes::Writes,
+    builds::Builds, cluster::Cluster, drift::Accepted, looks::Looks, metrics::Metrics,
+    options::Options, sources::Sources, unreadable::UnreadableObjects, writes::Writes,
 };
 
 /// Shared by the controllers and the watches.
@@ -20,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Sources,
     pub(crate) looks: Looks,
+    pub(crate) builds: Builds,
     pub(crate) accepted: Accepted,
     pub(crate) unreadable: UnreadableObjects,
 }

@@ -5,6 +5,24 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+/// All digits of the SHA-256 of canonical JSON: for what is found by it alone.
+pub(crate) fn whole(value: &Value) -> String {
+    let mut canonical = String::new();
+    write_canonical(value, &mut canonical);
+    of_bytes(canonical.as_bytes())
+}
+
+/// All digits of the SHA-256 of bytes.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    let digits = Sha256::digest(bytes);
+    digits
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
 /// The first 16 hexadecimal digits of the SHA-256 of canonical JSON.
 pub(crate) fn digest(value: &Value) -> String {
     let mut canonical = String::new();

@@ -8,6 +8,7 @@ use kube::{Client, client::Body, runtime::events::Reporter};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    builds::Builds,
     cluster::Cluster,
     context::Context,
     drift::Accepted,
@@ -108,6 +109,7 @@ pub(crate) fn context() -> Context {
         metrics,
         sources: Sources::default(),
         looks: Looks::default(),
+        builds: Builds::default(),
         accepted: Accepted::default(),
         unreadable: UnreadableObjects::default(),
     }

@@ -13,6 +13,7 @@
 
 mod admin;
 mod backoff;
+mod builds;
 mod cache;
 mod children;
 mod cluster;
@@ -41,4 +42,4 @@ pub use fermata_crds::reasons;
 
 pub use definitions::{DefinitionsError, apply_definitions};
 pub use operator::{Error, Operator};
-pub use options::{Functions, FunctionsError, Options, Scheme, SourceUser};
+pub use options::{Builds, Functions, FunctionsError, Options, Scheme, SourceUser};

@@ -3,6 +3,7 @@
 
 pub(crate) mod config_map;
 pub(crate) mod deployment;
+pub(crate) mod job;
 pub(crate) mod pod;
 pub(crate) mod service;
 

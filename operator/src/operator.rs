@@ -15,6 +15,7 @@ use fermata_daemon::{
 use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    batch::v1::Job,
     core::v1::{ConfigMap, Pod, Service},
 };
 use kube::{Client, Resource, ResourceExt as _, runtime::events::Reporter};
@@ -24,6 +25,7 @@ use tracing::{Instrument as _, info, info_span};
 
 use crate::{
     admin::{Health, Ready},
+    builds::Builds,
     cache::Change,
     cluster::{Cluster, Origin},
     context::Context,
@@ -212,6 +214,7 @@ impl Operator {
             metrics: metrics.clone(),
             sources: Sources::default(),
             looks: Looks::default(),
+            builds: Builds::default(),
             accepted: Accepted::default(),
             unreadable: UnreadableObjects::default(),
         })
@@ -299,7 +302,7 @@ fn spawn_watches(
     tasks: &mut JoinSet<Ended>,
     stop: &CancellationToken,
 ) -> Arc<Listed> {
-    let kinds = [
+    let mut kinds = vec![
         "Function",
         "Revision",
         "Deployment",
@@ -307,6 +310,9 @@ fn spawn_watches(
         "Service",
         "ConfigMap",
     ];
+    // Where nothing is built into images, no right on Jobs is needed, nor is there anything to watch.
+    let builds = context.options.builds.registry.is_some();
+    kinds.extend(builds.then_some("Job"));
     let watch = Watch::new(context.client.clone(), places, &kinds).with_cluster_kind("Runtime");
     let all = fermata_daemon::watch::all();
     let ours = all.clone().labels(names::FUNCTION_LABEL);
@@ -364,6 +370,7 @@ fn spawn_watches(
         |context, change| {
             if let (None, Some(gone)) = (&change.new, &change.old) {
                 context.accepted.forget(&Key::of(&**gone));
+                context.builds.free(&Key::of(&**gone));
             }
             context.cluster.revision_changed(change, Origin::Watch);
         }
@@ -418,6 +425,19 @@ fn spawn_watches(
             context.cluster.config_map_changed(change);
         }
     );
+    if builds {
+        let of_builds = all.clone().labels(names::IMAGE_BUILD_LABEL);
+        watch!(
+            Job,
+            watch.objects::<Job>(&of_builds),
+            None,
+            jobs,
+            observed::job::observe,
+            |context, change| {
+                context.cluster.job_changed(change);
+            }
+        );
+    }
     watch.listed().clone()
 }
 

@@ -1,5 +1,6 @@
 //! What can be set from outside.
 
+mod builds;
 mod functions;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use clap::{Args, ValueEnum};
 use fermata_crds::routes::{ClaimGrant, ClaimPolicy};
 use fermata_daemon::admin::AdminOptions;
 
+pub use builds::Builds;
 pub use functions::{Functions, FunctionsError, SourceUser};
 
 /// Port of the admin listener where nothing is said.
@@ -135,6 +137,10 @@ pub struct Options {
     #[command(flatten)]
     pub functions: Functions,
 
+    /// Whether functions are built into images.
+    #[command(flatten)]
+    pub builds: Builds,
+
     /// Functions, and Revisions, that are reconciled at once.
     #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
@@ -181,6 +187,7 @@ impl Default for Options {
             allow_privileged: false,
             git_image: DEFAULT_GIT_IMAGE.to_owned(),
             functions: Functions::default(),
+            builds: Builds::default(),
             concurrency: DEFAULT_CONCURRENCY,
             keeps_builds: false,
         }
@@ -254,6 +261,11 @@ mod tests {
                 "no resources as in a Pod",
             ),
             (["x", "--watch-namespaces", "a,B"], "no name of a namespace"),
+            (
+                ["x", "--builds-registry", "https://r.example"],
+                "no registry",
+            ),
+            (["x", "--builds-concurrency", "0"], "1..=1000"),
         ] {
             let error = Cli::try_parse_from(arguments).err().expect("an error");
             assert!(error.to_string().contains(sentence), "{error}");

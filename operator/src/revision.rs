@@ -11,6 +11,8 @@ mod built;
 pub(crate) mod crash;
 mod dereference;
 mod diagnose;
+mod image;
+mod making;
 mod plan;
 pub(crate) mod start;
 mod status;
@@ -18,6 +20,7 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use fermata_crds::{Revision, RevisionStatus, conditions};
+use fermata_daemon::watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
@@ -26,12 +29,15 @@ use self::{
     apply::{Applied, ApplyError},
     dereference::{Inputs, ReadError},
     diagnose::{Diagnosis, Failure as Trouble},
+    image::Decision,
 };
 use crate::{
+    cache::Index,
     cluster::Origin,
     context::Context,
     controller::{Failure, Reconciled},
     metrics::Outcome,
+    plan::ChildPlan,
     writes::WriteError,
 };
 
@@ -50,6 +56,9 @@ pub(crate) enum Error {
     /// A child cannot be brought to where it should be.
     #[error("cannot bring the revision's children to where they should be")]
     Apply(#[source] ApplyError),
+    /// The Job that builds the image can neither be made nor deleted.
+    #[error("cannot make or delete the Job that builds the revision's image")]
+    Build(#[source] WriteError),
     /// The status cannot be written.
     #[error("cannot write the revision's status")]
     Status(#[source] WriteError),
@@ -59,14 +68,18 @@ impl Failure for Error {
     fn is_routine(&self) -> bool {
         match self {
             Self::Dereference(_) | Self::Apply(ApplyError::Read(_)) => false,
-            Self::Apply(ApplyError::Write(error)) | Self::Status(error) => error.is_routine(),
+            Self::Apply(ApplyError::Write(error)) | Self::Build(error) | Self::Status(error) => {
+                error.is_routine()
+            }
         }
     }
 
     fn category(&self) -> &'static str {
         match self {
             Self::Dereference(_) | Self::Apply(ApplyError::Read(_)) => "read",
-            Self::Apply(ApplyError::Write(error)) | Self::Status(error) => error.category(),
+            Self::Apply(ApplyError::Write(error)) | Self::Build(error) | Self::Status(error) => {
+                error.category()
+            }
         }
     }
 }
@@ -84,21 +97,57 @@ pub(crate) async fn reconcile(
     if !may_have_children(&inputs) {
         return Ok(Reconciled::done());
     }
-    let built = build::build(&inputs.revision, &context.options).map(Box::new);
+    let now = Timestamp::now();
+    // What cannot be built is told below.
+    let template = image::is_for(&inputs.revision)
+        .then(|| build::pod_template(&inputs.revision, &context.options).ok())
+        .flatten();
+    let mut image = template.as_ref().map(|template| {
+        let donors = |key: &str| {
+            let key = Key::of(&*inputs.revision).sibling(key);
+            context.cluster.revisions.indexed(&Index::Layer(key))
+        };
+        Box::new(image::decide(
+            &inputs,
+            template,
+            donors,
+            &context.options,
+            now,
+        ))
+    });
+    let built = image.as_ref().and_then(|image| image.image());
+    let built = build::build(&inputs.revision, &context.options, built).map(Box::new);
     let may_change = built.is_ok();
     let applied = match built {
         Ok(desired) => {
-            let live = dereference::deployment(&inputs, context).await?;
-            let prepared = plan::plan(*desired, &inputs, live.as_deref(), &context.accepted);
+            let pending = image.as_ref().is_some_and(|image| image.is_pending());
+            let live = if pending {
+                inputs.deployment.clone()
+            } else {
+                dereference::deployment(&inputs, context).await?
+            };
+            let mut prepared = plan::plan(*desired, &inputs, live.as_deref(), &context.accepted);
+            if pending {
+                // No instance starts before the image is there; what runs already goes on.
+                prepared.deployment = ChildPlan::Keep;
+            }
             apply::apply(prepared, &inputs, context)
                 .await
                 .map_err(Error::Apply)?
         }
         Err(error) => apply::nothing(&error, &inputs),
     };
-    let now = Timestamp::now();
+    let making = match (image.as_mut(), &template) {
+        (Some(image), Some(template)) if applied.failure.is_none() => {
+            making::carry_out(image, &inputs, template, now, context)
+                .await
+                .map_err(Error::Build)?
+        }
+        _ => None,
+    };
     let Diagnosis { failure, again } = diagnosis(&inputs, &applied, now);
-    let delayed = write_status(&inputs, &applied, failure.as_ref(), now, context).await?;
+    let image = image.as_deref();
+    let delayed = write_status(&inputs, &applied, image, failure.as_ref(), now, context).await?;
     let retry = (may_change && applied.failure.is_some()).then_some(REFUSED_RETRY);
     Ok(Reconciled {
         outcome: if applied.failure.is_some() {
@@ -106,7 +155,7 @@ pub(crate) async fn reconcile(
         } else {
             Outcome::Ok
         },
-        action: [retry, delayed, again]
+        action: [retry, delayed, again, making]
             .into_iter()
             .flatten()
             .min()
@@ -142,11 +191,12 @@ fn diagnosis(inputs: &Inputs, applied: &Applied, now: Timestamp) -> Diagnosis {
 async fn write_status(
     inputs: &Inputs,
     applied: &Applied,
+    image: Option<&Decision>,
     trouble: Option<&Trouble>,
     now: Timestamp,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let new = status::status(inputs, applied, trouble, &context.options, now);
+    let new = status::status(inputs, applied, image, trouble, &context.options, now);
     if inputs.revision.status.as_ref() == Some(&new) {
         return Ok(None);
     }

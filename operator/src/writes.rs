@@ -281,6 +281,7 @@ kinds! {
     fermata_crds::Revision: "Revision",
     fermata_crds::Runtime: "Runtime",
     k8s_openapi::api::apps::v1::Deployment: "Deployment",
+    k8s_openapi::api::batch::v1::Job: "Job",
     k8s_openapi::api::core::v1::ConfigMap: "ConfigMap",
     k8s_openapi::api::core::v1::Pod: "Pod",
     k8s_openapi::api::core::v1::Service: "Service",
@@ -330,6 +331,12 @@ impl WriteError {
     pub(crate) fn refusal(&self) -> Option<&str> {
         let status = self.status()?;
         matches!(status.code, 400 | 403 | 413 | 422).then_some(status.message.as_str())
+    }
+
+    /// An object of this name is there already.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
     }
 
     /// The object, or the one its status belongs to, does not exist (any more).

@@ -14,6 +14,7 @@ mod network;
 mod node;
 mod pki;
 mod process;
+mod registry;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -161,6 +162,9 @@ impl Cluster {
     fn start(&self, component: Component) -> anyhow::Result<()> {
         let name = component.name();
         if !process::runs(&self.layout, name) {
+            if component == Component::Registry {
+                registry::prepare(&self.layout)?;
+            }
             process::start(
                 &self.layout,
                 name,
@@ -168,6 +172,13 @@ impl Cluster {
             )?;
         }
         component.wait_until_it_serves(&self.layout, &self.tools)
+    }
+
+    /// Starts a registry that nodes and pods reach without TLS, and gives its address. What it holds goes with the
+    /// cluster.
+    pub(crate) fn registry(&self) -> anyhow::Result<&'static str> {
+        self.start(Component::Registry)?;
+        Ok(registry::ADDRESS)
     }
 
     fn stop(&self, component: Component, how: How) -> anyhow::Result<()> {
@@ -179,6 +190,7 @@ impl Cluster {
         // The node first: it would start again what is taken from it.
         self.stop(Component::Kubelet, How::Terminate)?;
         node::end_containers(&self.layout, &self.tools)?;
+        self.stop(Component::Registry, How::Terminate)?;
         for component in ALL.into_iter().rev() {
             self.stop(component, How::Terminate)?;
         }

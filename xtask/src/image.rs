@@ -30,7 +30,7 @@ use self::{
 use crate::shell;
 
 /// Each image and the folder of its recipe.
-const IMAGES: [(&str, &str); 14] = [
+const IMAGES: [(&str, &str); 15] = [
     ("operator", "operator"),
     ("gateway", "gateway"),
     ("runtime-python", "runtimes/python"),
@@ -44,6 +44,7 @@ const IMAGES: [(&str, &str); 14] = [
     ("build-rust", "runtimes/build-rust"),
     ("git", "runtimes/git"),
     ("git-server", "runtimes/git-server"),
+    ("push", "runtimes/push"),
     (TEST_FUNCTION, "tests/function"),
 ];
 const TEST_FUNCTION: &str = "test-function";
@@ -51,7 +52,7 @@ const TEST_FUNCTION: &str = "test-function";
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// operator, gateway, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
-    /// build-node, build-go, build-rust, git, git-server, test-function; all but the last if none is named.
+    /// build-node, build-go, build-rust, git, git-server, push, test-function; all but the last if none is named.
     names: Vec<String>,
 
     /// The registry and its folder that the references name, in place of the recipes'.
@@ -110,18 +111,19 @@ pub(crate) fn build(names: &[&str]) -> anyhow::Result<Vec<Image>> {
     })
 }
 
-/// Builds the images that are published.
+/// Builds images that are published: all, or those that are named.
 ///
 /// # Errors
 ///
 /// As [`build`].
 pub(crate) fn build_published(
+    names: &[&str],
     registry: Option<&str>,
     tag: &str,
     fresh: bool,
 ) -> anyhow::Result<Vec<Image>> {
     build_as(&Options {
-        names: Vec::new(),
+        names: names.iter().map(|&name| name.to_owned()).collect(),
         registry: registry.map(ToOwned::to_owned),
         tag: tag.to_owned(),
         fresh,
@@ -255,7 +257,8 @@ mod tests {
                 "build-go",
                 "build-rust",
                 "git",
-                "git-server"
+                "git-server",
+                "push"
             ]
         );
     }

@@ -22,7 +22,7 @@ struct Crate {
     layers: &'static [&'static [&'static str]],
 }
 
-const CRATES: [Crate; 5] = [
+const CRATES: [Crate; 6] = [
     Crate {
         dir: "gateway",
         layers: &[
@@ -56,6 +56,7 @@ const CRATES: [Crate; 5] = [
                 "admin",
                 "backoff",
                 "cache",
+                "builds",
                 "definitions",
                 "digest",
                 "drift",
@@ -109,6 +110,17 @@ const CRATES: [Crate; 5] = [
             &["runtime"],
             &["crd", "pods", "probes", "routes", "template"],
             &["schema"],
+        ],
+    },
+    Crate {
+        dir: "push",
+        layers: &[
+            &["digest", "error", "reference"],
+            &["credentials", "settings"],
+            &["layer", "registry"],
+            &["base"],
+            &["image"],
+            &["push"],
         ],
     },
     Crate {

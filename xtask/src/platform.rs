@@ -14,7 +14,7 @@ const RELEASE: &str = "fermata";
 
 /// What runs in the cluster: the operator, the gateway, and what the suites' functions are run, built and
 /// fetched by.
-const IMAGES: [&str; 10] = [
+const IMAGES: [&str; 11] = [
     "operator",
     "gateway",
     "runtime-python",
@@ -24,6 +24,7 @@ const IMAGES: [&str; 10] = [
     "build-node",
     "git",
     "git-server",
+    "push",
     "test-function",
 ];
 

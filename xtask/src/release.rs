@@ -60,7 +60,7 @@ pub(crate) struct Push {
 pub(crate) fn dist(options: &Dist) -> anyhow::Result<()> {
     let folder = shell::root().join(&options.to);
     clear(&folder)?;
-    let images = image::build_published(options.registry.as_deref(), VERSION, options.fresh)?;
+    let images = image::build_published(&[], options.registry.as_deref(), VERSION, options.fresh)?;
     for image in &images {
         let name = format!("fermata-{}-{VERSION}-{}.oci.tar", image.name, platform());
         fs::create_dir_all(folder.join("images"))?;
@@ -89,10 +89,19 @@ pub(crate) fn dist(options: &Dist) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// When an image does not build, or the registry does not take it.
-#[allow(clippy::print_stdout, reason = "what was pushed is the output")]
 pub(crate) fn push(options: &Push) -> anyhow::Result<()> {
+    push_some(options, &[])
+}
+
+/// The same with these images alone; all if none is named.
+///
+/// # Errors
+///
+/// As [`push`].
+#[allow(clippy::print_stdout, reason = "what was pushed is the output")]
+pub(crate) fn push_some(options: &Push, names: &[&str]) -> anyhow::Result<()> {
     let target = registry::Target::new(&options.registry, options.plain_http);
-    let images = image::build_published(Some(&target.folder()), &options.tag, false)?;
+    let images = image::build_published(names, Some(&target.folder()), &options.tag, false)?;
     for image in &images {
         target.push(image)?;
         println!("{}@{}", image.reference, image.digest);
@@ -137,7 +146,8 @@ impl Push {
             registry,
             tag: VERSION.to_owned(),
             values,
-            plain_http: false,
+            // The tests' own has no certificates.
+            plain_http: true,
         }
     }
 }

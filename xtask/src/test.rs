@@ -1,5 +1,6 @@
 //! `cargo xtask test`.
 
+mod builds;
 mod embedded;
 mod real;
 mod release;
@@ -89,14 +90,10 @@ fn check() -> anyhow::Result<()> {
     layers::check()?;
     deny::check()?;
     lint("lints", &["--all-targets"])?;
-    // As images hold it.
-    let mut embeds_nothing = shell::cargo();
-    embeds_nothing
-        .args(["clippy", "--package", "fermata", "--no-default-features"])
-        .args(["--", "--deny", "warnings"]);
-    shell::run(
+    // As images hold it. With all packages, so that those it depends on have the features of the other lints.
+    lint(
         "lints of fermata without the embedded platform",
-        &mut embeds_nothing,
+        &["--no-default-features"],
     )?;
     // Suites that run by themselves only are no part of all targets, and are not added to them either.
     let suites = real::SUITES.iter().flat_map(|suite| ["--test", suite]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fermata_crds::names::BUILD_CONTAINER;
+use fermata_crds::names::{BUILD_CONTAINER, IMAGE_BUILD_LABEL, PUSH_CONTAINER};
 use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{
@@ -23,6 +23,8 @@ pub(crate) struct Build {
     pub(crate) pod: String,
     /// The pod's identity, and how often it has built before.
     run: (String, i32),
+    /// The containers that it is made of, in their order.
+    containers: Vec<String>,
     state: State,
     /// Whether the one before it in the pod has failed.
     failed_before: bool,
@@ -46,6 +48,9 @@ enum State {
 impl Build {
     /// The build of a pod; nothing if it has none.
     fn of(pod: &Pod) -> Option<Self> {
+        if pod.labels().contains_key(IMAGE_BUILD_LABEL) {
+            return Self::of_image(pod);
+        }
         let mut containers = pod
             .spec
             .iter()
@@ -62,9 +67,47 @@ impl Build {
                 pod.uid().unwrap_or_default(),
                 status.map_or(0, |status| status.restart_count),
             ),
+            containers: vec![BUILD_CONTAINER.to_owned()],
             state: status.map_or(State::Ahead, state),
             failed_before: status.is_some_and(failed_before),
             took: status.and_then(took),
+        })
+    }
+
+    /// The build of an image: the pod does nothing else.
+    fn of_image(pod: &Pod) -> Option<Self> {
+        let spec = pod.spec.as_ref()?;
+        let containers = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers);
+        let status = pod.status.as_ref();
+        let init = status.and_then(|status| status.init_container_statuses.as_deref());
+        let main = status.and_then(|status| status.container_statuses.as_deref());
+        let all: Vec<&ContainerStatus> = init.into_iter().chain(main).flatten().collect();
+        let ended = |status: &&ContainerStatus| status.state.as_ref()?.terminated.clone();
+        let begun = all.iter().any(|status| state(status) == State::Begun);
+        let from = all
+            .iter()
+            .filter_map(ended)
+            .filter_map(|ended| ended.started_at)
+            .min();
+        let push = all
+            .iter()
+            .find(|status| status.name == PUSH_CONTAINER)
+            .and_then(ended);
+        let to = push
+            .filter(|push| push.exit_code == 0)
+            .and_then(|push| push.finished_at);
+        let took = from.zip(to).map(|(from, to)| to.0.duration_since(from.0));
+        Some(Self {
+            pod: pod.name_any(),
+            run: (pod.uid().unwrap_or_default(), 0),
+            containers: containers.map(|container| container.name.clone()).collect(),
+            state: if begun { State::Begun } else { State::Ahead },
+            failed_before: false,
+            took: took.and_then(|took| Duration::try_from(took).ok()),
         })
     }
 
@@ -142,23 +185,44 @@ pub(crate) async fn print(
     follow: bool,
     mut show: impl FnMut(&str),
 ) -> anyhow::Result<bool> {
-    let params = LogParams {
-        container: Some(BUILD_CONTAINER.to_owned()),
-        follow: follow && build.state != State::TriedAgain,
-        previous: build.state == State::TriedAgain,
-        ..LogParams::default()
-    };
-    let read = || format!("the log of the build in {} cannot be read", build.pod);
-    let mut lines = match pods.log_stream(&build.pod, &params).await {
-        Ok(stream) => stream.lines(),
-        // It has not begun, or is over and forgotten.
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => return Ok(false),
-        Err(error) => return Err(error).with_context(read),
-    };
-    while let Some(line) = lines.try_next().await.with_context(read)? {
-        show(&line);
+    let mut any = false;
+    for container in &build.containers {
+        let params = LogParams {
+            container: Some(container.clone()),
+            follow: follow && build.state != State::TriedAgain,
+            previous: build.state == State::TriedAgain,
+            ..LogParams::default()
+        };
+        let read = || format!("the log of the build in {} cannot be read", build.pod);
+        let mut lines = loop {
+            match pods.log_stream(&build.pod, &params).await {
+                Ok(stream) => break stream.lines(),
+                // The container before it has just ended.
+                Err(kube::Error::Api(status))
+                    if status.code == 400 && any && follow && goes_on(pods, &build.pod).await =>
+                {
+                    time::sleep(LOOK).await;
+                }
+                // It has not begun, or is over and forgotten.
+                Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => {
+                    return Ok(any);
+                }
+                Err(error) => return Err(error).with_context(read),
+            }
+        };
+        any = true;
+        while let Some(line) = lines.try_next().await.with_context(read)? {
+            show(&line);
+        }
     }
-    Ok(true)
+    Ok(any)
+}
+
+/// Whether further containers of the pod may begin.
+async fn goes_on(pods: &Api<Pod>, name: &str) -> bool {
+    let pod = pods.get_opt(name).await.ok().flatten();
+    let phase = pod.and_then(|pod| pod.status?.phase);
+    phase.is_some_and(|phase| matches!(phase.as_str(), "Pending" | "Running"))
 }
 
 /// Gives each line of the newest builds to `show`, build after build, until `over` is cancelled; then what there
@@ -231,6 +295,27 @@ mod tests {
         assert!(is_news(&second, Some(&first)) && !is_news(&again, Some(&second)));
         assert!(is_news(&elsewhere, Some(&second)));
         assert!(second.before().is_some() && again.before().is_none() && first.before().is_none());
+    }
+
+    #[test]
+    fn the_build_of_an_image_is_all_of_its_pod() {
+        let ended = |name: &str, from: u32, to: u32| {
+            json!({"name": name, "restartCount": 0, "ready": false, "image": "i", "imageID": "i",
+                "state": {"terminated": {"exitCode": 0,
+                    "startedAt": format!("2026-01-01T00:00:{from:02}Z"), "finishedAt": format!("2026-01-01T00:00:{to:02}Z")}}})
+        };
+        let pod = json!({
+            "metadata": {"name": "p", "labels": {IMAGE_BUILD_LABEL: "hello-00001"}},
+            "spec": {"initContainers": [{"name": BUILD_CONTAINER}], "containers": [{"name": PUSH_CONTAINER}]},
+            "status": {"initContainerStatuses": [ended(BUILD_CONTAINER, 1, 4)],
+                "containerStatuses": [ended(PUSH_CONTAINER, 5, 9)]},
+        });
+        let build = Build::of(&serde_json::from_value(pod).unwrap()).unwrap();
+        assert_eq!(build.containers, [BUILD_CONTAINER, PUSH_CONTAINER]);
+        assert_eq!(
+            (build.state, build.took),
+            (State::Begun, Some(Duration::from_secs(8)))
+        );
     }
 
     #[test]

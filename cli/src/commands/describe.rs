@@ -51,7 +51,11 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
     } = &cluster;
     let name = &options.name;
     let function = functions::find(&cluster, name).await?;
-    let of_function = ListParams::default().labels(&format!("{}={name}", names::FUNCTION_LABEL));
+    let of_function = ListParams::default().labels(&format!(
+        "{}={name},!{}",
+        names::FUNCTION_LABEL,
+        names::IMAGE_BUILD_LABEL
+    ));
     let revisions = Api::<Revision>::namespaced(client.clone(), namespace)
         .list(&of_function)
         .await
@@ -238,7 +242,10 @@ fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
 fn build(built: &Condition, name: &str) -> String {
     let since = output::age(Some(built.last_transition_time.0), Timestamp::now());
     match (built.status.as_str(), built.message.as_str()) {
-        ("True", _) => format!("done {since} ago"),
+        ("True", message) => match message.strip_prefix("built into ") {
+            Some(image) => format!("done {since} ago: {image}"),
+            None => format!("done {since} ago"),
+        },
         ("False", message) => {
             format!("failed: {message} (`fermata build logs {name}` shows all of it)")
         }

@@ -53,7 +53,13 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
     let cluster = cluster::connect(target).await?;
     functions::find(&cluster, &options.name).await?;
     let pods = Api::<Pod>::namespaced(cluster.client, &cluster.namespace);
-    let mut selector = format!("{}={}", names::FUNCTION_LABEL, options.name);
+    // The pods that build its image have logs of their own.
+    let mut selector = format!(
+        "{}={},!{}",
+        names::FUNCTION_LABEL,
+        options.name,
+        names::IMAGE_BUILD_LABEL
+    );
     if let Some(revision) = &options.revision {
         selector = format!("{selector},{}={revision}", names::REVISION_LABEL);
     }

@@ -17,13 +17,16 @@ const CALL_GRACE: Duration = Duration::from_secs(60);
 /// How much longer than that a run counts as under way whose end nobody has written.
 const RECORD_GRACE: Duration = Duration::from_secs(600);
 
+/// Whether a run of a trigger is under way.
+type IsUnderWay<'a> = Box<dyn Fn(&str, Timestamp) -> bool + Send + Sync + 'a>;
+
 /// What decisions depend on besides the function.
 pub(super) struct Situation<'a> {
     pub(super) now: Timestamp,
     /// The name of this gateway.
     pub(super) own: &'a str,
     /// Whether this gateway has the run of that time of a trigger under way.
-    pub(super) is_under_way: Box<dyn Fn(&str, Timestamp) -> bool + Send + Sync + 'a>,
+    pub(super) is_under_way: IsUnderWay<'a>,
     /// Whether there is a gateway of that name.
     pub(super) is_there: Box<dyn Fn(&str) -> bool + Send + Sync + 'a>,
 }

@@ -19,6 +19,19 @@ pub(crate) struct PodState {
     pub(crate) unready: Option<Unready>,
     /// Its dependencies are installed.
     pub(crate) built: bool,
+    /// It is one that builds an image.
+    pub(crate) build: Option<Box<BuildPod>>,
+}
+
+/// A pod that builds an image.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct BuildPod {
+    /// The Revision that its label names. Everybody may write one: whose pod it is, its owner says.
+    pub(crate) revision: String,
+    /// One of its containers runs or has run.
+    pub(crate) started: bool,
+    /// What the container that pushes has told, once it has ended well.
+    pub(crate) result: Option<String>,
 }
 
 /// Containers that run in a pod that is not ready.
@@ -82,6 +95,7 @@ pub(crate) fn observe(pod: Pod) -> ObservedPod {
         trouble: if ready { None } else { trouble(&pod) },
         unready: condition.and_then(|condition| unready(&pod, condition)),
         built: is_built(&pod),
+        build: build(&pod),
     };
     Observed::new(&pod, state)
 }
@@ -124,6 +138,27 @@ fn is_built(pod: &Pod) -> bool {
         let ended = state.and_then(|state| state.terminated.as_ref());
         container.name == names::BUILD_CONTAINER && ended.is_some_and(|ended| ended.exit_code == 0)
     })
+}
+
+fn build(pod: &Pod) -> Option<Box<BuildPod>> {
+    let labels = pod.metadata.labels.as_ref()?;
+    let revision = labels.get(names::IMAGE_BUILD_LABEL)?.clone();
+    let status = pod.status.as_ref();
+    let init = status.and_then(|status| status.init_container_statuses.as_deref());
+    let main = status.and_then(|status| status.container_statuses.as_deref());
+    let ended = |container: &ContainerStatus| container.state.clone()?.terminated;
+    let mut all = init.into_iter().chain(main).flatten();
+    let push = main
+        .into_iter()
+        .flatten()
+        .find(|container| container.name == names::PUSH_CONTAINER);
+    let push = push.and_then(ended).filter(|ended| ended.exit_code == 0);
+    Some(Box::new(BuildPod {
+        revision,
+        started: all
+            .any(|container| running_since(container).is_some() || ended(container).is_some()),
+        result: push.and_then(|ended| ended.message),
+    }))
 }
 
 fn running_since(container: &ContainerStatus) -> Option<Timestamp> {

@@ -1,13 +1,13 @@
 //! Step three: the Deployment of a Revision and the ConfigMap with its source. Pure.
 
-mod config_map;
-mod dependencies;
+pub(crate) mod config_map;
+pub(crate) mod dependencies;
 mod deployment;
-mod env;
+pub(crate) mod env;
 pub(crate) mod fetch;
 pub(crate) mod overlay;
-mod pod;
-mod security;
+pub(crate) mod pod;
+pub(crate) mod security;
 
 use fermata_crds::Revision;
 use k8s_openapi::api::{
@@ -27,6 +27,15 @@ pub(crate) struct Desired {
     pub(crate) deployment: Deployment,
 }
 
+/// An image that was built of a Revision.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Image {
+    /// By its digest.
+    pub(crate) reference: String,
+    /// What machines it is for, if that is known.
+    pub(crate) architecture: Option<String>,
+}
+
 /// Why nothing may be built of a template.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BuildError {
@@ -40,10 +49,17 @@ pub(crate) enum BuildError {
 
 /// Builds what a Revision should have. Nothing is built of a template whose pod could do more than it
 /// may.
-pub(crate) fn build(revision: &Revision, options: &Options) -> Result<Desired, BuildError> {
+///
+/// With an image that was built of it, its pods run that; without one they fetch and install by themselves.
+pub(crate) fn build(
+    revision: &Revision,
+    options: &Options,
+    image: Option<&Image>,
+) -> Result<Desired, BuildError> {
+    let pod = pod_with(revision, options, image)?;
     Ok(Desired {
         config_map: config_map::build(revision),
-        deployment: deployment::build(revision, pod_template(revision, options)?),
+        deployment: deployment::build(revision, pod, image.is_some()),
     })
 }
 
@@ -52,9 +68,17 @@ pub(crate) fn pod_template(
     revision: &Revision,
     options: &Options,
 ) -> Result<PodTemplateSpec, BuildError> {
+    pod_with(revision, options, None)
+}
+
+fn pod_with(
+    revision: &Revision,
+    options: &Options,
+    image: Option<&Image>,
+) -> Result<PodTemplateSpec, BuildError> {
     let profile = revision.spec.template.security().profile();
     security::allow(profile, options)?;
-    let pod = pod::build(revision, options).map_err(BuildError::PodTemplate)?;
+    let pod = pod::build(revision, options, image).map_err(BuildError::PodTemplate)?;
     security::check(profile, &pod, options)?;
     Ok(pod)
 }

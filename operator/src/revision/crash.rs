@@ -19,6 +19,13 @@ fn last_line(crash: &Crash) -> Option<String> {
     Some(line.trim().chars().take(LONGEST_LINE).collect())
 }
 
+/// The last thing that a container has said, or how it ended.
+pub(super) fn last_words(crash: &Crash) -> String {
+    let line = last_line(crash);
+    let line = line.map(|line| line.trim_start_matches("fermata: ").to_owned());
+    line.unwrap_or_else(|| sentence(crash))
+}
+
 /// How a container ended, in a sentence.
 pub(super) fn sentence(crash: &Crash) -> String {
     let who = if crash.container == names::CONTAINER {

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use fermata_crds::{Function, Revision};
+use fermata_crds::{Function, Revision, names};
 use fermata_daemon::watch::Key;
 use k8s_openapi::{NamespaceResourceScope, api::apps::v1::Deployment};
 use kube::{Api, Resource, ResourceExt as _};
@@ -14,7 +14,8 @@ use crate::{
     cluster::{Cluster, function_of},
     context::Context,
     observed::{
-        self, config_map::ObservedConfigMap, deployment::ObservedDeployment, pod::ObservedPod,
+        self, config_map::ObservedConfigMap, deployment::ObservedDeployment, job::ObservedJob,
+        pod::ObservedPod,
     },
 };
 
@@ -29,6 +30,10 @@ pub(crate) struct Inputs {
     pub(crate) config_map: Option<Arc<ObservedConfigMap>>,
     /// The Revision's pods that are not on their way out, by name.
     pub(crate) pods: Vec<Arc<ObservedPod>>,
+    /// The Job that builds its image, whoever owns it.
+    pub(crate) job: Option<Arc<ObservedJob>>,
+    /// The pods of that Job.
+    pub(crate) build_pods: Vec<Arc<ObservedPod>>,
     /// Ready replicas of another Revision of the Function that gets the requests now.
     pub(crate) serving_ready: Option<i32>,
 }
@@ -61,7 +66,18 @@ pub(crate) fn dereference(revision: Arc<Revision>, cluster: &Cluster) -> Inputs 
             .map(|deployment| deployment.ready)
             .max()
     });
+    let job = cluster
+        .jobs
+        .get(&key.sibling(names::build_job_name(&key.name)));
+    let mut build_pods = cluster.pods.indexed(&Index::Build(key.clone()));
+    // Labels are for everybody to write.
+    build_pods.retain(|pod| {
+        job.as_ref()
+            .is_some_and(|job| pod.is_controlled_by(&job.uid))
+    });
     Inputs {
+        job,
+        build_pods,
         deployment: cluster.deployments.get(&key),
         config_map: cluster.config_maps.get(&key),
         function,

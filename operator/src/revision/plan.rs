@@ -99,12 +99,14 @@ mod tests {
             deployment: None,
             config_map: None,
             pods: Vec::new(),
+            job: None,
+            build_pods: Vec::new(),
             serving_ready: Some(3),
         }
     }
 
     fn desired(inputs: &Inputs) -> Desired {
-        build::build(&inputs.revision, &Options::default()).expect("a pod that may be")
+        build::build(&inputs.revision, &Options::default(), None).expect("a pod that may be")
     }
 
     /// The Deployment as it is after it was written, with this change.

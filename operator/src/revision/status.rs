@@ -6,7 +6,7 @@ use fermata_crds::{
 };
 use jiff::Timestamp;
 
-use super::{apply::Applied, built, dereference::Inputs, diagnose::Failure};
+use super::{apply::Applied, built, dereference::Inputs, diagnose::Failure, image::Decision};
 use crate::{observed::deployment::ObservedDeployment, options::Options, reasons};
 
 /// What is known of a Revision's replicas.
@@ -21,6 +21,7 @@ struct Replicas {
 pub(crate) fn status(
     inputs: &Inputs,
     applied: &Applied,
+    image: Option<&Decision>,
     trouble: Option<&Failure>,
     options: &Options,
     now: Timestamp,
@@ -32,7 +33,11 @@ pub(crate) fn status(
         .as_deref()
         .map(Replicas::of)
         .unwrap_or_default();
-    let failure = applied.failure.as_ref().or(trouble);
+    let obstacle = image.and_then(|image| image.failure.as_ref());
+    let failure = applied.failure.as_ref().or(trouble).or(obstacle);
+    // What is waited for before anything can start.
+    let pending = image.filter(|image| image.is_pending() && applied.deployment.is_none());
+    let pending = pending.and_then(|image| image.outcome.as_ref());
     let has_been_ready = old.has_been_ready
         || applied.deployment.is_some()
             && applied.failure.is_none()
@@ -40,12 +45,15 @@ pub(crate) fn status(
     let ready = ready(
         replicas,
         failure,
+        pending,
         has_been_ready,
         &old,
-        applied.failure.is_some(),
+        applied.failure.is_some() || pending.is_some(),
     );
-    let active = active(replicas, failure);
-    let built = built::outcome(revision, &inputs.pods, failure, options.keeps_builds);
+    let active = active(replicas, failure, pending);
+    let by_image = image.and_then(|image| image.outcome.clone());
+    let built =
+        by_image.or_else(|| built::outcome(revision, &inputs.pods, failure, options.keeps_builds));
     let outcomes: Vec<Outcome> = [ready, active].into_iter().chain(built).collect();
     RevisionStatus {
         observed_generation: revision.metadata.generation,
@@ -58,6 +66,7 @@ pub(crate) fn status(
         replicas: Some(replicas.existing),
         ready_replicas: Some(replicas.ready),
         has_been_ready,
+        build: image.map_or(old.build, |image| image.status.clone()),
     }
 }
 
@@ -81,6 +90,7 @@ fn is_proven(scale: &Scale, replicas: Replicas, trouble: Option<&Failure>) -> bo
 fn ready(
     replicas: Replicas,
     failure: Option<&Failure>,
+    pending: Option<&Outcome>,
     has_been_ready: bool,
     old: &RevisionStatus,
     no_children: bool,
@@ -100,6 +110,9 @@ fn ready(
     if has_been_ready {
         return outcome(Status::True, reasons::READY, String::new());
     }
+    if let Some(pending) = pending {
+        return outcome(Status::Unknown, &pending.reason, pending.message.clone());
+    }
     if replicas.wanted == 0
         && let Some(last) = conditions::find(&old.conditions, conditions::READY)
             .filter(|last| last.status == Status::False.as_str())
@@ -114,9 +127,17 @@ fn ready(
     outcome(Status::Unknown, reasons::DEPLOYING, message)
 }
 
-fn active(replicas: Replicas, failure: Option<&Failure>) -> Outcome {
+fn active(replicas: Replicas, failure: Option<&Failure>, pending: Option<&Outcome>) -> Outcome {
     let (status, reason, message) = if replicas.ready > 0 {
         (Status::True, reasons::RUNNING, String::new())
+    } else if let (Some(failure), true) = (failure, pending.is_some()) {
+        (Status::False, failure.reason, failure.message.clone())
+    } else if let Some(pending) = pending {
+        (
+            Status::Unknown,
+            pending.reason.as_str(),
+            pending.message.clone(),
+        )
     } else if replicas.wanted == 0 {
         let message = "Resting at zero; the next request wakes it".to_owned();
         (Status::False, reasons::AT_ZERO, message)

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::{
     layout::{API_PORT, Layout, NODE_ADDRESS, NODE_NAME, POD_NETWORK, SERVICE_NETWORK},
-    process,
+    process, registry,
     tools::Tools,
 };
 use crate::shell;
@@ -27,9 +27,11 @@ pub(super) enum Component {
     Kubelet,
     Proxy,
     Dns,
+    /// A registry for images, which only those start that need one.
+    Registry,
 }
 
-/// All of them, in the order in which they start.
+/// All of a Kubernetes, in the order in which they start.
 pub(super) const ALL: [Component; 8] = [
     Component::Containerd,
     Component::Etcd,
@@ -55,12 +57,17 @@ impl Component {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Dns => "coredns",
+            Self::Registry => registry::PROGRAM,
         }
     }
 
     /// Its command line.
     pub(super) fn command(self, layout: &Layout, tools: &Tools) -> Command {
-        let mut command = tools.command(self.name());
+        let mut command = match self {
+            // Debian's.
+            Self::Registry => Command::new(self.name()),
+            _ => tools.command(self.name()),
+        };
         match self {
             Self::Containerd => {
                 command
@@ -127,6 +134,9 @@ impl Component {
             Self::Dns => {
                 command.arg("-conf").arg(layout.path("config/Corefile"));
             }
+            Self::Registry => {
+                command.arg("serve").arg(registry::config(layout));
+            }
         }
         command
     }
@@ -150,6 +160,7 @@ impl Component {
             Self::ControllerManager => answers("127.0.0.1:10257"),
             Self::Etcd => answers("127.0.0.1:2379"),
             Self::Dns => answers(&format!("{NODE_ADDRESS}:53")),
+            Self::Registry => answers(registry::ADDRESS),
         })
     }
 }

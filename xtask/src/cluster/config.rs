@@ -28,6 +28,7 @@ pub(super) fn write(layout: &Layout) -> anyhow::Result<()> {
         &pod_network(layout),
     )?;
     write_text(&layout.path("config/containerd.toml"), &containerd(layout))?;
+    super::registry::allow(layout)?;
     write_text(&layout.path("config/Corefile"), &corefile(layout))
 }
 
@@ -104,6 +105,8 @@ state = {state:?}
   snapshotter = "overlayfs"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{pause}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = {registries:?}
 
 [plugins."io.containerd.cri.v1.runtime"]
   # A process without CAP_SYS_RESOURCE cannot lower the score.
@@ -117,6 +120,7 @@ state = {state:?}
         state = layout.socket("containerd"),
         socket = layout.socket("containerd.sock"),
         ttrpc = layout.socket("containerd.sock.ttrpc"),
+        registries = layout.path(super::registry::HOSTS),
         cni = layout.path("config/cni"),
         pause = super::images::PAUSE,
     )

@@ -9,12 +9,13 @@ use crate::shell;
 
 /// All programs that an image can hold. They are always built together: which features of a
 /// dependency are on depends on what is built with it, and so do a program's bytes.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     // Without the embedded platform, which no image needs.
     COMMAND_LINE,
     "fermata-operator",
     "fermata-gateway",
     "fermata-invoker",
+    "fermata-push",
     "fermata-test-function",
 ];
 

@@ -13,11 +13,12 @@ use super::VERSION;
 use crate::shell;
 
 /// The programs and the folders of their crates.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("fermata", "cli"),
     ("fermata-operator", "operator"),
     ("fermata-gateway", "gateway"),
     ("fermata-invoker", "invoker"),
+    ("fermata-push", "push"),
 ];
 
 /// The version of `cargo-cyclonedx` that is installed if there is none on `PATH`.

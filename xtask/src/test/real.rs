@@ -1,10 +1,10 @@
 //! The suites on a real Kubernetes.
 
-use super::{Setting, release};
+use super::{Setting, builds, release};
 use crate::{platform::Platform, shell};
 
 /// Suites of one installation, which they upgrade, starve and cut off: each runs alone.
-pub(super) const SUITES: [&str; 4] = ["chart", "rights", "node", "outages"];
+pub(super) const SUITES: [&str; 5] = ["chart", "rights", "node", "outages", builds::NAME];
 
 /// The suites that run on the embedded cluster too.
 const SHARED: [&str; 11] = [
@@ -29,7 +29,7 @@ pub(super) fn run(setting: &Setting<'_>) -> anyhow::Result<()> {
         api(setting, platform)?;
         platform.install()?;
         suites(setting, platform, &SHARED, THREADS)?;
-        for suite in SUITES {
+        for suite in SUITES.into_iter().filter(|suite| *suite != builds::NAME) {
             suites(setting, platform, &[suite], 1)?;
         }
         // Last, since it installs something else.
@@ -38,6 +38,9 @@ pub(super) fn run(setting: &Setting<'_>) -> anyhow::Result<()> {
             .is_none_or(|filter| release::NAME.contains(filter))
         {
             release::run(platform)?;
+        }
+        if setting.filter.is_none_or(builds::is_chosen_by) {
+            builds::run(setting, platform)?;
         }
         Ok(())
     })

@@ -184,7 +184,7 @@ fn fuzz_no_object_makes_the_operator_panic() {
             let prepared = build(&inputs, valid.as_ref(), &options);
             if let Some(revision) = prepared.create {
                 BUILT.fetch_add(1, Ordering::Relaxed);
-                let _ = crate::revision::build::build(&revision, &Options::default());
+                let _ = crate::revision::build::build(&revision, &Options::default(), None);
             }
             if let Err(invalid) = valid {
                 assert!(!invalid.to_string().is_empty());
@@ -192,7 +192,7 @@ fn fuzz_no_object_makes_the_operator_panic() {
         }
         let revision = revisions.object("default", "hello-00001", &mut choose);
         if let Ok(revision) = serde_json::from_value::<Revision>(revision) {
-            let _ = crate::revision::build::build(&revision, &Options::default());
+            let _ = crate::revision::build::build(&revision, &Options::default(), None);
         }
     });
     assert!(BUILT.load(Ordering::Relaxed) > 5, "few objects were valid");

@@ -17,7 +17,7 @@ const MOST_DEPENDENCIES: &str = "2Gi";
 const MOST_SCRATCH: &str = "4Gi";
 
 /// The volumes of the installation.
-pub(super) fn volumes(revision: &Revision, build: &RuntimeBuild) -> Vec<Volume> {
+pub(crate) fn volumes(revision: &Revision, build: &RuntimeBuild) -> Vec<Volume> {
     let mut volumes = vec![
         empty(names::DEPENDENCIES_VOLUME, MOST_DEPENDENCIES),
         empty(names::BUILD_VOLUME, MOST_SCRATCH),
@@ -31,7 +31,7 @@ pub(super) fn volumes(revision: &Revision, build: &RuntimeBuild) -> Vec<Volume> 
 }
 
 /// Where the function finds the dependencies.
-pub(super) fn mount(build: &RuntimeBuild) -> VolumeMount {
+pub(crate) fn mount(build: &RuntimeBuild) -> VolumeMount {
     VolumeMount {
         read_only: Some(true),
         ..mounted(names::DEPENDENCIES_VOLUME, &build.target)
@@ -39,7 +39,7 @@ pub(super) fn mount(build: &RuntimeBuild) -> VolumeMount {
 }
 
 /// The init container.
-pub(super) fn container(revision: &Revision, build: &RuntimeBuild, options: &Options) -> Container {
+pub(crate) fn container(revision: &Revision, build: &RuntimeBuild, options: &Options) -> Container {
     let template = &revision.spec.template;
     let source = template.source.as_ref();
     let own = source.map(fermata_crds::Source::build).unwrap_or_default();

@@ -26,7 +26,7 @@ fn progress_deadline(revision: &Revision) -> Option<i32> {
 }
 
 /// The Deployment, without its replicas.
-pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec) -> Deployment {
+pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec, has_image: bool) -> Deployment {
     let name = revision.name_any();
     let selector = BTreeMap::from([(names::REVISION_LABEL.to_owned(), name.clone())]);
     let labels = children::labels(&revision.spec.function_name, Some(&name));
@@ -48,7 +48,7 @@ pub(crate) fn build(revision: &Revision, pod: PodTemplateSpec) -> Deployment {
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
-            progress_deadline_seconds: progress_deadline(revision),
+            progress_deadline_seconds: progress_deadline(revision).filter(|_| !has_image),
             // Revisions are the history that counts.
             revision_history_limit: Some(1),
             template: pod,

@@ -61,7 +61,7 @@ pub(crate) fn build(revision: &Revision, gateway: &str) -> Vec<EnvVar> {
     env
 }
 
-pub(super) fn variable(name: &str, value: &str) -> EnvVar {
+pub(crate) fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
@@ -71,7 +71,7 @@ pub(super) fn variable(name: &str, value: &str) -> EnvVar {
 
 /// The value as Kubernetes has to be given it so that it stays as it is: `$(` begins a reference to
 /// another variable and `$$` stands for one dollar sign, but a handler may be a line of shell.
-pub(super) fn literal(value: &str) -> String {
+pub(crate) fn literal(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     let mut characters = value.chars().peekable();
     while let Some(character) = characters.next() {

@@ -21,13 +21,13 @@ const MOST_SCRATCH: &str = "1Gi";
 const TIMEOUT: &str = "300";
 
 /// The repository of the Revision, and the commit, if its source is in one.
-pub(super) fn of(revision: &Revision) -> Option<(&GitSource, &str)> {
+pub(crate) fn of(revision: &Revision) -> Option<(&GitSource, &str)> {
     let git = revision.spec.template.source.as_ref()?.git.as_ref()?;
     Some((git, revision.spec.commit.as_deref().unwrap_or_default()))
 }
 
 /// The volumes of the fetch, that with the files included.
-pub(super) fn volumes(git: &GitSource) -> Vec<Volume> {
+pub(crate) fn volumes(git: &GitSource) -> Vec<Volume> {
     let mut volumes = vec![
         empty(names::SOURCE_VOLUME, MOST_SOURCE),
         empty(names::FETCH_VOLUME, MOST_SCRATCH),
@@ -37,7 +37,7 @@ pub(super) fn volumes(git: &GitSource) -> Vec<Volume> {
 }
 
 /// The init container.
-pub(super) fn container(
+pub(crate) fn container(
     revision: &Revision,
     git: &GitSource,
     commit: &str,
@@ -115,7 +115,7 @@ pub(crate) fn credentials(git: &GitSource) -> Option<Volume> {
     })
 }
 
-pub(super) fn mounted(volume: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(crate) fn mounted(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: volume.to_owned(),
         mount_path: path.to_owned(),

@@ -13,23 +13,24 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 
 use super::{
-    config_map, dependencies, env, fetch,
+    Image, config_map, dependencies, env, fetch,
     overlay::{Overlay, OverlayError},
     security,
 };
-use crate::{
-    children,
-    options::{Functions, Options},
-};
+use crate::{children, options::Options};
 
 /// How long a pod that was told to go still takes requests, in seconds, so that the gateways have
 /// stopped sending by then. At most half of the grace period.
 const PRE_STOP_SECONDS: i64 = 5;
 
+/// The label of nodes that says what machines they are.
+pub(crate) const ARCHITECTURE_LABEL: &str = "kubernetes.io/arch";
+
 /// The pod template, with the user's own merged over it.
 pub(crate) fn build(
     revision: &Revision,
     options: &Options,
+    image: Option<&Image>,
 ) -> Result<PodTemplateSpec, OverlayError> {
     let template = &revision.spec.template;
     let name = revision.name_any();
@@ -48,11 +49,17 @@ pub(crate) fn build(
             annotations: build_annotation(revision),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(revision, grace_period, options)),
+        spec: Some(spec(revision, grace_period, options, image)),
     };
     let mut pod = overlay.over(&pod)?;
     if let Some(spec) = &mut pod.spec {
         complete(spec, template);
+        if let Some(architecture) = image.and_then(|image| image.architecture.clone()) {
+            let nodes = spec.node_selector.get_or_insert_default();
+            nodes
+                .entry(ARCHITECTURE_LABEL.to_owned())
+                .or_insert(architecture);
+        }
     }
     Ok(pod)
 }
@@ -84,29 +91,36 @@ fn complete(spec: &mut PodSpec, template: &Template) {
     }
 }
 
-fn spec(revision: &Revision, grace_period: i64, options: &Options) -> PodSpec {
+fn spec(
+    revision: &Revision,
+    grace_period: i64,
+    options: &Options,
+    image: Option<&Image>,
+) -> PodSpec {
     let template = &revision.spec.template;
     let security_options = template.security();
     let mut volumes = template.volumes.clone().unwrap_or_default();
     let mut init = Vec::new();
-    if let Some((git, commit)) = fetch::of(revision) {
+    if image.is_some() {
+        // Everything is in it.
+    } else if let Some((git, commit)) = fetch::of(revision) {
         volumes.extend(fetch::volumes(git));
         init.push(fetch::container(revision, git, commit, options));
     } else if template.source.is_some() {
         volumes.push(config_map::volume(revision, names::SOURCE_VOLUME, |_| true));
     }
-    if let Some(build) = revision.spec.build() {
+    if let Some(build) = revision.spec.build().filter(|_| image.is_none()) {
         volumes.extend(dependencies::volumes(revision, build));
         init.push(dependencies::container(revision, build, options));
     }
     PodSpec {
         init_containers: (!init.is_empty()).then_some(init),
-        containers: vec![container(revision, grace_period, options)],
+        containers: vec![container(revision, grace_period, options, image)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         service_account_name: template.service_account_name.clone(),
         // They cost each start time that grows with the number of Services, and nobody reads them.
         enable_service_links: Some(false),
-        image_pull_secrets: pull_secrets(template, &options.functions),
+        image_pull_secrets: pull_secrets(template, options, image),
         security_context: Some(security::pod(template, &options.functions)),
         runtime_class_name: security_options.runtime_class_name,
         host_users: security_options.host_users,
@@ -115,12 +129,17 @@ fn spec(revision: &Revision, grace_period: i64, options: &Options) -> PodSpec {
     }
 }
 
-fn container(revision: &Revision, grace_period: i64, options: &Options) -> Container {
+fn container(
+    revision: &Revision,
+    grace_period: i64,
+    options: &Options,
+    image: Option<&Image>,
+) -> Container {
     let template = &revision.spec.template;
     let runtime = revision.spec.runtime.as_ref();
     let mut mounts = template.volume_mounts.clone().unwrap_or_default();
     let source = template.source.is_some();
-    if source {
+    if source && image.is_none() {
         mounts.push(VolumeMount {
             name: names::SOURCE_VOLUME.to_owned(),
             mount_path: names::SOURCE_PATH.to_owned(),
@@ -128,11 +147,13 @@ fn container(revision: &Revision, grace_period: i64, options: &Options) -> Conta
             ..VolumeMount::default()
         });
     }
-    mounts.extend(revision.spec.build().map(dependencies::mount));
+    let installs = revision.spec.build().filter(|_| image.is_none());
+    mounts.extend(installs.map(dependencies::mount));
     Container {
         name: names::CONTAINER.to_owned(),
-        image: runtime
-            .map(|runtime| runtime.image.clone())
+        image: image
+            .map(|image| image.reference.clone())
+            .or_else(|| runtime.map(|runtime| runtime.image.clone()))
             .or_else(|| template.image.clone()),
         command: runtime
             .map(|runtime| runtime.command.clone())
@@ -180,11 +201,16 @@ fn lifecycle(grace_period: i64) -> Option<Lifecycle> {
     })
 }
 
-/// Those of the manifest, and those of the Runtimes' images.
-fn pull_secrets(template: &Template, defaults: &Functions) -> Option<Vec<LocalObjectReference>> {
+/// Those of the manifest, those of the Runtimes' images, and that of an image that was built.
+pub(crate) fn pull_secrets(
+    template: &Template,
+    options: &Options,
+    image: Option<&Image>,
+) -> Option<Vec<LocalObjectReference>> {
     let mut secrets = template.image_pull_secrets.clone().unwrap_or_default();
     if template.source.is_some() {
-        for name in &defaults.runtime_pull_secrets {
+        let own = image.and(options.builds.push_secret.as_ref());
+        for name in options.functions.runtime_pull_secrets.iter().chain(own) {
             if secrets.iter().all(|secret| secret.name != *name) {
                 secrets.push(LocalObjectReference { name: name.clone() });
             }

@@ -14,7 +14,7 @@ runtime:
 ";
 
 fn built(spec: &str) -> Desired {
-    build(&revision(spec), &Options::default()).expect("built")
+    build(&revision(spec), &Options::default(), None).expect("built")
 }
 
 fn pod(spec: &str) -> k8s_openapi::api::core::v1::PodSpec {
@@ -176,7 +176,7 @@ fn what_the_manifest_does_not_say_the_installation_does() {
     options.functions.source_user = SourceUser(None);
     options.functions.runtime_pull_secrets = vec!["registry".to_owned(), "own".to_owned()];
     let pod = |spec: &str| {
-        let built = build(&revision(spec), &options).expect("built");
+        let built = build(&revision(spec), &options, None).expect("built");
         let template = built.deployment.spec.expect("a spec").template;
         template.spec.expect("a pod")
     };
@@ -217,7 +217,7 @@ fn what_the_manifest_does_not_say_the_installation_does() {
 
 fn refused(template: &str, options: &Options) -> String {
     let spec = format!("{{ functionName: hello, template: {template} }}");
-    let error = build(&revision(&spec), options).expect_err(template);
+    let error = build(&revision(&spec), options, None).expect_err(template);
     assert_eq!(
         error.reason(),
         reasons::POD_SECURITY_VIOLATION,
@@ -351,7 +351,7 @@ fn a_refusal_says_under_which_profile_the_pod_could_be() {
 
     let privileged = host.replace("baseline", "privileged");
     let spec = format!("{{ functionName: hello, template: {privileged} }}");
-    build(&revision(&spec), &allowing).expect("it is allowed");
+    build(&revision(&spec), &allowing, None).expect("it is allowed");
 }
 
 #[test]

@@ -27,6 +27,8 @@ impl Scene {
                 deployment: None,
                 config_map: None,
                 pods: Vec::new(),
+                job: None,
+                build_pods: Vec::new(),
                 serving_ready: None,
             },
             applied: Applied {
@@ -45,6 +47,7 @@ impl Scene {
         status(
             &self.inputs,
             &self.applied,
+            None,
             trouble,
             &Options::default(),
             Timestamp::UNIX_EPOCH,
