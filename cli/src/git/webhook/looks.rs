@@ -135,7 +135,7 @@ impl Shared {
             match self.patch(&function).await {
                 Asked::Yes => (promised, pause) = (None, PAUSE),
                 Asked::No if since.elapsed() < PROMISED && !self.hurry.is_cancelled() => {
-                    pause = PAUSE
+                    pause = PAUSE;
                 }
                 Asked::Gone | Asked::No => {
                     tracing::warn!(function = %function, "a look was promised and cannot be asked for");
