@@ -313,6 +313,14 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_end_is_no_manifest() {
+        for path in ["/dev/zero", "/dev/urandom"] {
+            let error = read(&[path.into()]).unwrap_err().to_string();
+            assert!(error.contains("more than 4194304 bytes"), "{error}");
+        }
+    }
+
+    #[test]
     fn functions_in_folders_below_are_found_and_what_is_no_function_is_not() {
         let dir = tempfile::tempdir().unwrap();
         for (folder, file, text) in [

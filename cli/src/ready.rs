@@ -173,16 +173,14 @@ async fn wait(
     let mut failure: Option<Failure> = None;
     // Nothing has moved since the beginning: what is told may be old.
     let mut moved = false;
+    let mut built = false;
     loop {
         let function = tokio::select! {
             () = until(failure.as_ref().map(|failure| failure.end)) => {
                 let (sentence, more) = failure.map(|failure| (failure.sentence, failure.more)).unwrap_or_default();
                 bail!("{name} will not become ready: {sentence}; {more}");
             }
-            () = until(clock.end()) => bail!(
-                "{name} is not ready after {} s; `fermata describe {name}` and `fermata logs {name}` show more",
-                timeout.as_secs()
-            ),
+            () = until(clock.end()) => bail!("{}", late(name, timeout, built)),
             () = time::sleep(SILENCE) => {
                 if let Some(why) = unready::why(&client, namespace, name).await {
                     let sentence = format!("{name}: {why}");
@@ -201,6 +199,7 @@ async fn wait(
         let Some(verdict) = judge(&function) else {
             continue;
         };
+        built = is_built(&function);
         clock.stand(building::is_running(&function), Instant::now());
         build.see(&function).await;
         let sentence = match verdict {
@@ -234,6 +233,25 @@ async fn wait(
             said = sentence;
         }
     }
+}
+
+/// Whether something was to be built.
+fn is_built(function: &Function) -> bool {
+    let status = function.status.as_ref();
+    status.is_some_and(|status| conditions::find(&status.conditions, conditions::BUILT).is_some())
+}
+
+/// What is told of a function that took too long.
+fn late(name: &str, timeout: Duration, built: bool) -> String {
+    let seconds = timeout.as_secs();
+    let (and, log) = if built {
+        (",", format!(" and `fermata build logs {name}`"))
+    } else {
+        (" and", String::new())
+    };
+    format!(
+        "{name} is not ready after {seconds} s; `fermata describe {name}`{and} `fermata logs {name}`{log} show more"
+    )
 }
 
 /// A failure that is not yet the last word.
@@ -312,6 +330,19 @@ mod tests {
             "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
         function.status = Some(serde_json::from_value::<FunctionStatus>(conditions).unwrap());
         function
+    }
+
+    #[test]
+    fn the_log_of_a_build_is_named_where_there_is_one() {
+        let late = |built| late("hello", Duration::from_secs(5), built);
+        assert_eq!(
+            late(false),
+            "hello is not ready after 5 s; `fermata describe hello` and `fermata logs hello` show more"
+        );
+        assert_eq!(
+            late(true),
+            "hello is not ready after 5 s; `fermata describe hello`, `fermata logs hello` and `fermata build logs hello` show more"
+        );
     }
 
     #[test]

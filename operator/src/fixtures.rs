@@ -82,6 +82,7 @@ pub(crate) fn inputs(function: Function) -> Inputs {
         service: None,
         lost: Vec::new(),
         look: None,
+        left: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -327,6 +327,37 @@ async fn folders_and_other_content_than_text_are_pushed_too() {
     assert!(cloned.ok, "{}", cloned.text);
     let large_again = fs::read(pushed.dir.path().join("clone/large.bin")).unwrap();
     assert!(large_again == large);
+}
+
+/// A commit of a few hundred bytes may list files without end, and a link may lead to what is somebody else's.
+#[tokio::test]
+async fn a_commit_is_no_way_to_more_than_its_files() {
+    let pushed = Pushed::new();
+    pushed.write("main.py", python("one"));
+    pushed.commit();
+    let blob = pushed.ok(&["rev-parse", "HEAD:main.py"]);
+    let tree = |kind: &str, object: &str| {
+        let entries: String = (0..10)
+            .map(|number| format!("{kind} {}\t{number}\n", object.trim()))
+            .collect();
+        fs::write(pushed.dir.path().join("entries"), entries).unwrap();
+        let entries = fs::File::open(pushed.dir.path().join("entries")).unwrap();
+        said(git(&pushed.work()).arg("mktree").stdin(entries)).text
+    };
+    let mut last = tree("100644 blob", &blob);
+    for _ in 0..9 {
+        last = tree("040000 tree", &last);
+    }
+    let bomb = pushed.ok(&["commit-tree", "-m", "x", last.trim()]);
+    let refspec = format!("{}:refs/heads/main", bomb.trim());
+    let Said { ok, text } = pushed.git(&["push", &pushed.url("hello"), &refspec]);
+    assert!(!ok, "{text}");
+    has(&text, "at most 10000 files are taken");
+
+    symlink("/etc/passwd", pushed.work().join(".fermataignore")).unwrap();
+    let text = pushed.refused("hello");
+    has(&text, "is a link out of");
+    assert!(!text.contains("root:"), "{text}");
 }
 
 #[tokio::test]

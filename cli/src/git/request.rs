@@ -82,7 +82,7 @@ impl Asked {
                 ));
             }
         };
-        let name = repository.trim_end_matches(".git");
+        let name = repository.strip_suffix(".git").unwrap_or_default();
         check_names(namespace, name)?;
         let query = parts.uri.query().unwrap_or_default();
         let (service, begins, method) = match rest {
@@ -255,6 +255,8 @@ mod tests {
             "/git/hello/info/refs?service=git-upload-pack",
             "/git/hello.git",
             "/git/hello.git/HEAD",
+            "/git/hello.git.git/info/refs?service=git-receive-pack",
+            "/git/shop/hello.git.git/info/refs?service=git-upload-pack",
             "/git/hello.git/objects/info/packs",
             "/git/hello.git/info/refs",
             "/git/hello.git/info/refs?service=git-upload-archive",

@@ -1,6 +1,10 @@
 //! The objects in one file, and what is no manifest.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use anyhow::{Context as _, bail};
 use kube::{ResourceExt as _, api::DynamicObject};
@@ -32,19 +36,15 @@ pub(super) fn speaks_of_functions(path: &Path) -> bool {
 ///
 /// With the file's name, when it cannot be read or is no manifest.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Manifest>> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
+    let (what, text) = if path == Path::new("-") {
+        ("standard input".to_owned(), bounded(io::stdin()))
     } else {
-        let size = std::fs::metadata(path)
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .len();
-        if size > MOST_MANIFEST {
-            bail!(
-                "{} has {size} bytes; a manifest has at most {MOST_MANIFEST}",
-                path.display()
-            );
-        }
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        let what = path.display().to_string();
+        (what, File::open(path).and_then(bounded))
+    };
+    let text = text.with_context(|| format!("cannot read {what}"))?;
+    let Some(text) = text else {
+        bail!("{what} has more than {MOST_MANIFEST} bytes, and manifests have at most that many");
     };
     let objects = objects(&text).with_context(|| not_yaml(path))?;
     objects
@@ -79,12 +79,25 @@ pub(super) fn find(path: &Path) -> anyhow::Result<Option<Vec<Manifest>>> {
 
 /// The text of a file, unless it cannot be a manifest.
 fn text_of_candidate(path: &Path) -> Option<String> {
-    let size = std::fs::metadata(path).ok()?.len();
-    let text = (size <= MOST_MANIFEST).then(|| std::fs::read_to_string(path).ok())??;
+    // What is no file may never end, or never begin.
+    let is_file = std::fs::metadata(path).ok()?.is_file();
+    let text = is_file.then(|| File::open(path).and_then(bounded).ok().flatten())??;
     ["apiVersion", "kind"]
         .iter()
         .any(|field| text.contains(field))
         .then_some(text)
+}
+
+/// The text that is read; nothing if it is too long for a manifest.
+fn bounded(from: impl Read) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    from.take(MOST_MANIFEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_MANIFEST {
+        return Ok(None);
+    }
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn looks_like_manifest(text: &str) -> bool {

@@ -1,15 +1,20 @@
 //! Which files of a folder are no part of a function.
 
 use std::{
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 /// What a folder's own rules are written in; the first that is there counts.
 const FILES: [&str; 2] = [".fermataignore", ".gitignore"];
+
+/// The most bytes of such a file.
+const MOST_RULES: u64 = 1024 * 1024;
 
 /// What is no part of a function unless a rule with `!` says that it is: hidden files, what editors and
 /// tools leave behind, installed packages, tests, and what people read.
@@ -58,6 +63,8 @@ const VIRTUAL_ENVIRONMENT: &str = "pyvenv.cfg";
 pub(super) struct Ignored {
     /// The folder, which paths begin with that are held against the rules.
     folder: PathBuf,
+    /// The outermost folder whose rules count. Links do not lead out of it.
+    outermost: PathBuf,
     /// Its own rules, then those of the folders above it.
     rules: Vec<Arc<Gitignore>>,
     /// What is usual, which every rule comes before.
@@ -83,13 +90,15 @@ impl Ignored {
             .or_else(|| above.iter().position(|dir| *dir == top))
             .unwrap_or(0);
         let mut rules = Vec::new();
+        let outermost = above[last].to_owned();
         for dir in &above[..=last] {
-            rules.extend(written(dir)?);
+            rules.extend(written(dir, &outermost)?);
         }
         let mut usual = vec![made(&folder, &DEFAULTS)?];
         usual.extend(of_cargo(&folder)?);
         Ok(Self {
             folder,
+            outermost,
             rules,
             usual,
         })
@@ -103,7 +112,7 @@ impl Ignored {
     pub(super) fn below(&self, name: &str) -> anyhow::Result<Self> {
         let mut below = self.clone();
         below.folder.push(name);
-        if let Some(own) = written(&below.folder)? {
+        if let Some(own) = written(&below.folder, &below.outermost)? {
             below.rules.insert(0, own);
         }
         below.usual.extend(of_cargo(&below.folder)?);
@@ -137,14 +146,35 @@ impl Ignored {
 }
 
 /// The rules that are written down in a folder.
-fn written(dir: &Path) -> anyhow::Result<Option<Arc<Gitignore>>> {
+fn written(dir: &Path, outermost: &Path) -> anyhow::Result<Option<Arc<Gitignore>>> {
     let files = FILES.map(|name| dir.join(name));
     let Some(file) = files.iter().find(|file| file.is_file()) else {
         return Ok(None);
     };
+    let read = || format!("cannot use the rules in {}", file.display());
+    // Who wrote the folder may not be who reads it, and is not to have other files of theirs read.
+    let real = file.canonicalize().with_context(read)?;
+    if !real.starts_with(outermost) {
+        bail!(
+            "{} is a link out of {}; put in the file itself",
+            file.display(),
+            outermost.display()
+        );
+    }
+    let mut text = Vec::new();
+    File::open(&real)
+        .and_then(|open| open.take(MOST_RULES + 1).read_to_end(&mut text))
+        .with_context(read)?;
+    if text.len() as u64 > MOST_RULES {
+        bail!(
+            "{} has more than {MOST_RULES} bytes, and rules have at most that many",
+            file.display()
+        );
+    }
+    let text = String::from_utf8(text).with_context(read)?;
     let mut builder = GitignoreBuilder::new(dir);
-    if let Some(error) = builder.add(file) {
-        return Err(error).with_context(|| format!("cannot use the rules in {}", file.display()));
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        builder.add_line(None, line).with_context(read)?;
     }
     let rules = builder.build().context("the rules cannot be used")?;
     Ok(Some(Arc::new(rules)))
@@ -245,6 +275,33 @@ mod tests {
         assert!(!left_out(&inner, "x.b"));
         std::fs::create_dir(repository.join(".git")).unwrap();
         assert!(left_out(&inner, "x.b") && !left_out(&inner, "x.a"));
+    }
+
+    #[test]
+    fn rules_are_files_of_the_folder_and_no_larger_than_rules_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, inner) = (dir.path().join("own"), dir.path().join("own/inner"));
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(dir.path().join("secret"), "[a-").unwrap();
+        std::fs::write(own.join("shared"), "*.csv\n").unwrap();
+        let link = own.join(".gitignore");
+        std::os::unix::fs::symlink("../secret", &link).unwrap();
+        let error = |dir: &Path| Ignored::of(dir, dir).err().unwrap().to_string();
+        let told = error(&own);
+        assert!(
+            told.contains("a link out of") && !told.contains("[a-"),
+            "{told}"
+        );
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("../../secret", inner.join(".gitignore")).unwrap();
+        let top = Ignored::of(&own, &own).unwrap();
+        assert!(top.below("inner").is_err());
+
+        std::os::unix::fs::symlink("shared", &link).unwrap();
+        assert!(left_out(&own, "a.csv") && !left_out(&own, "a.txt"));
+        std::fs::remove_file(&link).unwrap();
+        std::fs::write(&link, "#".repeat(1 << 21)).unwrap();
+        assert!(error(&own).contains("more than 1048576 bytes"));
     }
 
     #[test]

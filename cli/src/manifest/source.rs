@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_end_is_no_source() {
+        let error = named(&["/dev/zero".into()]).unwrap_err().to_string();
+        assert!(
+            error.contains("/dev/zero") && error.contains("900 KiB"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn files_that_are_named_lose_their_folders_and_folders_keep_what_is_below() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("app/lib")).unwrap();

@@ -17,6 +17,7 @@ use k8s_openapi::{
 use kube::{Api, ResourceExt as _};
 
 use crate::{
+    cache::controller_uid,
     cluster::Cluster,
     context::Context,
     function::look::{self, Look},
@@ -38,6 +39,8 @@ pub(crate) struct Inputs {
     pub(crate) service: Option<Arc<ObservedService>>,
     /// What is known of its git repository; only where its source is in one.
     pub(crate) look: Option<Look>,
+    /// The pod that looks at a repository which is the Function's no more.
+    pub(crate) left: Option<Box<Pod>>,
     /// Hosts and paths it asks for and does not get, and why.
     pub(crate) lost: Vec<(Claim, Loss)>,
 }
@@ -105,6 +108,7 @@ pub(crate) async fn dereference(
     let runtime = runtime.and_then(|source| cluster.runtimes.get(&Key::new("", &*source.runtime)));
     let lost = lost_claims(&function, cluster);
     let look = look(&function, &key, context).await?;
+    let left = left(&function, &key, context).await?;
     Ok(Inputs {
         runtime,
         source,
@@ -113,6 +117,7 @@ pub(crate) async fn dereference(
         service: cluster.services.get(&key),
         lost,
         look,
+        left,
         function,
     })
 }
@@ -140,7 +145,6 @@ async fn look(
 ) -> Result<Option<Look>, DereferenceError> {
     let source = function.spec.template.source.as_ref();
     let Some(git) = source.and_then(|source| source.git.as_ref()) else {
-        context.looks.free(key);
         return Ok(None);
     };
     let without = look::decide(function, git, None, Timestamp::now());
@@ -149,15 +153,37 @@ async fn look(
     if !may_be {
         return Ok(Some(without));
     }
+    let pod = pod_that_looks(key, context).await?;
+    Ok(Some(look::decide(function, git, pod, Timestamp::now())))
+}
+
+/// The pod that looks for a Function whose source is in git no more. Whether one may be there is known from its place,
+/// or else from the status.
+async fn left(
+    function: &Function,
+    key: &Key,
+    context: &Context,
+) -> Result<Option<Box<Pod>>, DereferenceError> {
+    let source = function.spec.template.source.as_ref();
+    let status = function.status.as_ref();
+    let may_be = context.looks.has(key) || status.is_some_and(|status| status.source.is_some());
+    if source.is_some_and(|source| source.git.is_some()) || !may_be {
+        return Ok(None);
+    }
+    let pod = pod_that_looks(key, context).await?;
+    let own = pod.filter(|pod| controller_uid(pod) == function.metadata.uid.as_deref());
+    Ok(own.map(Box::new))
+}
+
+async fn pod_that_looks(key: &Key, context: &Context) -> Result<Option<Pod>, DereferenceError> {
     let place = key.sibling(look::pod::name(&key.name));
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &place.namespace);
     let pod = api.get_opt(&place.name).await;
-    let pod = pod.map_err(|source| DereferenceError {
+    pod.map_err(|source| DereferenceError {
         kind: "Pod",
         key: place,
         source: Box::new(source),
-    })?;
-    Ok(Some(look::decide(function, git, pod, Timestamp::now())))
+    })
 }
 
 async fn source_files(

@@ -27,10 +27,15 @@ pub(super) async fn begin(
 ) -> Result<Option<Duration>, WriteError> {
     let source = inputs.function.spec.template.source.as_ref();
     let git = source.and_then(|source| source.git.as_ref());
+    let key = Key::of(&*inputs.function);
     let Some((look, git)) = inputs.look.as_mut().zip(git) else {
+        // Before the status says nothing of a repository any more, by which it is found.
+        if let Some(pod) = inputs.left.take() {
+            context.writes.delete(&*pod).await?;
+        }
+        context.looks.free(&key);
         return Ok(None);
     };
-    let key = Key::of(&*inputs.function);
     match &look.next {
         Next::Rest(again) => {
             context.looks.free(&key);

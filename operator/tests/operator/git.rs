@@ -157,3 +157,18 @@ async fn a_commit_in_the_manifest_is_not_looked_up() {
     assert!(!world.writes().iter().any(|line| line.contains("/pods")));
     world.end().await;
 }
+
+#[tokio::test]
+async fn the_pod_goes_when_the_source_is_in_git_no_more() {
+    let world = World::start().await;
+    world.create_runtime().await;
+    world.apply("hello", GIT).await;
+    world.until::<Pod>("hello-look", "there", |_| true).await;
+    let files = "
+source: { runtime: python, files: { main.py: 'def handle(r): return 1' } }
+scale: { initial: 0 }
+";
+    world.apply("hello", files).await;
+    world.until_gone::<Pod>("hello-look").await;
+    world.ready("hello").await;
+}

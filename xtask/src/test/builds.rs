@@ -41,7 +41,7 @@ pub(super) fn run(setting: &Setting<'_>, platform: &Platform) -> anyhow::Result<
         format!("--set=builds.registry={registry}/functions,builds.plainHttp=true").into(),
     ])?;
     let mut test = shell::cargo();
-    test.args(["test", "--package=fermata-tests", "--test", NAME])
+    test.args(["test", "--workspace", "--test", NAME])
         .env("FERMATA_TEST_REGISTRY", registry);
     platform.describe_to(&mut test)?;
     setting.choose(&mut test, Some(1));

@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, bail};
@@ -18,6 +19,9 @@ const MOST_FILES: usize = 10_000;
 
 /// The most bytes that they have together. What is deployed of them has a bound of its own.
 const MOST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The longest list of files that is read: what a commit of little size lists may never end.
+const MOST_LISTED: u64 = 16 * 1024 * 1024;
 
 /// The files of a commit. Dropping it removes them.
 pub(super) struct Checkout {
@@ -39,9 +43,7 @@ impl Checkout {
         commit: &str,
     ) -> anyhow::Result<Self> {
         // Where the hook runs: in the repository, with what was pushed.
-        let mut list = Command::new("git");
-        let listed = repository::output(list.args(["ls-tree", "-r", "-z", "--long", commit]))?;
-        check(&String::from_utf8_lossy(&listed))?;
+        check(&String::from_utf8_lossy(&list(commit)?))?;
         let dir = root
             .path()
             .join(CHECKOUTS)
@@ -73,6 +75,31 @@ impl Drop for Checkout {
         // The next one would remove it too.
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// What git lists of a commit.
+fn list(commit: &str) -> anyhow::Result<Vec<u8>> {
+    let mut git = Command::new("git")
+        .args(["ls-tree", "-r", "-z", "--long", commit])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("git cannot be started")?;
+    let mut listed = Vec::new();
+    if let Some(stdout) = git.stdout.take() {
+        stdout.take(MOST_LISTED + 1).read_to_end(&mut listed)?;
+    }
+    if listed.len() as u64 > MOST_LISTED {
+        git.kill()?;
+        git.wait()?;
+        bail!(
+            "the commit lists more than {MOST_LISTED} bytes of files, and at most {MOST_FILES} files are taken"
+        );
+    }
+    let status = git.wait()?;
+    if !status.success() {
+        bail!("git cannot list the files of {commit}: {status}");
+    }
+    Ok(listed)
 }
 
 /// Looks at what `git ls-tree -r -z --long` prints: `MODE TYPE OBJECT SIZE<tab>PATH` each.

@@ -38,6 +38,7 @@ pub(crate) fn put(files: SourceFiles, source: &mut Map<String, Value>) -> anyhow
 pub(super) fn read(dir: &Path, found: &[Found]) -> anyhow::Result<SourceFiles> {
     check_size(dir, found)?;
     let mut files = SourceFiles::default();
+    let mut size = 0;
     for file in found {
         let mut bytes = Vec::new();
         // A file may have grown since.
@@ -47,6 +48,15 @@ pub(super) fn read(dir: &Path, found: &[Found]) -> anyhow::Result<SourceFiles> {
                     .read_to_end(&mut bytes)
             })
             .with_context(|| format!("cannot read {}", file.path.display()))?;
+        size += bytes.len();
+        if size > MOST_SOURCE_BYTES {
+            bail!(
+                "the source in {} is more than {}, with {}; is that a file?",
+                dir.display(),
+                amount(MOST_SOURCE_BYTES as u64),
+                file.path.display()
+            );
+        }
         let name = file.name.clone();
         let bytes = match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => {

@@ -86,13 +86,16 @@ impl Store {
 
     /// Clears away what builds of an earlier run have left, and what is no longer needed.
     pub(super) fn prepare(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.keep().dir)? {
-            let entry = entry?;
-            if !recipe::is_key(&entry.file_name().to_string_lossy()) {
-                folder::remove(&entry.path())?;
-            }
+        clear_parts(&self.keep().dir, folder::remove)?;
+        // What cannot go is in nobody's way.
+        if let Err(error) = self.sweep() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                dir = %self.keep().dir.display(),
+                "kept results cannot be cleared away"
+            );
         }
-        self.sweep()
+        Ok(())
     }
 
     /// The turn at a key, if nobody has it.
@@ -144,11 +147,14 @@ impl Store {
             }
             for key in garbage::unneeded(unused, SystemTime::now()) {
                 let place = self.place(&key).with_extension("gone");
-                fs::rename(self.place(&key), &place)?;
-                gone.push(place);
+                gone.push(fs::rename(self.place(&key), &place).map(|()| place));
             }
         }
-        gone.iter().try_for_each(|place| folder::remove(place))
+        // Each of them, also after one that stays.
+        let removed = gone
+            .into_iter()
+            .map(|place| place.and_then(|place| folder::remove(&place)));
+        removed.fold(Ok(()), Result::and)
     }
 
     fn place(&self, key: &str) -> PathBuf {
@@ -246,6 +252,24 @@ impl Turn {
     }
 }
 
+/// Removes what is no result. An entry that cannot be removed stays, and is told: it keeps nobody from starting.
+fn clear_parts(dir: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if recipe::is_key(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        if let Err(error) = remove(&entry.path()) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                path = %entry.path().display(),
+                "what is left of a build cannot be removed; remove it by hand"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn failed(what: &'static str, path: &Path, source: io::Error) -> Error {
     Error {
         what,
@@ -259,4 +283,25 @@ async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io:
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_cannot_be_removed_keeps_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.part", "b.part", "c.part"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let remove = |path: &Path| match path.file_name() {
+            Some(name) if name == "b.part" => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => folder::remove(path),
+        };
+        clear_parts(dir.path(), remove).unwrap();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].file_name(), "b.part");
+    }
 }

@@ -65,7 +65,7 @@ async fn burst(space: &Space) {
 }
 
 /// Deploys a function and calls it once; gives the time of the call.
-async fn first_call(space: &Space, name: &str, spec: Value) -> Duration {
+pub(crate) async fn first_call(space: &Space, name: &str, spec: Value) -> Duration {
     rest(space, name, spec).await;
     let started = Instant::now();
     space.call(name, "x").await.ok();

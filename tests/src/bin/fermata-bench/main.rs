@@ -9,6 +9,7 @@ mod peers;
 mod process;
 mod rest;
 mod side_by_side;
+mod source;
 mod warm;
 
 use std::time::Duration;
@@ -17,12 +18,14 @@ use fermata_tests::{Space, Up};
 
 const HELP: &str =
     "usage: fermata-bench [cold] [warm] [idle] [--rounds N] [--seconds N] [--functions N]
+       fermata-bench source [--rounds N]
        fermata-bench node [--rounds N]
 
-Without a name, everything is measured on the embedded cluster.
+Without a name, everything is measured on the embedded cluster, but for what needs registries.
   cold   time from a request to a function at zero until its answer, alone and in a crowd
   warm   what the gateway adds to a call: latency, and CPU time beside nginx and haproxy
   idle   what operator and gateway take at rest, without functions and with many
+  source functions with dependencies, and changes of code; packages come from the registry of Python
   node   cold starts on the real cluster that cargo xtask bench --cluster sets up";
 
 /// What to measure, and how much of it.
@@ -45,6 +48,9 @@ async fn main() {
     let up = Up::start(dir.path(), ["--ephemeral"]);
     let space = Space::on(up.platform().clone()).await;
     println!("| what | result |\n|---|---|");
+    if plan.what.iter().any(|what| what == "source") {
+        source::measure(dir.path(), &up, &space, plan.rounds).await;
+    }
     if plan.wants("idle") {
         rest::measure(&space).await;
     }
@@ -77,7 +83,7 @@ impl Plan {
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "cold" | "warm" | "idle" | "node" => plan.what.push(argument),
+                "cold" | "warm" | "idle" | "source" | "node" => plan.what.push(argument),
                 "--rounds" => {
                     plan.rounds = usize::try_from(number(arguments.next())).expect("it is small");
                 }
