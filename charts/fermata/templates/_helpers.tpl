@@ -130,6 +130,9 @@ ipFamilies:
 
 {{/* Paths of the gateway's own, and the functions that answer there. */}}
 {{- define "fermata.ownPaths" -}}
+{{- if and (or .Values.git.push.enabled .Values.git.webhooks.enabled) (not .Values.gatewayHosts) }}
+{{- fail "git.push and git.webhooks need gatewayHosts: the hosts under which the gateway is called for them, which no function may claim then. Whoever claimed one would be sent the tokens." }}
+{{- end }}
 {{- if .Values.git.webhooks.enabled }}
 - --own-path=/hooks/git={{ .Release.Namespace }}/webhooks
 {{- end }}

@@ -35,6 +35,9 @@ const PIECE: usize = 32 * 1024;
 /// Pieces of an answer that wait to be sent.
 const PIECES: usize = 4;
 
+/// The most of a request that git is given, in bytes: as much as a push may hold, and what it says of it.
+const MOST_GIVEN: usize = 112 * 1024 * 1024;
+
 /// The most of a request that is read after git takes no more of it, in bytes.
 const MOST_UNREAD: usize = 1024 * 1024 * 1024;
 
@@ -152,14 +155,15 @@ fn variables(
 /// Writes the body to git as it comes. If it breaks off, git finds that it is not whole. What git takes no more of is
 /// read to its end, within a bound: a client that sends hears no answer, such as that it sends too much.
 async fn feed(mut body: Incoming, stdin: ChildStdin) {
-    let (mut stdin, mut unread) = (Some(stdin), 0);
+    let (mut stdin, mut given, mut unread) = (Some(stdin), 0, 0);
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else {
             continue;
         };
         match &mut stdin {
             Some(open) => {
-                if open.write_all(&data).await.is_err() {
+                given += data.len();
+                if given > MOST_GIVEN || open.write_all(&data).await.is_err() {
                     stdin = None;
                 }
             }

@@ -22,7 +22,7 @@ pub(super) const DEPLOYED: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
 const HOOKS: &str = ".hooks";
 
 /// Settings of git, in place of those of machine, user and repository.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 19] = [
     ("http.receivepack", "true"),
     ("http.uploadpack", "true"),
     ("http.getanyfile", "false"),
@@ -32,6 +32,12 @@ const SETTINGS: [(&str, &str); 15] = [
     ("receive.shallowUpdate", "false"),
     ("receive.maxInputSize", MOST_PUSHED),
     ("receive.advertisePushOptions", "false"),
+    // Packs stay as they came: unpacked, small differences of large files are large files each.
+    ("receive.unpackLimit", "1"),
+    // Large files go through piece by piece, in bounded memory.
+    ("core.bigFileThreshold", "16m"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "64m"),
     // The one who pushes hears of a start meanwhile, and connections do not rest.
     ("receive.keepAlive", "5"),
     ("gc.auto", "1000"),
@@ -96,6 +102,8 @@ impl Root {
             ("GIT_ATTR_NOSYSTEM", "1"),
             ("GIT_NO_REPLACE_OBJECTS", "1"),
             ("GIT_TERMINAL_PROMPT", "0"),
+            // What claims to be larger when it is unpacked is not taken.
+            ("GIT_ALLOC_LIMIT", "256m"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
@@ -142,24 +150,16 @@ impl Repository {
         fs::rename(&new, &self.dir).with_context(cannot)
     }
 
-    /// Takes back what is deployed of it, so that the same commit is deployed by the next push; where the next one
-    /// may be somebody else's, `all` that others could see.
-    pub(super) fn forget(&self, all: bool) -> anyhow::Result<()> {
+    /// Takes back what is deployed of it, so that the same commit is deployed by the next push.
+    pub(super) fn forget(&self) -> anyhow::Result<()> {
         let mut list = self.git();
         list.arg("--git-dir").arg(&self.dir);
         list.args(["for-each-ref", "--format=%(refname)"]);
-        let patterns: &[&str] = if all {
-            &["refs/heads/", "refs/tags/"]
-        } else {
-            &DEPLOYED
-        };
-        let listed = output(list.args(patterns))?;
+        let listed = output(list.args(DEPLOYED))?;
         for reference in String::from_utf8_lossy(&listed).lines() {
             // Nothing that was pushed is lost by it.
-            let kept = match reference.strip_prefix("refs/heads/") {
-                Some(branch) => format!("{DELETED}/{branch}"),
-                None => reference.replacen("refs", DELETED, 1),
-            };
+            let branch = reference.trim_start_matches("refs/heads/");
+            let kept = format!("{DELETED}/{branch}");
             for arguments in [
                 ["update-ref", &kept, reference],
                 ["update-ref", "-d", reference],
@@ -171,11 +171,36 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes it if there is nothing in it, and the folder of its namespace if there is no other.
-    pub(super) fn remove_if_empty(&self) -> anyhow::Result<()> {
+    /// Makes it anew, with nothing in it: what was pushed is of somebody who may be another one, and git gives any
+    /// object of a repository to whoever can name it.
+    pub(super) fn begin_anew(&self) -> anyhow::Result<()> {
+        let gone = self.dir.with_extension("gone");
+        let cannot = || format!("cannot make {} anew", self.dir.display());
+        remove_dir(&gone).with_context(cannot)?;
+        fs::rename(&self.dir, &gone).with_context(cannot)?;
+        self.make()?;
+        remove_dir(&gone).with_context(cannot)
+    }
+
+    /// Whether anything was pushed to it.
+    pub(super) fn has_references(&self) -> anyhow::Result<bool> {
         let mut list = self.git();
         list.arg("--git-dir").arg(&self.dir);
-        if !output(list.args(["for-each-ref", "--count=1"]))?.is_empty() {
+        Ok(!output(list.args(["for-each-ref", "--count=1"]))?.is_empty())
+    }
+
+    /// How many repositories its namespace has.
+    pub(super) fn beside(&self) -> usize {
+        let beside = self
+            .dir
+            .parent()
+            .and_then(|parent| fs::read_dir(parent).ok());
+        beside.map_or(0, Iterator::count)
+    }
+
+    /// Removes it if there is nothing in it, and the folder of its namespace if there is no other.
+    pub(super) fn remove_if_empty(&self) -> anyhow::Result<()> {
+        if self.has_references()? {
             return Ok(());
         }
         remove_dir(&self.dir)?;

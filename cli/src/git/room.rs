@@ -45,7 +45,7 @@ pub(super) enum NoRoom {
     ForAll(u64),
     /// For the namespace.
     #[error(
-        "the repositories of this namespace take {} MiB, which is as much as one namespace may; delete a function's repository, or ask an administrator for a larger volume",
+        "the repositories of this namespace take {} MiB, which is as much as one namespace may; delete a function and push it anew, or ask an administrator for a larger volume",
         .0 >> 20
     )]
     ForNamespace(u64),

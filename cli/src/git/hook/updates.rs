@@ -4,6 +4,9 @@ use anyhow::bail;
 
 use super::super::repository::DEPLOYED;
 
+/// The most branches and tags that one push may change: each is a file.
+const MOST_UPDATES: usize = 1000;
+
 /// A branch or tag that is to lead elsewhere.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Update {
@@ -28,6 +31,9 @@ pub(super) struct Decision {
 /// When something of it is not taken, which is the end of the whole push.
 pub(super) fn decide(pushed: &str) -> anyhow::Result<Decision> {
     let mut decision = Decision::default();
+    if pushed.lines().count() > MOST_UPDATES {
+        bail!("a push changes at most {MOST_UPDATES} branches and tags: push fewer at once");
+    }
     for line in pushed.lines() {
         let mut fields = line.splitn(3, ' ');
         let (Some(old), Some(new), Some(reference)) = (fields.next(), fields.next(), fields.next())
@@ -102,6 +108,17 @@ mod tests {
         assert_eq!(first.deployed, Some(update("refs/heads/main", None)));
         let tag = decide(&format!("{NONE} {TWO} refs/tags/main\n")).unwrap();
         assert_eq!(tag, Decision::default());
+    }
+
+    #[test]
+    fn a_push_changes_no_more_than_there_is_room_for() {
+        let push = |count: usize| {
+            let lines = (0..count).map(|number| format!("{NONE} {ONE} refs/tags/v{number}\n"));
+            decide(&lines.collect::<String>())
+        };
+        assert!(push(MOST_UPDATES).is_ok());
+        let error = push(MOST_UPDATES + 1).unwrap_err().to_string();
+        assert!(error.contains("at most 1000"), "{error}");
     }
 
     #[test]

@@ -28,6 +28,9 @@ use super::{
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"Fermata\", charset=\"UTF-8\"");
 
+/// The most repositories of one namespace, where many share them.
+const MOST_REPOSITORIES: usize = 1000;
+
 /// How long a request is that pushes nothing.
 const PROBE: u64 = 4;
 
@@ -116,6 +119,8 @@ impl Server {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Refusal> {
         let repository = self.root.repository(&asked.namespace, &asked.name);
+        let is_pushed = asked.service == Service::Push && !asked.begins;
+        let is_shared = self.access.is_shared();
         if asked.service == Service::Push && asked.begins {
             self.ready_for_push(&asked, &credentials, &repository)
                 .await?;
@@ -127,15 +132,22 @@ impl Server {
             (told::NAMESPACE, asked.namespace.clone()),
             (told::NAME, asked.name.clone()),
         ];
-        let mut held = None;
-        let is_pushed = asked.service == Service::Push && !asked.begins;
+        let (mut held, mut before) = (None, None);
         if is_pushed {
+            if request.headers().contains_key(header::CONTENT_ENCODING) {
+                return Err(request::refused(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "a push is not compressed as a whole".to_owned(),
+                ));
+            }
             told.extend(credentials.told());
             held = repository
                 .lock()
                 .map_err(|error| request::failed(&error.into()))?;
             if held.is_none() {
                 told.push((told::BUSY, "1".to_owned()));
+            } else if is_shared {
+                before = self.check_own(&asked, &credentials, &repository).await?;
             }
         }
         // Before it sends much, git tries with nothing but its end (`0000`) whether it may.
@@ -144,7 +156,7 @@ impl Server {
         let ended = async move {
             // Whoever only hears that another push is under way changes nothing.
             if held.is_some() && !is_probe {
-                remember(&pushed, &credentials, &repository).await;
+                remember(&pushed, &credentials, &repository, before.as_deref()).await;
             }
             drop((held, slot));
         };
@@ -171,26 +183,62 @@ impl Server {
         );
         let repository = repository.clone();
         let ready = move || -> anyhow::Result<Result<(), Refusal>> {
-            if is_shared && let Err(full) = room.check(&root, &namespace)? {
-                let sentence = full.to_string();
-                return Ok(Err(request::refused(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    sentence,
-                )));
+            if is_shared && let Err(refusal) = has_room(&room, &root, &namespace, &repository)? {
+                return Ok(Err(refusal));
             }
             repository.make()?;
             let known = repository.uid();
-            let is_other = uid.is_none() || known.is_some_and(|known| Some(known) != uid);
-            if is_other && let Some(_held) = repository.lock()? {
-                repository.forget(is_shared)?;
-                repository.set_uid(None)?;
+            let is_other = if is_shared {
+                (uid.is_none() || known != uid) && repository.has_references()?
+            } else {
+                uid.is_none() || known.is_some_and(|known| Some(known) != uid)
+            };
+            if !is_other {
+                return Ok(Ok(()));
+            }
+            match (repository.lock()?, is_shared) {
+                (Some(_held), true) => repository.begin_anew()?,
+                (Some(_held), false) => {
+                    repository.forget()?;
+                    repository.set_uid(None)?;
+                }
+                // What is there is not for whoever asks now.
+                (None, true) => return Ok(Err(under_way())),
+                (None, false) => {}
             }
             Ok(Ok(()))
         };
-        tokio::task::spawn_blocking(ready)
-            .await
-            .map_err(|error| request::failed(&error.into()))?
-            .map_err(|error| request::failed(&error))?
+        blocking(ready).await
+    }
+
+    /// Looks once more where many share the repositories, with the right to push: what was pushed to another
+    /// function of this name is not for this one, and there has to be room. The UID of the function that is there.
+    async fn check_own(
+        &self,
+        asked: &Asked,
+        credentials: &Credentials,
+        repository: &Repository,
+    ) -> Result<Option<String>, Refusal> {
+        let uid = uid(asked, credentials).await?;
+        let (root, room, namespace) = (
+            self.root.clone(),
+            self.room.clone(),
+            asked.namespace.clone(),
+        );
+        let (repository, own) = (repository.clone(), uid.clone());
+        let look = move || -> anyhow::Result<Result<(), Refusal>> {
+            let is_other = own.is_none() || repository.uid() != own;
+            if is_other && repository.has_references()? {
+                return Ok(Err(request::refused(
+                    StatusCode::CONFLICT,
+                    "the function is another one than what was pushed before was for; push again"
+                        .to_owned(),
+                )));
+            }
+            has_room(&room, &root, &namespace, &repository)
+        };
+        blocking(look).await?;
+        Ok(uid)
     }
 
     /// Whether there is a repository; where many share them, whether it is that of the function that is there.
@@ -221,11 +269,55 @@ async fn uid(asked: &Asked, credentials: &Credentials) -> Result<Option<String>,
     uid.map_err(|error| request::failed(&error))
 }
 
-/// Remembers which function was pushed to. Where that fails, the next push begins anew. Of a push that made no
-/// function, such as to a namespace that is not there, nothing stays.
-async fn remember(asked: &Asked, credentials: &Credentials, repository: &Repository) {
+/// Does what takes a while on a thread for that.
+async fn blocking(
+    work: impl FnOnce() -> anyhow::Result<Result<(), Refusal>> + Send + 'static,
+) -> Result<(), Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| request::failed(&error.into()))?
+        .map_err(|error| request::failed(&error))?
+}
+
+/// Whether a push to the repository has room.
+fn has_room(
+    room: &Room,
+    root: &Root,
+    namespace: &str,
+    repository: &Repository,
+) -> anyhow::Result<Result<(), Refusal>> {
+    let full = |sentence: String| request::refused(StatusCode::INSUFFICIENT_STORAGE, sentence);
+    if let Err(none) = room.check(root, namespace)? {
+        return Ok(Err(full(none.to_string())));
+    }
+    if !repository.exists() && repository.beside() >= MOST_REPOSITORIES {
+        return Ok(Err(full(format!(
+            "the namespace has {MOST_REPOSITORIES} repositories, which is as many as one may have"
+        ))));
+    }
+    Ok(Ok(()))
+}
+
+fn under_way() -> Refusal {
+    let sentence = "another push of the function is under way; try again when it has ended";
+    request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
+}
+
+/// Remembers which function was pushed to, which is none but the one that was there before, if one was. Where that
+/// fails, the next push begins anew. Of a push that made no function, such as to a namespace that is not there,
+/// nothing stays.
+async fn remember(
+    asked: &Asked,
+    credentials: &Credentials,
+    repository: &Repository,
+    before: Option<&str>,
+) {
     let remembered = match credentials.uid(&asked.namespace, &asked.name).await {
-        Ok(Some(uid)) => repository.set_uid(Some(&uid)).map_err(Into::into),
+        Ok(Some(uid)) => {
+            let is_same = before.is_none_or(|before| before == uid);
+            let known = is_same.then_some(&*uid);
+            repository.set_uid(known).map_err(Into::into)
+        }
         Ok(None) => {
             let repository = repository.clone();
             let removed = tokio::task::spawn_blocking(move || repository.remove_if_empty());
