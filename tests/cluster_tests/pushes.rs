@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
+use bytes::Bytes;
 use fermata_tests::{Cluster, SYSTEM, eventually, repository};
+use http::Request;
+use http_body_util::Full;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -244,6 +247,15 @@ async fn begins_anew(pushed: &Pushed, may: &str) {
     let source = json!({"runtime": "python", "files": {"main.py": "def handle(request):\n    return 'other'\n"}});
     space.function("hello", json!({"source": source})).await;
     space.ready("hello").await;
+    has(&list().text, "nothing was pushed to hello yet");
+    // A push without the question before it does not get at what was there either.
+    let request = Request::post(format!("/git/{}/hello.git/git-receive-pack", space.name))
+        .header("authorization", format!("Bearer {may}"))
+        .header("x-forwarded-proto", "https")
+        .header("content-type", "application/x-git-receive-pack-request")
+        .body(Full::from(Bytes::from_static(b"0000")));
+    let answer = space.gateway().send(request.unwrap()).await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
     has(&list().text, "nothing was pushed to hello yet");
     let again = pushed.push(may, "hello");
     assert!(again.ok, "{}", again.text);
