@@ -78,7 +78,7 @@ async fn the_gateway_may_do_its_work_and_nothing_else() {
     let everywhere = lines(&[
         "deployments.apps [list watch]",
         "deployments.apps/scale [get patch]",
-        "functions.fermata.dev [list watch]",
+        "functions.fermata.dev [get list watch]",
         "functions.fermata.dev/status [patch]",
         "pods [list watch patch]",
         "revisions.fermata.dev [list watch]",
@@ -88,6 +88,7 @@ async fn the_gateway_may_do_its_work_and_nothing_else() {
     at_home.extend(lines(&[
         "leases.coordination.k8s.io [create]",
         "leases.coordination.k8s.io [fermata-gateway] [get update]",
+        "leases.coordination.k8s.io [fermata-gateway-triggers] [get update]",
     ]));
     assert_eq!(rights(&cluster, GATEWAY, SYSTEM), at_home);
 }
@@ -115,10 +116,11 @@ async fn with_named_namespaces_there_are_rights_in_these_alone() {
         cluster.kubectl(&["delete", "--filename", file]);
         let lease = format!("leases.coordination.k8s.io [fermata-{component}] [get update]");
         assert!(here.contains(&lease), "{here:?}");
-        assert!(
-            here.contains("functions.fermata.dev [list watch]"),
-            "{here:?}"
-        );
+        let functions = match component {
+            "operator" => "functions.fermata.dev [list watch]",
+            _ => "functions.fermata.dev [get list watch]",
+        };
+        assert!(here.contains(functions), "{here:?}");
         assert!(
             here.contains("functions.fermata.dev/status [patch]"),
             "{here:?}"

@@ -344,6 +344,12 @@ async fn typed_clients_that_speak_protobuf_are_understood() {
     );
     let budget = get("/apis/policy/v1/namespaces/~/poddisruptionbudgets/p").await;
     assert_eq!(budget["spec"]["minAvailable"], "50%");
+    // A real server does not know at once how much a new quota allows.
+    eventually("the quota to count", async || {
+        let quota = get("/api/v1/namespaces/~/resourcequotas/q").await;
+        (quota["status"]["hard"]["pods"] == "1").then_some(())
+    })
+    .await;
     kubectl.run(&["run", "one", "--image=x"]).await;
     let fail = kubectl.fail(&["run", "two", "--image=x"]).await;
     assert!(
