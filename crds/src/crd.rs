@@ -110,7 +110,7 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("triggers[].schedule.timezone", 64),
     ("triggers[].schedule.deadline", 32),
     ("triggers[].path", 1024),
-    ("triggers[].body", 65536),
+    ("triggers[].body", 4096),
 ];
 
 /// Every CustomResourceDefinition of Fermata, in the order to install them.

@@ -32,8 +32,8 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 
-    /// What is sent: JSON is sent as application/json, everything else as text/plain. At most 64 KiB. Default:
-    /// nothing.
+    /// What is sent: JSON is sent as application/json, everything else as text/plain. At most 4,096
+    /// characters. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }

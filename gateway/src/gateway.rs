@@ -249,6 +249,7 @@ impl Gateway {
             client: self.client.clone(),
             context: context.clone(),
             runs: trackers.connections.clone(),
+            runtime: data_plane.handle().clone(),
         };
         tasks.begin("calls at times", timer.run(stages.serving.leave.clone()));
         let clocks = Clocks {

@@ -19,7 +19,7 @@ use fermata_crds::{RunResult, Trigger};
 use fermata_daemon::{lease::Claim, watch::Key};
 use jiff::Timestamp;
 use kube::Client;
-use tokio::{sync::Semaphore, time::MissedTickBehavior};
+use tokio::{runtime::Handle, sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +31,9 @@ use crate::{
 
 use call::Called;
 use plan::{Begin, Plan, Situation};
+
+/// The most runs of one namespace that one gateway has under way.
+const MOST_RUNS: usize = 200;
 
 /// How often it is looked what is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -59,6 +62,8 @@ pub(crate) struct Timer {
     pub(crate) context: Arc<ProxyContext>,
     /// Owns the runs: the gateway stops after them.
     pub(crate) runs: TaskTracker,
+    /// Where they go on: with the requests of everybody else, apart from watching and scaling.
+    pub(crate) runtime: Handle,
 }
 
 /// What the rounds and the runs of one gateway share.
@@ -71,6 +76,17 @@ struct Shared {
     paused: Mutex<HashMap<Key, tokio::time::Instant>>,
     /// The runs under way, and what breaks each off.
     under_way: Mutex<HashMap<RunKey, CancellationToken>>,
+}
+
+/// One call that is to be made.
+struct Call<'a> {
+    run: &'a RunKey,
+    trigger: &'a Trigger,
+    /// The Function's.
+    uid: &'a str,
+    timeout: Duration,
+    /// Its namespace has as many runs under way as one may have.
+    is_full: bool,
 }
 
 /// One run of one trigger of one Function.
@@ -108,7 +124,7 @@ impl Timer {
             }
             let timer = &shared.timer;
             if timer.leader.is_current() && timer.health.is_synced() {
-                shared.round(Timestamp::now());
+                shared.round(Timestamp::now(), &stop);
             }
         }
     }
@@ -124,7 +140,7 @@ impl std::fmt::Debug for Timer {
 
 impl Shared {
     /// Looks at all functions that have triggers, and begins what is due.
-    fn round(self: &Arc<Self>, now: Timestamp) {
+    fn round(self: &Arc<Self>, now: Timestamp, stop: &CancellationToken) {
         let instant = tokio::time::Instant::now();
         lock(&self.paused).retain(|_, until| *until > instant);
         for (key, triggers) in self.timer.registry.triggers() {
@@ -135,9 +151,9 @@ impl Shared {
             if !lock(&self.busy).insert(key.clone()) {
                 continue;
             }
-            let shared = self.clone();
+            let (shared, stop) = (self.clone(), stop.clone());
             self.timer.runs.spawn(async move {
-                shared.clone().deal_with(&key, &triggers).await;
+                shared.clone().deal_with(&key, &triggers, &stop).await;
                 lock(&shared.busy).remove(&key);
             });
         }
@@ -161,21 +177,31 @@ impl Shared {
     }
 
     /// Decides about one function as it is now, writes that, and begins its runs.
-    async fn deal_with(self: Arc<Self>, key: &Key, seen: &FunctionTriggers) {
+    async fn deal_with(
+        self: Arc<Self>,
+        key: &Key,
+        seen: &FunctionTriggers,
+        stop: &CancellationToken,
+    ) {
+        let place = stop.run_until_cancelled(self.writers.acquire()).await;
         // The semaphore is never closed.
-        let _place = self.writers.acquire().await;
+        let Some(Ok(_place)) = place else { return };
         let decide = |function: &fermata_crds::Function| {
             let triggers = FunctionTriggers::of(function).filter(|now| now.uid == seen.uid)?;
-            plan::plan(function, &triggers, &self.situation(key, Timestamp::now()))
+            plan::plan(&triggers, &self.situation(key, Timestamp::now()))
         };
         let written = record::change(&self.timer.client, key, |function| {
-            if !self.timer.leader.is_current() {
+            if stop.is_cancelled() || !self.timer.leader.is_current() {
                 return None;
             }
             let plan = decide(function)?;
             Some((plan.status.clone(), plan))
         });
-        match written.await {
+        let abort = &self.timer.context.abort;
+        let Some(written) = abort.run_until_cancelled(written).await else {
+            return;
+        };
+        match written {
             Ok(Some(plan)) => self.carry_out(key, &seen.uid, plan),
             Ok(None) => {}
             Err(error) => {
@@ -215,14 +241,24 @@ impl Shared {
                 }
             }
             let broken_off = CancellationToken::new();
-            lock(&self.under_way).insert(run.clone(), broken_off.clone());
+            let mut under_way = lock(&self.under_way);
+            let of_namespace = |run: &&RunKey| run.function.namespace == key.namespace;
+            let is_full = under_way.keys().filter(of_namespace).count() >= MOST_RUNS;
+            under_way.insert(run.clone(), broken_off.clone());
+            drop(under_way);
             let (shared, uid) = (self.clone(), uid.to_owned());
-            self.timer.runs.spawn(async move {
-                shared
-                    .call(&run, &trigger, &uid, timeout, &broken_off)
-                    .await;
+            let work = async move {
+                let call = Call {
+                    run: &run,
+                    trigger: &trigger,
+                    uid: &uid,
+                    timeout,
+                    is_full,
+                };
+                shared.call(call, &broken_off).await;
                 lock(&shared.under_way).remove(&run);
-            });
+            };
+            self.timer.runs.spawn_on(work, &self.timer.runtime);
         }
     }
 
@@ -234,23 +270,30 @@ impl Shared {
     }
 
     /// One run, to the end of what is written of it.
-    async fn call(
-        &self,
-        run: &RunKey,
-        trigger: &Trigger,
-        uid: &str,
-        timeout: Duration,
-        broken_off: &CancellationToken,
-    ) {
+    async fn call(&self, call: Call<'_>, broken_off: &CancellationToken) {
+        let Call {
+            run,
+            trigger,
+            uid,
+            timeout,
+            is_full,
+        } = call;
         let context = &self.timer.context;
-        let call = call::call(context, &run.function, trigger, uid, run.time);
-        let called = tokio::select! {
-            called = tokio::time::timeout(timeout, call) => called.unwrap_or_else(|_| {
-                Called::failed(None, format!("no answer within {} s", timeout.as_secs()))
-            }),
-            () = broken_off.cancelled() => Called::replaced(),
-            () = context.abort.cancelled() => {
-                Called::failed(None, "the gateway has stopped before there was an answer".to_owned())
+        let called = if is_full {
+            Called::failed(
+                None,
+                format!("{MOST_RUNS} runs of the namespace are under way in this gateway"),
+            )
+        } else {
+            let call = call::call(context, &run.function, trigger, uid, run.time);
+            tokio::select! {
+                called = tokio::time::timeout(timeout, call) => called.unwrap_or_else(|_| {
+                    Called::failed(None, format!("no answer within {} s", timeout.as_secs()))
+                }),
+                () = broken_off.cancelled() => Called::replaced(),
+                () = context.abort.cancelled() => {
+                    Called::failed(None, "the gateway has stopped before there was an answer".to_owned())
+                }
             }
         };
         self.count(&run.function, &run.trigger, called.result);

@@ -3,13 +3,15 @@
 use std::fs;
 
 use fermata_crds::{Function, RunResult, TriggerRun};
-use fermata_tests::{Space, eventually, examples, fermata};
+use fermata_tests::{DEADLINE, Space, eventually, eventually_within, examples, fermata};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// The runs of a trigger once one of them is over.
 async fn over(space: &Space, function: &str, trigger: &str) -> Vec<TriggerRun> {
-    eventually(&format!("a run of {trigger}"), async || {
+    // A minute until its time, and a start.
+    let patience = 2 * DEADLINE;
+    eventually_within(patience, &format!("a run of {trigger}"), async || {
         let function = space.get(function).await;
         let status = function.status.unwrap_or_default();
         let found = status.triggers.iter().find(|one| one.name == trigger);

@@ -1,15 +1,26 @@
 //! What the gateway keeps of a Function's triggers. Most functions have none.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use fermata_crds::{Function, Trigger, TriggerStatus, recurrence::Recurrence};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// How much longer than the function itself may take a run is waited for.
+const CALL_GRACE: Duration = Duration::from_secs(60);
+
+/// How far ahead of the clock a time that was dealt with may be: a clock may be set back by some hours.
+const MOST_AHEAD: SignedDuration = SignedDuration::from_hours(25);
 
 /// The triggers of one Function as the watch tells them, and what became of them.
 #[derive(Debug)]
 pub(crate) struct FunctionTriggers {
     /// The Function's uid.
     pub(crate) uid: Box<str>,
+    /// How long a run is waited for.
+    pub(crate) timeout: Duration,
     /// The triggers whose times can be read. The operator tells the user of others.
     pub(crate) triggers: Vec<KnownTrigger>,
     /// What the Function's status has.
@@ -43,7 +54,9 @@ impl FunctionTriggers {
         {
             return None;
         }
+        let timeouts = function.spec.template.timeouts();
         Some(Arc::new(Self {
+            timeout: timeouts.request() + timeouts.start() + CALL_GRACE,
             uid: function.metadata.uid.as_deref().unwrap_or_default().into(),
             triggers: triggers.iter().filter_map(KnownTrigger::of).collect(),
             status,
@@ -65,7 +78,10 @@ impl PartialEq for FunctionTriggers {
                 .map(|one| one.source.clone())
                 .collect::<Vec<_>>()
         };
-        self.uid == other.uid && self.status == other.status && sources(self) == sources(other)
+        self.uid == other.uid
+            && self.timeout == other.timeout
+            && self.status == other.status
+            && sources(self) == sources(other)
     }
 }
 
@@ -97,4 +113,10 @@ impl KnownTrigger {
 pub(crate) fn dealt_with(status: &TriggerStatus) -> Timestamp {
     let last = status.last_time.as_ref().map(|last| last.0);
     last.map_or(status.since.0, |last| last.max(status.since.0))
+}
+
+/// Whether a clock that was far ahead has written the status: nothing would be due until then.
+#[must_use]
+pub(crate) fn is_ahead(status: &TriggerStatus, now: Timestamp) -> bool {
+    dealt_with(status).duration_since(now) > MOST_AHEAD
 }

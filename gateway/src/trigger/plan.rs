@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use fermata_crds::{
-    ConcurrencyPolicy, Function, RunResult, Trigger, TriggerRun, TriggerStatus, trigger::MOST_RUNS,
+    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerStatus, trigger::MOST_RUNS,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::call::Called;
-use crate::backend::triggers::{FunctionTriggers, KnownTrigger, dealt_with};
+use crate::backend::triggers::{FunctionTriggers, KnownTrigger, dealt_with, is_ahead};
 
-/// How much longer than the function itself may take a run is waited for.
-const CALL_GRACE: Duration = Duration::from_secs(60);
-
-/// How much longer than that a run counts as under way whose end nobody has written.
+/// How much longer than it is waited for a run counts as under way whose end nobody has written.
 const RECORD_GRACE: Duration = Duration::from_secs(600);
 
 /// Whether a run of a trigger is under way.
@@ -65,31 +62,24 @@ pub(super) fn is_due(triggers: &FunctionTriggers, situation: &Situation<'_>) -> 
             return true;
         };
         let schedule = &trigger.source.schedule;
+        let is_lost = |run: &TriggerRun| is_lost(run, &status.name, triggers.timeout, situation);
         let is_due = || {
             let next = trigger.next(status);
             next.is_some_and(|next| next <= situation.now)
         };
         status.schedule != schedule.text()
-            || status
-                .runs
-                .iter()
-                .any(|run| is_lost(run, &status.name, None, situation))
+            || is_ahead(status, situation.now)
+            || status.runs.iter().any(is_lost)
             || !schedule.is_suspended() && is_due()
     })
 }
 
-/// Decides about the triggers of a Function.
-pub(super) fn plan(
-    function: &Function,
-    triggers: &FunctionTriggers,
-    situation: &Situation<'_>,
-) -> Option<Plan> {
-    let timeouts = function.spec.template.timeouts();
-    let timeout = timeouts.request() + timeouts.start() + CALL_GRACE;
+/// Decides about the triggers of a Function; nothing if there is nothing to write.
+pub(super) fn plan(triggers: &FunctionTriggers, situation: &Situation<'_>) -> Option<Plan> {
     let mut plan = Plan::default();
     for trigger in &triggers.triggers {
         let old = triggers.status_of(&trigger.source.name);
-        let status = plan.of(trigger, old, timeout, situation);
+        let status = plan.of(trigger, old, triggers.timeout, situation);
         plan.status.push(status);
     }
     (plan.status != triggers.status).then_some(plan)
@@ -120,12 +110,7 @@ pub(super) fn end(
 }
 
 /// Whether a run counts as under way, and nobody is there who will tell how it ended.
-fn is_lost(
-    run: &TriggerRun,
-    trigger: &str,
-    timeout: Option<Duration>,
-    situation: &Situation<'_>,
-) -> bool {
+fn is_lost(run: &TriggerRun, trigger: &str, timeout: Duration, situation: &Situation<'_>) -> bool {
     if run.result != RunResult::Running {
         return false;
     }
@@ -138,8 +123,7 @@ fn is_lost(
         .as_ref()
         .map_or(run.time.0, |started| started.0);
     let age = Duration::try_from(situation.now.duration_since(started)).unwrap_or_default();
-    !(situation.is_there)(gateway)
-        || timeout.is_some_and(|timeout| age > timeout.saturating_add(RECORD_GRACE))
+    !(situation.is_there)(gateway) || age > timeout.saturating_add(RECORD_GRACE)
 }
 
 /// Times of the API have whole seconds.
@@ -167,15 +151,17 @@ impl Plan {
             last_time: None,
             runs: old.map(|old| old.runs.clone()).unwrap_or_default(),
         };
-        if let Some(old) = old.filter(|old| old.schedule == status.schedule) {
+        let old = old.filter(|old| old.schedule == status.schedule && !is_ahead(old, now));
+        if let Some(old) = old {
             status.since = old.since.clone();
             status.last_time.clone_from(&old.last_time);
         }
         for run in &mut status.runs {
-            if is_lost(run, &source.name, Some(timeout), situation) {
+            if is_lost(run, &source.name, timeout, situation) {
                 run.result = RunResult::Lost;
                 run.ended_at = Some(second(now));
-                run.message = Some("the gateway that had called is gone".to_owned());
+                run.message =
+                    Some("the gateway that had begun it is gone, or could not tell".to_owned());
                 self.ended.push((source.name.clone(), RunResult::Lost));
             }
         }

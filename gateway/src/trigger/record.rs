@@ -13,11 +13,19 @@ use serde_json::json;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use crate::random;
+
 /// How long one call of the API may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often somebody else may be faster.
 const ATTEMPTS: usize = 8;
+
+/// How long it is waited at most after the first time that somebody else was faster, in milliseconds; it grows.
+const CONFLICT_WAIT: usize = 100;
+
+/// How long the last try may take when the gateway stops.
+const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// The waits between tries to write what came of a run: about five minutes together.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -53,7 +61,7 @@ pub(super) async fn change<T>(
     mut decide: impl FnMut(&Function) -> Option<(Vec<TriggerStatus>, T)>,
 ) -> Result<Option<T>, RecordError> {
     let functions: Api<Function> = Api::namespaced(client.clone(), &key.namespace);
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let Some(function) = within(functions.get_opt(&key.name)).await? else {
             return Ok(None);
         };
@@ -72,15 +80,35 @@ pub(super) async fn change<T>(
         match within(functions.patch_status(&key.name, &params, &patch)).await {
             Ok(_) => return Ok(Some(decided)),
             Err(RecordError::Refused(error)) if code(&error) == Some(404) => return Ok(None),
-            Err(RecordError::Refused(error)) if code(&error) == Some(409) => {}
+            // Others write at the same moment: not all of them try again at once.
+            Err(RecordError::Refused(error)) if code(&error) == Some(409) => {
+                let wait = random::below(CONFLICT_WAIT * (attempt + 1));
+                time::sleep(Duration::from_millis(wait as u64)).await;
+            }
             Err(error) => return Err(error),
         }
     }
     Err(RecordError::Contended)
 }
 
-/// The same for what must not get lost: tries for some minutes, until it is told to stop.
+/// The same for what must not get lost: tries for some minutes, and not much longer when it is told to stop.
 pub(super) async fn persist<T>(
+    client: &Client,
+    key: &Key,
+    stop: &CancellationToken,
+    decide: impl FnMut(&Function) -> Option<(Vec<TriggerStatus>, T)>,
+) -> Result<Option<T>, RecordError> {
+    let too_late = async {
+        stop.cancelled().await;
+        time::sleep(LAST_TRY).await;
+    };
+    tokio::select! {
+        written = tries(client, key, stop, decide) => written,
+        () = too_late => Err(RecordError::Timeout),
+    }
+}
+
+async fn tries<T>(
     client: &Client,
     key: &Key,
     stop: &CancellationToken,

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use fermata_crds::Function;
 use serde_json::{Value, json};
 
 use super::*;
@@ -50,7 +51,7 @@ impl World {
             return Vec::new();
         };
         let situation = self.situation(now);
-        let plan = plan(&self.function, &triggers, &situation);
+        let plan = plan(&triggers, &situation);
         // What is seen from the watch and what is decided of the object go together.
         assert_eq!(is_due(&triggers, &situation), plan.is_some(), "{now}");
         drop(situation);
@@ -230,7 +231,31 @@ fn a_clock_that_goes_back_calls_nothing_twice() {
     world.round("2026-11-26T12:00:00Z");
     world.round("2026-11-27T05:00:00Z");
     world.end(FRIDAY, &answered());
-    assert_eq!(world.round("2026-11-25T05:00:00Z"), NONE);
+    assert_eq!(world.round("2026-11-26T05:00:00Z"), NONE);
     assert_eq!(world.round("2026-11-27T05:00:00Z"), NONE);
     assert_eq!(world.round("2026-11-28T05:00:00Z"), [SATURDAY]);
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_silences_nothing() {
+    let mut world = World::of(json!({}));
+    world.round("2026-12-26T12:00:00Z");
+    world.round("2026-12-27T05:00:00Z");
+    assert_eq!(world.round("2026-11-26T12:00:00Z"), NONE);
+    world.under_way.clear();
+    assert_eq!(world.round("2026-11-27T04:00:00Z"), NONE);
+    assert_eq!(world.round("2026-11-27T05:00:00Z"), [FRIDAY]);
+}
+
+#[test]
+fn a_run_that_nobody_tells_of_is_lost_after_its_time() {
+    let mut world = World::of(json!({}));
+    world.round("2026-11-26T12:00:00Z");
+    world.round("2026-11-27T05:00:00Z");
+    // Its pod is still listed, though nothing runs there any more.
+    world.status().runs[0].gateway = Some("other".to_owned());
+    assert_eq!(world.round("2026-11-27T06:00:00Z"), NONE);
+    assert_eq!(world.results(), [RunResult::Running]);
+    assert_eq!(world.round("2026-11-27T06:20:00Z"), NONE);
+    assert_eq!(world.results(), [RunResult::Lost]);
 }
