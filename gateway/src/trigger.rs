@@ -153,7 +153,7 @@ impl Shared {
             }
             let (shared, stop) = (self.clone(), stop.clone());
             self.timer.runs.spawn(async move {
-                shared.clone().deal_with(&key, &triggers, &stop).await;
+                Box::pin(shared.clone().deal_with(&key, &triggers, &stop)).await;
                 lock(&shared.busy).remove(&key);
             });
         }
@@ -198,7 +198,7 @@ impl Shared {
             Some((plan.status.clone(), plan))
         });
         let abort = &self.timer.context.abort;
-        let Some(written) = abort.run_until_cancelled(written).await else {
+        let Some(written) = abort.run_until_cancelled(Box::pin(written)).await else {
             return;
         };
         match written {
