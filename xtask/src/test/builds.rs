@@ -29,6 +29,10 @@ pub(super) fn is_chosen_by(filter: &str) -> bool {
 
 /// Pushes the images, installs the chart with builds switched on, and runs the suite.
 pub(super) fn run(setting: &Setting<'_>, platform: &Platform) -> anyhow::Result<()> {
+    // What other suites have left would be built too, and take the places of what is to be tested. Functions of the
+    // chart come back with the installation.
+    let mut delete = platform.command("kubectl");
+    shell::quiet(delete.args(["delete", "functions", "--all", "--all-namespaces"]))?;
     let registry = platform.cluster().registry()?;
     let folder = shell::root().join("target/cluster/builds");
     fs::create_dir_all(&folder)?;
