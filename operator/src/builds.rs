@@ -1,7 +1,7 @@
 //! How many images are built at once.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -47,10 +47,15 @@ impl Builds {
                 .filter(|job| job.counts)
                 .map(|job| &job.revision)
         };
-        let all = counting().count() + coming.len();
+        let most_here = (most / 2).max(1);
+        // None counts for more than it may have: that is all that a namespace can take from others.
+        let mut shares: HashMap<&str, usize> = HashMap::new();
+        for key in counting().chain(coming.iter().copied()) {
+            *shares.entry(&*key.namespace).or_default() += 1;
+        }
+        let all: usize = shares.values().map(|share| (*share).min(most_here)).sum();
         let own = counting().filter(here).count() + coming.iter().copied().filter(here).count();
         let waiting = known.iter().copied().filter(here).count();
-        let most_here = (most / 2).max(1);
         if own >= most_here || waiting >= most_here * MOST_WAITING {
             return Err(own.max(most_here));
         }
@@ -92,6 +97,18 @@ mod tests {
             Ok(()),
             "one is always possible"
         );
+    }
+
+    #[test]
+    fn a_namespace_takes_no_more_from_others_than_its_share() {
+        let many: Vec<Unended> = (0..100)
+            .map(|number| Unended {
+                revision: key("a", number),
+                counts: true,
+            })
+            .collect();
+        assert_eq!(Builds::default().take(&key("b", 0), &many, 4), Ok(()));
+        assert!(Builds::default().take(&key("a", 200), &many, 4).is_err());
     }
 
     #[test]

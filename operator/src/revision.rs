@@ -121,6 +121,10 @@ pub(crate) async fn reconcile(
     let applied = match built {
         Ok(desired) => {
             let pending = image.as_ref().is_some_and(|image| image.is_pending());
+            // What has served without an image is made again without one when it is gone.
+            let status = inputs.revision.status.as_ref();
+            let has_served = status.is_some_and(|status| status.has_been_ready);
+            let pending = pending && (inputs.deployment.is_some() || !has_served);
             let live = if pending {
                 inputs.deployment.clone()
             } else {

@@ -164,6 +164,12 @@ impl Error {
         match self {
             Self::LayerGone { .. } => 66,
             Self::Refused { .. } | Self::Credentials { .. } => 77,
+            // Who runs the registry, or the node, has to mend these; what is pushed is not at fault.
+            Self::Answer { .. }
+            | Self::Base { .. }
+            | Self::Write { .. }
+            | Self::Result { .. }
+            | Self::Runtime(_) => 77,
             _ if self.is_passing() => 75,
             _ => 65,
         }

@@ -32,6 +32,8 @@ pub(crate) struct BuildPod {
     pub(crate) started: bool,
     /// What the container that pushes has told, once it has ended well.
     pub(crate) result: Option<String>,
+    /// Why the pod was ended from outside, such as `Evicted`, if it was.
+    pub(crate) interrupted: Option<String>,
 }
 
 /// Containers that run in a pod that is not ready.
@@ -158,7 +160,31 @@ fn build(pod: &Pod) -> Option<Box<BuildPod>> {
         started: all
             .any(|container| running_since(container).is_some() || ended(container).is_some()),
         result: push.and_then(|ended| ended.message),
+        interrupted: interrupted(pod),
     }))
+}
+
+/// Why a pod was ended that was not at fault itself.
+fn interrupted(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() != Some("Failed") {
+        return None;
+    }
+    // Of those that are evicted these alone have filled a folder beyond its limit.
+    let message = status.message.as_deref().unwrap_or_default();
+    if message.contains("exceeds the limit") || message.contains("exceeded its local ephemeral") {
+        return None;
+    }
+    let disrupted = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let by_node = status
+        .reason
+        .clone()
+        .filter(|reason| reason != "DeadlineExceeded");
+    by_node.or_else(|| disrupted.map(|condition| condition.reason.clone().unwrap_or_default()))
 }
 
 fn running_since(container: &ContainerStatus) -> Option<Timestamp> {

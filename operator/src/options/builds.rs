@@ -79,9 +79,22 @@ fn registry(text: &str) -> Result<String, String> {
     let is_host = !host.is_empty()
         && host.bytes().all(in_host)
         && (host == "localhost" || host.contains(['.', ':']));
-    let is_name = parts.all(|part| !part.is_empty() && part.bytes().all(in_name));
+    let at_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_name = parts.clone().all(|part| {
+        let bytes = part.as_bytes();
+        at_end(bytes.first()) && at_end(bytes.last()) && part.bytes().all(in_name)
+    });
     if is_host && is_name {
-        Ok(text.to_owned())
+        // Docker Hub has three names, and images have the first.
+        let host = match host {
+            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            host => host,
+        };
+        Ok([host]
+            .into_iter()
+            .chain(parts)
+            .collect::<Vec<_>>()
+            .join("/"))
     } else {
         Err(format!(
             "{text:?} is no registry; it is HOST or HOST/FOLDER in lower case, such as registry.example.com/functions, without https:// and without a tag"
@@ -99,6 +112,8 @@ mod tests {
             ("r.example", "r.example"),
             ("r.example:5000/fn/", "r.example:5000/fn"),
             ("localhost/x", "localhost/x"),
+            ("index.docker.io/acme", "docker.io/acme"),
+            ("registry-1.docker.io/acme/fn", "docker.io/acme/fn"),
         ] {
             assert_eq!(registry(given).as_deref(), Ok(expected));
         }
@@ -109,6 +124,8 @@ mod tests {
             "r.example/Fn",
             "r.example/a:1",
             "r.example//a",
+            "r.example/.a",
+            "r.example/a-",
         ] {
             assert!(registry(wrong).is_err(), "{wrong}");
         }

@@ -193,7 +193,14 @@ pub(crate) fn decide(
             passes,
         } => {
             let failures = passes.then_some(job.attempt);
-            let state = RevisionBuild { failures, ..state };
+            // The layer binds the Job to machines that there may be no more.
+            let late = finished.reason == ended::LATE;
+            let missing = job.reuse.clone().filter(|_| late).or(state.missing.clone());
+            let state = RevisionBuild {
+                failures,
+                missing,
+                ..state
+            };
             let wait = retry(job.attempt).saturating_sub(since(finished.at, now));
             let next = match passes {
                 false => Next::Wait(None),
@@ -229,9 +236,10 @@ fn begin(
         );
     }
     let installs = revision.spec.build().is_some();
-    let reuse = installs
+    // Where one layer was gone others may be as well.
+    let reuse = (installs && state.missing.is_none())
         .then(|| donors(&state.key))
-        .and_then(|donors| job::reuse(donors, state.missing.as_deref()));
+        .and_then(job::reuse);
     let start = Start {
         key: state.key.clone(),
         attempt: state.failures.unwrap_or_default().saturating_add(1),

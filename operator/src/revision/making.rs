@@ -103,10 +103,17 @@ fn unended(now: Timestamp, context: &Context) -> Vec<Unended> {
         .iter()
         .filter(|job| job.finished.is_none() && !job.deleting);
     unended
-        .map(|job| {
+        .filter_map(|job| {
             let revision = Key::new(&*job.namespace, &*job.revision);
+            // Everybody who may make Jobs may give one the label.
+            let owner = context.cluster.revisions.get(&revision)?;
+            let is_own = job.name == names::build_job_name(&job.revision)
+                && job.is_controlled_by(&owner.uid().unwrap_or_default());
+            if !is_own {
+                return None;
+            }
             let counts = image::age(job, now) < WAITING || has_started(job, &revision, context);
-            Unended { revision, counts }
+            Some(Unended { revision, counts })
         })
         .collect()
 }

@@ -56,7 +56,7 @@ fn an_image_that_is_not_there_is_no_fault_of_the_registry() {
     let registry = Fake::start();
     World::new(&registry, &registry)
         .push()
-        .failed(65, &[RUNTIME, "cannot be used", "has none of this name"]);
+        .failed(77, &[RUNTIME, "cannot be used", "has none of this name"]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_registry_that_keeps_another_image_is_not_believed() {
     seed(&registry, "base layer");
     World::new(&registry, &registry)
         .push()
-        .failed(65, &["keeps the image as"]);
+        .failed(77, &["keeps the image as"]);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn an_upload_that_leads_out_of_http_is_not_followed() {
     seed(&registry, "base layer");
     World::new(&registry, &registry)
         .push()
-        .failed(65, &["does not say where to send it"]);
+        .failed(77, &["does not say where to send it"]);
 }
 
 #[test]
@@ -154,5 +154,5 @@ fn a_layer_that_a_registry_will_not_have_is_told_in_its_words() {
     seed(&registry, "base layer");
     World::new(&registry, &registry)
         .push()
-        .failed(65, &["quota of the project exceeded (413)", OWN]);
+        .failed(77, &["quota of the project exceeded (413)", OWN]);
 }

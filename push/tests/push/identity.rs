@@ -147,7 +147,7 @@ fn a_token_service_without_tls_gets_no_password_of_a_registry_that_has_it() {
     let registry = Fake::with(move |_, _| Some(challenge(&realm)));
     let mut world = World::new(&registry, &registry);
     world.credentials(&[(&registry, "me", "s3cret")], None);
-    world.push().failed(65, &["no address with https"]);
+    world.push().failed(77, &["no address with https"]);
     assert!(other.state().seen.is_empty());
 }
 

@@ -20,8 +20,12 @@ use crate::{
 /// How long a Job may be without a pod before that is told.
 pub(super) const POD_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The exit codes of the program that pushes: the layer that was to be used again is not there (EX_NOINPUT of
+/// The reason of a Job whose time is over.
+pub(super) const LATE: &str = "DeadlineExceeded";
+
+/// The exit codes of the program that pushes: what it is to push cannot be in an image (EX_DATAERR), the layer that was to be used again is not there (EX_NOINPUT of
 /// sysexits.h), and a registry refuses (EX_NOPERM).
+const BAD_CONTENT: i32 = 65;
 const LAYER_GONE: i32 = 66;
 const REFUSED: i32 = 77;
 
@@ -58,13 +62,19 @@ pub(super) fn ended(
             ),
         };
     }
+    let interrupted = |pod: &Arc<ObservedPod>| pod.build.as_ref()?.interrupted.clone();
+    if let Some(reason) = pods.iter().find_map(interrupted) {
+        return passing(format!(
+            "the pod of the build was ended from outside ({reason}); it is tried again"
+        ));
+    }
     let crash = pods.iter().find_map(|pod| match &pod.trouble {
         Some(Trouble::Crash(crash)) => Some(crash),
         _ => None,
     });
     match crash {
         Some(crash) => failed(crash),
-        None if finished.reason == "DeadlineExceeded" => passing(
+        None if finished.reason == LATE => passing(
             "the build has not ended in time, the wait for a node and for images included; it is tried again. kubectl get events shows what it waits for".to_owned(),
         ),
         None => passing("the pod of the build was ended from outside, such as by an eviction; it is tried again".to_owned()),
@@ -88,12 +98,16 @@ fn failed(crash: &Crash) -> Ended {
             "the image cannot be pushed now, and it is tried again: {}",
             crash::last_words(crash)
         )),
-        (names::PUSH_CONTAINER, _) => Ended::Failed {
+        (names::PUSH_CONTAINER, BAD_CONTENT) => Ended::Failed {
             status: Status::False,
             reason: reasons::BUILD_FAILED,
             message: format!("the image cannot be made: {}", crash::last_words(crash)),
             passes: false,
         },
+        (names::PUSH_CONTAINER, _) => passing(format!(
+            "what pushes the image has failed, and is tried again: {}",
+            crash::last_words(crash)
+        )),
         (container, _) => {
             let (reason, message) = match container {
                 names::FETCH_CONTAINER => crash::fetch_failure(crash),

@@ -8,8 +8,8 @@ use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
         core::v1::{
-            Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
-            SeccompProfile, SecretVolumeSource, Volume, VolumeMount,
+            Affinity, Container, EnvVar, PodSecurityContext, PodSpec, PodTemplateSpec,
+            ResourceRequirements, SeccompProfile, SecretVolumeSource, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -49,14 +49,13 @@ pub(crate) struct Reuse {
     pub(crate) architecture: Option<String>,
 }
 
-/// The layer to use again: that of the newest Revision, but none that is known to be gone.
-pub(super) fn reuse(mut donors: Vec<Arc<Revision>>, missing: Option<&str>) -> Option<Reuse> {
+/// The layer to use again: that of the newest Revision.
+pub(super) fn reuse(mut donors: Vec<Arc<Revision>>) -> Option<Reuse> {
     donors.sort_by_key(|donor| donor.creation_timestamp().map(|time| time.0));
     donors.iter().rev().find_map(|donor| {
         let build = donor.status.as_ref()?.build.as_ref()?;
-        let layer = build.dependencies.clone()?;
-        (missing != Some(&*layer.digest)).then(|| Reuse {
-            layer,
+        Some(Reuse {
+            layer: build.dependencies.clone()?,
             architecture: build.architecture.clone(),
         })
     })
@@ -153,7 +152,14 @@ fn pod(
             .or_insert(architecture);
     }
     PodSpec {
-        affinity: function.affinity,
+        // What binds instances to other pods does not bind this one.
+        affinity: function
+            .affinity
+            .and_then(|affinity| affinity.node_affinity)
+            .map(|nodes| Affinity {
+                node_affinity: Some(nodes),
+                ..Affinity::default()
+            }),
         automount_service_account_token: Some(false),
         containers: push,
         enable_service_links: Some(false),

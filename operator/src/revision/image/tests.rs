@@ -231,6 +231,13 @@ fn the_function_is_at_fault_once_and_a_registry_for_a_while() {
             reasons::REPOSITORY_UNREACHABLE,
         ),
         ("fermata-push", 77, Status::False, reasons::PUSH_REFUSED),
+        // Such as for want of memory.
+        (
+            "fermata-push",
+            137,
+            Status::Unknown,
+            reasons::REGISTRY_UNREACHABLE,
+        ),
     ] {
         let (decision, mut scene) = fails(container, exit_code);
         assert_eq!(told(&decision), (status, reason.to_owned()));
@@ -263,7 +270,55 @@ fn who_is_evicted_or_late_is_built_again() {
 }
 
 #[test]
-fn a_layer_is_used_again_until_it_is_gone() {
+fn a_pod_that_its_node_ended_is_not_at_fault_unless_it_was_too_large() {
+    for (status, again) in [
+        (
+            json!({"reason": "Evicted", "message": "The node was low on resource: memory."}),
+            true,
+        ),
+        (
+            json!({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]}),
+            true,
+        ),
+        (
+            json!({"reason": "Evicted", "message": "Usage of EmptyDir volume \"fermata-build\" exceeds the limit \"4Gi\". "}),
+            false,
+        ),
+        (json!({}), false),
+    ] {
+        let mut scene = Scene::new(BUILT);
+        scene.job(Some(("Failed", "BackoffLimitExceeded")));
+        let mut status = status;
+        status["phase"] = json!("Failed");
+        status["initContainerStatuses"] = json!([{"name": "fermata-build", "image": "", "imageID": "",
+            "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 137}}}]);
+        let pod = json!({"metadata": {"name": "p", "labels": {"fermata.dev/image-build": "hello-00001"}},
+            "spec": {"containers": []}, "status": status});
+        let pod = pod::observe(serde_json::from_value(pod).expect("a Pod"));
+        scene.inputs.build_pods = vec![Arc::new(pod)];
+        let expected = if again {
+            Status::Unknown
+        } else {
+            Status::False
+        };
+        assert_eq!(told(&scene.decide(101)).0, expected, "{status}");
+    }
+}
+
+#[test]
+fn a_layer_whose_machines_do_not_come_is_used_no_more() {
+    let mut scene = Scene::new(BUILT);
+    scene.donors = vec![Arc::new(donor())];
+    assert!(scene.start().reuse.is_some());
+    scene.job(Some(("Failed", "DeadlineExceeded")));
+    let decision = scene.decide(200);
+    scene.keep(&decision);
+    scene.inputs.job = None;
+    assert_eq!((scene.start().reuse, scene.start().attempt), (None, 2));
+}
+
+/// A Revision that has built the layer.
+fn donor() -> Revision {
     let mut donor = fixtures::revision(BUILT);
     let layer = fermata_crds::BuiltLayer {
         digest: DIGEST.into(),
@@ -272,15 +327,37 @@ fn a_layer_is_used_again_until_it_is_gone() {
     };
     donor.status = Some(fermata_crds::RevisionStatus {
         build: Some(RevisionBuild {
-            dependencies: Some(layer.clone()),
+            dependencies: Some(layer),
             architecture: Some("arm64".into()),
             ..RevisionBuild::default()
         }),
         ..Default::default()
     });
+    donor
+}
+
+#[test]
+fn a_layer_is_used_again_until_one_is_gone() {
+    let donor = donor();
+    let layer = donor
+        .status
+        .as_ref()
+        .and_then(|status| status.build.clone());
+    let layer = layer.and_then(|build| build.dependencies);
+    let mut other = donor.clone();
+    if let Some(build) = other
+        .status
+        .as_mut()
+        .and_then(|status| status.build.as_mut())
+    {
+        build.dependencies = layer.clone().map(|layer| fermata_crds::BuiltLayer {
+            digest: DIGEST.replace('a', "b"),
+            ..layer
+        });
+    }
     let mut scene = Scene::new(BUILT);
-    scene.donors = vec![Arc::new(donor)];
-    assert_eq!(scene.start().reuse.map(|reuse| reuse.layer), Some(layer));
+    scene.donors = vec![Arc::new(other), Arc::new(donor)];
+    assert_eq!(scene.start().reuse.map(|reuse| reuse.layer), layer);
     let spec = scene
         .made()
         .spec
