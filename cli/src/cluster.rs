@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// Whether it is that of a `fermata up` on this machine.
     pub(crate) embedded: bool,
+    /// How it is reached, and with what the one who asks is known.
+    pub(crate) config: Config,
     place: Place,
 }
 
@@ -172,7 +174,7 @@ async fn open(target: &Target, config: Config, place: Place) -> anyhow::Result<C
         .namespace
         .clone()
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+    let client = Client::try_from(config.clone()).context("the kubeconfig cannot be used")?;
     if let Err(error) = client.apiserver_version().await {
         let error = anyhow::Error::new(error);
         bail!(error.context(format!(
@@ -183,6 +185,7 @@ async fn open(target: &Target, config: Config, place: Place) -> anyhow::Result<C
     Ok(Cluster {
         client,
         namespace,
+        config,
         embedded: place.context == EMBEDDED_CONTEXT && place.is_on_this_machine(),
         place,
     })

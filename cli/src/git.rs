@@ -28,12 +28,24 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 #[cfg(feature = "embedded")]
-pub(crate) use self::install::{Offer, make_webhooks, own_paths};
+pub(crate) use self::install::{IN_CLUSTER, Offer, make_webhooks, own_paths};
 
-pub(crate) use self::credentials::Credentials;
+pub(crate) use self::{
+    credentials::Credentials,
+    repository::bundles::{PREFIX as BUNDLES_PREFIX, digest},
+};
 
 /// Where the platform's own functions are, if it is embedded.
 pub(crate) const NAMESPACE: &str = "fermata-system";
+
+/// What keys begin with that read bundles, so that none is taken for a token of the cluster.
+pub(crate) const KEY_PREFIX: &str = "fermata-bundles-";
+
+/// The header by which the one who deploys says which bundle it is.
+pub(crate) const BUNDLE_HEADER: &str = "fermata-bundle";
+
+/// The header with the digest of the key that reads the bundles.
+pub(crate) const READER_HEADER: &str = "fermata-bundle-reader";
 
 /// The hidden command that the function runs.
 const SERVER_COMMAND: &str = "__git-server";
@@ -58,8 +70,17 @@ mod told {
     pub(super) const API: &str = "FERMATA_GIT_API";
     pub(super) const CA: &str = "FERMATA_GIT_CA";
     pub(super) const TOKEN: &str = "FERMATA_GIT_TOKEN";
+    /// Set if it is a bundle that is pushed.
+    pub(super) const BUNDLES: &str = "FERMATA_GIT_BUNDLES";
+    /// Where the server takes bundles of what the hook deploys.
+    pub(super) const SERVER: &str = "FERMATA_GIT_SERVER";
     /// Set if another push of the function is under way.
     pub(super) const BUSY: &str = "FERMATA_GIT_BUSY";
+}
+
+/// Where the hook's own command brings bundles: to the server that the push came to.
+pub(crate) fn bundles_server() -> Option<String> {
+    std::env::var(told::SERVER).ok()
 }
 
 /// Runs one of the hidden commands, if the arguments after the program's name say so.

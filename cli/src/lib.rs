@@ -5,6 +5,7 @@
 
 mod args;
 mod building;
+mod bundle;
 mod cluster;
 mod commands;
 mod errors;

@@ -16,9 +16,13 @@ use kube::{
     core::GroupVersion,
     discovery::{self, Scope},
 };
+use serde_json::Value;
 
 use self::folder::Folder;
-use crate::suggest;
+use crate::{
+    bundle::{Bundle, Kept, Store},
+    suggest,
+};
 
 /// The field manager of everything that the command line writes.
 pub(crate) const FIELD_MANAGER: &str = "fermata-cli";
@@ -28,6 +32,8 @@ pub(crate) const FIELD_MANAGER: &str = "fermata-cli";
 pub(crate) struct Manifest {
     pub(crate) file: PathBuf,
     pub(crate) object: DynamicObject,
+    /// The code of a Function, where it is too large for the manifest.
+    pub(crate) bundle: Option<Bundle>,
 }
 
 // === impl Manifest ===
@@ -49,17 +55,59 @@ impl Manifest {
         is_function(&self.object)
     }
 
+    /// Applies the object as it is in its file, after its code was brought to the cluster where that is needed.
+    ///
+    /// # Errors
+    ///
+    /// When the code is not taken; with the server's own sentence when it refuses the object.
+    pub(crate) async fn deploy(
+        mut self,
+        client: &Client,
+        store: &Store,
+        namespace: &str,
+    ) -> anyhow::Result<DynamicObject> {
+        let kept = self.keep(store, namespace).await?;
+        let applied = self.apply(client, namespace).await?;
+        if let Some(kept) = kept {
+            store.adopt(&kept, &applied).await?;
+        }
+        Ok(applied)
+    }
+
+    /// Brings the code of a Function to the cluster, if it is too large for the manifest, which then names it.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not take it.
+    pub(crate) async fn keep(
+        &mut self,
+        store: &Store,
+        namespace: &str,
+    ) -> anyhow::Result<Option<Kept>> {
+        let Some(bundle) = &self.bundle else {
+            return Ok(None);
+        };
+        let own = self.object.metadata.namespace.as_deref();
+        let namespace = own.unwrap_or(namespace).to_owned();
+        let kept = store
+            .keep(bundle, &namespace, &self.object.name_any())
+            .await;
+        let kept = kept.with_context(|| format!("{}: its code", self.file.display()))?;
+        let source = self.object.data.pointer_mut("/spec/source");
+        let source = source.and_then(Value::as_object_mut);
+        kept.put(source.context("the function has no source")?);
+        // What it names is for this namespace alone.
+        self.object.metadata.namespace = Some(namespace);
+        Ok(Some(kept))
+    }
+
     /// Applies the object as it is in its file, on the server's side. Fields that others have set
     /// meanwhile are taken over.
     ///
     /// # Errors
     ///
     /// With the server's own sentence when it refuses the object.
-    pub(crate) async fn apply(
-        &self,
-        client: &Client,
-        namespace: &str,
-    ) -> anyhow::Result<DynamicObject> {
+    async fn apply(&self, client: &Client, namespace: &str) -> anyhow::Result<DynamicObject> {
         let types = self.object.types.clone().unwrap_or_default();
         let kind: GroupVersionKind = types
             .try_into()

@@ -17,6 +17,10 @@ pub const MIN_POLL: Duration = Duration::from_secs(30);
 /// The most time between them.
 pub const MAX_POLL: Duration = Duration::from_secs(24 * 3600);
 
+/// How the names of repositories end that hold folders which were deployed, one commit each: those of what takes
+/// pushes, at `/git/NAMESPACE/NAME.bundles.git`.
+pub const BUNDLES_SUFFIX: &str = ".bundles.git";
+
 /// A folder of a git repository.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,6 +113,14 @@ impl GitSource {
             .filter(|reference| is_commit(reference))
     }
 
+    /// Whether it is a folder that was deployed, as a commit of the platform's own: such files are what they were in
+    /// the folder, whatever attributes of git are among them.
+    #[must_use]
+    pub fn is_bundle(&self) -> bool {
+        let is_own = self.url.starts_with("http://") && self.url.contains("/git/");
+        is_own && self.url.ends_with(BUNDLES_SUFFIX) && self.commit().is_some()
+    }
+
     /// How often it is looked again, within [`MIN_POLL`] and [`MAX_POLL`].
     #[must_use]
     pub fn poll(&self) -> Option<Duration> {
@@ -142,5 +154,11 @@ mod tests {
         assert_eq!(source.commit(), Some(commit));
         assert_eq!(GitSource::default().reference(), "HEAD");
         assert_eq!(GitSource::default().commit(), None);
+        assert!(!source.is_bundle());
+        let bundle = GitSource {
+            url: "http://git.fermata-git.svc.cluster.local/git/shop/orders.bundles.git".into(),
+            ..source
+        };
+        assert!(bundle.is_bundle());
     }
 }

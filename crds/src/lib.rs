@@ -33,7 +33,7 @@ pub mod trigger;
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
-pub use git::{GitSource, GitWebhook, SourceStatus};
+pub use git::{BUNDLES_SUFFIX, GitSource, GitWebhook, SourceStatus};
 pub use revision::{BuiltLayer, Revision, RevisionBuild, RevisionSpec, RevisionStatus};
 pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};

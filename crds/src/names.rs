@@ -106,6 +106,12 @@ pub const REGISTRY_VOLUME: &str = "fermata-registry";
 /// Where it is mounted, in that container alone.
 pub const REGISTRY_PATH: &str = "/credentials";
 
+/// Namespace of the ConfigMap that says where folders go that are too large for a manifest. Everybody may read it.
+pub const BUNDLES_NAMESPACE: &str = "kube-public";
+
+/// Name of that ConfigMap.
+pub const BUNDLES_CONFIG_MAP: &str = "fermata-bundles";
+
 /// Names of volumes that a manifest with source cannot use.
 pub const RESERVED_VOLUMES: [&str; 6] = [
     SOURCE_VOLUME,

@@ -149,6 +149,11 @@ pub struct Options {
     /// status of what is built says it.
     #[arg(skip)]
     pub keeps_builds: bool,
+
+    /// The beginning of URLs of repositories that has no meaning to the network of this machine, and what takes its
+    /// place when they are fetched.
+    #[arg(skip)]
+    pub git_address: Option<(String, String)>,
 }
 
 const DEFAULT_GATEWAY_SERVICE: &str = "fermata-gateway-internal.fermata-system.svc.cluster.local";
@@ -190,6 +195,7 @@ impl Default for Options {
             builds: Builds::default(),
             concurrency: DEFAULT_CONCURRENCY,
             keeps_builds: false,
+            git_address: None,
         }
     }
 }
@@ -210,6 +216,15 @@ impl Options {
         self.gateway_url
             .clone()
             .unwrap_or_else(|| format!("{}://{}", Scheme::Http, self.gateway_service))
+    }
+
+    /// Where a repository is fetched from.
+    pub(crate) fn repository(&self, url: &str) -> String {
+        let rest = self.git_address.as_ref().and_then(|(name, address)| {
+            let rest = url.strip_prefix(name.as_str())?;
+            rest.starts_with('/').then(|| format!("{address}{rest}"))
+        });
+        rest.unwrap_or_else(|| url.to_owned())
     }
 
     /// Name of this replica.
@@ -291,5 +306,28 @@ mod tests {
         let options = cli.expect("options").options;
         assert_eq!(options.admin.listen(ADMIN_PORT), None);
         assert!(!options.leader_elect);
+    }
+
+    #[test]
+    fn the_platforms_own_repositories_are_where_its_gateway_is() {
+        let own = "http://git.fermata-system.svc.cluster.local";
+        let options = Options {
+            git_address: Some((own.to_owned(), "http://127.0.0.1:8080".to_owned())),
+            ..Options::default()
+        };
+        for (url, address) in [
+            (
+                format!("{own}/git/a.git"),
+                "http://127.0.0.1:8080/git/a.git",
+            ),
+            (
+                format!("{own}.example.com/a"),
+                "http://git.fermata-system.svc.cluster.local.example.com/a",
+            ),
+            ("https://example.com/a".to_owned(), "https://example.com/a"),
+        ] {
+            assert_eq!(options.repository(&url), address);
+        }
+        assert_eq!(Options::default().repository(own), own);
     }
 }

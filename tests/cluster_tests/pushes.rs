@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use bytes::Bytes;
-use fermata_tests::{Cluster, SYSTEM, eventually, repository};
+use fermata_tests::{Cluster, SYSTEM, eventually, fermata_bin, kubectl, repository};
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -267,6 +268,201 @@ async fn begins_anew(pushed: &Pushed, may: &str) {
         "{}",
         listed.text
     );
+}
+
+/// A function with a file that no manifest holds.
+fn write_model(folder: &Path, word: &str) {
+    fs::create_dir_all(folder.join("data")).unwrap();
+    let function = "apiVersion: fermata.dev/v1alpha1\nkind: Function\nmetadata: {name: model}\n\
+        spec: {source: {runtime: python}}\n";
+    fs::write(folder.join("function.yaml"), function).unwrap();
+    fs::write(folder.join("data/model.bin"), vec![7; 5 * 1024 * 1024]).unwrap();
+    let code = format!(
+        "from pathlib import Path\n\n\ndef handle(request):\n\
+         \x20   return f'{word} {{len(Path(\"data/model.bin\").read_bytes())}}'\n"
+    );
+    fs::write(folder.join("main.py"), code).unwrap();
+}
+
+/// Where repositories stay: a folder of this machine, which is the node.
+fn claim(pushed: &Pushed) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let capacity = json!({"storage": "8Gi"});
+    let volume = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "repositories"},
+        "spec": {"capacity": capacity, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": dir.path()}},
+    });
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "repositories", "namespace": "fermata-git"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "repositories",
+            "resources": {"requests": capacity}},
+    });
+    for object in [volume, claim] {
+        let file = pushed.dir.path().join("object.json");
+        fs::write(&file, object.to_string()).unwrap();
+        pushed
+            .cluster
+            .kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    }
+    dir
+}
+
+/// The kubeconfig of a user who has this token.
+fn kubeconfig(pushed: &Pushed, token: &str) -> PathBuf {
+    let file = pushed.dir.path().join("kubeconfig");
+    fs::copy(&pushed.cluster.space.platform.kubeconfig, &file).unwrap();
+    let token = format!("--token={token}");
+    for arguments in [
+        &["set-credentials", "deployer", &token][..],
+        &["set-context", "--current", "--user=deployer"],
+    ] {
+        let all = [&["config"], arguments].concat();
+        let output = kubectl(&file, &all);
+        assert!(output.status.success(), "{output:?}");
+    }
+    file
+}
+
+fn deploy(pushed: &Pushed, kubeconfig: &Path, token: Option<&str>) -> Said {
+    let space = &pushed.cluster.space;
+    let output = Command::new(fermata_bin())
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(["-n", &space.name, "deploy", "--git-url"])
+        .arg(format!("http://{}", space.platform.gateway))
+        .arg("-f")
+        .arg(pushed.dir.path().join("model"))
+        .envs(token.map(|token| ("FERMATA_TOKEN", token)))
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Said {
+        ok: output.status.success(),
+        text: String::from_utf8_lossy(&text).into_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_too_large_for_a_manifest_is_deployed_with_a_token() {
+    let pushed = Pushed::new().await;
+    let space = &pushed.cluster.space;
+    let admin = space.platform.kubeconfig.clone();
+    write_model(&pushed.dir.path().join("model"), "one");
+    let may = pushed.token("may", Some("edit"));
+    let reads = pushed.token("reads", Some("view"));
+    let own = kubeconfig(&pushed, &may);
+
+    // Where repositories go with a pod it is said before anything is sent.
+    let refused = deploy(&pushed, &own, None);
+    assert!(!refused.ok, "{}", refused.text);
+    has(&refused.text, "git.push.existingClaim");
+    has(&refused.text, "data/model.bin (5.0 MiB)");
+
+    let repositories = claim(&pushed);
+    let values = "git.push.existingClaim=repositories,git.push.plainHttp=true";
+    pushed.install(&["--set", values]);
+    let first = eventually("what takes pushes is there", async || {
+        let said = deploy(&pushed, &own, None);
+        if said.ok { Ok(said) } else { Err(said.text) }
+    })
+    .await;
+    assert!(!first.text.contains(&may), "{}", first.text);
+    space.answers("model", "one 5242880").await;
+
+    // Nothing of it is sent twice, whoever deploys; a certificate alone is no token.
+    let again = deploy(&pushed, &admin, Some(&may));
+    assert!(again.ok, "{}", again.text);
+    assert!(!again.text.contains("stored as"), "{}", again.text);
+    let nobody = deploy(&pushed, &admin, None);
+    assert!(!nobody.ok, "{}", nobody.text);
+    has(&nobody.text, "FERMATA_TOKEN");
+    let viewer = deploy(&pushed, &admin, Some(&reads));
+    assert!(!viewer.ok, "{}", viewer.text);
+    has(&viewer.text, "does not allow to create the function model");
+
+    // A change is another bundle, and the instance that fetches it wakes what keeps it.
+    write_model(&pushed.dir.path().join("model"), "two");
+    let second = deploy(&pushed, &own, None);
+    assert!(second.ok, "{}", second.text);
+    has(&second.text, "model: 5.0 MiB in 2 files stored as ");
+    space.answers("model", "two 5242880").await;
+
+    // The key is for the bundles of its function.
+    let key = || {
+        let output = "go-template={{.data.token | base64decode}}";
+        let get = [
+            "-n",
+            &space.name,
+            "get",
+            "secret",
+            "model-bundles",
+            "-o",
+            output,
+        ];
+        pushed.cluster.try_kubectl(&get)
+    };
+    let own_key = key().unwrap();
+    let own_key = own_key.trim();
+    let list = |user: &str, name: &str| {
+        let url = pushed.url(user, name);
+        pushed.git(&["ls-remote", &url])
+    };
+    let listed = list(own_key, "model.bundles");
+    assert!(listed.ok, "{}", listed.text);
+    assert_eq!(listed.text.matches("refs/bundles/").count(), 2);
+    for (user, name) in [
+        (own_key, "model"),
+        (own_key, "other.bundles"),
+        ("fermata-bundles-0", "model.bundles"),
+    ] {
+        let refused = list(user, name);
+        assert!(!refused.ok, "{user} {name}: {}", refused.text);
+    }
+    let written = pushed.git(&[
+        "push",
+        &pushed.url(own_key, "model.bundles"),
+        "HEAD:refs/bundles/x",
+    ]);
+    assert!(!written.ok, "{}", written.text);
+
+    // A push may hold as much.
+    write_model(&pushed.work(), "three");
+    pushed.commit();
+    let third = pushed.push(&may, "model");
+    assert!(third.ok, "{}", third.text);
+    has(&third.text, "remote: model: 5.0 MiB in 2 files stored as ");
+    space.answers("model", "three 5242880").await;
+
+    // The key goes with the function.
+    space.remove("model").await;
+    eventually("the key is gone", async || match key() {
+        Ok(_) => Err("it is there".to_owned()),
+        Err(_) => Ok(()),
+    })
+    .await;
+    pushed.install(&[]);
+    for object in [
+        [
+            "-n",
+            "fermata-git",
+            "delete",
+            "pvc/repositories",
+            "--wait=false",
+        ],
+        [
+            "-n",
+            "fermata-git",
+            "delete",
+            "pv/repositories",
+            "--wait=false",
+        ],
+    ] {
+        pushed.cluster.kubectl(&object);
+    }
+    drop(repositories);
 }
 
 #[tokio::test]

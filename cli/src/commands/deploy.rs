@@ -15,9 +15,13 @@ use self::settings::Settings;
 use super::completion;
 use crate::{
     args::Target,
+    bundle::Store,
     cluster::{self, Cluster, Consent},
     functions,
-    manifest::{self, Manifest},
+    manifest::{
+        self, Manifest,
+        source::{Code, Placed},
+    },
     output::{self, Format, Structure},
     ready::Waiting,
 };
@@ -42,15 +46,30 @@ pub(crate) struct Options {
     #[command(flatten)]
     settings: Settings,
 
-    /// Print the manifests instead of applying them.
+    /// Print the manifests instead of applying them. Code that is too large for a manifest is brought to the cluster
+    /// all the same, so that what is printed can be applied.
     #[arg(long)]
     dry_run: bool,
+
+    /// Where the cluster takes code that is too large for a manifest: the gateway, such as
+    /// https://functions.example.com. Default: what the cluster tells.
+    #[arg(long, env = "FERMATA_GIT_URL", value_name = "URL")]
+    git_url: Option<String>,
 
     #[command(flatten)]
     waiting: Waiting,
 
     #[command(flatten)]
     consent: Consent,
+}
+
+// === impl Options ===
+
+impl Options {
+    fn store(&self, cluster: &Cluster) -> Store {
+        let config = Some(cluster.config.clone());
+        Store::new(cluster.client.clone(), config, self.git_url.clone())
+    }
 }
 
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()> {
@@ -71,16 +90,27 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<()>
 type Written = Option<(Cluster, Vec<(String, String)>)>;
 
 async fn files(target: &Target, options: &Options) -> anyhow::Result<Written> {
-    let manifests = manifest::read(&options.files)?;
-    if options.dry_run {
+    let mut manifests = manifest::read(&options.files)?;
+    let has_bundles = manifests.iter().any(|manifest| manifest.bundle.is_some());
+    if options.dry_run && !has_bundles {
         return show(&manifests, options).map(|()| None);
     }
     let cluster = cluster::connect_to_write(target, options.consent).await?;
     cluster.announce();
+    let store = options.store(&cluster);
+    if options.dry_run {
+        for manifest in &mut manifests {
+            manifest.keep(&store, &cluster.namespace).await?;
+        }
+        return show(&manifests, options).map(|()| None);
+    }
     let mut functions = Vec::new();
-    for manifest in &manifests {
-        let applied = manifest.apply(&cluster.client, &cluster.namespace).await?;
-        output::note(&format!("{} applied", manifest.title()));
+    for manifest in manifests {
+        let title = manifest.title();
+        let applied = manifest
+            .deploy(&cluster.client, &store, &cluster.namespace)
+            .await?;
+        output::note(&format!("{title} applied"));
         if manifest::is_function(&applied) {
             let namespace = applied.namespace();
             let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());
@@ -93,10 +123,14 @@ async fn files(target: &Target, options: &Options) -> anyhow::Result<Written> {
 /// The function that the flags describe: a new one, or one that is there and is changed.
 async fn one(target: &Target, name: &str, options: &Options) -> anyhow::Result<Written> {
     let settings = &options.settings;
-    if options.dry_run && settings.say_what_runs() {
-        return show(&[described(name, settings)?], options).map(|()| None);
+    let code = settings.code()?;
+    let brings = matches!(code, Some(Code::Bundle(_)));
+    let only_prints = options.dry_run && settings.say_what_runs();
+    if only_prints && !brings {
+        let code = code.and_then(Code::inline);
+        return show(&[described(name, settings, code.as_ref())?], options).map(|()| None);
     }
-    let cluster = if options.dry_run {
+    let cluster = if options.dry_run && !brings {
         cluster::connect(target).await?
     } else {
         cluster::connect_to_write(target, options.consent).await?
@@ -106,50 +140,79 @@ async fn one(target: &Target, name: &str, options: &Options) -> anyhow::Result<W
         .get_opt(name)
         .await
         .with_context(|| format!("the function {name} cannot be read"))?;
-    let change = |function: &mut DynamicObject| settings.change(spec(function)?);
-    match there {
-        None if !settings.say_what_runs() => bail!(
+    if there.is_none() && !settings.say_what_runs() {
+        bail!(
             "there is no function {name} in namespace {} to change{}; to make it, give --image, or --runtime with source files",
             cluster.namespace,
             functions::hint(&cluster, name).await
-        ),
-        Some(_) if settings.is_empty() => bail!(
+        );
+    }
+    if there.is_some() && settings.is_empty() {
+        bail!(
             "{name} is there, and no flag says what to change; see `fermata deploy --help`, or start it anew with `fermata restart {name}`"
-        ),
+        );
+    }
+    if brings || !options.dry_run {
+        cluster.announce();
+    }
+    let store = options.store(&cluster);
+    let code = match code {
+        Some(code) => Some(code.place(&store, &cluster.namespace, name).await?),
+        None => None,
+    };
+    let change = |function: &mut DynamicObject| settings.change(spec(function)?, code.as_ref());
+    let file = PathBuf::from(name);
+    let applied = match there {
+        _ if only_prints => {
+            let mut manifest = described(name, settings, code.as_ref())?;
+            manifest.object.metadata.namespace = Some(cluster.namespace.clone());
+            return show(&[manifest], options).map(|()| None);
+        }
         Some(there) if options.dry_run => {
             let mut object: DynamicObject = serde_json::from_value(serde_json::to_value(there)?)?;
             written_by_the_server(&mut object);
             change(&mut object)?;
-            let file = PathBuf::from(name);
-            return show(&[Manifest { file, object }], options).map(|()| None);
+            let manifest = Manifest {
+                file,
+                object,
+                bundle: None,
+            };
+            return show(&[manifest], options).map(|()| None);
         }
         Some(_) => {
-            cluster.announce();
-            functions::edit(&cluster, name, change).await?;
+            let changed = functions::edit(&cluster, name, change).await?;
             output::note(&format!("function/{name} changed"));
+            changed
         }
         None => {
-            let manifest = described(name, settings)?;
-            cluster.announce();
-            manifest.apply(&cluster.client, &cluster.namespace).await?;
-            output::note(&format!("{} applied", manifest.title()));
+            let manifest = described(name, settings, code.as_ref())?;
+            let title = manifest.title();
+            let applied = manifest
+                .deploy(&cluster.client, &store, &cluster.namespace)
+                .await?;
+            output::note(&format!("{title} applied"));
+            applied
         }
+    };
+    if let Some(Placed::Kept(kept)) = &code {
+        store.adopt(kept, &applied).await?;
     }
     let function = (cluster.namespace.clone(), name.to_owned());
     Ok(Some((cluster, vec![function])))
 }
 
-fn described(name: &str, settings: &Settings) -> anyhow::Result<Manifest> {
+fn described(name: &str, settings: &Settings, code: Option<&Placed>) -> anyhow::Result<Manifest> {
     let object = json!({
         "apiVersion": format!("{}/{}", fermata_crds::GROUP, fermata_crds::VERSION),
         "kind": "Function", "metadata": {"name": name}, "spec": {},
     });
     let mut object: DynamicObject =
         serde_json::from_value(object).context("the function cannot be written as a manifest")?;
-    settings.change(spec(&mut object)?)?;
+    settings.change(spec(&mut object)?, code)?;
     Ok(Manifest {
         file: PathBuf::from("the command line"),
         object,
+        bundle: None,
     })
 }
 

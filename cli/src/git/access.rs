@@ -6,7 +6,7 @@ mod user;
 use http::HeaderMap;
 
 pub(super) use self::{
-    token::Tokens,
+    token::{Tokens, token},
     user::{User, belongs_to_user},
 };
 use super::{

@@ -79,7 +79,7 @@ pub(super) async fn answer(
     command
         .arg("http-backend")
         .env_clear()
-        .envs(root.variables())
+        .envs(root.variables(asked.bundles))
         .envs(variables(asked, &parts.headers, body.size_hint().exact()))
         .envs(told)
         .env("GIT_PROJECT_ROOT", root.path())

@@ -1,11 +1,12 @@
 //! With what the API server is asked for the one who pushes.
 
-use std::{env, path::PathBuf};
+use std::{collections::HashSet, env, path::PathBuf};
 
 use anyhow::Context as _;
-use fermata_crds::Function;
+use fermata_crds::{Function, Revision, names};
 use kube::{
     Api, Client, Config,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
@@ -89,6 +90,33 @@ impl Credentials {
     /// As [`Credentials::config`].
     pub(super) async fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// The commits of bundles that the function or a Revision of it names.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub(super) async fn used_commits(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<HashSet<String>> {
+        let client = self.client().await?;
+        let revisions = Api::<Revision>::namespaced(client.clone(), namespace);
+        let own = ListParams::default().labels(&format!("{}={name}", names::FUNCTION_LABEL));
+        let revisions = revisions.list(&own).await;
+        let revisions = revisions.with_context(|| format!("Revisions of {name} cannot be read"))?;
+        let commits = revisions.items.into_iter();
+        let mut used: HashSet<String> = commits
+            .filter_map(|revision| revision.spec.commit)
+            .collect();
+        let functions = Api::<Function>::namespaced(client, namespace);
+        let function = functions.get_opt(name).await;
+        let function = function.with_context(|| format!("{name} cannot be read"))?;
+        let source = function.and_then(|function| function.spec.template.source);
+        used.extend(source.and_then(|source| Some(source.git?.commit()?.to_owned())));
+        Ok(used)
     }
 
     /// What tells the function from others that had its name; `None` if it is not there.

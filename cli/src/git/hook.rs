@@ -33,6 +33,7 @@ struct Push {
     namespace: String,
     name: String,
     credentials: Credentials,
+    bundles: bool,
     busy: bool,
 }
 
@@ -53,6 +54,9 @@ fn run() -> anyhow::Result<()> {
             "another push to {} is under way; push again when it has ended",
             push.name
         );
+    }
+    if push.bundles {
+        return checkout::check_bundle(updates::bundle(&pushed)?);
     }
     let decision = updates::decide(&pushed)?;
     for branch in &decision.stored {
@@ -75,6 +79,7 @@ impl Push {
             namespace: env::var(told::NAMESPACE).ok()?,
             name: env::var(told::NAME).ok()?,
             credentials: Credentials::of_environment()?,
+            bundles: env::var_os(told::BUNDLES).is_some(),
             busy: env::var_os(told::BUSY).is_some(),
         })
     }
@@ -140,6 +145,9 @@ impl Push {
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
             .envs(self.credentials.told())
+            .envs(env::var_os(told::SERVER).map(|server| (told::SERVER, server)))
+            // A bundle is made there; the container may have no other place.
+            .env("TMPDIR", checkout.dir().join(".git"))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         Ok(command)

@@ -8,9 +8,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use fermata_crds::Function;
+use fermata_crds::{
+    Function,
+    names::{BUNDLES_CONFIG_MAP, BUNDLES_NAMESPACE},
+};
 use fermata_gateway::OwnPath;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams},
@@ -18,12 +21,17 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, SERVER_COMMAND, WEBHOOKS_COMMAND, caller, repository, request, webhook};
+use crate::bundle::place;
 
 /// The function that takes pushes.
 const PUSHES: &str = "git";
 
 /// The function that takes deliveries of webhooks.
 const WEBHOOKS: &str = "webhooks";
+
+/// The name by which instances fetch bundles. On this machine it leads nowhere: the operator puts the gateway's address in
+/// its place, which is another one whenever the platform is told to listen elsewhere.
+pub(crate) const IN_CLUSTER: &str = "http://git.fermata-system.svc.cluster.local";
 
 /// Who applies it.
 const FIELD_MANAGER: &str = "fermata";
@@ -96,11 +104,39 @@ async fn apply(client: &Client, name: &str, command: &Value, longest: &str) -> a
     Ok(())
 }
 
+/// Tells where bundles are taken, or that none are.
+async fn tell(client: &Client, url: Option<&str>) -> anyhow::Result<()> {
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BUNDLES_NAMESPACE},
+    });
+    let made = namespaces
+        .patch(BUNDLES_NAMESPACE, &params, &Patch::Apply(namespace))
+        .await;
+    made.with_context(|| format!("the namespace {BUNDLES_NAMESPACE} cannot be made"))?;
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), BUNDLES_NAMESPACE);
+    let data = url.map(|url| {
+        json!({
+            place::URL: url, place::IN_CLUSTER: IN_CLUSTER, place::ACCESS: place::USER,
+        })
+    });
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": BUNDLES_CONFIG_MAP, "namespace": BUNDLES_NAMESPACE},
+        "data": data.unwrap_or_else(|| json!({})),
+    });
+    maps.patch(BUNDLES_CONFIG_MAP, &params, &Patch::Apply(map))
+        .await
+        .context("it cannot be told where folders go that are too large for a manifest")?;
+    Ok(())
+}
+
 // === impl Offer ===
 
 impl Offer {
     /// Makes the function, if pushes can be taken. `data` is the folder of the state, `gateway` where requests
-    /// are taken. What was pushed to objects that are forgotten is forgotten too.
+    /// are taken and `url` how this machine says it. What was pushed to objects that are forgotten is forgotten too.
     ///
     /// # Errors
     ///
@@ -110,6 +146,7 @@ impl Offer {
         data: &Path,
         kubeconfig: &Path,
         gateway: SocketAddr,
+        url: &str,
         forgets: bool,
     ) -> anyhow::Result<Self> {
         let root = data.join("git");
@@ -119,6 +156,7 @@ impl Offer {
         }
         let functions = Api::<Function>::namespaced(client.clone(), NAMESPACE);
         let offer = Self::here();
+        tell(client, (offer == Self::Taken).then_some(url)).await?;
         if offer != Self::Taken {
             return match functions.delete(PUSHES, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(offer),

@@ -1,5 +1,7 @@
 //! A function's repository, and git as it is used on it: with no settings but these.
 
+pub(super) mod bundles;
+
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -9,11 +11,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use fermata_crds::BUNDLES_SUFFIX;
 
 use super::HOOK_COMMAND;
 
 /// The most that a push may hold, in bytes.
 const MOST_PUSHED: &str = "104857600";
+
+/// The same where files of as many bytes have to go through: what they are packed in comes on top.
+const MOST_PUSHED_OF_BUNDLE: &str = "115343360";
 
 /// The branches that are deployed.
 pub(super) const DEPLOYED: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
@@ -87,15 +93,17 @@ impl Root {
             .with_context(|| format!("cannot write {}", hook.display()))
     }
 
-    pub(super) fn repository(&self, namespace: &str, name: &str) -> Repository {
+    /// The repository of a function, or that of its bundles.
+    pub(super) fn repository(&self, namespace: &str, name: &str, bundles: bool) -> Repository {
+        let suffix = if bundles { BUNDLES_SUFFIX } else { ".git" };
         Repository {
             root: self.clone(),
-            dir: self.0.join(namespace).join(format!("{name}.git")),
+            dir: self.0.join(namespace).join(format!("{name}{suffix}")),
         }
     }
 
-    /// Variables by which git knows its settings.
-    pub(super) fn variables(&self) -> Vec<(String, String)> {
+    /// Variables by which git knows its settings, for a repository of bundles or another one.
+    pub(super) fn variables(&self, bundles: bool) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = [
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
@@ -110,7 +118,9 @@ impl Root {
         let hooks = self.0.join(HOOKS).to_string_lossy().into_owned();
         let settings = SETTINGS
             .into_iter()
-            .chain([("core.hooksPath", hooks.as_str())]);
+            .chain([("core.hooksPath", hooks.as_str())])
+            // The last one counts.
+            .chain(bundles.then_some(("receive.maxInputSize", MOST_PUSHED_OF_BUNDLE)));
         let mut count = 0;
         for (key, value) in settings {
             variables.push((format!("GIT_CONFIG_KEY_{count}"), key.to_owned()));
@@ -231,7 +241,7 @@ impl Repository {
     fn git(&self) -> Command {
         let mut git = Command::new("git");
         git.env_clear()
-            .envs(self.root.variables())
+            .envs(self.root.variables(false))
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         git
     }

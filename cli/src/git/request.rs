@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use fermata_crds::names::MAX_FUNCTION_NAME;
+use fermata_crds::{BUNDLES_SUFFIX, names::MAX_FUNCTION_NAME};
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
 use crate::errors;
@@ -31,6 +31,8 @@ pub(super) struct Asked {
     pub(super) namespace: String,
     /// The name of the function.
     pub(super) name: String,
+    /// Whether it is about the folders of the function that were deployed as bundles, and not about its repository.
+    pub(super) bundles: bool,
     pub(super) service: Service,
     /// Whether it asks what there is, before it asks for anything else.
     pub(super) begins: bool,
@@ -82,7 +84,10 @@ impl Asked {
                 ));
             }
         };
-        let name = repository.strip_suffix(".git").unwrap_or_default();
+        let (name, bundles) = match repository.strip_suffix(BUNDLES_SUFFIX) {
+            Some(name) => (name, true),
+            None => (repository.strip_suffix(".git").unwrap_or_default(), false),
+        };
         check_names(namespace, name)?;
         let query = parts.uri.query().unwrap_or_default();
         let (service, begins, method) = match rest {
@@ -106,6 +111,7 @@ impl Asked {
         Ok(Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            bundles,
             service,
             begins,
         })
@@ -118,7 +124,8 @@ impl Asked {
         } else {
             self.service.name()
         };
-        format!("/{}/{}.git/{what}", self.namespace, self.name)
+        let suffix = if self.bundles { BUNDLES_SUFFIX } else { ".git" };
+        format!("/{}/{}{suffix}/{what}", self.namespace, self.name)
     }
 }
 
@@ -241,6 +248,12 @@ mod tests {
                 "/default/hello.git/git-upload-pack",
                 Service::Fetch,
             ),
+            (
+                Method::GET,
+                "/git/shop/hello.bundles.git/info/refs?service=git-receive-pack",
+                "/shop/hello.bundles.git/info/refs",
+                Service::Push,
+            ),
         ] {
             let asked = asked(method, uri).unwrap();
             assert_eq!((asked.path().as_str(), asked.service), (path, service));
@@ -256,6 +269,8 @@ mod tests {
             "/git/hello.git",
             "/git/hello.git/HEAD",
             "/git/hello.git.git/info/refs?service=git-receive-pack",
+            "/git/.bundles.git/info/refs?service=git-upload-pack",
+            "/git/shop/hello.bundles.bundles.git/info/refs?service=git-upload-pack",
             "/git/shop/hello.git.git/info/refs?service=git-upload-pack",
             "/git/hello.git/objects/info/packs",
             "/git/hello.git/info/refs",

@@ -1,6 +1,7 @@
 //! What takes pushes: an HTTP server on the port that the node gives it.
 
 mod answering;
+mod bundles;
 mod options;
 
 use std::{

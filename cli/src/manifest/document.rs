@@ -162,6 +162,7 @@ fn manifest(path: &Path, object: Value) -> anyhow::Result<Manifest> {
         bail!("{}: metadata.name is missing", path.display());
     }
     Ok(Manifest {
+        bundle: None,
         file: path.to_owned(),
         object,
     })

@@ -6,13 +6,13 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use fermata_crds::{RuntimeBuild, source_files::SourceFiles};
+use fermata_crds::RuntimeBuild;
 use serde_json::Value;
 
 use self::walk::Found;
 use super::{Manifest, folder::Folder};
 
-pub(crate) use self::content::put;
+pub(crate) use self::content::{Code, Placed};
 
 /// The fields of `source` that say where the code is.
 const PLACES: [&str; 4] = ["files", "binaryFiles", "configMap", "git"];
@@ -45,7 +45,11 @@ pub(super) fn complete(manifest: &mut Manifest) -> anyhow::Result<()> {
             manifest.file.display()
         );
     }
-    put(code, source)
+    match code {
+        Code::Inline(files) => Placed::Inline(files).put(source)?,
+        Code::Bundle(bundle) => manifest.bundle = Some(bundle),
+    }
+    Ok(())
 }
 
 /// The code in a folder and below it, without manifests, folders with functions of their own, and what is
@@ -54,7 +58,7 @@ pub(super) fn complete(manifest: &mut Manifest) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// With the names of everything that cannot be source.
-pub(crate) fn in_folder(dir: &Path) -> anyhow::Result<SourceFiles> {
+pub(crate) fn in_folder(dir: &Path) -> anyhow::Result<Code> {
     content::read(dir, &walk::through(&Folder::open(dir, dir)?)?)
 }
 
@@ -63,7 +67,7 @@ pub(crate) fn in_folder(dir: &Path) -> anyhow::Result<SourceFiles> {
 /// # Errors
 ///
 /// With the name of what cannot be source.
-pub(crate) fn named(paths: &[PathBuf]) -> anyhow::Result<SourceFiles> {
+pub(crate) fn named(paths: &[PathBuf]) -> anyhow::Result<Code> {
     let mut found: Vec<Found> = Vec::new();
     let mut place = Path::new(".");
     for path in paths {
@@ -112,10 +116,10 @@ mod tests {
 
     use super::*;
 
-    fn source(code: SourceFiles) -> Value {
+    fn source(code: Code) -> Value {
         let mut source = Map::new();
         source.insert("configMap".into(), json!({"name": "old"}));
-        put(code, &mut source).unwrap();
+        code.inline().unwrap().put(&mut source).unwrap();
         Value::Object(source)
     }
 
@@ -149,16 +153,34 @@ mod tests {
             "data/model.bin",
             900 * 1024 - 10 - "main.py".len() - "data/model.bin".len(),
         );
-        assert!(in_folder(dir.path()).is_ok());
+        let code = in_folder(dir.path()).unwrap();
+        assert!(matches!(code, Code::Inline(_)));
         write("one-more", 1);
+        let code = in_folder(dir.path()).unwrap();
+        assert!(matches!(code, Code::Bundle(_)), "{code:?}");
+        // Not a file that takes room.
+        let large = std::fs::File::create(dir.path().join("data/large")).unwrap();
+        large.set_len(100 * 1024 * 1024).unwrap();
         let error = in_folder(dir.path()).unwrap_err().to_string();
         for part in [
-            "901 KiB in 3 files",
-            "the largest: data/model.bin (900 KiB), main.py (10 bytes)",
+            "100.8 MiB in 4 files",
+            "the largest: data/large (100.0 MiB), data/model.bin (900 KiB), main.py (10 bytes)",
+            "at most 100.0 MiB in 10000 files",
             ".fermataignore",
         ] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn what_git_would_not_take_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("lib/.git")).unwrap();
+        std::fs::write(dir.path().join("lib/.git/config"), "").unwrap();
+        std::fs::write(dir.path().join("model.bin"), vec![0; 1024 * 1024]).unwrap();
+        std::fs::write(dir.path().join(".fermataignore"), "!.git\n").unwrap();
+        let error = in_folder(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("lib/.git/config (git keeps"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bundle::Store,
     errors,
     manifest::{self, Manifest, Stamp},
     output,
@@ -33,6 +34,7 @@ pub(super) async fn follow(
     stop: CancellationToken,
 ) {
     let mut follower = Follower {
+        store: Store::new(client.clone(), None, None),
         client,
         wanted: first,
         applied: Vec::new(),
@@ -57,6 +59,7 @@ pub(super) async fn follow(
 /// What the files say and what has become of it.
 struct Follower {
     client: Client,
+    store: Store,
     wanted: Vec<Manifest>,
     applied: Vec<Manifest>,
     /// What was told about the files as they are, so that it is told once.
@@ -96,7 +99,8 @@ impl Follower {
                 applied.push(manifest);
                 continue;
             }
-            match manifest.apply(&self.client, "default").await {
+            let deployed = manifest.clone();
+            match deployed.deploy(&self.client, &self.store, "default").await {
                 Ok(_) => applied.push(manifest),
                 Err(error) => self.complain(errors::line(&error)),
             }

@@ -131,12 +131,14 @@ impl Platform {
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let internal = gateway.internal_address();
         let own_kubeconfig = absolute(&kubeconfig)?;
+        let url = format!("http://{}", reachable(address));
         git::make_webhooks(&client, &own_kubeconfig).await?;
         let pushes = git::Offer::make(
             &client,
             &absolute(&options.data)?,
             &own_kubeconfig,
             address,
+            &url,
             options.ephemeral,
         )
         .await?;
@@ -148,6 +150,7 @@ impl Platform {
                 internal_url_port: Some(internal.port()),
                 gateway_url: Some(format!("http://{}", reachable(internal))),
                 keeps_builds: true,
+                git_address: Some((git::IN_CLUSTER.to_owned(), url)),
                 ..fermata_operator::Options::default()
             },
         );

@@ -25,6 +25,10 @@ const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
 /// The largest of these files.
 const LARGEST_POINTER: u64 = 1024;
 
+/// Takes back what attributes among the files say of how they are written out; in `info/attributes`, which goes before
+/// all others (gitattributes(5)).
+const NO_ATTRIBUTES: &str = "* -text !eol -ident -filter !working-tree-encoding\n";
+
 /// An entry of a commit's tree that is no folder.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Entry {
@@ -55,6 +59,8 @@ pub(super) struct Checkout<'a> {
     pub(super) target: &'a Path,
     /// The folder for git's own files.
     pub(super) repository: &'a Path,
+    /// Whether attributes among the files have no effect.
+    pub(super) verbatim: bool,
 }
 
 /// Fetches the files into the target, which is emptied first.
@@ -75,6 +81,7 @@ pub(super) async fn fetch(git: &Git, settings: &Settings, scratch: &Path) -> Res
         path: &settings.path,
         target: &target,
         repository: &scratch.join("repository"),
+        verbatim: settings.verbatim,
     };
     let entries = check_out(git, &checkout, &mut taken).await?;
     submodules::fetch(git, &checkout, entries, scratch, &mut taken).await?;
@@ -122,6 +129,12 @@ pub(super) async fn check_out(
         &[],
     )
     .await?;
+    if checkout.verbatim {
+        let info = repository.join("info");
+        fs::create_dir_all(&info)
+            .and_then(|()| fs::write(info.join("attributes"), NO_ATTRIBUTES))
+            .map_err(|source| Error::Write { path: info, source })?;
+    }
     bring(git, checkout).await?;
     let tree = format!("{commit}:{path}");
     let kind = git.run(repository, ["cat-file", "-t", &tree], &[]).await;

@@ -30,6 +30,8 @@ pub(super) struct Settings {
     /// The file that the cluster shows when the container has ended.
     pub(super) termination_log: PathBuf,
     pub(super) timeout: Duration,
+    /// Whether files are written as they are in the commit, whatever attributes of git are among them.
+    pub(super) verbatim: bool,
 }
 
 // === impl Settings ===
@@ -73,6 +75,7 @@ impl Settings {
             )),
             termination_log: below(Path::new("/dev/termination-log")),
             timeout,
+            verbatim: given("FERMATA_GIT_VERBATIM").is_some(),
         })
     }
 }

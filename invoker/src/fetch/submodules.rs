@@ -53,6 +53,7 @@ pub(super) async fn fetch(
             path: "",
             target: &next.target,
             repository: &repository,
+            verbatim: checkout.verbatim,
         };
         let entries = check_out(git, &checkout, taken).await?;
         waiting.extend(wanted(git, &checkout, entries, next.depth + 1).await?);

@@ -7,7 +7,10 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Map, Value, json};
 
-use crate::{commands::completion, manifest::source};
+use crate::{
+    commands::completion,
+    manifest::source::{self, Code, Placed},
+};
 
 /// A function without a manifest, or changes of one that is there.
 #[derive(Args, Debug, Default)]
@@ -80,12 +83,28 @@ impl Settings {
         self.image.is_some() || self.runtime.is_some()
     }
 
-    /// Changes a Function's spec; what no flag names stays.
+    /// The code that the flags name.
     ///
     /// # Errors
     ///
-    /// When a flag, or a source file, cannot be used.
-    pub(super) fn change(&self, spec: &mut Map<String, Value>) -> anyhow::Result<()> {
+    /// When a source file cannot be used.
+    pub(super) fn code(&self) -> anyhow::Result<Option<Code>> {
+        if self.sources.is_empty() {
+            return Ok(None);
+        }
+        source::named(&self.sources).map(Some)
+    }
+
+    /// Changes a Function's spec, with the code that the flags name; what no flag names stays.
+    ///
+    /// # Errors
+    ///
+    /// When a flag cannot be used.
+    pub(super) fn change(
+        &self,
+        spec: &mut Map<String, Value>,
+        code: Option<&Placed>,
+    ) -> anyhow::Result<()> {
         if let Some(image) = &self.image {
             spec.remove("source");
             spec.insert("image".into(), json!(image));
@@ -100,7 +119,8 @@ impl Settings {
                 source.insert("handler".into(), json!(handler));
             }
             if !self.sources.is_empty() {
-                source::put(source::named(&self.sources)?, source)?;
+                code.context("the source files were not read")?
+                    .put(source)?;
             }
         }
         if !self.env.is_empty() {
@@ -156,7 +176,8 @@ mod tests {
         let Value::Object(mut spec) = spec else {
             panic!("a spec is an object")
         };
-        settings.change(&mut spec).unwrap();
+        let code = settings.code().unwrap().and_then(Code::inline);
+        settings.change(&mut spec, code.as_ref()).unwrap();
         Value::Object(spec)
     }
 

@@ -157,7 +157,7 @@ fn is_https(headers: &HeaderMap) -> bool {
 }
 
 /// The token that a request brings: as the password, or by itself.
-fn token(headers: &HeaderMap) -> Option<String> {
+pub(in super::super) fn token(headers: &HeaderMap) -> Option<String> {
     let said = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, said) = said.split_once(' ')?;
     let said = said.trim();
@@ -192,6 +192,7 @@ mod tests {
         Asked {
             namespace: "shop".to_owned(),
             name: "orders".to_owned(),
+            bundles: false,
             service: Service::Push,
             begins: true,
         }

@@ -20,6 +20,9 @@ const MOST_FILES: usize = 10_000;
 /// The most bytes that they have together. What is deployed of them has a bound of its own.
 const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
+/// The same for a bundle, of which everything is fetched.
+const MOST_BYTES_OF_BUNDLE: u64 = 100 * 1024 * 1024;
+
 /// The longest list of files that is read: what a commit of little size lists may never end.
 const MOST_LISTED: u64 = 16 * 1024 * 1024;
 
@@ -43,7 +46,7 @@ impl Checkout {
         commit: &str,
     ) -> anyhow::Result<Self> {
         // Where the hook runs: in the repository, with what was pushed.
-        check(&String::from_utf8_lossy(&list(commit)?))?;
+        check(&String::from_utf8_lossy(&list(commit)?), MOST_BYTES)?;
         let dir = root
             .path()
             .join(CHECKOUTS)
@@ -77,6 +80,29 @@ impl Drop for Checkout {
     }
 }
 
+/// Looks whether what a bundle holds can be fetched where the function runs.
+///
+/// # Errors
+///
+/// When there is too much of it, or it is anything but one commit with plain files.
+pub(super) fn check_bundle(commit: &str) -> anyhow::Result<()> {
+    let mut git = Command::new("git");
+    git.args(["rev-list", "--max-count=2", "--count", commit]);
+    let count = repository::output(&mut git)?;
+    if count.trim_ascii() != b"1" {
+        bail!("{commit} has a history, and a bundle has none");
+    }
+    let listed = list(commit)?;
+    let listed = String::from_utf8_lossy(&listed);
+    if listed
+        .split_terminator('\0')
+        .any(|entry| !entry.starts_with("100"))
+    {
+        bail!("{commit} has a link or a submodule, and a bundle has files alone");
+    }
+    check(&listed, MOST_BYTES_OF_BUNDLE)
+}
+
 /// What git lists of a commit.
 fn list(commit: &str) -> anyhow::Result<Vec<u8>> {
     let mut git = Command::new("git")
@@ -103,7 +129,7 @@ fn list(commit: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Looks at what `git ls-tree -r -z --long` prints: `MODE TYPE OBJECT SIZE<tab>PATH` each.
-fn check(listed: &str) -> anyhow::Result<()> {
+fn check(listed: &str, most_bytes: u64) -> anyhow::Result<()> {
     let (mut files, mut bytes) = (0_usize, 0_u64);
     for entry in listed.split_terminator('\0') {
         let (entry, path) = entry.split_once('\t').unwrap_or((entry, ""));
@@ -118,9 +144,9 @@ fn check(listed: &str) -> anyhow::Result<()> {
             .unwrap_or(0);
         bytes = bytes.saturating_add(size);
     }
-    if files > MOST_FILES || bytes > MOST_BYTES {
+    if files > MOST_FILES || bytes > most_bytes {
         bail!(
-            "the commit has {files} files with {bytes} bytes, and at most {MOST_FILES} with {MOST_BYTES} are taken"
+            "the commit has {files} files with {bytes} bytes, and at most {MOST_FILES} with {most_bytes} are taken"
         );
     }
     Ok(())
@@ -129,6 +155,10 @@ fn check(listed: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(listed: &str) -> anyhow::Result<()> {
+        super::check(listed, MOST_BYTES)
+    }
 
     #[test]
     fn too_much_and_submodules_are_refused() {

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::super::repository::DEPLOYED;
+use super::super::repository::{DEPLOYED, bundles::PREFIX};
 
 /// The most branches and tags that one push may change: each is a file.
 const MOST_UPDATES: usize = 1000;
@@ -69,6 +69,29 @@ pub(super) fn decide(pushed: &str) -> anyhow::Result<Decision> {
     Ok(decision)
 }
 
+/// The commit of a bundle, of what git gives to the hook.
+///
+/// # Errors
+///
+/// When it is anything but one new reference with the number of its commit.
+pub(super) fn bundle(pushed: &str) -> anyhow::Result<&str> {
+    let mut lines = pushed.lines();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        bail!("a push of a bundle changes one reference");
+    };
+    let mut fields = line.splitn(3, ' ');
+    let (Some(old), Some(new), Some(reference)) = (fields.next(), fields.next(), fields.next())
+    else {
+        bail!("git says {line:?}, which is no change");
+    };
+    if is_none(new) || !is_none(old) || reference.strip_prefix(PREFIX) != Some(new) {
+        bail!(
+            "only bundles are stored here, at {PREFIX}COMMIT, as `fermata deploy` pushes them; a function's own repository is /git/NAMESPACE/NAME.git"
+        );
+    }
+    Ok(new)
+}
+
 /// The name of a commit, as people write it.
 pub(super) fn short(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
@@ -119,6 +142,23 @@ mod tests {
         assert!(push(MOST_UPDATES).is_ok());
         let error = push(MOST_UPDATES + 1).unwrap_err().to_string();
         assert!(error.contains("at most 1000"), "{error}");
+    }
+
+    #[test]
+    fn a_bundle_is_one_new_reference_with_its_number() {
+        let line = format!("{NONE} {ONE} {PREFIX}{ONE}\n");
+        assert_eq!(bundle(&line).unwrap(), ONE);
+        for wrong in [
+            String::new(),
+            line.repeat(2),
+            format!("{NONE} {ONE} {PREFIX}{TWO}\n"),
+            format!("{TWO} {ONE} {PREFIX}{ONE}\n"),
+            format!("{ONE} {NONE} {PREFIX}{ONE}\n"),
+            format!("{NONE} {ONE} refs/heads/main\n"),
+            "x\n".to_owned(),
+        ] {
+            assert!(bundle(&wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{
         slots::{Slot, Slots},
         told,
     },
+    bundles,
     options::Options,
 };
 
@@ -34,16 +35,16 @@ const MOST_REPOSITORIES: usize = 1000;
 /// How long a request is that pushes nothing.
 const PROBE: u64 = 4;
 
-type Body = Either<Full<Bytes>, Answer>;
+pub(super) type Body = Either<Full<Bytes>, Answer>;
 
 /// What takes pushes.
 pub(super) struct Server {
     pub(super) access: Access,
     /// What was begun, and goes on when nobody waits for it.
     pub(super) tasks: TaskTracker,
-    root: Root,
+    pub(super) root: Root,
     room: Arc<Room>,
-    slots: Slots,
+    pub(super) slots: Slots,
 }
 
 // === impl Server ===
@@ -96,9 +97,17 @@ impl Server {
         seat: &Seat,
     ) -> Result<Response<Attended<Body>>, Refusal> {
         let headers = request.headers().clone();
-        self.access.admit(&headers, is_own).await?;
         let (parts, body) = request.into_parts();
-        let asked = Asked::of(&parts)?;
+        let asked = Asked::of(&parts);
+        if let Ok(asked) = &asked
+            && self.reads_bundles(asked, &headers)?
+        {
+            let request = Request::from_parts(parts, body);
+            let answered = self.give_bundle(asked, request).await?;
+            return Ok(answered.map(|body| Attended::new(body, seat.busy())));
+        }
+        self.access.admit(&headers, is_own).await?;
+        let asked = asked?;
         let credentials = self.access.grant(&asked, &headers).await?;
         // Up to here the connection gives way to others, however long strangers have it looked at.
         let busy = seat.busy();
@@ -118,12 +127,15 @@ impl Server {
         slot: Slot,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Refusal> {
-        let repository = self.root.repository(&asked.namespace, &asked.name);
+        let repository = self.repository(&asked);
         let is_pushed = asked.service == Service::Push && !asked.begins;
         let is_shared = self.access.is_shared();
         if asked.service == Service::Push && asked.begins {
             self.ready_for_push(&asked, &credentials, &repository)
                 .await?;
+            if asked.bundles {
+                bundles::note(&repository, request.headers())?;
+            }
         } else {
             self.check_there(&asked, &credentials, &repository).await?;
         }
@@ -132,6 +144,12 @@ impl Server {
             (told::NAMESPACE, asked.namespace.clone()),
             (told::NAME, asked.name.clone()),
         ];
+        if asked.bundles {
+            told.push((told::BUNDLES, "1".to_owned()));
+        } else if let Some(port) = std::env::var("PORT").ok().filter(|_| is_shared) {
+            // What is pushed may hold more than a manifest does.
+            told.push((told::SERVER, format!("http://127.0.0.1:{port}")));
+        }
         let (mut held, mut before) = (None, None);
         if is_pushed {
             if request.headers().contains_key(header::CONTENT_ENCODING) {
@@ -157,6 +175,9 @@ impl Server {
             // Whoever only hears that another push is under way changes nothing.
             if held.is_some() && !is_probe {
                 remember(&pushed, &credentials, &repository, before.as_deref()).await;
+                if pushed.bundles {
+                    bundles::tidy(&pushed, &credentials, &repository).await;
+                }
             }
             drop((held, slot));
         };
@@ -164,6 +185,11 @@ impl Server {
         answer
             .map(|response| response.map(Either::Right))
             .map_err(|error| request::failed(&error))
+    }
+
+    pub(super) fn repository(&self, asked: &Asked) -> Repository {
+        self.root
+            .repository(&asked.namespace, &asked.name, asked.bundles)
     }
 
     /// Makes the repository if there is none. What was pushed to a function that was deleted since is pushed as if
@@ -181,14 +207,17 @@ impl Server {
             self.room.clone(),
             asked.namespace.clone(),
         );
-        let repository = repository.clone();
+        let (repository, bundles) = (repository.clone(), asked.bundles);
         let ready = move || -> anyhow::Result<Result<(), Refusal>> {
             if is_shared && let Err(refusal) = has_room(&room, &root, &namespace, &repository)? {
                 return Ok(Err(refusal));
             }
             repository.make()?;
             let known = repository.uid();
-            let is_other = if is_shared {
+            let is_other = if bundles {
+                // The first one comes before the function, and is named by its number alone.
+                is_shared && known.is_some() && known != uid
+            } else if is_shared {
                 (uid.is_none() || known != uid) && repository.has_references()?
             } else {
                 uid.is_none() || known.is_some_and(|known| Some(known) != uid)
@@ -225,9 +254,14 @@ impl Server {
             self.room.clone(),
             asked.namespace.clone(),
         );
-        let (repository, own) = (repository.clone(), uid.clone());
+        let (repository, own, bundles) = (repository.clone(), uid.clone(), asked.bundles);
         let look = move || -> anyhow::Result<Result<(), Refusal>> {
-            let is_other = own.is_none() || repository.uid() != own;
+            let known = repository.uid();
+            let is_other = if bundles {
+                known.is_some() && known != own
+            } else {
+                own.is_none() || known != own
+            };
             if is_other && repository.has_references()? {
                 return Ok(Err(request::refused(
                     StatusCode::CONFLICT,
@@ -251,7 +285,8 @@ impl Server {
         let mut is_there = repository.exists();
         if is_there && self.access.is_shared() && asked.service == Service::Fetch {
             let uid = uid(asked, credentials).await?;
-            is_there = uid.is_some() && repository.uid() == uid;
+            let known = repository.uid();
+            is_there = uid.is_some() && (known == uid || asked.bundles && known.is_none());
         }
         if is_there {
             return Ok(());
@@ -298,7 +333,7 @@ fn has_room(
     Ok(Ok(()))
 }
 
-fn under_way() -> Refusal {
+pub(super) fn under_way() -> Refusal {
     let sentence = "another push of the function is under way; try again when it has ended";
     request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
 }

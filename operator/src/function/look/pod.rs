@@ -83,7 +83,7 @@ fn container(git: &GitSource, options: &Options) -> Container {
         name: "look".to_owned(),
         image: Some(options.git_image.clone()),
         command: Some(fetch::command(&["--look"])),
-        env: Some(fetch::variables(git)),
+        env: Some(fetch::variables(git, options)),
         resources: Some(ResourceRequirements {
             requests: quantities([("cpu", "10m"), ("memory", "32Mi")]),
             limits: quantities([("cpu", "1"), ("memory", "256Mi")]),

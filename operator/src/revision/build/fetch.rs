@@ -45,7 +45,7 @@ pub(crate) fn container(
 ) -> Container {
     let image = revision.spec.runtime.as_ref();
     let image = image.and_then(|runtime| runtime.git_image.clone());
-    let mut env = variables(git);
+    let mut env = variables(git, options);
     env.push(env::variable("FERMATA_GIT_COMMIT", commit));
     env.push(env::variable("FERMATA_TARGET", names::SOURCE_PATH));
     env.push(env::variable("FERMATA_GIT_TIMEOUT", TIMEOUT));
@@ -76,10 +76,10 @@ pub(crate) fn command(more: &[&str]) -> Vec<String> {
 }
 
 /// What the program is told of the repository.
-pub(crate) fn variables(git: &GitSource) -> Vec<EnvVar> {
+pub(crate) fn variables(git: &GitSource, options: &Options) -> Vec<EnvVar> {
     let literal = |name, value: &str| env::variable(name, &env::literal(value));
     let mut variables = vec![
-        literal("FERMATA_GIT_URL", &git.url),
+        literal("FERMATA_GIT_URL", &options.repository(&git.url)),
         literal("FERMATA_GIT_REF", git.reference()),
         literal("HOME", names::FETCH_PATH),
     ];
@@ -88,6 +88,9 @@ pub(crate) fn variables(git: &GitSource) -> Vec<EnvVar> {
     }
     if git.secret_name.is_some() {
         variables.push(literal("FERMATA_GIT_CREDENTIALS", names::GIT_PATH));
+    }
+    if git.is_bundle() {
+        variables.push(literal("FERMATA_GIT_VERBATIM", "1"));
     }
     variables
 }
