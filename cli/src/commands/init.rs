@@ -23,6 +23,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t)]
     runtime: Language,
 
+    /// With a small package of the language's registry, and a test that uses it. It is downloaded when the function
+    /// runs for the first time. Python and Node.js; that of TypeScript and of Rust has packages anyway.
+    #[arg(long)]
+    dependency: bool,
+
     /// The directory to write to. Default: the name.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -58,7 +63,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     let schema = serde_json::to_string(&fermata_crds::schema::function())
         .context("the manifest's schema cannot be written")?;
-    let code = code(options.runtime);
+    let code = match (options.dependency, options.runtime) {
+        (false, runtime) => code(runtime),
+        (true, runtime) => code_with_dependency(runtime)?,
+    };
     let mut files = vec![("function.yaml", manifest(name, options.runtime))];
     files.extend(code.iter().map(|(file, text)| (*file, (*text).to_owned())));
     files.push((SCHEMA, schema + "\n"));
@@ -150,6 +158,54 @@ spec:
     max: 10
 "
     )
+}
+
+/// The same with a package of the language's registry: small, and without packages of its own.
+///
+/// # Errors
+///
+/// For a language that has no such example.
+fn code_with_dependency(
+    runtime: Language,
+) -> anyhow::Result<&'static [(&'static str, &'static str)]> {
+    Ok(match runtime {
+        Language::Python => &[
+            (
+                "main.py",
+                include_str!("../../templates/python-dependency/main.py"),
+            ),
+            (
+                "test_main.py",
+                include_str!("../../templates/python-dependency/test_main.py"),
+            ),
+            (
+                "requirements.txt",
+                include_str!("../../templates/python-dependency/requirements.txt"),
+            ),
+        ],
+        Language::Node => &[
+            (
+                "main.mjs",
+                include_str!("../../templates/node-dependency/main.mjs"),
+            ),
+            (
+                "main.test.mjs",
+                include_str!("../../templates/node-dependency/main.test.mjs"),
+            ),
+            (
+                "package.json",
+                include_str!("../../templates/node-dependency/package.json"),
+            ),
+            (
+                "package-lock.json",
+                include_str!("../../templates/node-dependency/package-lock.json"),
+            ),
+        ],
+        Language::TypeScript | Language::Rust => code(runtime),
+        Language::Go | Language::Command => bail!(
+            "--dependency is for python and node; add a package to a function of Go with `go get`, and what a command needs to its image"
+        ),
+    })
 }
 
 /// The code, and its tests, by the names of files.

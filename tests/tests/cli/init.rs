@@ -113,6 +113,57 @@ fn the_tests_that_init_writes_pass_until_the_code_is_wrong() {
     }
 }
 
+#[tokio::test]
+async fn what_init_writes_with_a_dependency_installs_it_and_runs_its_tests() {
+    for (runtime, package, answer) in [
+        ("python", "humanize", "Hello, you! Your name has 3 Bytes.\n"),
+        ("node", "pretty-bytes", "Hello, you! Your name has 3 B.\n"),
+    ] {
+        if !has_tool(runtime) {
+            println!("{runtime} is not on PATH: its runtime is not tested");
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let init = |more: &[&str]| {
+            let arguments = ["init", "greeter", "--dependency"];
+            Command::new(fermata_bin())
+                .args(arguments)
+                .args(more)
+                .current_dir(dir.path())
+                .output()
+                .unwrap()
+        };
+        let written = init(&["--runtime", runtime]);
+        assert!(written.status.success(), "{written:?}");
+        let (passed, printed) = test(dir.path(), &["greeter"]);
+        assert!(passed, "{printed}");
+        let up = Up::start(dir.path(), ["--ephemeral", "-f", "greeter"]);
+        let gateway = up.platform().gateway();
+        eventually("it answers", async || {
+            match gateway.post("/function/greeter", "you").await.text() {
+                text if text == answer => Ok(()),
+                text => Err(format!("{package}: {text}\n{}", up.printed())),
+            }
+        })
+        .await;
+        eventually("it is told what was installed", async || {
+            let printed = up.printed();
+            if printed.contains("installing ") {
+                Ok(())
+            } else {
+                Err(printed)
+            }
+        })
+        .await;
+        let refused = init(&["--runtime", "go", "--force"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("go get"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn a_function_without_tests_has_not_passed_them() {
     let dir = tempfile::tempdir().unwrap();
