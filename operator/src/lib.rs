@@ -42,4 +42,4 @@ pub use fermata_crds::reasons;
 
 pub use definitions::{DefinitionsError, apply_definitions};
 pub use operator::{Error, Operator};
-pub use options::{Builds, Functions, FunctionsError, Options, Scheme, SourceUser};
+pub use options::{Builds, Functions, FunctionsError, Options, Proxy, Scheme, SourceUser};

@@ -2,15 +2,18 @@
 
 mod builds;
 mod functions;
+mod proxy;
 
 use std::fmt;
 
 use clap::{Args, ValueEnum};
 use fermata_crds::routes::{ClaimGrant, ClaimPolicy};
 use fermata_daemon::admin::AdminOptions;
+use k8s_openapi::api::core::v1::EnvVar;
 
 pub use builds::Builds;
 pub use functions::{Functions, FunctionsError, SourceUser};
+pub use proxy::Proxy;
 
 /// Port of the admin listener where nothing is said.
 pub(crate) const ADMIN_PORT: u16 = 9091;
@@ -141,6 +144,10 @@ pub struct Options {
     #[command(flatten)]
     pub builds: Builds,
 
+    /// The proxy behind which repositories, indexes and registries are.
+    #[command(flatten)]
+    pub proxy: Proxy,
+
     /// Functions, and Revisions, that are reconciled at once.
     #[arg(long, env = "FERMATA_OPERATOR_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     pub concurrency: u16,
@@ -193,6 +200,7 @@ impl Default for Options {
             git_image: DEFAULT_GIT_IMAGE.to_owned(),
             functions: Functions::default(),
             builds: Builds::default(),
+            proxy: Proxy::default(),
             concurrency: DEFAULT_CONCURRENCY,
             keeps_builds: false,
             git_address: None,
@@ -216,6 +224,18 @@ impl Options {
         self.gateway_url
             .clone()
             .unwrap_or_else(|| format!("{}://{}", Scheme::Http, self.gateway_service))
+    }
+
+    /// Variables of what fetches, builds and pushes, by which it knows the proxy.
+    pub(crate) fn proxy_variables(&self) -> Vec<EnvVar> {
+        let variables = self.proxy.variables(&self.cluster_domain).into_iter();
+        variables
+            .map(|(name, value)| EnvVar {
+                name: name.to_owned(),
+                value: Some(value),
+                value_from: None,
+            })
+            .collect()
     }
 
     /// Where a repository is fetched from.

@@ -41,7 +41,12 @@ pub(crate) async fn push(settings: &Settings) -> Result<Pushed, Error> {
     };
     let repository = &settings.repository;
     let plain = settings.plain_http.then(|| repository.host.clone());
-    let registries = Registries::new(credentials, plain, settings.retry_pause)?;
+    let registries = Registries::new(
+        credentials,
+        plain,
+        settings.proxy.clone(),
+        settings.retry_pause,
+    )?;
     let limits = Limits {
         bytes: settings.max_bytes,
         files: settings.max_files,

@@ -5,6 +5,7 @@
 
 mod auth;
 mod blobs;
+mod connector;
 mod exchange;
 mod manifests;
 mod redirect;
@@ -13,7 +14,7 @@ mod transport;
 use std::time::Duration;
 
 use self::{auth::Tokens, transport::Client};
-use crate::{credentials::Credentials, error::Error, reference::Repository};
+use crate::{credentials::Credentials, error::Error, proxy::Proxy, reference::Repository};
 
 pub(crate) use self::manifests::Manifest;
 
@@ -33,15 +34,16 @@ pub(crate) struct Registries {
 // === impl Registries ===
 
 impl Registries {
-    /// `plain` is the host that is spoken to without TLS; after a failure there is this pause, and then twice as
+    /// `plain` is the host that is spoken to without TLS, the others are reached through `proxy`; after a failure there is this pause, and then twice as
     /// long a one.
     pub(crate) fn new(
         credentials: Credentials,
         plain: Option<String>,
+        proxy: Proxy,
         pause: Duration,
     ) -> Result<Self, Error> {
         Ok(Self {
-            client: Client::new(credentials.authority.as_deref())?,
+            client: Client::new(credentials.authority.as_deref(), proxy)?,
             credentials,
             tokens: Tokens::default(),
             plain,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest,
     error::Error,
+    proxy::Proxy,
     reference::{self, Image, Repository},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) code: Folder,
     pub(crate) credentials: Option<PathBuf>,
     pub(crate) plain_http: bool,
+    pub(crate) proxy: Proxy,
     pub(crate) scratch: PathBuf,
     pub(crate) max_bytes: u64,
     pub(crate) max_files: u64,
@@ -106,6 +108,7 @@ impl Settings {
                 Some("true") => true,
                 Some(_) => return Err(wrong("FERMATA_PUSH_PLAIN_HTTP", "it is true or false")),
             },
+            proxy: Proxy::read(&get).map_err(|(name, why)| wrong(name, why))?,
             scratch: given("FERMATA_PUSH_SCRATCH").map_or_else(std::env::temp_dir, PathBuf::from),
             max_bytes: number("FERMATA_PUSH_MAX_BYTES", 2 << 30, 1)?,
             max_files: number("FERMATA_PUSH_MAX_FILES", 200_000, 1)?,

@@ -115,7 +115,7 @@ const CRATES: [Crate; 6] = [
     Crate {
         dir: "push",
         layers: &[
-            &["digest", "error", "reference"],
+            &["digest", "error", "proxy", "reference"],
             &["credentials", "settings"],
             &["layer", "registry"],
             &["base"],

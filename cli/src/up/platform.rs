@@ -150,6 +150,8 @@ impl Platform {
                 internal_url_port: Some(internal.port()),
                 gateway_url: Some(format!("http://{}", reachable(internal))),
                 keeps_builds: true,
+                // Builds are behind the same proxy as this process.
+                proxy: fermata_operator::Proxy::of_environment(|name| std::env::var(name).ok()),
                 git_address: Some((git::IN_CLUSTER.to_owned(), url)),
                 ..fermata_operator::Options::default()
             },

@@ -17,7 +17,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::error::Error;
+use super::connector::Connector;
+use crate::{error::Error, proxy::Proxy};
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,14 +31,14 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Connections to all registries.
 pub(super) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Body>,
+    pool: Pool<HttpsConnector<Connector>, Body>,
 }
 
 // === impl Client ===
 
 impl Client {
     /// Trusts what the system trusts, and this authority, in PEM.
-    pub(super) fn new(authority: Option<&[u8]>) -> Result<Self, Error> {
+    pub(super) fn new(authority: Option<&[u8]>, proxy: Proxy) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(pem) = authority {
@@ -64,7 +65,7 @@ impl Client {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(connector);
+            .wrap_connector(Connector::new(connector, proxy));
         let pool = Pool::builder(TokioExecutor::new())
             .pool_max_idle_per_host(2)
             .build(connector);

@@ -6,4 +6,5 @@ mod fake;
 mod faults;
 mod identity;
 mod images;
+mod proxied;
 mod world;

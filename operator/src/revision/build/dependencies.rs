@@ -53,7 +53,7 @@ pub(crate) fn container(revision: &Revision, build: &RuntimeBuild, options: &Opt
         name: names::BUILD_CONTAINER.to_owned(),
         image: Some(build.image.clone()),
         command: Some(build.command.clone()),
-        env: Some(environment(build, &own)),
+        env: Some(environment(build, &own, options)),
         resources: resources.or_else(|| options.functions.resources.clone()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![
@@ -69,8 +69,8 @@ pub(crate) fn container(revision: &Revision, build: &RuntimeBuild, options: &Opt
     }
 }
 
-/// Fermata's own variables, then the Runtime's and the function's, where the function's go first.
-fn environment(build: &RuntimeBuild, own: &BuildOptions) -> Vec<EnvVar> {
+/// Fermata's own variables, then the Runtime's and the function's, where the function's go first, then the proxy.
+fn environment(build: &RuntimeBuild, own: &BuildOptions, options: &Options) -> Vec<EnvVar> {
     let seconds = own.timeout().as_secs().max(1).to_string();
     let system = [
         ("FERMATA_TARGET", build.target.as_str()),
@@ -87,6 +87,11 @@ fn environment(build: &RuntimeBuild, own: &BuildOptions) -> Vec<EnvVar> {
             all.push(variable.clone());
         }
     }
+    // Whoever names a proxy of their own means it, however it is written.
+    let named = |name: &str| all.iter().any(|own| own.name.eq_ignore_ascii_case(name));
+    let mut proxy = options.proxy_variables();
+    proxy.retain(|variable| !named(&variable.name));
+    all.extend(proxy);
     all
 }
 

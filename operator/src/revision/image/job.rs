@@ -280,7 +280,8 @@ fn push(revision: &Revision, start: &Start, options: &Options) -> Container {
     let variable = |(name, value): (&str, String)| {
         env::variable(&format!("FERMATA_PUSH_{name}"), &env::literal(&value))
     };
-    let variables: Vec<EnvVar> = variables.into_iter().map(variable).collect();
+    let mut variables: Vec<EnvVar> = variables.into_iter().map(variable).collect();
+    variables.extend(options.proxy_variables());
     let mut container = Container {
         name: names::PUSH_CONTAINER.to_owned(),
         image: Some(builds.image.clone()),

@@ -1,3 +1,4 @@
+use k8s_openapi::api::core::v1::Container;
 use serde_json::{Value, json};
 
 use super::*;
@@ -536,4 +537,29 @@ fn an_image_is_run_without_anything_that_fetches_or_installs() {
         assert_eq!(pod["imagePullSecrets"], json!([{"name": "push"}]));
         assert_eq!(pod["nodeSelector"], json!({"kubernetes.io/arch": "amd64"}));
     }
+}
+
+#[test]
+fn what_fetches_builds_and_pushes_knows_the_proxy_and_the_function_does_not() {
+    let mut scene = Scene::new(GIT);
+    scene.options.proxy.https = Some("http://proxy:3128".to_owned());
+    let pod = scene.made().spec.expect("a spec").template.spec;
+    let pod = pod.expect("a pod");
+    let init = pod.init_containers.iter().flatten();
+    let proxy = |container: &Container| {
+        let mut env = container.env.iter().flatten();
+        let found = env.find(|variable| variable.name == "HTTPS_PROXY");
+        found.and_then(|variable| variable.value.clone())
+    };
+    let known: Vec<_> = init.chain(&pod.containers).map(proxy).collect();
+    assert!(known.len() > 1);
+    assert!(
+        known
+            .iter()
+            .all(|known| known.as_deref() == Some("http://proxy:3128")),
+        "{known:?}"
+    );
+    let template = build::pod_template(&scene.inputs.revision, &scene.options);
+    let template = template.expect("a pod").spec.expect("a pod");
+    assert_eq!(proxy(&template.containers[0]), None);
 }
