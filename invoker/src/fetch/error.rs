@@ -57,6 +57,10 @@ pub(super) enum Error {
     TooMany(u64),
     #[error("{link} is a link that leads out of the folder, to {to}; put in what it leads to")]
     LeadsOut { link: PathBuf, to: PathBuf },
+    #[error(
+        "Git LFS keeps what {count} of the files hold ({named}), and it is not asked; commit the files themselves, name a folder without them in source.git.path, or deploy the folder with `fermata deploy` after `git lfs pull`"
+    )]
+    Pointers { count: usize, named: String },
     #[error("git lists more than {}, which no repository of a function has; is it the right one?", size(*.0))]
     LongList(u64),
     #[error("git took more than {} of memory for what the repository holds or the server lists, and was ended; is it the right one?", size(*.0))]

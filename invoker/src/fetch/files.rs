@@ -25,6 +25,9 @@ const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
 /// The largest of these files.
 const LARGEST_POINTER: u64 = 1024;
 
+/// How many of these files are named.
+const MOST_NAMED: usize = 3;
+
 /// Takes back what attributes among the files say of how they are written out; in `info/attributes`, which goes before
 /// all others (gitattributes(5)).
 const NO_ATTRIBUTES: &str = "* -text !eol -ident -filter !working-tree-encoding\n";
@@ -44,8 +47,6 @@ pub(super) struct Taken {
     bytes: u64,
     files: u64,
     pub(super) submodules: usize,
-    /// Files whose content is elsewhere.
-    pointers: usize,
 }
 
 /// One commit of one repository, and where its files go.
@@ -88,12 +89,6 @@ pub(super) async fn fetch(git: &Git, settings: &Settings, scratch: &Path) -> Res
     if let Some((link, to)) = tree::link_out(&target)? {
         tree::clear(&target)?;
         return Err(Error::LeadsOut { link, to });
-    }
-    if taken.pointers > 0 {
-        log::line(format_args!(
-            "{} files are kept by Git LFS, which is not asked: what is there are its pointers",
-            taken.pointers
-        ));
     }
     log::line(format_args!(
         "fetched {} files, {}, of {} at {} in {:.1} s",
@@ -174,10 +169,9 @@ pub(super) async fn check_out(
     git.run(target, ["read-tree", &tree], &places).await?;
     let out = ["checkout-index", "--all", "--force", "--quiet"];
     git.run(target, out, &places).await?;
-    taken.pointers += entries
-        .iter()
-        .filter(|entry| entry.size <= LARGEST_POINTER && is_pointer(&target.join(&entry.path)))
-        .count();
+    if !checkout.verbatim {
+        check_pointers(target, &entries)?;
+    }
     Ok(entries)
 }
 
@@ -252,6 +246,27 @@ fn entries(listed: &[u8]) -> Result<Vec<Entry>, Error> {
         }
     }
     Ok(entries)
+}
+
+/// Looks whether Git LFS keeps what files hold elsewhere: a function would get but the few lines that say where.
+fn check_pointers(target: &Path, entries: &[Entry]) -> Result<(), Error> {
+    let pointers = entries
+        .iter()
+        .filter(|entry| entry.size <= LARGEST_POINTER && is_pointer(&target.join(&entry.path)));
+    let (mut count, mut named) = (0, Vec::new());
+    for pointer in pointers {
+        count += 1;
+        if named.len() < MOST_NAMED {
+            named.push(pointer.path.clone());
+        }
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    Err(Error::Pointers {
+        count,
+        named: named.join(", "),
+    })
 }
 
 fn is_pointer(path: &Path) -> bool {

@@ -383,3 +383,45 @@ fn too_much_is_refused() {
         outcome.stderr
     );
 }
+
+/// What Git LFS puts in the place of a file.
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+
+#[test]
+fn a_file_that_git_lfs_keeps_is_refused_by_name() {
+    let server = server();
+    let commit = server.commit(
+        "shop",
+        &[
+            (
+                ".gitattributes",
+                "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            ),
+            ("data/model.bin", POINTER),
+            ("functions/orders/main.py", "x"),
+        ],
+    );
+    let job = Job::new(&server.url("shop")).commit(&commit);
+    let outcome = job.run();
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for part in ["1 of the files", "data/model.bin", "git lfs pull"] {
+        assert!(outcome.last().contains(part), "{}", outcome.stderr);
+    }
+    let beside = Job::new(&server.url("shop")).commit(&commit);
+    beside.path("functions/orders").succeed();
+}
+
+#[test]
+fn a_folder_that_was_deployed_is_there_as_it_was() {
+    let server = server();
+    let text = "$Id$\na\n";
+    let files = [("data/model.bin", POINTER), ("data/text.txt", text)];
+    server.commit("shop", &files);
+    let attributes = [(".gitattributes", "* text eol=crlf ident filter=lfs\n")];
+    let commit = server.commit("shop", &attributes);
+    let job = Job::new(&server.url("shop")).commit(&commit);
+    let job = job.variable("FERMATA_GIT_VERBATIM", "1");
+    job.succeed();
+    assert_eq!(job.read("data/model.bin").as_deref(), Some(POINTER));
+    assert_eq!(job.read("data/text.txt").as_deref(), Some(text));
+}
