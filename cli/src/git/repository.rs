@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, bail};
@@ -59,6 +60,9 @@ const DELETED: &str = "refs/fermata/deleted";
 
 /// The file in a repository with the UID of the function that was pushed to.
 const UID_FILE: &str = "fermata.uid";
+
+/// Held while a repository is made: one process makes them all.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// Where the repositories of all functions are.
 #[derive(Clone, Debug)]
@@ -141,6 +145,8 @@ impl Repository {
 
     /// Makes it, if it is not there.
     pub(super) fn make(&self) -> anyhow::Result<()> {
+        // Two who push to it for the first time would take the half of it from each other.
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         if self.exists() {
             return Ok(());
         }

@@ -220,4 +220,18 @@ mod tests {
         assert!(repository.is_read_by("key"));
         assert!(!repository.is_read_by(&digest("key")));
     }
+
+    #[test]
+    fn several_make_a_repository_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = super::super::Root::new(dir.path().to_owned());
+        let making = (0..8).map(|_| {
+            let root = root.clone();
+            std::thread::spawn(move || root.repository("shop", "orders", true).make())
+        });
+        let making: Vec<_> = making.collect();
+        for made in making {
+            made.join().unwrap().unwrap();
+        }
+    }
 }
