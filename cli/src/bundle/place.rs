@@ -14,6 +14,9 @@ pub(crate) const IN_CLUSTER: &str = "inCluster";
 pub(crate) const ACCESS: &str = "access";
 const KEPT: &str = "kept";
 
+/// Why none are taken, where that is said.
+pub(crate) const WHY: &str = "why";
+
 /// How the one who deploys is known where it is by the connection.
 pub(crate) const USER: &str = "user";
 
@@ -72,7 +75,12 @@ impl Place {
     ) -> anyhow::Result<Self> {
         let said = |name: &str| told.get(name).map(|said| said.trim_end_matches('/'));
         let Some(in_cluster) = said(IN_CLUSTER) else {
-            bail!("this cluster takes no pushes: git.push.enabled of the chart lets it");
+            match said(WHY) {
+                Some(why) => bail!("`fermata up` takes no pushes: {why}"),
+                None => {
+                    bail!("this cluster takes no pushes: git.push.enabled of the chart lets it")
+                }
+            }
         };
         if said(KEPT) == Some("false") {
             bail!(
@@ -129,6 +137,7 @@ mod tests {
         assert!(told(&plain, Some("http://10.0.0.1:8080")).is_ok());
         for (pairs, url, says) in [
             (&[][..], None, "git.push.enabled"),
+            (&[(WHY, "there is no git on PATH")], None, "no git on PATH"),
             (&[inside, outside, (KEPT, "false")], None, "existingClaim"),
             (&[inside], None, "--git-url"),
             (&[inside], Some("http://10.0.0.1"), "with https"),

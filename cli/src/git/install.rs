@@ -105,7 +105,7 @@ async fn apply(client: &Client, name: &str, command: &Value, longest: &str) -> a
 }
 
 /// Tells where bundles are taken, or that none are.
-async fn tell(client: &Client, url: Option<&str>) -> anyhow::Result<()> {
+async fn tell(client: &Client, offer: Offer, url: &str) -> anyhow::Result<()> {
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let namespaces = Api::<Namespace>::all(client.clone());
     let namespace = json!({
@@ -116,15 +116,16 @@ async fn tell(client: &Client, url: Option<&str>) -> anyhow::Result<()> {
         .await;
     made.with_context(|| format!("the namespace {BUNDLES_NAMESPACE} cannot be made"))?;
     let maps = Api::<ConfigMap>::namespaced(client.clone(), BUNDLES_NAMESPACE);
-    let data = url.map(|url| {
-        json!({
+    let data = match offer {
+        Offer::Taken => json!({
             place::URL: url, place::IN_CLUSTER: IN_CLUSTER, place::ACCESS: place::USER,
-        })
-    });
+        }),
+        Offer::NotTaken(why) => json!({ place::WHY: why }),
+    };
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": BUNDLES_CONFIG_MAP, "namespace": BUNDLES_NAMESPACE},
-        "data": data.unwrap_or_else(|| json!({})),
+        "data": data,
     });
     maps.patch(BUNDLES_CONFIG_MAP, &params, &Patch::Apply(map))
         .await
@@ -156,7 +157,7 @@ impl Offer {
         }
         let functions = Api::<Function>::namespaced(client.clone(), NAMESPACE);
         let offer = Self::here();
-        tell(client, (offer == Self::Taken).then_some(url)).await?;
+        tell(client, offer, url).await?;
         if offer != Self::Taken {
             return match functions.delete(PUSHES, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(offer),
