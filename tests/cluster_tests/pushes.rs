@@ -284,9 +284,9 @@ fn write_model(folder: &Path, word: &str) {
     fs::write(folder.join("main.py"), code).unwrap();
 }
 
-/// Where repositories stay: a folder of this machine, which is the node.
+/// Where repositories stay: a folder of this machine, which is the node. In memory, for there a tenth is free.
 fn claim(pushed: &Pushed) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let capacity = json!({"storage": "8Gi"});
     let volume = json!({
