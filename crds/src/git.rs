@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(GitSource::default().commit(), None);
         assert!(!source.is_bundle());
         let bundle = GitSource {
-            url: "http://git.fermata-git.svc.cluster.local/git/shop/orders.bundles.git".into(),
+            url: "http://fermata-gateway.fermata-system.svc.cluster.local/git/shop/orders.bundles.git".into(),
             ..source
         };
         assert!(bundle.is_bundle());

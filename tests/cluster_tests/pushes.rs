@@ -288,16 +288,17 @@ fn write_model(folder: &Path, word: &str) {
 fn claim(pushed: &Pushed) -> TempDir {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let name = &pushed.cluster.space.name;
     let capacity = json!({"storage": "8Gi"});
     let volume = json!({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "repositories"},
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {"capacity": capacity, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
             "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": dir.path()}},
     });
     let claim = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "repositories", "namespace": "fermata-git"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "repositories",
+        "metadata": {"name": name, "namespace": "fermata-git"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": name,
             "resources": {"requests": capacity}},
     });
     for object in [volume, claim] {
@@ -362,8 +363,9 @@ async fn a_folder_that_is_too_large_for_a_manifest_is_deployed_with_a_token() {
     has(&refused.text, "data/model.bin (5.0 MiB)");
 
     let repositories = claim(&pushed);
-    let values = "git.push.existingClaim=repositories,git.push.plainHttp=true";
-    pushed.install(&["--set", values]);
+    let name = &space.name;
+    let values = format!("git.push.existingClaim={name},git.push.plainHttp=true");
+    pushed.install(&["--set", &values]);
     let first = eventually("what takes pushes is there", async || {
         let said = deploy(&pushed, &own, None);
         if said.ok { Ok(said) } else { Err(said.text) }
@@ -444,23 +446,9 @@ async fn a_folder_that_is_too_large_for_a_manifest_is_deployed_with_a_token() {
     })
     .await;
     pushed.install(&[]);
-    for object in [
-        [
-            "-n",
-            "fermata-git",
-            "delete",
-            "pvc/repositories",
-            "--wait=false",
-        ],
-        [
-            "-n",
-            "fermata-git",
-            "delete",
-            "pv/repositories",
-            "--wait=false",
-        ],
-    ] {
-        pushed.cluster.kubectl(&object);
+    for kind in ["pvc", "pv"] {
+        let delete = ["-n", "fermata-git", "delete", kind, name, "--wait=false"];
+        pushed.cluster.kubectl(&delete);
     }
     drop(repositories);
 }

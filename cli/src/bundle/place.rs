@@ -125,7 +125,10 @@ mod tests {
 
     #[test]
     fn a_cluster_says_where_and_how() {
-        let inside = (IN_CLUSTER, "http://git.fermata-git.svc.cluster.local");
+        let inside = (
+            IN_CLUSTER,
+            "http://fermata-gateway.fermata-system.svc.cluster.local",
+        );
         let outside = (URL, "https://functions.example.com/");
         let place = told(&[inside, outside], None).unwrap();
         assert_eq!(place.url, "https://functions.example.com");
