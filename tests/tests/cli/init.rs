@@ -146,15 +146,6 @@ async fn what_init_writes_with_a_dependency_installs_it_and_runs_its_tests() {
             }
         })
         .await;
-        eventually("it is told what was installed", async || {
-            let printed = up.printed();
-            if printed.contains("installing ") {
-                Ok(())
-            } else {
-                Err(printed)
-            }
-        })
-        .await;
         let refused = init(&["--runtime", "go", "--force"]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(

@@ -84,14 +84,18 @@ pub(super) fn note(repository: &Repository, headers: &HeaderMap) -> Result<(), R
         let is_hexadecimal = said.len() == digits && said.bytes().all(|b| b.is_ascii_hexdigit());
         is_hexadecimal.then_some(said)
     };
+    let (reader, commit) = (said(READER_HEADER, 64), said(BUNDLE_HEADER, 40));
+    if reader.is_none() && commit.is_none() {
+        return Ok(());
+    }
     let noted = || -> anyhow::Result<bool> {
         let Some(_held) = repository.lock()? else {
             return Ok(false);
         };
-        if let Some(digest) = said(READER_HEADER, 64) {
+        if let Some(digest) = reader {
             repository.set_reader(digest)?;
         }
-        if let Some(commit) = said(BUNDLE_HEADER, 40) {
+        if let Some(commit) = commit {
             repository.touch(commit)?;
         }
         Ok(true)
