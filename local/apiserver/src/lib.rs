@@ -51,6 +51,7 @@ mod decode;
 mod discovery;
 mod handlers;
 mod kinds;
+mod media;
 mod merge;
 mod openapi;
 mod protobuf;
@@ -58,6 +59,7 @@ mod random;
 mod request;
 mod resource;
 mod response;
+mod router;
 #[cfg(test)]
 mod sample;
 mod schema;
@@ -71,10 +73,12 @@ mod store;
 mod streaming;
 mod table;
 mod upkeep;
+mod write;
 
 pub use self::{
+    api::Mutator,
     server::pki::PkiError,
-    start::{ApiServer, Error, Mutator, Options},
+    start::{ApiServer, Error, Options},
     store::OpenError,
     streaming::{
         AttachRequest, Connect, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,

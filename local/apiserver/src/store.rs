@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// Writes one object, if it is as expected and `guard` agrees, and waits until that is durable.
-    /// `guard` sees the state at the moment of the write.
+    /// `guard` sees the state at the moment of the write, and what is written.
     ///
     /// # Cancel safety
     ///
@@ -209,7 +209,7 @@ impl Store {
         key: &Key,
         expect: Expect,
         put: Put,
-        guard: impl FnOnce(&State) -> Result<(), G>,
+        guard: impl FnOnce(&State, &Value) -> Result<(), G>,
     ) -> Result<Arc<Object>, CommitError<G>> {
         if self.shared.refusing.load(Ordering::Relaxed) {
             self.probe().await?;
@@ -249,7 +249,7 @@ impl Store {
         key: &Key,
         expect: Expect,
         put: Put,
-        guard: impl FnOnce(&State) -> Result<(), G>,
+        guard: impl FnOnce(&State, &Value) -> Result<(), G>,
     ) -> Result<
         (
             Arc<Object>,
@@ -264,7 +264,8 @@ impl Store {
             (Expect::Revision(revision), Some(object)) if object.revision == revision => {}
             _ => return Err(CommitError::Stale),
         }
-        guard(&state).map_err(CommitError::Refused)?;
+        let (Put::Store(new) | Put::Remove(new)) = &put;
+        guard(&state, new).map_err(CommitError::Refused)?;
         if state.pending.len() >= MAX_PENDING {
             return Err(CommitError::Busy);
         }

@@ -4,9 +4,10 @@ use http::{Method, Response, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, content_type},
+    api::Api,
     auth::{self, AUDIENCE, Account, User},
     decode::typed::{ACCESS_REVIEW, Kind, RULES_REVIEW, SUBJECT_REVIEW, TOKEN_REVIEW},
+    media::content_type,
     response::{self, Body},
     status::Failure,
 };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::read;
 use crate::{
-    api::{Api, Call},
+    api::Api,
     auth::{
         AUDIENCE,
         token::{Bound, Claims, MAX_TOKEN, Reference},
@@ -16,6 +16,7 @@ use crate::{
     },
     decode::typed::TOKEN_REQUEST,
     random,
+    request::Call,
     response::{self, Body},
     status::{Failure, FieldError},
     store::Key,
