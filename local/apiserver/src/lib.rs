@@ -53,6 +53,7 @@ mod handlers;
 mod kinds;
 mod media;
 mod merge;
+mod names;
 mod openapi;
 mod protobuf;
 mod random;

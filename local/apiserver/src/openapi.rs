@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     discovery::VERSION,
+    kinds::schemas::builtins,
     media,
     resource::{Resource, registry::Registry},
     response::{self, Body},
-    schema::builtin::builtins,
     status::Failure,
 };
 

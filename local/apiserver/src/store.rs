@@ -9,6 +9,7 @@
 //! * Revisions grow by every change and are never used twice, not even after a crash.
 
 mod disk;
+mod entry;
 mod error;
 mod history;
 mod memory;
@@ -31,7 +32,7 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 pub use self::error::OpenError;
-use self::{disk::Disk, writer::Entry};
+use self::{disk::Disk, entry::Entry};
 pub(crate) use self::{
     error::{CommitError, WriteFailed},
     history::{Change, Event},

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::Api,
-    decode::typed::EVICTION,
+    kinds::EVICTION,
     request::Call,
     resource::Resource,
     response::{self, Body},

@@ -9,7 +9,8 @@ use super::{patch, read, update::update};
 use crate::{
     api::Api,
     apply::managers::Operation,
-    decode::{Decoded, Validation, decode, typed::SCALE},
+    decode::{Decoded, Validation, decode},
+    kinds::SCALE,
     media::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH},
     merge,
     request::Call,

@@ -14,7 +14,7 @@ use crate::{
         token::{Bound, Claims, MAX_TOKEN, Reference},
         username,
     },
-    decode::typed::TOKEN_REQUEST,
+    kinds::TOKEN_REQUEST,
     random,
     request::Call,
     response::{self, Body},

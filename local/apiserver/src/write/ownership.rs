@@ -1,10 +1,10 @@
 //! Ownership: which manager of fields is responsible for what of an object (`metadata.managedFields`).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     apply::{Writer, managers::Manager},
-    clock, kinds,
+    clock,
     resource::Resource,
 };
 
@@ -14,7 +14,7 @@ pub(crate) fn own(resource: &Resource, manager: Manager, old: Option<&Value>, ne
     let old = match old {
         Some(old) => old,
         None => {
-            skeleton = skeleton_of(resource);
+            skeleton = (resource.hooks.skeleton)();
             &skeleton
         }
     };
@@ -27,17 +27,5 @@ pub(crate) fn writer(resource: &Resource, manager: Manager) -> Writer<'_> {
         manager,
         status: resource.subresources.status,
         now: clock::now(),
-    }
-}
-
-/// The fields that Go's structs always have. They come with an object and belong to nobody.
-fn skeleton_of(resource: &Resource) -> Value {
-    match (resource.custom.is_some(), resource.group.as_str()) {
-        (true, _) => json!({"metadata": {}}),
-        (false, _) if resource.kind == "Event" => kinds::event::skeleton(&resource.group),
-        (false, "apps") => json!({"metadata": {}, "status": {}, "spec": {
-            "strategy": {}, "template": {"metadata": {}, "spec": {"containers": null}},
-        }}),
-        (false, _) => json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
     }
 }
