@@ -68,3 +68,27 @@ fn collect() -> Map<String, Value> {
     let _ = generator.subschema_for::<Status>();
     generator.take_definitions(true).into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protobuf;
+
+    #[test]
+    fn every_kind_has_a_schema_and_all_but_definitions_a_message() {
+        let kinds = KINDS
+            .iter()
+            .map(|one| (one.group, one.version, one.kind, (one.definition)()));
+        let requests = REQUESTS.iter();
+        let requests = requests.map(|one| (one.group, one.version, one.kind, (one.definition)()));
+        for (group, version, kind, definition) in kinds.chain(requests) {
+            assert!(builtins().published.contains_key(&*definition), "{kind}");
+            let api_version = crate::resource::api_version(group, version);
+            assert_eq!(
+                protobuf::knows(&api_version, kind),
+                group != "apiextensions.k8s.io",
+                "{kind}: add it to xtask/src/kubernetes.rs and run cargo xtask gen"
+            );
+        }
+    }
+}
