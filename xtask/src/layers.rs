@@ -22,7 +22,7 @@ struct Crate {
     layers: &'static [&'static [&'static str]],
 }
 
-const CRATES: [Crate; 8] = [
+const CRATES: [Crate; 9] = [
     Crate {
         dir: "gateway",
         layers: &[
@@ -90,6 +90,7 @@ const CRATES: [Crate; 8] = [
         layers: &[
             &[
                 "conditions",
+                "delivery",
                 "duration",
                 "expose",
                 "function",
@@ -166,6 +167,17 @@ const CRATES: [Crate; 8] = [
             &["base"],
             &["image"],
             &["push"],
+        ],
+    },
+    Crate {
+        dir: "events",
+        layers: &[
+            &["error", "id", "options", "problem"],
+            &["invocation"],
+            &["store"],
+            &["delivery", "server"],
+            &["metrics"],
+            &["events"],
         ],
     },
     Crate {
