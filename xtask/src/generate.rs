@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use kube::ResourceExt as _;
 
-use crate::{reference, shell};
+use crate::{kubernetes, reference, shell};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -26,7 +26,7 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut stale = Vec::new();
-    for (path, text) in files()? {
+    for (path, text) in files(options.check)? {
         let path = shell::root().join(path);
         if fs::read_to_string(&path).is_ok_and(|current| current == text) {
             continue;
@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Every generated file and what should be in it.
-fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
+fn files(check: bool) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for crd in fermata_crds::crd::all() {
         let yaml = serde_saphyr::to_string(&crd)?;
@@ -61,5 +61,6 @@ fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
     files.push((PathBuf::from("docs/manifest.md"), reference::manifest()));
     let schema = serde_json::to_string_pretty(&fermata_crds::schema::function())?;
     files.push((PathBuf::from("docs/function.schema.json"), schema + "\n"));
+    files.extend(kubernetes::files(!check)?);
     Ok(files)
 }

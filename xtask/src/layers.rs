@@ -22,7 +22,7 @@ struct Crate {
     layers: &'static [&'static [&'static str]],
 }
 
-const CRATES: [Crate; 7] = [
+const CRATES: [Crate; 9] = [
     Crate {
         dir: "gateway",
         layers: &[
@@ -111,6 +111,51 @@ const CRATES: [Crate; 7] = [
             &["runtime"],
             &["crd", "pods", "probes", "routes", "template"],
             &["schema"],
+        ],
+    },
+    Crate {
+        dir: "local/apiserver",
+        layers: &[
+            &[
+                "clock",
+                "media",
+                "protobuf",
+                "random",
+                "spdy",
+                "status",
+                "streaming",
+            ],
+            &["names", "response", "schema", "store"],
+            &["apply", "convert", "table"],
+            &["resource"],
+            &["security", "selector"],
+            &["kinds"],
+            &[
+                "resource::builtin",
+                "resource::custom",
+                "resource::registry",
+            ],
+            &["decode"],
+            &["merge", "request"],
+            &["auth::token"],
+            &["api"],
+            &["auth", "discovery"],
+            &["openapi"],
+            &["write"],
+            &["handlers"],
+            &["router", "upkeep"],
+            &["server"],
+            &["start"],
+        ],
+    },
+    Crate {
+        dir: "local/node",
+        layers: &[
+            &["ports", "supervisor"],
+            &["admission"],
+            &["controllers", "node"],
+            // The helper that stands beside a container.
+            &["bin"],
         ],
     },
     Crate {

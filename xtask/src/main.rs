@@ -7,6 +7,7 @@ mod deny;
 mod fuzz;
 mod generate;
 mod image;
+mod kubernetes;
 mod layers;
 mod node;
 mod platform;

@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(crate) use self::token::AUDIENCE;
 use self::token::{Claims, Refused};
 use crate::{api::Api, request::Target, status::Failure, store::Key};
 
@@ -18,9 +19,6 @@ pub(crate) const USER: &str = "fermata-admin";
 
 /// The group that may do everything.
 pub(crate) const GROUP: &str = "system:masters";
-
-/// Whom tokens are for if nothing else is said, and who issues them.
-pub(crate) const AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// Who sends a request.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use crate::{
+    kinds::{REQUESTS, Request},
     resource::{Resource, registry::Registry},
     response::{self, Body},
     status::Failure,
@@ -14,26 +15,6 @@ use crate::{
 pub(crate) const VERSION: &str = "v1.36.0+fermata";
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
-/// Kinds that can only be asked: group, kind, plural.
-const REVIEWS: &[(&str, &str, &str)] = &[
-    (
-        "authentication.k8s.io",
-        "SelfSubjectReview",
-        "selfsubjectreviews",
-    ),
-    ("authentication.k8s.io", "TokenReview", "tokenreviews"),
-    (
-        "authorization.k8s.io",
-        "SelfSubjectAccessReview",
-        "selfsubjectaccessreviews",
-    ),
-    (
-        "authorization.k8s.io",
-        "SelfSubjectRulesReview",
-        "selfsubjectrulesreviews",
-    ),
-];
 
 const VERBS: &[&str] = &[
     "create",
@@ -146,6 +127,12 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Kinds that can only be asked.
+fn questions() -> impl Iterator<Item = &'static Request> {
+    let all = REQUESTS.iter().copied();
+    all.filter(|request| request.plural.is_some())
+}
+
 /// Groups with their versions, those of reviews included.
 fn groups(registry: &Registry) -> Vec<(String, Vec<String>)> {
     let mut all: Vec<(String, Vec<String>)> = registry
@@ -158,9 +145,9 @@ fn groups(registry: &Registry) -> Vec<(String, Vec<String>)> {
             )
         })
         .collect();
-    for (group, ..) in REVIEWS {
+    for Request { group, version, .. } in questions() {
         if !all.iter().any(|(name, _)| name == group) {
-            all.push(((*group).to_owned(), vec!["v1".to_owned()]));
+            all.push(((*group).to_owned(), vec![(*version).to_owned()]));
         }
     }
     all
@@ -244,22 +231,18 @@ fn of(registry: &Registry, group: &str, version: &str) -> Vec<Shown> {
         .into_iter()
         .flat_map(|resource| shown(resource))
         .collect();
-    all.extend(
-        REVIEWS
-            .iter()
-            .filter(|(of, ..)| *of == group && version == "v1")
-            .map(|(group, kind, plural)| Shown {
-                name: (*plural).to_owned(),
-                singular: kind.to_lowercase(),
-                kind: (*kind).to_owned(),
-                group: (*group).to_owned(),
-                version: "v1".to_owned(),
-                namespaced: false,
-                verbs: vec!["create"],
-                short_names: Vec::new(),
-                categories: Vec::new(),
-            }),
-    );
+    let asked = questions().filter(|one| one.group == group && one.version == version);
+    all.extend(asked.map(|one| Shown {
+        name: one.plural.unwrap_or_default().to_owned(),
+        singular: one.kind.to_lowercase(),
+        kind: one.kind.to_owned(),
+        group: one.group.to_owned(),
+        version: one.version.to_owned(),
+        namespaced: false,
+        verbs: vec!["create"],
+        short_names: Vec::new(),
+        categories: Vec::new(),
+    }));
     all
 }
 

@@ -1,6 +1,5 @@
 //! One handler per verb.
 
-pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod disruption;
@@ -15,3 +14,4 @@ pub(crate) mod token;
 pub(crate) mod update;
 mod upgrade;
 pub(crate) mod watch;
+mod written;

@@ -1,4 +1,5 @@
-//! What the built-in kinds fill in and insist on, beyond their schemas.
+//! The built-in kinds: one row for each, from which all else that has to know them takes what it needs. What a kind
+//! fills in and insists on beyond its schema is in a module of its own.
 
 pub(crate) mod config;
 pub(crate) mod container;
@@ -8,11 +9,188 @@ pub(crate) mod meta;
 pub(crate) mod namespace;
 pub(crate) mod pod;
 pub(crate) mod quota;
+mod row;
+pub(crate) mod schemas;
 pub(crate) mod service;
 pub(crate) mod volume;
 pub(crate) mod workload;
 
+use k8s_openapi::{
+    api::{
+        apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
+        autoscaling::v1 as autoscaling, coordination::v1 as coordination, core::v1 as core,
+        discovery::v1 as discovery, events::v1 as events, networking::v1 as networking,
+        policy::v1 as policy,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
+    apimachinery::pkg::apis::meta::v1 as meta_v1,
+};
 use serde_json::Value;
+
+pub(crate) use self::row::{Kind, Request};
+use crate::{convert::Conversion, table::builtin as columns};
+
+/// The kinds whose objects are kept.
+pub(crate) static KINDS: &[Kind] = &[
+    Kind {
+        short_names: &["ns"],
+        subresources: &["status", "finalize"],
+        columns: columns::namespace,
+        hooks: namespace::HOOKS,
+        ..Kind::of::<core::Namespace>()
+    },
+    Kind {
+        short_names: &["po"],
+        categories: &["all"],
+        subresources: &["status", "log", "streams", "eviction"],
+        generation: true,
+        columns: columns::pod,
+        hooks: pod::HOOKS,
+        ..Kind::of::<core::Pod>()
+    },
+    Kind {
+        short_names: &["svc"],
+        categories: &["all"],
+        subresources: &["status"],
+        columns: columns::service,
+        hooks: service::HOOKS,
+        ..Kind::of::<core::Service>()
+    },
+    Kind {
+        short_names: &["cm"],
+        columns: columns::config_map,
+        hooks: config::CONFIG_MAP,
+        ..Kind::of::<core::ConfigMap>()
+    },
+    Kind {
+        columns: columns::secret,
+        hooks: config::SECRET,
+        ..Kind::of::<core::Secret>()
+    },
+    Kind {
+        short_names: &["sa"],
+        subresources: &["token"],
+        columns: columns::service_account,
+        ..Kind::of::<core::ServiceAccount>()
+    },
+    Kind {
+        short_names: &["ev"],
+        columns: columns::event,
+        hooks: event::CORE,
+        ..Kind::of::<core::Event>()
+    },
+    Kind {
+        short_names: &["no"],
+        subresources: &["status"],
+        columns: columns::node,
+        ..Kind::of::<core::Node>()
+    },
+    Kind {
+        short_names: &["ep"],
+        columns: columns::endpoints,
+        ..Kind::of::<core::Endpoints>()
+    },
+    Kind {
+        short_names: &["quota"],
+        subresources: &["status"],
+        columns: columns::resource_quota,
+        hooks: quota::HOOKS,
+        ..Kind::of::<core::ResourceQuota>()
+    },
+    Kind {
+        short_names: &["deploy"],
+        categories: &["all"],
+        subresources: &["status", "scale"],
+        generation: true,
+        columns: columns::deployment,
+        hooks: workload::DEPLOYMENT,
+        ..Kind::of::<apps::Deployment>()
+    },
+    Kind {
+        short_names: &["rs"],
+        categories: &["all"],
+        subresources: &["status", "scale"],
+        generation: true,
+        columns: columns::replica_set,
+        hooks: workload::REPLICA_SET,
+        ..Kind::of::<apps::ReplicaSet>()
+    },
+    Kind {
+        columns: columns::lease,
+        ..Kind::of::<coordination::Lease>()
+    },
+    Kind {
+        short_names: &["ev"],
+        // Both kinds of Event are one set of objects.
+        storage_group: "",
+        conversion: Conversion::Event,
+        columns: columns::event,
+        hooks: event::NEW,
+        ..Kind::of::<events::Event>()
+    },
+    Kind {
+        generation: true,
+        columns: columns::endpoint_slice,
+        ..Kind::of::<discovery::EndpointSlice>()
+    },
+    Kind {
+        short_names: &["pdb"],
+        subresources: &["status"],
+        generation: true,
+        columns: columns::disruption_budget,
+        ..Kind::of::<policy::PodDisruptionBudget>()
+    },
+    Kind {
+        short_names: &["netpol"],
+        generation: true,
+        columns: columns::network_policy,
+        ..Kind::of::<networking::NetworkPolicy>()
+    },
+    Kind {
+        short_names: &["ing"],
+        subresources: &["status"],
+        generation: true,
+        columns: columns::ingress,
+        ..Kind::of::<networking::Ingress>()
+    },
+    Kind {
+        short_names: &["crd", "crds"],
+        subresources: &["status"],
+        generation: true,
+        columns: columns::definition,
+        hooks: definition::HOOKS,
+        ..Kind::of::<apiextensions::CustomResourceDefinition>()
+    },
+];
+
+pub(crate) static SUBJECT_REVIEW: Request = Request::of::<authentication::SelfSubjectReview>();
+pub(crate) static TOKEN_REVIEW: Request = Request::of::<authentication::TokenReview>();
+pub(crate) static ACCESS_REVIEW: Request = Request::of::<authorization::SelfSubjectAccessReview>();
+pub(crate) static RULES_REVIEW: Request = Request::of::<authorization::SelfSubjectRulesReview>();
+pub(crate) static SCALE: Request = Request::of::<autoscaling::Scale>();
+pub(crate) static TOKEN_REQUEST: Request = Request::of::<authentication::TokenRequest>();
+pub(crate) static EVICTION: Request = Request {
+    api_versions: &["policy/v1", "policy/v1beta1"],
+    ..Request::of::<policy::Eviction>()
+};
+pub(crate) static DELETE_OPTIONS: Request = Request::options::<meta_v1::DeleteOptions>();
+
+/// The kinds that are kept nowhere: questions, what is asked of an object, and options.
+pub(crate) static REQUESTS: &[&Request] = &[
+    &SUBJECT_REVIEW,
+    &TOKEN_REVIEW,
+    &ACCESS_REVIEW,
+    &RULES_REVIEW,
+    &SCALE,
+    &TOKEN_REQUEST,
+    &EVICTION,
+    &DELETE_OPTIONS,
+];
+
+/// The groups of the built-in kinds.
+fn groups() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.group)
+}
 
 /// Puts a default where a field is absent.
 fn default(object: &mut Value, field: &str, value: impl Into<Value>) {

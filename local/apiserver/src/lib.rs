@@ -51,13 +51,16 @@ mod decode;
 mod discovery;
 mod handlers;
 mod kinds;
+mod media;
 mod merge;
+mod names;
 mod openapi;
 mod protobuf;
 mod random;
 mod request;
 mod resource;
 mod response;
+mod router;
 #[cfg(test)]
 mod sample;
 mod schema;
@@ -71,10 +74,12 @@ mod store;
 mod streaming;
 mod table;
 mod upkeep;
+mod write;
 
 pub use self::{
+    api::Mutator,
     server::pki::PkiError,
-    start::{ApiServer, Error, Mutator, Options},
+    start::{ApiServer, Error, Options},
     store::OpenError,
     streaming::{
         AttachRequest, Connect, Duplex, ExecRequest, Execution, Forwarding, StreamingRuntime,

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     discovery::VERSION,
-    handlers::patch,
+    kinds::schemas::builtins,
+    media,
     resource::{Resource, registry::Registry},
     response::{self, Body},
-    schema::builtin::builtins,
     status::Failure,
 };
 
@@ -212,8 +212,15 @@ fn operation(resource: &Resource, action: &str) -> Value {
     }
     let body: Vec<&str> = match action {
         "post" | "put" => vec!["application/json", "application/yaml"],
-        "patch" if resource.custom.is_some() => vec![patch::JSON, patch::MERGE, patch::APPLY],
-        "patch" => vec![patch::JSON, patch::MERGE, patch::STRATEGIC, patch::APPLY],
+        "patch" if resource.custom.is_some() => {
+            vec![media::JSON_PATCH, media::MERGE_PATCH, media::APPLY_PATCH]
+        }
+        "patch" => vec![
+            media::JSON_PATCH,
+            media::MERGE_PATCH,
+            media::STRATEGIC_MERGE_PATCH,
+            media::APPLY_PATCH,
+        ],
         _ => Vec::new(),
     };
     if !body.is_empty() {

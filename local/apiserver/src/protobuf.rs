@@ -93,6 +93,12 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value> {
     Ok(Value::Object(object))
 }
 
+/// Whether objects of a kind can be read.
+#[cfg(test)]
+pub(crate) fn knows(api_version: &str, kind: &str) -> bool {
+    messages().contains_key(message_name(api_version, kind).as_str())
+}
+
 fn message_name(api_version: &str, kind: &str) -> String {
     if kind == "DeleteOptions" {
         return "meta.v1.DeleteOptions".to_owned();

@@ -1,12 +1,15 @@
-//! Requests taken apart: paths, queries, what the client accepts.
+//! Requests taken apart: paths, queries, bodies, what the client accepts.
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use bytes::Bytes;
+use http::{HeaderMap, Method, header};
 
 use crate::{
+    media,
     resource::{Resource, registry::Registry},
     status::Failure,
+    store::Key,
     table::Include,
 };
 
@@ -31,6 +34,16 @@ pub(crate) enum Form {
     Object,
     Partial,
     Table(Include),
+}
+
+/// A request with its body.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) form: Form,
+    pub(crate) body: Bytes,
 }
 
 // === impl Query ===
@@ -156,6 +169,20 @@ impl Target {
             name: name.map(str::to_owned),
             subresource: subresource.map(str::to_owned),
         })
+    }
+
+    /// Where the object stands among those of its resource.
+    pub(crate) fn key(&self) -> Key {
+        let namespace = self.namespace.clone().unwrap_or_default();
+        Key::new(namespace, self.name.clone().unwrap_or_default())
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    pub(crate) fn content_type(&self) -> &str {
+        media::content_type(&self.headers)
     }
 }
 

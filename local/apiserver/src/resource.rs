@@ -6,11 +6,12 @@ pub(crate) mod registry;
 
 use std::{fmt, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     convert::Conversion,
+    names,
     schema::{Schema, cel::Rules},
     status::{Failure, FieldError},
     table::Column,
@@ -74,6 +75,10 @@ pub(crate) struct Hooks {
     pub(crate) prepare: fn(&mut Value, Option<&Value>),
     /// Rules beyond the schema.
     pub(crate) validate: fn(&Value, Option<&Value>, &mut Vec<FieldError>),
+    /// What is wrong with a name, if anything.
+    pub(crate) name: fn(&str) -> Option<String>,
+    /// The fields that Go's structs always have. They come with an object and belong to nobody.
+    pub(crate) skeleton: fn() -> Value,
 }
 
 /// What a definition says beyond the common.
@@ -129,9 +134,18 @@ impl fmt::Debug for Resource {
 // === impl Hooks ===
 
 impl Hooks {
+    /// Those of a custom resource.
     pub(crate) const NONE: Self = Self {
         prepare: |_, _| {},
         validate: |_, _, _| {},
+        name: names::subdomain,
+        skeleton: || json!({"metadata": {}}),
+    };
+
+    /// Those of a built-in kind that says nothing else.
+    pub(crate) const BUILTIN: Self = Self {
+        skeleton: || json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
+        ..Self::NONE
     };
 }
 

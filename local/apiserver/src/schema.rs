@@ -1,7 +1,6 @@
 //! Structural schemas: one engine for built-in kinds (whose schemas come from k8s-openapi) and for
 //! custom resources (whose schemas come from their definitions).
 
-pub(crate) mod builtin;
 pub(crate) mod cel;
 pub(crate) mod compile;
 pub(crate) mod default;
@@ -17,6 +16,12 @@ use std::{
 
 use regex::Regex;
 use serde_json::{Map, Value};
+
+/// The definition that stands for the metadata of every object.
+pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// The format of amounts of resources, in the definitions here.
+pub(crate) const QUANTITY: &str = "quantity";
 
 /// Named schemas, which may refer to each other and to themselves.
 pub(crate) type Definitions = HashMap<String, Node>;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::{kinds::meta, resource::Resource, status::Failure};
+use crate::{names, resource::Resource, status::Failure};
 
 /// Requirements on labels, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,10 +118,10 @@ impl Requirement {
         let values_fit = match self {
             Self::In(_, values) | Self::NotIn(_, values) => values
                 .iter()
-                .all(|value| meta::label_value(value).is_none()),
+                .all(|value| names::label_value(value).is_none()),
             _ => true,
         };
-        meta::qualified(key).is_none() && values_fit
+        names::qualified(key).is_none() && values_fit
     }
 }
 

@@ -26,8 +26,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     StreamingRuntime,
-    api::Api,
-    handlers::{commit, commit::DEFINITIONS, exec, forward},
+    api::{Api, Mutator},
+    handlers::{exec, forward},
     kinds::namespace,
     resource::registry::Registry,
     server::{
@@ -37,11 +37,8 @@ use crate::{
     },
     store::{OpenError, Store},
     upkeep,
+    write::definitions::{self, DEFINITIONS},
 };
-
-/// Changes a pod while it is created or, with the pod as it is, updated, after defaulting and before validation. An
-/// error refuses the pod with that sentence.
-pub type Mutator = Arc<dyn Fn(&mut Value, Option<&Value>) -> Result<(), String> + Send + Sync>;
 
 /// What a server is started with.
 #[derive(Clone)]
@@ -375,7 +372,7 @@ fn serve_stored(api: &Api) -> Result<(), Error> {
             .collect()
     });
     for (name, definition) in stored {
-        commit::serve(api, &name, Some(&definition)).map_err(|failure| {
+        definitions::serve(api, &name, Some(&definition)).map_err(|failure| {
             Error::StoredDefinition {
                 name,
                 why: failure.message,

@@ -9,6 +9,7 @@
 //! * Revisions grow by every change and are never used twice, not even after a crash.
 
 mod disk;
+mod entry;
 mod error;
 mod history;
 mod memory;
@@ -31,7 +32,7 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 pub use self::error::OpenError;
-use self::{disk::Disk, writer::Entry};
+use self::{disk::Disk, entry::Entry};
 pub(crate) use self::{
     error::{CommitError, WriteFailed},
     history::{Change, Event},
@@ -197,7 +198,7 @@ impl Store {
     }
 
     /// Writes one object, if it is as expected and `guard` agrees, and waits until that is durable.
-    /// `guard` sees the state at the moment of the write.
+    /// `guard` sees the state at the moment of the write, and what is written.
     ///
     /// # Cancel safety
     ///
@@ -209,7 +210,7 @@ impl Store {
         key: &Key,
         expect: Expect,
         put: Put,
-        guard: impl FnOnce(&State) -> Result<(), G>,
+        guard: impl FnOnce(&State, &Value) -> Result<(), G>,
     ) -> Result<Arc<Object>, CommitError<G>> {
         if self.shared.refusing.load(Ordering::Relaxed) {
             self.probe().await?;
@@ -249,7 +250,7 @@ impl Store {
         key: &Key,
         expect: Expect,
         put: Put,
-        guard: impl FnOnce(&State) -> Result<(), G>,
+        guard: impl FnOnce(&State, &Value) -> Result<(), G>,
     ) -> Result<
         (
             Arc<Object>,
@@ -264,7 +265,8 @@ impl Store {
             (Expect::Revision(revision), Some(object)) if object.revision == revision => {}
             _ => return Err(CommitError::Stale),
         }
-        guard(&state).map_err(CommitError::Refused)?;
+        let (Put::Store(new) | Put::Remove(new)) = &put;
+        guard(&state, new).map_err(CommitError::Refused)?;
         if state.pending.len() >= MAX_PENDING {
             return Err(CommitError::Busy);
         }

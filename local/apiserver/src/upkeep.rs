@@ -9,10 +9,14 @@ use serde_json::Value;
 
 use crate::{
     api::Api,
-    handlers::{commit, commit::DEFINITIONS, delete},
     kinds::{definition::FINALIZER, quota},
+    resource::Resource,
     status::Failure,
-    store::{Expect, Key, Object, Put},
+    store::Key,
+    write::{
+        Decision, Effect, Place, definitions::DEFINITIONS, deletion, options::DeleteOptions,
+        transact,
+    },
 };
 
 /// How long events are kept, as in Kubernetes.
@@ -42,7 +46,7 @@ async fn definitions(api: &Api) {
     let mut changed = api.store.subscribe(&storage);
     loop {
         changed.mark_unchanged();
-        let leaving: Vec<(Key, Arc<Object>)> = api.store.view(|state| {
+        let leaving: Vec<Key> = api.store.view(|state| {
             state
                 .scan(DEFINITIONS, None)
                 .filter(|(_, one)| {
@@ -50,12 +54,12 @@ async fn definitions(api: &Api) {
                     !value["metadata"]["deletionTimestamp"].is_null()
                         && finalizers(&value).any(|name| name == FINALIZER)
                 })
-                .map(|(key, one)| (key.clone(), Arc::clone(one)))
+                .map(|(key, _)| key.clone())
                 .collect()
         });
         let mut waiting = false;
-        for (key, definition) in leaving {
-            match finalize(api, &key, &definition).await {
+        for key in leaving {
+            match finalize(api, &key).await {
                 Ok(done) => waiting |= !done,
                 Err(failure) => {
                     tracing::warn!(definition = key.name, error = %failure, "cannot finish the deletion of a definition");
@@ -84,45 +88,54 @@ fn finalizers(object: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-/// Deletes the objects of a definition; when all are gone, lets the definition go.
-async fn finalize(api: &Api, key: &Key, definition: &Object) -> Result<bool, Failure> {
+/// Deletes the objects of a definition; when all are gone, lets the definition go. Says whether it has.
+async fn finalize(api: &Api, key: &Key) -> Result<bool, Failure> {
     let registry = api.registry.load_full();
     let resource = registry
         .all()
         .find(|one| one.custom.is_some() && *one.storage == *key.name);
     if let Some(resource) = resource
-        && delete::delete_all(api, resource).await? > 0
+        && delete_all(api, resource).await? > 0
     {
         return Ok(false);
     }
-    let mut last = Value::clone(&definition.value());
-    if let Some(finalizers) = last["metadata"]["finalizers"].as_array_mut() {
-        finalizers.retain(|name| name != FINALIZER);
+    let let_go = write(api, DEFINITIONS, key, |definition| {
+        let mut last = definition.clone();
+        if let Some(finalizers) = last["metadata"]["finalizers"].as_array_mut() {
+            finalizers.retain(|name| name != FINALIZER);
+        }
+        if definition["metadata"]["deletionTimestamp"].is_null() {
+            Decision::Keep
+        } else if finalizers(&last).next().is_none() {
+            Decision::Remove(last)
+        } else {
+            Decision::Put(last)
+        }
+    });
+    let_go.await.map(|()| true)
+}
+
+/// Deletes every object of a resource, as their definition goes. Returns how many stay until their
+/// finalizers are gone.
+async fn delete_all(api: &Api, resource: &Resource) -> Result<usize, Failure> {
+    let listing = api
+        .store
+        .list(&resource.storage, None, None)
+        .map_err(|_| Failure::internal("a list of now cannot be too old"))?;
+    let mut staying = 0;
+    for (key, _) in listing.items {
+        match deletion::delete(api, resource, &key, &DeleteOptions::default()).await {
+            Ok(done) if done.effect == Effect::Removed => {}
+            Ok(_) => staying += 1,
+            Err(failure) if failure.code == 404 => {}
+            Err(failure) => return Err(failure),
+        }
     }
-    let over = finalizers(&last).next().is_none();
-    let put = if over {
-        Put::Remove(last)
-    } else {
-        Put::Store(last)
-    };
-    let Some(definitions) =
-        registry.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-    else {
-        return Ok(false);
-    };
-    let expect = Expect::Revision(definition.revision);
-    match commit::store(api, definitions, key, expect, put, |_| Ok(())).await {
-        Ok(_) => Ok(true),
-        Err(error) => match commit::refusal(error) {
-            Some(failure) => Err(failure),
-            None => Ok(false),
-        },
-    }
+    Ok(staying)
 }
 
 /// Removes events that are old, and the oldest when there are too many.
 async fn events(api: &Api) {
-    let storage: Arc<str> = Arc::from("events");
     let mut period = tokio::time::interval(EVENT_PERIOD);
     loop {
         period.tick().await;
@@ -140,17 +153,15 @@ async fn events(api: &Api) {
             if index >= surplus && !old {
                 continue;
             }
-            let Some(event) = api.store.get("events", &key) else {
-                continue;
-            };
-            let put = Put::Remove(Value::clone(&event.value()));
-            let removed = api
-                .store
-                .write(&storage, &key, Expect::Revision(revision), put, |_| {
-                    Ok::<(), Failure>(())
-                })
-                .await;
-            if let Some(failure) = removed.err().and_then(commit::refusal) {
+            let removed = write(api, "events", &key, |event| {
+                let same = event["metadata"]["resourceVersion"] == revision.to_string();
+                if same {
+                    Decision::Remove(event.clone())
+                } else {
+                    Decision::Keep
+                }
+            });
+            if let Err(failure) = removed.await {
                 tracing::warn!(error = %failure, "cannot remove an old event");
                 break;
             }
@@ -179,32 +190,24 @@ async fn quotas(api: &Api) {
     loop {
         quotas.mark_unchanged();
         pods.mark_unchanged();
-        let stale: Vec<(Key, u64, Value)> = api.store.view(|state| {
-            state
-                .scan("resourcequotas", None)
-                .filter_map(|(key, object)| {
-                    let pods = state
-                        .scan("pods", Some(&key.namespace))
-                        .map(|(_, pod)| pod.value());
-                    let stored = object.value();
-                    let mut value = Value::clone(&stored);
-                    value["status"] = quota::status(&stored, pods);
-                    (value != *stored).then(|| (key.clone(), object.revision, value))
-                })
-                .collect()
+        let all: Vec<Key> = api.store.view(|state| {
+            let quotas = state.scan("resourcequotas", None);
+            quotas.map(|(key, _)| key.clone()).collect()
         });
-        for (key, revision, value) in stale {
-            let written = api
-                .store
-                .write(
-                    &quota_storage,
-                    &key,
-                    Expect::Revision(revision),
-                    Put::Store(value),
-                    |_| Ok::<(), Failure>(()),
-                )
-                .await;
-            if let Some(failure) = written.err().and_then(commit::refusal) {
+        for key in all {
+            let written = write(api, "resourcequotas", &key, |quota| {
+                let status = api.store.view(|state| {
+                    let pods = state.scan("pods", Some(&key.namespace));
+                    quota::status(quota, pods.map(|(_, pod)| pod.value()))
+                });
+                if quota["status"] == status {
+                    return Decision::Keep;
+                }
+                let mut new = quota.clone();
+                new["status"] = status;
+                Decision::Put(new)
+            });
+            if let Err(failure) = written.await {
                 tracing::warn!(quota = key.name, error = %failure, "cannot write the status of a quota");
             }
         }
@@ -212,5 +215,30 @@ async fn quotas(api: &Api) {
             changed = quotas.changed() => if changed.is_err() { return },
             changed = pods.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// Changes one of the server's own objects, if it is still there.
+async fn write(
+    api: &Api,
+    storage: &str,
+    key: &Key,
+    decide: impl Fn(&Value) -> Decision,
+) -> Result<(), Failure> {
+    let registry = api.registry.load_full();
+    let resource = registry
+        .all()
+        .find(|one| *one.storage == *storage && one.api_version() == one.stored_version)
+        .ok_or_else(|| Failure::internal(format!("{storage} are not served")))?;
+    let place = Place::Named(key.clone());
+    let written = transact(api, resource, &place, false, |_, current| {
+        Ok(match current {
+            Some(current) => decide(&current.value()),
+            None => Decision::Keep,
+        })
+    });
+    match written.await {
+        Err(failure) if failure.code == 404 => Ok(()),
+        written => written.map(drop),
     }
 }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod backoff;
+mod board;
 mod container;
 mod env;
 mod events;
@@ -370,4 +371,15 @@ impl Running {
             tracing::warn!("some pods did not end in time; their processes are killed");
         }
     }
+}
+
+/// The error with its causes, as one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

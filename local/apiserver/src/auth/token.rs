@@ -12,7 +12,8 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde::{Deserialize, Serialize};
 
-use super::AUDIENCE;
+/// Whom tokens are for if nothing else is said, and who issues them.
+pub(crate) const AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// The longest token that is looked at.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;

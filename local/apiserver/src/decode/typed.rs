@@ -5,58 +5,15 @@ use serde_json::Value;
 
 use super::{decode, found};
 use crate::{
-    schema::{builtin::builtins, validate},
+    kinds::{DELETE_OPTIONS, Request, schemas::builtins},
+    schema::validate,
     status::Failure,
 };
 
-/// A kind of body, by the definition that its fields have to follow.
-pub(crate) struct Kind {
-    definition: &'static str,
-    /// What it may call itself; empty for what belongs to every group.
-    api_versions: &'static [&'static str],
-}
+// === impl Request ===
 
-pub(crate) const DELETE_OPTIONS: Kind = Kind {
-    definition: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
-    api_versions: &[],
-};
-pub(crate) const EVICTION: Kind = Kind {
-    definition: "io.k8s.api.policy.v1.Eviction",
-    api_versions: &["policy/v1", "policy/v1beta1"],
-};
-pub(crate) const SCALE: Kind = Kind {
-    definition: "io.k8s.api.autoscaling.v1.Scale",
-    api_versions: &["autoscaling/v1"],
-};
-pub(crate) const TOKEN_REQUEST: Kind = Kind {
-    definition: "io.k8s.api.authentication.v1.TokenRequest",
-    api_versions: &["authentication.k8s.io/v1"],
-};
-pub(crate) const TOKEN_REVIEW: Kind = Kind {
-    definition: "io.k8s.api.authentication.v1.TokenReview",
-    api_versions: &["authentication.k8s.io/v1"],
-};
-pub(crate) const SUBJECT_REVIEW: Kind = Kind {
-    definition: "io.k8s.api.authentication.v1.SelfSubjectReview",
-    api_versions: &["authentication.k8s.io/v1"],
-};
-pub(crate) const ACCESS_REVIEW: Kind = Kind {
-    definition: "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
-    api_versions: &["authorization.k8s.io/v1"],
-};
-pub(crate) const RULES_REVIEW: Kind = Kind {
-    definition: "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
-    api_versions: &["authorization.k8s.io/v1"],
-};
-
-// === impl Kind ===
-
-impl Kind {
-    fn name(&self) -> &'static str {
-        self.definition.rsplit('.').next().unwrap_or_default()
-    }
-
-    /// Reads a body of this kind, as [`Kind::check`] has it.
+impl Request {
+    /// Reads a body of this kind, as [`Request::check`] has it.
     pub(crate) fn decode(&self, body: &[u8], content_type: &str) -> Result<Value, Failure> {
         let value = decode(body, content_type)?.value;
         self.check(&value)?;
@@ -67,7 +24,7 @@ impl Kind {
     /// definition gives them. What is read into structs afterwards must have come through here: serde takes a list
     /// for a struct.
     pub(crate) fn check(&self, value: &Value) -> Result<(), Failure> {
-        let name = self.name();
+        let name = self.kind;
         let refused = |why: &str| Failure::bad_request(format!("the body must be a {name}: {why}"));
         if !value.is_object() {
             return Err(refused("it is no object"));
@@ -83,7 +40,7 @@ impl Kind {
             let why = format!("its apiVersion is {version:?} instead of {wanted:?}");
             return Err(refused(&why));
         }
-        let schema = builtins().schema(self.definition);
+        let schema = builtins().schema(&(self.definition)());
         match validate::wrong_type(schema.at_root(), value, "") {
             None => Ok(()),
             Some((path, wanted)) => {
@@ -113,6 +70,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kinds::{
+        ACCESS_REVIEW, EVICTION, RULES_REVIEW, SCALE, SUBJECT_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
+    };
 
     #[test]
     fn what_is_no_object_is_no_struct() {
@@ -156,7 +116,7 @@ mod tests {
             ),
             (&RULES_REVIEW, vec![json!({"spec": ["default"]})]),
         ] {
-            let name = kind.name();
+            let name = kind.kind;
             for body in bodies.into_iter().chain([
                 json!([]),
                 json!("x"),

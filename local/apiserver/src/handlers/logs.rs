@@ -16,7 +16,8 @@ use tokio::{
 
 use super::read;
 use crate::{
-    api::{Api, Call},
+    api::Api,
+    request::Call,
     response::{self, Body},
     status::Failure,
     store::Key,

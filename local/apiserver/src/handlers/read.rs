@@ -8,8 +8,8 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, Call},
-    request::{Form, Query, Target},
+    api::Api,
+    request::{Call, Form, Query, Target},
     resource::Resource,
     response::{self, Body},
     selector::{FieldSelector, LabelSelector},

@@ -4,9 +4,10 @@ use http::{Method, Response, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, content_type},
+    api::Api,
     auth::{self, AUDIENCE, Account, User},
-    decode::typed::{ACCESS_REVIEW, Kind, RULES_REVIEW, SUBJECT_REVIEW, TOKEN_REVIEW},
+    kinds::{ACCESS_REVIEW, RULES_REVIEW, Request, SUBJECT_REVIEW, TOKEN_REVIEW},
+    media::content_type,
     response::{self, Body},
     status::Failure,
 };
@@ -55,12 +56,12 @@ impl Review {
         }
     }
 
-    fn kind(self) -> Kind {
+    fn kind(self) -> &'static Request {
         match self {
-            Self::Access => ACCESS_REVIEW,
-            Self::Rules => RULES_REVIEW,
-            Self::Subject => SUBJECT_REVIEW,
-            Self::Token => TOKEN_REVIEW,
+            Self::Access => &ACCESS_REVIEW,
+            Self::Rules => &RULES_REVIEW,
+            Self::Subject => &SUBJECT_REVIEW,
+            Self::Token => &TOKEN_REVIEW,
         }
     }
 

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::{
-    commit::{self, Options},
-    patch::{self, APPLY, JSON},
-    read,
-    update::{Change, update},
-};
+use super::{patch, read, update::update};
 use crate::{
-    api::{Api, Call},
+    api::Api,
     apply::managers::Operation,
-    decode::{Decoded, Validation, decode, typed::SCALE},
+    decode::{Decoded, Validation, decode},
+    kinds::SCALE,
+    media::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH},
     merge,
+    request::Call,
     resource::{Resource, ScalePaths, at_path},
     response::{self, Body},
     selector::LabelSelector,
     status::{Failure, FieldError},
     store::Object,
+    write::{options::WriteOptions, ownership, update::Change},
 };
 
 pub(crate) fn get(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
@@ -43,29 +42,29 @@ fn written(paths: &ScalePaths) -> String {
 }
 
 pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
-    let options = Options::new(call)?;
+    let options = WriteOptions::new(call)?;
     let resource = &call.target.resource;
     let Some(paths) = &resource.subresources.scale else {
         return Err(Failure::no_such_path());
     };
-    let body = if call.content_type() == APPLY {
+    let body = if call.content_type() == APPLY_PATCH {
         let config = patch::config(call, &options)?.value;
         SCALE.check(&config)?;
         config
     } else if call.method == http::Method::PUT {
         decode(&call.body, call.content_type())?.value
     } else {
-        decode(&call.body, JSON)?.value
+        decode(&call.body, JSON_PATCH)?.value
     };
     let manager = options.manager(resource, Operation::Apply, "scale");
-    let writer = commit::writer(resource, manager);
+    let writer = ownership::writer(resource, manager);
     // The number is checked here; the rest of the object is not this request's business.
-    let inner = Options {
+    let inner = WriteOptions {
         validation: Validation::Ignore,
         ..options.clone()
     };
     let written = update(api, &call.target, &inner, |live| {
-        if call.content_type() == APPLY {
+        if call.content_type() == APPLY_PATCH {
             let mut config = json!({"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {
                 "name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"],
             }});
@@ -79,7 +78,7 @@ pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         let new = match call.content_type() {
             _ if call.method == http::Method::PUT => body.clone(),
             // A Scale has no lists, so that a strategic merge is a plain one.
-            patch::MERGE | patch::STRATEGIC => merge::merge_patch(&scale, &body)?,
+            MERGE_PATCH | STRATEGIC_MERGE_PATCH => merge::merge_patch(&scale, &body)?,
             _ => patch::patched(call, resource, &scale, &body)?,
         };
         SCALE.check(&new)?;
@@ -109,7 +108,7 @@ pub(crate) async fn write(api: &Api, call: &Call) -> Result<Response<Body>, Fail
         })
     })
     .await?;
-    answer(call, &written.object)
+    answer(call, &written.done.object)
 }
 
 fn answer(call: &Call, object: &Arc<Object>) -> Result<Response<Body>, Failure> {

@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 
 use super::read;
 use crate::{
-    api::{Api, Call},
+    api::Api,
     auth::{
         AUDIENCE,
         token::{Bound, Claims, MAX_TOKEN, Reference},
         username,
     },
-    decode::typed::TOKEN_REQUEST,
+    kinds::TOKEN_REQUEST,
     random,
+    request::Call,
     response::{self, Body},
     status::{Failure, FieldError},
     store::Key,

@@ -1,34 +1,25 @@
-//! Updates of an object that is there, however its new state comes about.
-
-use std::sync::Arc;
+//! Updates: a whole object in place of the one that is there, and whatever else changes one.
 
 use http::Response;
 use serde_json::{Value, json};
 
-use super::{
-    commit::{self, Options},
-    create::{MAX_TRIES, Written, place},
-};
+use super::written::Written;
 use crate::{
-    api::{Api, Call},
-    apply::managers::Operation,
-    decode::{Decoded, decode},
-    request::Target,
-    resource::Resource,
+    api::Api,
+    decode::decode,
+    request::{Call, Target},
     response::Body,
     status::{Failure, FieldError},
-    store::{Expect, Key, Object, Put},
+    write::{
+        Place,
+        options::WriteOptions,
+        transact,
+        update::{self, Change},
+    },
 };
 
-/// How the new state of an object comes about.
-pub(crate) struct Change {
-    pub(crate) decoded: Decoded,
-    /// The ownership in the new state is final.
-    pub(crate) owned: bool,
-}
-
 pub(crate) async fn replace(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
-    let options = Options::new(call)?;
+    let options = WriteOptions::new(call)?;
     let resource = &call.target.resource;
     let body = decode(&call.body, call.content_type())?.value;
     let given = body["metadata"]["resourceVersion"]
@@ -53,216 +44,23 @@ pub(crate) async fn replace(api: &Api, call: &Call) -> Result<Response<Body>, Fa
     Ok(written.response(api, call))
 }
 
-/// Changes an object, again if somebody else was quicker. `change` makes the new state from the one
-/// that there is, both in the version of the request.
-pub(crate) async fn update(
+/// Changes an object that is there. `change` makes the new state from the one that there is, both in the version of
+/// the request.
+pub(super) async fn update(
     api: &Api,
     target: &Target,
-    options: &Options,
+    options: &WriteOptions,
     change: impl Fn(&Value) -> Result<Change, Failure>,
 ) -> Result<Written, Failure> {
     let resource = &target.resource;
-    let name = target.name.as_deref().unwrap_or_default();
-    let key = Key::new(target.namespace.clone().unwrap_or_default(), name);
-    for _ in 0..MAX_TRIES {
-        let current = api
-            .store
-            .get(&resource.storage, &key)
-            .ok_or_else(|| resource.not_found(name))?;
-        let stored_now = current.value();
-        let live = resource
-            .conversion
-            .to_served(&stored_now, &resource.api_version());
-        let Change { decoded, owned } = change(&live)?;
-        let (mut new, warnings) = decoded.into_object(resource, options.validation)?;
-        place(target, &mut new)?;
-        let given = new["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default();
-        if !given.is_empty() && live["metadata"]["resourceVersion"] != given {
-            return Err(resource.modified(name));
-        }
-        let new = finish(api, target, options, &live, new, owned)?;
-        let stored = resource.conversion.to_stored(new, &resource.stored_version);
-        let answer = |object| {
-            Ok(Written {
-                object,
-                warnings: warnings.clone(),
-                created: false,
-            })
-        };
-        if stored == *stored_now {
-            return answer(current);
-        }
-        let put = if is_over(&stored) {
-            Put::Remove(stored)
-        } else {
-            Put::Store(stored)
-        };
-        if options.dry_run {
-            let (Put::Store(value) | Put::Remove(value)) = put;
-            return answer(Arc::new(Object::unstored(&value)));
-        }
-        let expect = Expect::Revision(current.revision);
-        match commit::store(api, resource, &key, expect, put, |_| Ok(())).await {
-            Ok(object) => return answer(object),
-            Err(error) => {
-                if let Some(failure) = commit::refusal(error) {
-                    return Err(failure);
-                }
-            }
-        }
-    }
-    Err(resource.modified(name))
-}
-
-/// Whether nothing holds a deleted object any longer.
-pub(crate) fn is_over(object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let empty = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
-    let namespace_done = object["kind"] != "Namespace" || empty(&object["spec"]["finalizers"]);
-    !metadata["deletionTimestamp"].is_null()
-        && empty(&metadata["finalizers"])
-        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
-        && namespace_done
-}
-
-/// The new state as it will be stored: only the addressed part changed, the server's own fields
-/// kept, defaults filled in, everything checked, generation and ownership brought up to date.
-fn finish(
-    api: &Api,
-    target: &Target,
-    options: &Options,
-    live: &Value,
-    new: Value,
-    owned: bool,
-) -> Result<Value, Failure> {
-    let resource = &target.resource;
-    let part = target.subresource.as_deref().unwrap_or_default();
-    let name = target.name.as_deref().unwrap_or_default();
-    let mut result = select(resource, part, live, new);
-    keep(resource, live, &mut result, name)?;
-    commit::admit(resource, &mut result, Some(live), |object| {
-        if part.is_empty() {
-            commit::mutate(api, resource, object, Some(live), name)?;
-        }
-        Ok(())
-    })?;
-    if resource.generation && counts(resource, live) != counts(resource, &result) {
-        let generation = live["metadata"]["generation"].as_i64().unwrap_or(0);
-        result["metadata"]["generation"] = (generation + 1).into();
-    }
-    if !owned {
-        let manager = options.manager(resource, Operation::Update, part);
-        commit::own(resource, manager, Some(live), &mut result);
-    }
-    Ok(result)
-}
-
-/// The live object with the addressed part of the new one.
-fn select(resource: &Resource, part: &str, live: &Value, mut new: Value) -> Value {
-    let take = |from: &Value, into: &mut Value, field: &str| match from.get(field) {
-        Some(value) => into[field] = value.clone(),
-        None => {
-            if let Some(into) = into.as_object_mut() {
-                into.remove(field);
-            }
-        }
-    };
-    match part {
-        "status" => {
-            let mut result = live.clone();
-            take(&new, &mut result, "status");
-            take(&new["metadata"], &mut result["metadata"], "managedFields");
-            result
-        }
-        "finalize" => {
-            let mut result = live.clone();
-            result["spec"]["finalizers"] = new["spec"]["finalizers"].clone();
-            result
-        }
-        _ => {
-            if resource.subresources.status {
-                take(live, &mut new, "status");
-            }
-            if resource.is("", "namespaces") {
-                take(live, &mut new, "spec");
-            }
-            new
-        }
-    }
-}
-
-/// Puts back what only the server may change.
-fn keep(resource: &Resource, live: &Value, result: &mut Value, name: &str) -> Result<(), Failure> {
-    let (old, new) = (&live["metadata"], &mut result["metadata"]);
-    let (had, given) = (
-        old["uid"].as_str().unwrap_or_default(),
-        new["uid"].as_str().unwrap_or_default(),
-    );
-    if !given.is_empty() && given != had {
-        let error = FieldError::invalid("metadata.uid", &json!(given), "field is immutable");
-        return Err(resource.invalid(name, &[error]));
-    }
-    for field in [
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "resourceVersion",
-        "selfLink",
-    ] {
-        match old.get(field) {
-            Some(value) => new[field] = value.clone(),
-            None => {
-                if let Some(new) = new.as_object_mut() {
-                    new.remove(field);
-                }
-            }
-        }
-    }
-    if old["deletionTimestamp"].is_null() {
-        return Ok(());
-    }
-    let before = old["finalizers"].as_array().cloned().unwrap_or_default();
-    let added: Vec<String> = new["finalizers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|finalizer| !before.contains(finalizer))
-        .map(ToString::to_string)
-        .collect();
-    if added.is_empty() {
-        return Ok(());
-    }
-    let error = FieldError::forbidden(
-        "metadata.finalizers",
-        format!(
-            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-            added.join(", ")
-        ),
-    );
-    Err(resource.invalid(name, &[error]))
-}
-
-/// What a change of moves the generation on: all but the metadata, and the status if it stands apart.
-fn counts(resource: &Resource, object: &Value) -> Value {
-    let mut object = object.clone();
-    // A Deployment's controller has to look at its annotations again too.
-    let annotations = if resource.is("apps", "deployments") {
-        object["metadata"]["annotations"].take()
-    } else {
-        Value::Null
-    };
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("metadata");
-        if resource.subresources.status {
-            fields.remove("status");
-        }
-        if !annotations.is_null() {
-            fields.insert("annotations".to_owned(), annotations);
-        }
-    }
-    object
+    let place = Place::Named(target.key());
+    let mut warnings = Vec::new();
+    let done = transact(api, resource, &place, options.dry_run, |key, current| {
+        let current = current.ok_or_else(|| resource.not_found(&key.name))?;
+        let decision;
+        (decision, warnings) = update::decide(api, target, options, current, &change)?;
+        Ok(decision)
+    })
+    .await?;
+    Ok(Written { done, warnings })
 }

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::{Api, Call},
+    api::Api,
     handlers::read::{Filter, represent},
+    request::Call,
     request::Form,
     resource::Resource,
     response::{self, Body},

@@ -11,11 +11,13 @@ pub(crate) const CONFIG_MAP: Hooks = Hooks {
     validate: |object, old, errors| {
         validate(object, old, &["data", "binaryData"], errors);
     },
+    ..Hooks::BUILTIN
 };
 
 pub(crate) const SECRET: Hooks = Hooks {
     prepare: prepare_secret,
     validate: validate_secret,
+    ..Hooks::BUILTIN
 };
 
 /// All values of one object together, in bytes.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{default, fields, inner, items, items_mut, meta, text};
-use crate::{schema::quantity::Quantity, status::FieldError};
+use super::{default, fields, inner, items, items_mut, text};
+use crate::{names, schema::quantity::Quantity, status::FieldError};
 
 /// Fills in the defaults of a container.
 pub(super) fn prepare(container: &mut Value) {
@@ -98,7 +98,7 @@ pub(super) fn validate(
         let name = text(container, "name");
         if name.is_empty() {
             errors.push(FieldError::required(format!("{path}.name"), ""));
-        } else if let Some(why) = meta::label(name) {
+        } else if let Some(why) = names::label(name) {
             errors.push(FieldError::invalid(
                 format!("{path}.name"),
                 &json!(name),

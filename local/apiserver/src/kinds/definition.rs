@@ -2,18 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{default, inner, items, meta, text};
+use super::{default, inner, items, text};
 use crate::{
-    clock,
-    resource::{Hooks, builtin, custom::published},
+    clock, names,
+    resource::Hooks,
     schema::{
+        OBJECT_META,
         cel::Rules,
         compile::{CompileError, compile},
     },
     status::FieldError,
 };
 
-pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
+pub(crate) const HOOKS: Hooks = Hooks {
+    prepare,
+    validate,
+    ..Hooks::BUILTIN
+};
 
 /// Holds a definition until its objects are gone.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -83,7 +88,7 @@ fn validate(definition: &Value, old: Option<&Value>, errors: &mut Vec<FieldError
             "should be a domain with at least one dot",
         ));
     }
-    if builtin::groups().any(|one| one == group) {
+    if super::groups().any(|one| one == group) {
         errors.push(FieldError::invalid(
             "spec.group",
             &json!(group),
@@ -95,7 +100,7 @@ fn validate(definition: &Value, old: Option<&Value>, errors: &mut Vec<FieldError
         errors.push(FieldError::required("spec.names.kind", ""));
     }
     for field in ["plural", "singular"] {
-        if let Some(why) = meta::label(text(names, field)) {
+        if let Some(why) = names::label(text(names, field)) {
             errors.push(FieldError::invalid(
                 format!("spec.names.{field}"),
                 &names[field],
@@ -144,7 +149,7 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let same = schemas.all(|schema| Some(schema) == first);
     for (index, version) in items(spec, "versions") {
         let path = format!("spec.versions[{index}]");
-        if let Some(why) = meta::label(text(version, "name")) {
+        if let Some(why) = names::label(text(version, "name")) {
             errors.push(FieldError::invalid(
                 format!("{path}.name"),
                 &version["name"],
@@ -191,4 +196,28 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
             ));
         }
     }
+}
+
+/// The published schema of a version: what the definition says, with the parts that every object has.
+pub(crate) fn published(spec: &Value, version: &Value) -> Value {
+    let mut schema = version["schema"]["openAPIV3Schema"].clone();
+    if !schema.is_object() {
+        schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    }
+    let text = |what: &str| json!({"type": "string", "description": what});
+    let properties = &mut schema["properties"];
+    properties["apiVersion"] = text(
+        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values.",
+    );
+    properties["kind"] = text(
+        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase.",
+    );
+    properties["metadata"] = json!({
+        "description": "Standard object's metadata.",
+        "allOf": [{"$ref": format!("#/components/schemas/{}", OBJECT_META)}],
+    });
+    schema["x-kubernetes-group-version-kind"] = json!([{
+        "group": spec["group"], "version": version["name"], "kind": spec["names"]["kind"],
+    }]);
+    schema
 }

@@ -8,17 +8,19 @@ use crate::resource::Hooks;
 /// Those of the core group.
 pub(crate) const CORE: Hooks = Hooks {
     prepare: |event, _| prepare(event, ""),
-    ..Hooks::NONE
+    skeleton: || skeleton(""),
+    ..Hooks::BUILTIN
 };
 
 /// Those of `events.k8s.io`.
 pub(crate) const NEW: Hooks = Hooks {
     prepare: |event, _| prepare(event, "events.k8s.io"),
-    ..Hooks::NONE
+    skeleton: || skeleton("events.k8s.io"),
+    ..Hooks::BUILTIN
 };
 
 /// The fields that an Event of a group has whatever is given.
-pub(crate) fn skeleton(group: &str) -> Value {
+fn skeleton(group: &str) -> Value {
     let mut skeleton: Map<String, Value> = times(group)
         .into_iter()
         .map(|field| (field.to_owned(), Value::Null))

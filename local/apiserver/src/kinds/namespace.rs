@@ -3,9 +3,14 @@
 use serde_json::{Value, json};
 
 use super::default;
-use crate::{resource::Hooks, security, status::FieldError};
+use crate::{names, resource::Hooks, security, status::FieldError};
 
-pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
+pub(crate) const HOOKS: Hooks = Hooks {
+    prepare,
+    validate,
+    name: names::label,
+    ..Hooks::BUILTIN
+};
 
 /// Namespaces that are there from the start.
 pub(crate) const INITIAL: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];

@@ -8,9 +8,13 @@ use super::{
     container::{self, quantity},
     default, fields, items, items_mut, text, volume,
 };
-use crate::{resource::Hooks, schema::quantity::Quantity, status::FieldError};
+use crate::{names, resource::Hooks, schema::quantity::Quantity, status::FieldError};
 
-pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
+pub(crate) const HOOKS: Hooks = Hooks {
+    prepare,
+    validate,
+    ..Hooks::BUILTIN
+};
 
 const IMMUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -149,7 +153,7 @@ pub(super) fn spec_rules(spec: &Value, path: &str, errors: &mut Vec<FieldError>)
         ));
     }
     let account = text(spec, "serviceAccountName");
-    if let Some(why) = super::meta::subdomain(account).filter(|_| !account.is_empty()) {
+    if let Some(why) = names::subdomain(account).filter(|_| !account.is_empty()) {
         errors.push(FieldError::invalid(
             format!("{path}.serviceAccountName"),
             &json!(account),

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{resource::Hooks, schema::quantity::Quantity, status::FieldError};
 
-pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
+pub(crate) const HOOKS: Hooks = Hooks {
+    prepare,
+    validate,
+    ..Hooks::BUILTIN
+};
 
 fn prepare(quota: &mut Value, _old: Option<&Value>) {
     canonical(quota.get_mut("spec").and_then(|spec| spec.get_mut("hard")));

@@ -9,9 +9,14 @@ use super::{
     container::{one_of, port_number},
     default, items, items_mut, meta, text,
 };
-use crate::{resource::Hooks, status::FieldError};
+use crate::{names, resource::Hooks, status::FieldError};
 
-pub(crate) const HOOKS: Hooks = Hooks { prepare, validate };
+pub(crate) const HOOKS: Hooks = Hooks {
+    prepare,
+    validate,
+    name: names::label_1035,
+    ..Hooks::BUILTIN
+};
 
 fn prepare(service: &mut Value, old: Option<&Value>) {
     default(service, "spec", json!({}));
@@ -58,7 +63,7 @@ fn validate(service: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>)
         let name = text(spec, "externalName").trim_end_matches('.');
         if name.is_empty() {
             errors.push(FieldError::required("spec.externalName", ""));
-        } else if let Some(why) = meta::subdomain(name) {
+        } else if let Some(why) = names::subdomain(name) {
             errors.push(FieldError::invalid("spec.externalName", &json!(name), why));
         }
     }
@@ -76,7 +81,7 @@ fn validate(service: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>)
             if many {
                 errors.push(FieldError::required(format!("{path}.name"), ""));
             }
-        } else if let Some(why) = meta::label(name) {
+        } else if let Some(why) = names::label(name) {
             errors.push(FieldError::invalid(
                 format!("{path}.name"),
                 &json!(name),

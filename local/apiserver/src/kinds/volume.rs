@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{default, inner, items, items_mut, meta, text};
-use crate::status::FieldError;
+use super::{default, inner, items, items_mut, text};
+use crate::{names, status::FieldError};
 
 /// Permission bits 0644.
 const FILE_MODE: i64 = 0o644;
@@ -39,7 +39,7 @@ pub(super) fn validate<'a>(
         let name = text(volume, "name");
         if name.is_empty() {
             errors.push(FieldError::required(format!("{path}.name"), ""));
-        } else if let Some(why) = meta::label(name) {
+        } else if let Some(why) = names::label(name) {
             errors.push(FieldError::invalid(
                 format!("{path}.name"),
                 &json!(name),

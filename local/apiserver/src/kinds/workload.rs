@@ -8,12 +8,22 @@ use crate::{resource::Hooks, selector::LabelSelector, status::FieldError};
 pub(crate) const DEPLOYMENT: Hooks = Hooks {
     prepare: prepare_deployment,
     validate: validate_deployment,
+    skeleton,
+    ..Hooks::BUILTIN
 };
 
 pub(crate) const REPLICA_SET: Hooks = Hooks {
     prepare: |object, _| prepare(object),
     validate,
+    skeleton,
+    ..Hooks::BUILTIN
 };
+
+fn skeleton() -> Value {
+    json!({"metadata": {}, "status": {}, "spec": {
+        "strategy": {}, "template": {"metadata": {}, "spec": {"containers": null}},
+    }})
+}
 
 fn prepare(object: &mut Value) {
     default(object, "spec", json!({}));

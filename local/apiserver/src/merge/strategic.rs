@@ -214,7 +214,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::builtin::builtins;
+    use crate::kinds::schemas::builtins;
 
     fn patched(target: Value, patch: Value) -> Value {
         let schema = builtins().schema("io.k8s.api.apps.v1.Deployment");

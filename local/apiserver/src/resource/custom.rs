@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Custom, Hooks, Resource, ScalePaths, Subresources, api_version};
 use crate::{
     convert::Conversion,
+    kinds::{definition::published, schemas},
     schema::{
-        Link, Node, Schema, builtin,
+        Link, Node, OBJECT_META, Schema,
         cel::Rules,
         compile::{CompileError, compile},
     },
@@ -25,30 +26,6 @@ pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, CompileErro
         .filter(|version| version["served"] == true)
         .map(|version| build(spec, version))
         .collect()
-}
-
-/// The published schema of a version: what the definition says, with the parts that every object has.
-pub(crate) fn published(spec: &Value, version: &Value) -> Value {
-    let mut schema = version["schema"]["openAPIV3Schema"].clone();
-    if !schema.is_object() {
-        schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    }
-    let text = |what: &str| json!({"type": "string", "description": what});
-    let properties = &mut schema["properties"];
-    properties["apiVersion"] = text(
-        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values.",
-    );
-    properties["kind"] = text(
-        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase.",
-    );
-    properties["metadata"] = json!({
-        "description": "Standard object's metadata.",
-        "allOf": [{"$ref": format!("#/components/schemas/{}", builtin::OBJECT_META)}],
-    });
-    schema["x-kubernetes-group-version-kind"] = json!([{
-        "group": spec["group"], "version": version["name"], "kind": spec["names"]["kind"],
-    }]);
-    schema
 }
 
 fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
@@ -71,10 +48,8 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
     let mut root: Node = compile(&published)?;
     root.root = true;
     // The metadata is the same in every kind.
-    root.properties.insert(
-        "metadata".to_owned(),
-        Link::Named(builtin::OBJECT_META.to_owned()),
-    );
+    root.properties
+        .insert("metadata".to_owned(), Link::Named(OBJECT_META.to_owned()));
     let subresources = &version["subresources"];
     let singular = match text(&names["singular"]) {
         empty if empty.is_empty() => kind.to_lowercase(),
@@ -94,7 +69,7 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
         conversion: Conversion::None,
         schema: Schema {
             root: Arc::new(Link::Inline(Box::new(root))),
-            definitions: Arc::clone(&builtin::builtins().definitions),
+            definitions: Arc::clone(&schemas::builtins().definitions),
         },
         definition: definition_name(&group, &name, &kind),
         subresources: Subresources {

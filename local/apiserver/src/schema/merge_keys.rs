@@ -1,224 +1,9 @@
 //! What the schemas of k8s-openapi do not say: which lists are maps or sets, which maps and structs
-//! are atomic, and what strategic merge does. From the `+listType`, `+mapType` and `patchStrategy`
-//! markers of k8s.io/api.
+//! are atomic, and what strategic merge does. From Kubernetes' OpenAPI, by `cargo xtask gen`.
 
 use serde_json::{Map, Value, json};
 
-/// Definition, field, keys of the list map (none: a set), and the strategy and key of a patch.
-type Row = (
-    &'static str,
-    &'static str,
-    &'static [&'static str],
-    Option<(&'static str, &'static str)>,
-);
-
-const MERGE: &str = "merge";
-const RETAIN: &str = "merge,retainKeys";
-
-const LISTS: &[Row] = &[
-    ("meta.v1.ObjectMeta", "finalizers", &[], Some((MERGE, ""))),
-    (
-        "meta.v1.ObjectMeta",
-        "ownerReferences",
-        &["uid"],
-        Some((MERGE, "uid")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "containers",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "initContainers",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "ephemeralContainers",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "volumes",
-        &["name"],
-        Some((RETAIN, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "imagePullSecrets",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "hostAliases",
-        &["ip"],
-        Some((MERGE, "ip")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "schedulingGates",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "resourceClaims",
-        &["name"],
-        Some((RETAIN, "name")),
-    ),
-    (
-        "core.v1.PodSpec",
-        "topologySpreadConstraints",
-        &["topologyKey", "whenUnsatisfiable"],
-        Some((MERGE, "topologyKey")),
-    ),
-    ("core.v1.Container", "env", &["name"], Some((MERGE, "name"))),
-    (
-        "core.v1.Container",
-        "ports",
-        &["containerPort", "protocol"],
-        Some((MERGE, "containerPort")),
-    ),
-    (
-        "core.v1.Container",
-        "volumeMounts",
-        &["mountPath"],
-        Some((MERGE, "mountPath")),
-    ),
-    (
-        "core.v1.Container",
-        "volumeDevices",
-        &["devicePath"],
-        Some((MERGE, "devicePath")),
-    ),
-    (
-        "core.v1.EphemeralContainer",
-        "env",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.EphemeralContainer",
-        "ports",
-        &["containerPort", "protocol"],
-        Some((MERGE, "containerPort")),
-    ),
-    (
-        "core.v1.EphemeralContainer",
-        "volumeMounts",
-        &["mountPath"],
-        Some((MERGE, "mountPath")),
-    ),
-    (
-        "core.v1.EphemeralContainer",
-        "volumeDevices",
-        &["devicePath"],
-        Some((MERGE, "devicePath")),
-    ),
-    ("core.v1.ResourceRequirements", "claims", &["name"], None),
-    (
-        "core.v1.PodStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    ("core.v1.PodStatus", "podIPs", &["ip"], Some((MERGE, "ip"))),
-    ("core.v1.PodStatus", "hostIPs", &["ip"], Some((MERGE, "ip"))),
-    (
-        "core.v1.ServiceSpec",
-        "ports",
-        &["port", "protocol"],
-        Some((MERGE, "port")),
-    ),
-    (
-        "core.v1.ServiceStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    (
-        "core.v1.ServiceAccount",
-        "secrets",
-        &["name"],
-        Some((MERGE, "name")),
-    ),
-    (
-        "core.v1.NamespaceStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    (
-        "core.v1.NodeStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    (
-        "core.v1.NodeStatus",
-        "addresses",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    ("core.v1.NodeSpec", "podCIDRs", &[], Some((MERGE, ""))),
-    (
-        "apps.v1.DeploymentStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    (
-        "apps.v1.ReplicaSetStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    (
-        "policy.v1.PodDisruptionBudgetStatus",
-        "conditions",
-        &["type"],
-        Some((MERGE, "type")),
-    ),
-    ("discovery.v1.Endpoint", "addresses", &[], None),
-    (
-        "apiextensions.v1.CustomResourceDefinitionStatus",
-        "conditions",
-        &["type"],
-        None,
-    ),
-];
-
-const ATOMIC: &[&str] = &[
-    "meta.v1.LabelSelector",
-    "meta.v1.OwnerReference",
-    "core.v1.ObjectReference",
-    "core.v1.LocalObjectReference",
-    "core.v1.TypedLocalObjectReference",
-    "core.v1.SecretReference",
-    "core.v1.SecretKeySelector",
-    "core.v1.ConfigMapKeySelector",
-    "core.v1.ObjectFieldSelector",
-    "core.v1.ResourceFieldSelector",
-    "core.v1.NodeSelector",
-    "core.v1.NodeSelectorTerm",
-    "core.v1.FileKeySelector",
-];
-
-const ATOMIC_MAPS: &[(&str, &str)] = &[
-    ("core.v1.PodSpec", "nodeSelector"),
-    ("core.v1.ServiceSpec", "selector"),
-];
-
-/// Defaults that take part in the key of a list item.
-const KEY_DEFAULTS: &[(&str, &str, &str)] = &[
-    ("core.v1.ContainerPort", "protocol", "TCP"),
-    ("core.v1.ServicePort", "protocol", "TCP"),
-];
+const MERGE_KEYS: &str = include_str!("merge_keys.txt");
 
 /// Definitions whose values are free JSON, whatever k8s-openapi says.
 const FREE: &[&str] = &[
@@ -230,51 +15,86 @@ const FREE: &[&str] = &[
     "meta.v1.FieldsV1",
 ];
 
-/// Adds the markers to the definitions, whose names end in what the tables say.
+/// Adds the markers to the definitions.
 pub(crate) fn annotate(definitions: &mut Map<String, Value>) {
     for (name, definition) in definitions.iter_mut() {
-        let is = |suffix: &str| {
-            name.strip_suffix(suffix)
-                .is_some_and(|rest| rest.ends_with('.'))
-        };
-        if FREE.iter().any(|free| is(free)) {
+        if FREE.iter().any(|free| is(name, free)) {
             let description = definition["description"].take();
             *definition = json!({
                 "description": description,
                 "x-kubernetes-preserve-unknown-fields": true,
             });
+        }
+    }
+    for line in MERGE_KEYS.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let (Some(name), Some(field)) = (words.next(), words.next()) else {
             continue;
-        }
-        if ATOMIC.iter().any(|atomic| is(atomic)) {
-            definition["x-kubernetes-map-type"] = json!("atomic");
-        }
-        let properties = &mut definition["properties"];
-        for (_, field, keys, patch) in LISTS.iter().filter(|row| is(row.0)) {
-            list(&mut properties[field], keys, *patch);
-        }
-        for (_, field) in ATOMIC_MAPS.iter().filter(|row| is(row.0)) {
-            properties[field]["x-kubernetes-map-type"] = json!("atomic");
-        }
-        for (_, field, default) in KEY_DEFAULTS.iter().filter(|row| is(row.0)) {
-            properties[field]["default"] = json!(default);
-        }
-        if is("apps.v1.DeploymentSpec") {
-            properties["strategy"]["x-kubernetes-patch-strategy"] = json!("retainKeys");
+        };
+        // Kubernetes may know definitions and fields that k8s-openapi does not.
+        let Some(definition) = definitions.get_mut(name) else {
+            continue;
+        };
+        let place = match field {
+            "-" => Some(definition),
+            field => definition["properties"].get_mut(field),
+        };
+        let Some(place) = place else { continue };
+        for (marker, value) in words.filter_map(|word| word.split_once('=')) {
+            mark(place, marker, value);
         }
     }
 }
 
-fn list(property: &mut Value, keys: &[&str], patch: Option<(&str, &str)>) {
-    if keys.is_empty() {
-        property["x-kubernetes-list-type"] = json!("set");
-    } else {
-        property["x-kubernetes-list-type"] = json!("map");
-        property["x-kubernetes-list-map-keys"] = json!(keys);
-    }
-    if let Some((strategy, key)) = patch {
-        property["x-kubernetes-patch-strategy"] = json!(strategy);
-        if !key.is_empty() {
-            property["x-kubernetes-patch-merge-key"] = json!(key);
+/// Whether the name of a definition ends in this.
+fn is(name: &str, suffix: &str) -> bool {
+    let rest = name.strip_suffix(suffix);
+    rest.is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn mark(place: &mut Value, marker: &str, value: &str) {
+    match marker {
+        "list" => place["x-kubernetes-list-type"] = value.into(),
+        "keys" => {
+            place["x-kubernetes-list-map-keys"] = value.split(',').collect::<Value>();
         }
+        "map" => place["x-kubernetes-map-type"] = value.into(),
+        "patch" => place["x-kubernetes-patch-strategy"] = value.into(),
+        "merge" => place["x-kubernetes-patch-merge-key"] = value.into(),
+        "default" => place["default"] = serde_json::from_str(value).unwrap_or_default(),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::schemas::builtins;
+
+    #[test]
+    fn every_marker_is_read_and_stands_where_it_belongs() {
+        for line in MERGE_KEYS.lines().filter(|line| !line.starts_with('#')) {
+            for word in line.split(' ').skip(2) {
+                let (marker, value) = word.split_once('=').expect(line);
+                let mut place = json!({});
+                mark(&mut place, marker, value);
+                assert_ne!(place, json!({}), "{line}");
+            }
+        }
+        let definition = |name: &str| &builtins().published[&format!("io.k8s.api.{name}")];
+        let containers = &definition("core.v1.PodSpec")["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        let ports = &definition("core.v1.Container")["properties"]["ports"];
+        assert_eq!(
+            ports["x-kubernetes-list-map-keys"],
+            json!(["containerPort", "protocol"])
+        );
+        let protocol = &definition("core.v1.ContainerPort")["properties"]["protocol"];
+        assert_eq!(protocol["default"], "TCP");
+        let strategy = &definition("apps.v1.DeploymentSpec")["properties"]["strategy"];
+        assert_eq!(strategy["x-kubernetes-patch-strategy"], "retainKeys");
+        let reference = definition("core.v1.LocalObjectReference");
+        assert_eq!(reference["x-kubernetes-map-type"], "atomic");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{At, Field, Type, builtin, join};
+use super::{At, Field, QUANTITY, Type, join};
 
 /// Removes what the schema does not know and returns the paths of it.
 /// Nulls in places that may not be null go too, unnamed: they stand for "not given".
@@ -39,7 +39,7 @@ pub(crate) fn fill_nulls(at: At<'_>, value: &mut Value) {
 
 fn zero(at: At<'_>) -> Value {
     match at.node.map(|node| (node.type_, node.format.as_deref())) {
-        Some((_, Some(builtin::QUANTITY))) => "0".into(),
+        Some((_, Some(QUANTITY))) => "0".into(),
         Some((Type::String, _)) => "".into(),
         Some((Type::Integer | Type::Number | Type::IntOrString, _)) => 0.into(),
         Some((Type::Boolean, _)) => false.into(),

@@ -11,7 +11,7 @@ use std::{
 use http::{Request, Response};
 use tower::Service;
 
-use crate::{api::Api, auth::User, response::Body};
+use crate::{api::Api, auth::User, response::Body, router};
 
 /// The API as a service.
 #[derive(Clone)]
@@ -28,6 +28,6 @@ impl Service<Request<kube::client::Body>> for InProcess {
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
         let api = Arc::clone(&self.0);
-        Box::pin(async move { Ok(api.handle(request, &User::Admin).await) })
+        Box::pin(async move { Ok(router::handle(&api, request, &User::Admin).await) })
     }
 }

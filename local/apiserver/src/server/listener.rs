@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{api::Api, auth::User};
+use crate::{api::Api, auth::User, router};
 
 /// Connections at once; further ones take the place of those that have been idle longest.
 const MAX_CONNECTIONS: usize = 512;
@@ -106,7 +106,7 @@ async fn serve_requests(
         // A watch is a request too, as long as it lasts.
         let busy = seat.busy();
         async move {
-            let response = api.handle(request, &user).await;
+            let response = router::handle(&api, request, &user).await;
             Ok::<_, std::convert::Infallible>(response.map(|body| Attended::new(body, busy)))
         }
     });

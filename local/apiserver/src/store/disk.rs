@@ -7,7 +7,7 @@ use redb::{
     TableDefinition,
 };
 
-use super::{Key, Object, OpenError, WriteFailed, first_revision, writer::Entry};
+use super::{Key, Object, OpenError, WriteFailed, entry::Entry, first_revision};
 
 /// `resource NUL namespace NUL name` to the object as JSON.
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");

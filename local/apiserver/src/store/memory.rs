@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use super::{
     Expired, Key, Object,
+    entry::Entry,
     history::{Change, Event, History},
     recent::Recent,
-    writer::Entry,
 };
 
 /// All that the store knows. Changed only under the store's lock.

@@ -78,7 +78,7 @@ async fn put(
 ) -> Result<Arc<Object>, CommitError<()>> {
     let put = Put::Store(thing(name, value));
     store
-        .write(&things(), &Key::new("", name), expect, put, |_| Ok(()))
+        .write(&things(), &Key::new("", name), expect, put, |_, _| Ok(()))
         .await
 }
 
@@ -121,7 +121,7 @@ async fn a_writer_has_to_know_the_newest_state() {
 async fn a_guard_sees_the_moment_of_the_write_and_can_refuse_it() {
     let store = Store::ephemeral();
     create(&store, "a", 1).await;
-    let guard = |state: &State| {
+    let guard = |state: &State, _: &Value| {
         let count = state.scan("things", None).count();
         if count < 1 { Ok(()) } else { Err(count) }
     };
@@ -155,7 +155,7 @@ async fn older_lists_are_rebuilt_until_their_past_is_forgotten() {
             &key,
             Expect::Revision(second.revision),
             last,
-            |_| Ok::<_, ()>(()),
+            |_, _| Ok::<_, ()>(()),
         )
         .await
         .unwrap();
@@ -202,7 +202,7 @@ async fn a_reopened_store_has_every_answered_write_and_newer_revisions() {
             &Key::new("", "t000"),
             Expect::Revision(gone.revision),
             Put::Remove(Value::clone(&gone.value())),
-            |_| Ok::<_, ()>(()),
+            |_, _| Ok::<_, ()>(()),
         )
         .await
         .unwrap();

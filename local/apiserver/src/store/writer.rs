@@ -7,23 +7,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::sync::oneshot;
 
-use super::{Key, Object, Shared, WriteFailed, disk::Disk};
-
-/// A change on its way to disk, or a question whether the disk takes writes again.
-pub(crate) enum Entry {
-    Change {
-        resource: Arc<str>,
-        key: Key,
-        before: Option<Arc<Object>>,
-        after: Option<Arc<Object>>,
-        done: oneshot::Sender<Result<(), WriteFailed>>,
-    },
-    Probe {
-        done: oneshot::Sender<Result<(), WriteFailed>>,
-    },
-}
+use super::{Object, Shared, WriteFailed, disk::Disk, entry::Entry};
 
 /// Runs until every sender of `wake` is gone and nothing is pending.
 pub(crate) fn run(shared: &Shared, disk: &mut Disk, wake: &mpsc::Receiver<()>) {

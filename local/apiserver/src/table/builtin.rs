@@ -4,208 +4,267 @@ use serde_json::Value;
 
 use super::{Column, event, pod};
 
-/// The columns of a kind.
-pub(crate) fn columns(group: &str, kind: &str) -> Vec<Column> {
-    let text = |name, cell| Column::new(name, "string", cell);
-    let number = |name, cell| Column::new(name, "integer", cell);
-    let named = |columns: Vec<Column>| {
-        let mut all = vec![Column::name()];
-        all.extend(columns);
-        all
-    };
-    match (group, kind) {
-        ("", "Pod") => named(vec![
-            text("Ready", pod::ready),
-            text("Status", pod::status),
-            text("Restarts", pod::restarts),
-            Column::age(),
-            Column::wide("IP", |o| or_none(&o["status"]["podIP"])),
-            Column::wide("Node", |o| or_none(&o["spec"]["nodeName"])),
-            Column::wide("Nominated Node", |o| {
-                or_none(&o["status"]["nominatedNodeName"])
-            }),
-            Column::wide("Readiness Gates", pod::gates),
-        ]),
-        ("apps", "Deployment") => named(vec![
-            text("Ready", |o| {
-                format!(
-                    "{}/{}",
-                    int(&o["status"]["readyReplicas"]),
-                    int(&o["spec"]["replicas"])
-                )
-                .into()
-            }),
-            number("Up-to-date", |o| {
-                int(&o["status"]["updatedReplicas"]).into()
-            }),
-            number("Available", |o| {
-                int(&o["status"]["availableReplicas"]).into()
-            }),
-            Column::age(),
-            Column::wide("Containers", |o| containers(o, "name")),
-            Column::wide("Images", |o| containers(o, "image")),
-            Column::wide("Selector", |o| selector(&o["spec"]["selector"])),
-        ]),
-        ("apps", "ReplicaSet") => named(vec![
-            number("Desired", |o| int(&o["spec"]["replicas"]).into()),
-            number("Current", |o| int(&o["status"]["replicas"]).into()),
-            number("Ready", |o| int(&o["status"]["readyReplicas"]).into()),
-            Column::age(),
-            Column::wide("Containers", |o| containers(o, "name")),
-            Column::wide("Images", |o| containers(o, "image")),
-            Column::wide("Selector", |o| selector(&o["spec"]["selector"])),
-        ]),
-        ("", "Service") => named(vec![
-            text("Type", |o| o["spec"]["type"].clone()),
-            text("Cluster-IP", |o| or_none(&o["spec"]["clusterIP"])),
-            text("External-IP", external),
-            text("Port(s)", service_ports),
-            Column::age(),
-            Column::wide("Selector", |o| pairs(&o["spec"]["selector"])),
-        ]),
-        ("", "ConfigMap") => named(vec![
-            text("Data", |o| {
-                (count(&o["data"]) + count(&o["binaryData"])).into()
-            }),
-            Column::age(),
-        ]),
-        ("", "Secret") => named(vec![
-            text("Type", |o| o["type"].clone()),
-            text("Data", |o| count(&o["data"]).into()),
-            Column::age(),
-        ]),
-        ("", "Namespace") => named(vec![
-            text("Status", |o| o["status"]["phase"].clone()),
-            Column::age(),
-        ]),
-        ("", "Node") => named(vec![
-            text("Status", node_status),
-            text("Roles", roles),
-            Column::age(),
-            text("Version", |o| {
-                o["status"]["nodeInfo"]["kubeletVersion"].clone()
-            }),
-            Column::wide("Internal-IP", |o| address(o, "InternalIP")),
-            Column::wide("External-IP", |o| address(o, "ExternalIP")),
-            Column::wide("OS-Image", |o| {
-                or_unknown(&o["status"]["nodeInfo"]["osImage"])
-            }),
-            Column::wide("Kernel-Version", |o| {
-                or_unknown(&o["status"]["nodeInfo"]["kernelVersion"])
-            }),
-            Column::wide("Container-Runtime", |o| {
-                or_unknown(&o["status"]["nodeInfo"]["containerRuntimeVersion"])
-            }),
-        ]),
-        ("" | "events.k8s.io", "Event") => vec![
-            text("Last Seen", event::last_seen),
-            text("Type", |o| o["type"].clone()),
-            text("Reason", |o| o["reason"].clone()),
-            text("Object", event::object),
-            Column::wide("Subobject", event::part),
-            Column::wide("Source", event::source),
-            text("Message", event::message),
-            Column::wide("First Seen", event::first_seen),
-            Column::wide("Count", event::count),
-            Column::wide("Name", |o| o["metadata"]["name"].clone()),
-        ],
-        ("coordination.k8s.io", "Lease") => named(vec![
-            text("Holder", |o| o["spec"]["holderIdentity"].clone()),
-            Column::age(),
-        ]),
-        ("apiextensions.k8s.io", _) => named(vec![Column::new("Created At", "date", |o| {
-            o["metadata"]["creationTimestamp"].clone()
-        })]),
-        ("", "ServiceAccount") => named(vec![
-            text("Secrets", |o| count(&o["secrets"]).into()),
-            Column::age(),
-        ]),
-        ("", "ResourceQuota") => named(vec![
-            text("Request", |o| quota(o, |name| !name.starts_with("limits."))),
-            text("Limit", |o| quota(o, |name| name.starts_with("limits."))),
-            Column::age(),
-        ]),
-        ("policy", _) => named(vec![
-            text("Min Available", |o| or_na(&o["spec"]["minAvailable"])),
-            text("Max Unavailable", |o| or_na(&o["spec"]["maxUnavailable"])),
-            number("Allowed Disruptions", |o| {
-                int(&o["status"]["disruptionsAllowed"]).into()
-            }),
-            Column::age(),
-        ]),
-        ("networking.k8s.io", "Ingress") => named(vec![
-            text("Class", |o| or_none(&o["spec"]["ingressClassName"])),
-            text("Hosts", |o| {
-                let hosts = join(&o["spec"]["rules"], |rule| plain(&rule["host"]));
-                if hosts.is_empty() {
-                    "*".into()
+fn text(name: &str, cell: fn(&Value) -> Value) -> Column {
+    Column::new(name, "string", cell)
+}
+
+fn number(name: &str, cell: fn(&Value) -> Value) -> Column {
+    Column::new(name, "integer", cell)
+}
+
+fn named(columns: Vec<Column>) -> Vec<Column> {
+    let mut all = vec![Column::name()];
+    all.extend(columns);
+    all
+}
+
+pub(crate) fn pod() -> Vec<Column> {
+    named(vec![
+        text("Ready", pod::ready),
+        text("Status", pod::status),
+        text("Restarts", pod::restarts),
+        Column::age(),
+        Column::wide("IP", |o| or_none(&o["status"]["podIP"])),
+        Column::wide("Node", |o| or_none(&o["spec"]["nodeName"])),
+        Column::wide("Nominated Node", |o| {
+            or_none(&o["status"]["nominatedNodeName"])
+        }),
+        Column::wide("Readiness Gates", pod::gates),
+    ])
+}
+
+pub(crate) fn deployment() -> Vec<Column> {
+    named(vec![
+        text("Ready", |o| {
+            format!(
+                "{}/{}",
+                int(&o["status"]["readyReplicas"]),
+                int(&o["spec"]["replicas"])
+            )
+            .into()
+        }),
+        number("Up-to-date", |o| {
+            int(&o["status"]["updatedReplicas"]).into()
+        }),
+        number("Available", |o| {
+            int(&o["status"]["availableReplicas"]).into()
+        }),
+        Column::age(),
+        Column::wide("Containers", |o| containers(o, "name")),
+        Column::wide("Images", |o| containers(o, "image")),
+        Column::wide("Selector", |o| selector(&o["spec"]["selector"])),
+    ])
+}
+
+pub(crate) fn replica_set() -> Vec<Column> {
+    named(vec![
+        number("Desired", |o| int(&o["spec"]["replicas"]).into()),
+        number("Current", |o| int(&o["status"]["replicas"]).into()),
+        number("Ready", |o| int(&o["status"]["readyReplicas"]).into()),
+        Column::age(),
+        Column::wide("Containers", |o| containers(o, "name")),
+        Column::wide("Images", |o| containers(o, "image")),
+        Column::wide("Selector", |o| selector(&o["spec"]["selector"])),
+    ])
+}
+
+pub(crate) fn service() -> Vec<Column> {
+    named(vec![
+        text("Type", |o| o["spec"]["type"].clone()),
+        text("Cluster-IP", |o| or_none(&o["spec"]["clusterIP"])),
+        text("External-IP", external),
+        text("Port(s)", service_ports),
+        Column::age(),
+        Column::wide("Selector", |o| pairs(&o["spec"]["selector"])),
+    ])
+}
+
+pub(crate) fn config_map() -> Vec<Column> {
+    named(vec![
+        text("Data", |o| {
+            (count(&o["data"]) + count(&o["binaryData"])).into()
+        }),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn secret() -> Vec<Column> {
+    named(vec![
+        text("Type", |o| o["type"].clone()),
+        text("Data", |o| count(&o["data"]).into()),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn namespace() -> Vec<Column> {
+    named(vec![
+        text("Status", |o| o["status"]["phase"].clone()),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn node() -> Vec<Column> {
+    named(vec![
+        text("Status", node_status),
+        text("Roles", roles),
+        Column::age(),
+        text("Version", |o| {
+            o["status"]["nodeInfo"]["kubeletVersion"].clone()
+        }),
+        Column::wide("Internal-IP", |o| address(o, "InternalIP")),
+        Column::wide("External-IP", |o| address(o, "ExternalIP")),
+        Column::wide("OS-Image", |o| {
+            or_unknown(&o["status"]["nodeInfo"]["osImage"])
+        }),
+        Column::wide("Kernel-Version", |o| {
+            or_unknown(&o["status"]["nodeInfo"]["kernelVersion"])
+        }),
+        Column::wide("Container-Runtime", |o| {
+            or_unknown(&o["status"]["nodeInfo"]["containerRuntimeVersion"])
+        }),
+    ])
+}
+
+pub(crate) fn event() -> Vec<Column> {
+    vec![
+        text("Last Seen", event::last_seen),
+        text("Type", |o| o["type"].clone()),
+        text("Reason", |o| o["reason"].clone()),
+        text("Object", event::object),
+        Column::wide("Subobject", event::part),
+        Column::wide("Source", event::source),
+        text("Message", event::message),
+        Column::wide("First Seen", event::first_seen),
+        Column::wide("Count", event::count),
+        Column::wide("Name", |o| o["metadata"]["name"].clone()),
+    ]
+}
+
+pub(crate) fn lease() -> Vec<Column> {
+    named(vec![
+        text("Holder", |o| o["spec"]["holderIdentity"].clone()),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn definition() -> Vec<Column> {
+    named(vec![Column::new("Created At", "date", |o| {
+        o["metadata"]["creationTimestamp"].clone()
+    })])
+}
+
+pub(crate) fn service_account() -> Vec<Column> {
+    named(vec![
+        text("Secrets", |o| count(&o["secrets"]).into()),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn resource_quota() -> Vec<Column> {
+    named(vec![
+        text("Request", |o| quota(o, |name| !name.starts_with("limits."))),
+        text("Limit", |o| quota(o, |name| name.starts_with("limits."))),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn disruption_budget() -> Vec<Column> {
+    named(vec![
+        text("Min Available", |o| or_na(&o["spec"]["minAvailable"])),
+        text("Max Unavailable", |o| or_na(&o["spec"]["maxUnavailable"])),
+        number("Allowed Disruptions", |o| {
+            int(&o["status"]["disruptionsAllowed"]).into()
+        }),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn ingress() -> Vec<Column> {
+    named(vec![
+        text("Class", |o| or_none(&o["spec"]["ingressClassName"])),
+        text("Hosts", |o| {
+            let hosts = join(&o["spec"]["rules"], |rule| plain(&rule["host"]));
+            if hosts.is_empty() {
+                "*".into()
+            } else {
+                hosts.into()
+            }
+        }),
+        text("Address", |o| {
+            join(&o["status"]["loadBalancer"]["ingress"], |one| {
+                plain(if one["ip"].is_null() {
+                    &one["hostname"]
                 } else {
-                    hosts.into()
-                }
-            }),
-            text("Address", |o| {
-                join(&o["status"]["loadBalancer"]["ingress"], |one| {
-                    plain(if one["ip"].is_null() {
-                        &one["hostname"]
-                    } else {
-                        &one["ip"]
+                    &one["ip"]
+                })
+            })
+            .into()
+        }),
+        text("Ports", |o| {
+            if count(&o["spec"]["tls"]) > 0 {
+                "80, 443"
+            } else {
+                "80"
+            }
+            .into()
+        }),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn network_policy() -> Vec<Column> {
+    named(vec![
+        text("Pod-Selector", |o| selector(&o["spec"]["podSelector"])),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn endpoint_slice() -> Vec<Column> {
+    named(vec![
+        text("AddressType", |o| o["addressType"].clone()),
+        text("Ports", |o| {
+            let ports = join(&o["ports"], |port| plain(&port["port"]));
+            if ports.is_empty() {
+                "<unset>".into()
+            } else {
+                ports.into()
+            }
+        }),
+        text("Endpoints", |o| {
+            let all = join(&o["endpoints"], |one| join(&one["addresses"], plain));
+            if all.is_empty() {
+                "<unset>".into()
+            } else {
+                all.into()
+            }
+        }),
+        Column::age(),
+    ])
+}
+
+pub(crate) fn endpoints() -> Vec<Column> {
+    named(vec![
+        text("Endpoints", |o| {
+            let all = join(&o["subsets"], |set| {
+                join(&set["addresses"], |address| {
+                    join(&set["ports"], |port| {
+                        format!("{}:{}", plain(&address["ip"]), plain(&port["port"]))
                     })
                 })
-                .into()
-            }),
-            text("Ports", |o| {
-                if count(&o["spec"]["tls"]) > 0 {
-                    "80, 443"
-                } else {
-                    "80"
-                }
-                .into()
-            }),
-            Column::age(),
-        ]),
-        ("networking.k8s.io", _) => named(vec![
-            text("Pod-Selector", |o| selector(&o["spec"]["podSelector"])),
-            Column::age(),
-        ]),
-        ("discovery.k8s.io", _) => named(vec![
-            text("AddressType", |o| o["addressType"].clone()),
-            text("Ports", |o| {
-                let ports = join(&o["ports"], |port| plain(&port["port"]));
-                if ports.is_empty() {
-                    "<unset>".into()
-                } else {
-                    ports.into()
-                }
-            }),
-            text("Endpoints", |o| {
-                let all = join(&o["endpoints"], |one| join(&one["addresses"], plain));
-                if all.is_empty() {
-                    "<unset>".into()
-                } else {
-                    all.into()
-                }
-            }),
-            Column::age(),
-        ]),
-        ("", "Endpoints") => named(vec![
-            text("Endpoints", |o| {
-                let all = join(&o["subsets"], |set| {
-                    join(&set["addresses"], |address| {
-                        join(&set["ports"], |port| {
-                            format!("{}:{}", plain(&address["ip"]), plain(&port["port"]))
-                        })
-                    })
-                });
-                if all.is_empty() {
-                    "<none>".into()
-                } else {
-                    all.into()
-                }
-            }),
-            Column::age(),
-        ]),
-        _ => named(vec![Column::age()]),
-    }
+            });
+            if all.is_empty() {
+                "<none>".into()
+            } else {
+                all.into()
+            }
+        }),
+        Column::age(),
+    ])
+}
+
+/// Of a kind that has no columns of its own.
+pub(crate) fn other() -> Vec<Column> {
+    named(vec![Column::age()])
 }
 
 fn int(value: &Value) -> i64 {

@@ -16,6 +16,7 @@ mod kubectl;
 #[path = "../support/lines.rs"]
 mod lines;
 mod logs;
+mod races;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/requests.rs"]
 mod requests;

@@ -16,14 +16,14 @@ use tokio::{
 use super::{
     Shared,
     backoff::Backoff,
+    board::Board,
     env,
     expand::expand,
     log::Log,
     mounts::{self, Mounts},
-    pod::{Board, sentence},
     probe::{self, Timing},
     process::{self, Plan, Process},
-    status,
+    sentence, status,
 };
 
 /// The first pause between the tries of a readiness probe right after the start.

@@ -1,11 +1,6 @@
 //! The life of one pod: volumes, init containers, containers, and its end.
 
-use std::{
-    fs, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
@@ -22,10 +17,9 @@ use tokio::{
 use super::{
     SHUTDOWN_GRACE, Shared,
     backoff::Backoff,
+    board::Board,
     container::{Ended, Runner, Stop},
-    mounts,
-    status::{Report, Reports},
-    volumes,
+    mounts, sentence, volumes,
 };
 
 /// What the node knows of a pod's object.
@@ -37,74 +31,6 @@ pub(super) enum Seen {
     Gone,
     /// The node itself stops; the object stays.
     NodeStops,
-}
-
-/// What is known of the pod's containers, shared by their tasks.
-pub(super) struct Board {
-    reports: Mutex<Reports>,
-    changed: Notify,
-}
-
-// === impl Board ===
-
-impl Board {
-    fn new(pod: &Pod) -> Self {
-        let spec = pod.spec.clone().unwrap_or_default();
-        let report = |reason: &'static str| {
-            move |container: &Container| {
-                Report::new(&container.name, container.image.as_deref(), reason)
-            }
-        };
-        let inits: Vec<Report> = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .map(report("PodInitializing"))
-            .collect();
-        let first = if inits.is_empty() {
-            "ContainerCreating"
-        } else {
-            "PodInitializing"
-        };
-        let reports = Reports {
-            started_at: Timestamp::now(),
-            initialized: inits.is_empty(),
-            containers: spec.containers.iter().map(report(first)).collect(),
-            inits,
-            over: None,
-        };
-        Self {
-            reports: Mutex::new(reports),
-            changed: Notify::new(),
-        }
-    }
-
-    /// Changes what is known of one container.
-    pub(super) fn update(&self, container: &str, change: impl FnOnce(&mut Report)) {
-        self.change(|reports| {
-            if let Some(report) = reports
-                .inits
-                .iter_mut()
-                .chain(&mut reports.containers)
-                .find(|report| report.name == container)
-            {
-                change(report);
-            }
-        });
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Reports) -> T) -> T {
-        let value = change(&mut self.reports.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_one();
-        value
-    }
-
-    fn snapshot(&self) -> Reports {
-        self.reports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }
 
 /// Runs the pod until it has ended and its object is gone, or the node stops.
@@ -372,17 +298,6 @@ async fn publish(shared: Arc<Shared>, pod: Arc<Pod>, board: Arc<Board>) {
         }
         board.changed.notified().await;
     }
-}
-
-/// The error with its causes, as one sentence.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn remove_dir(dir: &std::path::Path) {

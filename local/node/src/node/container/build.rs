@@ -8,9 +8,8 @@ use kube::ResourceExt as _;
 use super::{
     super::{
         kept::{self, Recipe, Store, Turn},
-        pod::sentence,
         process::Plan,
-        status,
+        sentence, status,
     },
     Blocked, Runner, Stop,
 };

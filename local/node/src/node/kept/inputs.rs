@@ -36,10 +36,15 @@ pub(super) fn read(volume: &Path) -> io::Result<Files> {
             let name = path.strip_prefix(volume).unwrap_or(&path);
             let file = File {
                 executable: metadata.permissions().mode() & 0o111 != 0,
-                digest: super::recipe::hex(&digest.finalize()),
+                digest: hex(&digest.finalize()),
             };
             files.insert(name.to_string_lossy().into_owned(), file);
         }
     }
     Ok(files)
+}
+
+/// Bytes as text.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

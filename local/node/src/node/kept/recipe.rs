@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Keep,
-    inputs::{self, Files},
+    inputs::{self, Files, hex},
 };
 use crate::node::mounts::Mounts;
 
@@ -87,10 +87,6 @@ impl Recipe {
 /// Whether this is a key.
 pub(super) fn is_key(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the container mounts the volume that it fills: as a whole, and to write.

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::{
-    decode::Decoded,
+    decode::{Decoded, Validation},
     resource::custom,
     sample::{self, anything, chosen_by},
 };

@@ -2,20 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use k8s_openapi::{
-    api::{
-        apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
-        autoscaling::v1 as autoscaling, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery, events::v1 as events, networking::v1 as networking,
-        policy::v1 as policy,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
-    apimachinery::pkg::apis::meta::v1 as meta,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Status};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::{Definitions, Link, Schema, compile::compile, merge_keys};
+use super::{KINDS, REQUESTS};
+use crate::schema::{Definitions, Link, QUANTITY, Schema, compile::compile, merge_keys};
 
 /// Every definition, as published and as compiled.
 pub(crate) struct Builtins {
@@ -23,12 +15,6 @@ pub(crate) struct Builtins {
     pub(crate) published: Map<String, Value>,
     pub(crate) definitions: Arc<Definitions>,
 }
-
-/// The definition that stands for the metadata of every object.
-pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-
-/// The format of amounts of resources, in the definitions here.
-pub(crate) const QUANTITY: &str = "quantity";
 
 /// The definitions, made once.
 pub(crate) fn builtins() -> &'static Builtins {
@@ -72,27 +58,37 @@ impl Builtins {
 
 fn collect() -> Map<String, Value> {
     let mut generator = SchemaSettings::openapi3().into_generator();
-    macro_rules! add {
-        ($($module:ident::{$($type:ident),* $(,)?}),* $(,)?) => {
-            $($(let _ = generator.subschema_for::<$module::$type>();)*)*
-        };
+    let kinds = KINDS.iter().map(|kind| kind.schema);
+    let requests = REQUESTS.iter().map(|request| request.schema);
+    for add in kinds.chain(requests) {
+        add(&mut generator);
     }
-    add!(
-        core::{
-            Namespace, Pod, Service, ConfigMap, Secret, ServiceAccount, Event, Node, Endpoints,
-            ResourceQuota,
-        },
-        apps::{Deployment, ReplicaSet},
-        autoscaling::{Scale},
-        coordination::{Lease},
-        events::{Event},
-        discovery::{EndpointSlice},
-        policy::{PodDisruptionBudget, Eviction},
-        networking::{NetworkPolicy, Ingress},
-        apiextensions::{CustomResourceDefinition},
-        authorization::{SelfSubjectAccessReview, SelfSubjectRulesReview},
-        authentication::{SelfSubjectReview, TokenRequest, TokenReview},
-        meta::{ObjectMeta, ListMeta, Status, DeleteOptions},
-    );
+    let _ = generator.subschema_for::<ObjectMeta>();
+    let _ = generator.subschema_for::<ListMeta>();
+    let _ = generator.subschema_for::<Status>();
     generator.take_definitions(true).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protobuf;
+
+    #[test]
+    fn every_kind_has_a_schema_and_all_but_definitions_a_message() {
+        let kinds = KINDS
+            .iter()
+            .map(|one| (one.group, one.version, one.kind, (one.definition)()));
+        let requests = REQUESTS.iter();
+        let requests = requests.map(|one| (one.group, one.version, one.kind, (one.definition)()));
+        for (group, version, kind, definition) in kinds.chain(requests) {
+            assert!(builtins().published.contains_key(&*definition), "{kind}");
+            let api_version = crate::resource::api_version(group, version);
+            assert_eq!(
+                protobuf::knows(&api_version, kind),
+                group != "apiextensions.k8s.io",
+                "{kind}: add it to xtask/src/kubernetes.rs and run cargo xtask gen"
+            );
+        }
+    }
 }
