@@ -15,6 +15,7 @@ mod repository;
 mod request;
 mod room;
 mod server;
+mod settling;
 mod slots;
 mod webhook;
 
@@ -60,6 +61,8 @@ mod told {
     pub(super) const TOKEN: &str = "FERMATA_GIT_TOKEN";
     /// Set if another push of the function is under way.
     pub(super) const BUSY: &str = "FERMATA_GIT_BUSY";
+    /// In place of a push, the commit that is applied again after one that was broken off.
+    pub(super) const SETTLES: &str = "FERMATA_GIT_SETTLES";
 }
 
 /// Runs one of the hidden commands, if the arguments after the program's name say so.
