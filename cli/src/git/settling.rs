@@ -1,6 +1,6 @@
 //! Pushes that were broken off: what is applied is put back to what the branch says.
 
-use std::{process::Stdio, time::Duration};
+use std::{fs::File, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,6 +15,10 @@ use super::{
 
 /// How long it may take to apply what ran before: nothing is waited for that is built or starts.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// How long those who were killed may take to be gone, and how often it is looked.
+const LEAVE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Settles the push of a repository that was begun and has not ended, if there is one. Whoever calls this holds the right
 /// to push.
@@ -49,40 +53,53 @@ pub(super) async fn settle(
     Ok(repository.end_push()?)
 }
 
-/// Settles what there is when this starts, and removes what killed pushes have left.
+/// Removes what killed pushes have left, when this starts, and settles them where nobody's token is needed for it.
 pub(super) async fn settle_all(root: &Root, credentials: Option<&Credentials>) {
     let all = root.clone();
-    let repositories = tokio::task::spawn_blocking(move || {
-        let repositories = all.repositories()?;
-        for (.., repository) in &repositories {
-            repository.tidy_up()?;
-        }
+    let unsettled = tokio::task::spawn_blocking(move || {
+        let mut repositories = all.repositories()?;
+        // Of one that cannot be looked at, the removal says why.
+        repositories.retain(|(.., repository)| {
+            repository.has_leftovers().unwrap_or(true) || repository.pushing().is_some()
+        });
         std::io::Result::Ok(repositories)
     });
-    let repositories = match repositories.await.unwrap_or_else(|error| Err(error.into())) {
-        Ok(repositories) => repositories,
+    let unsettled = unsettled.await.unwrap_or_else(|error| Err(error.into()));
+    let unsettled = match unsettled {
+        Ok(unsettled) => unsettled,
         Err(error) => {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "what killed pushes have left is not removed");
+            tracing::warn!(error, "it is not known what killed pushes have left");
             return;
         }
     };
-    let Some(credentials) = credentials else {
-        return;
-    };
-    for (namespace, name, repository) in repositories {
-        if repository.pushing().is_none() {
-            continue;
-        }
+    for (namespace, name, repository) in unsettled {
         let settled = async {
-            let Some(_held) = repository.lock()? else {
+            let Some(_held) = lock(&repository).await? else {
                 return Ok(());
             };
-            settle(root, (&namespace, &name), &repository, credentials).await
+            let own = repository.clone();
+            tokio::task::spawn_blocking(move || own.remove_leftovers()).await??;
+            match credentials {
+                Some(own) => settle(root, (&namespace, &name), &repository, own).await,
+                None => Ok(()),
+            }
         };
         if let Err(error) = settled.await {
             warn(&namespace, &name, &error);
         }
+    }
+}
+
+/// The right to push. Whoever was killed may not be gone yet; who has it for longer lives, and it is its push.
+async fn lock(repository: &Repository) -> std::io::Result<Option<File>> {
+    let end = time::Instant::now() + LEAVE;
+    loop {
+        let held = repository.lock()?;
+        if held.is_some() || time::Instant::now() >= end {
+            return Ok(held);
+        }
+        time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -121,13 +121,26 @@ async fn a_push_that_is_killed_in_the_middle_is_taken_back() {
             .ok_or_else(|| format!("{manifest}\n{printed}"))
     })
     .await;
-    assert_eq!(incoming(), 0);
+    assert_eq!(incoming(), 0, "{}", pushed.up.printed());
     assert_eq!(pushed.call("hello").await, "old");
     pushed.ok(&["reset", "--quiet", "--hard", "HEAD~1"]);
-    let text = pushed.ok(&["push", &pushed.url("hello"), "HEAD:main"]);
+    // Until the server knows the gateway's new port it takes no push.
+    let text = eventually("the server has started anew", async || {
+        let said = pushed.git(&["push", &pushed.url("hello"), "HEAD:main"]);
+        if said.ok {
+            Ok(said.text)
+        } else {
+            Err(said.text)
+        }
+    })
+    .await;
     has(&text, "Everything up-to-date");
     pushed.write("main.py", python("new"));
     pushed.pushed("hello");
     assert_eq!(pushed.call("hello").await, "new");
-    assert!(!repository.join("fermata.pushing").exists());
+    eventually("nothing is noted any more", async || {
+        let is_noted = repository.join("fermata.pushing").exists();
+        (!is_noted).then_some(()).ok_or_else(String::new)
+    })
+    .await;
 }

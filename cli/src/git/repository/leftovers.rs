@@ -48,7 +48,7 @@ impl Repository {
     ///
     /// When it cannot be looked at or removed.
     pub(in super::super) fn tidy_up(&self) -> io::Result<()> {
-        if self.exists() && !self.leftovers()?.is_empty() {
+        if self.has_leftovers()? {
             // Only who holds this writes to it.
             if let Some(_held) = self.lock()? {
                 self.remove_leftovers()?;
@@ -57,7 +57,16 @@ impl Repository {
         Ok(())
     }
 
-    /// The same for whoever holds the right to push.
+    /// Whether there is anything of the kind; what a push under way works with is too.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub(in super::super) fn has_leftovers(&self) -> io::Result<bool> {
+        Ok(!self.leftovers()?.is_empty())
+    }
+
+    /// Removes it, for whoever holds the right to push.
     ///
     /// # Errors
     ///
