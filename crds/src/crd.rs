@@ -111,6 +111,9 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("triggers[].schedule.deadline", 32),
     ("triggers[].path", 1024),
     ("triggers[].body", 4096),
+    ("delivery.backoff.first", 32),
+    ("delivery.backoff.max", 32),
+    ("delivery.maxAge", 32),
 ];
 
 /// Every CustomResourceDefinition of Fermata, in the order to install them.

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Expose, GoDuration, Scale, SourceStatus, Template, Trigger, TriggerStatus};
+use crate::{Delivery, Expose, GoDuration, Scale, SourceStatus, Template, Trigger, TriggerStatus};
 
 /// How many old Revisions are kept when the manifest does not say.
 pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
@@ -51,6 +51,10 @@ pub struct FunctionSpec {
     /// What calls the function besides its callers, such as times of day. At most 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub triggers: Option<Vec<Trigger>>,
+
+    /// How calls are made whose callers do not wait for the answer (Prefer: respond-async).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 
     /// How many Revisions that get no traffic are kept, so that an old template can come back at
     /// once. 0 to 100. Default: 10.
@@ -170,6 +174,12 @@ impl FunctionSpec {
     #[must_use]
     pub fn triggers(&self) -> &[Trigger] {
         self.triggers.as_deref().unwrap_or_default()
+    }
+
+    /// How calls are made whose callers do not wait; an absent section means every default.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery.clone().unwrap_or_default()
     }
 
     /// How many Revisions without traffic are kept.

@@ -6,6 +6,7 @@
 
 pub mod conditions;
 pub mod crd;
+mod delivery;
 mod duration;
 pub mod expose;
 pub mod function;
@@ -30,6 +31,7 @@ pub mod source_files;
 pub mod template;
 pub mod trigger;
 
+pub use delivery::{Delivery, DeliveryBackoff};
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};

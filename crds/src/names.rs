@@ -123,6 +123,9 @@ pub const MAX_FUNCTION_NAME: usize = 50;
 /// Prefix of the gateway's path for calls by name.
 pub const FUNCTION_PATH_PREFIX: &str = "/function/";
 
+/// Prefix of the gateway's path for calls by name whose callers do not wait: that of OpenFaaS.
+pub const ASYNC_FUNCTION_PATH_PREFIX: &str = "/async-function/";
+
 /// First segments of paths that are the gateway's own, those that later versions need included.
 pub const GATEWAY_PATHS: [&str; 8] = [
     "function",
@@ -134,6 +137,29 @@ pub const GATEWAY_PATHS: [&str; 8] = [
     "git",
     "hooks",
 ];
+
+/// Path of the calls whose callers do not wait, on every host (RFC 8615): it is followed by their id. No function gets
+/// requests under it.
+pub const INVOCATIONS_PATH: &str = "/.well-known/fermata/invocations/";
+
+/// Header that the gateway sets for the events program: the uid of the function that is called. On a request from
+/// inside the cluster it says that no later function of the same name is meant.
+pub const FUNCTION_UID_HEADER: &str = "x-fermata-function-uid";
+
+/// Header that the gateway sets for the events program: `public` or `internal`, by where the request came in.
+pub const ENTRANCE_HEADER: &str = "x-fermata-entrance";
+
+/// Header that the gateway sets for the events program: the function's `spec.delivery`, as JSON.
+pub const DELIVERY_HEADER: &str = "x-fermata-delivery";
+
+/// Header of a call whose caller does not wait: its id, the same at each attempt.
+pub const INVOCATION_HEADER: &str = "x-fermata-invocation";
+
+/// Header of a call whose caller does not wait: how often it was made, this time included.
+pub const ATTEMPT_HEADER: &str = "x-fermata-attempt";
+
+/// Header with the reason why the gateway answers, and not the function.
+pub const REASON_HEADER: &str = "x-fermata-reason";
 
 /// Environment variables that Fermata sets and that a manifest cannot give. Names beginning with
 /// [`RESERVED_ENV_PREFIX`] are reserved too.

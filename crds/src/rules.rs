@@ -398,6 +398,14 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "a trigger's path must be absolute and without white space or a fragment, such as /reports?kind=nightly",
     ),
     rule(
+        "delivery.attempts",
+        "self >= 1 && self <= 100",
+        "delivery.attempts must be between 1 and 100",
+    ),
+    duration!("delivery.backoff.first", "10ms", "1h"),
+    duration!("delivery.backoff.max", "10ms", "24h"),
+    duration!("delivery.maxAge", "1s", "168h"),
+    rule(
         "revisionHistoryLimit",
         "self >= 0 && self <= 100",
         "revisionHistoryLimit must be between 0 and 100",

@@ -48,13 +48,12 @@ pub enum StartError {
 /// A failure of any kind.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Runs a program to its end: begins its log, raises the limit of open files, finds the cluster, and does the
-/// work, which is to end when it is told to by the token: on SIGTERM, or on Ctrl-C.
+/// Runs a program to its end: begins its log, raises the limit of open files, and does the work, which is to end when it is told to by the token: on SIGTERM, or on Ctrl-C.
 ///
 /// The exit code is 0, or 1 with one sentence on standard error.
 pub fn run<W>(settings: Settings, work: W) -> ExitCode
 where
-    W: AsyncFnOnce(Client, CancellationToken) -> Result<(), Failure>,
+    W: AsyncFnOnce(CancellationToken) -> Result<(), Failure>,
 {
     match begin(settings, work) {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,7 +66,7 @@ where
 
 fn begin<W>(settings: Settings, work: W) -> Result<(), Failure>
 where
-    W: AsyncFnOnce(Client, CancellationToken) -> Result<(), Failure>,
+    W: AsyncFnOnce(CancellationToken) -> Result<(), Failure>,
 {
     let files = files::raise();
     let _log = log::start(settings.log_format).map_err(StartError::Log)?;
@@ -82,7 +81,7 @@ where
     runtime.block_on(async {
         // Before anything else: to the first process of a container, a signal that nobody waits for is nothing.
         let shutdown = shutdown().map_err(StartError::Signals)?;
-        work(client().await?, shutdown).await
+        work(shutdown).await
     })
 }
 
@@ -106,7 +105,11 @@ fn shutdown() -> io::Result<CancellationToken> {
 }
 
 /// The way to the cluster that the environment names.
-async fn client() -> Result<Client, StartError> {
+///
+/// # Errors
+///
+/// When it names none, or one that cannot be used.
+pub async fn client() -> Result<Client, StartError> {
     let mut config = Config::infer().await.map_err(StartError::NoCluster)?;
     // The client itself would try again after up to minutes what an overloaded API server, or one that
     // has just begun, refuses. Who calls it knows better when: watches and writes have waits of their own.

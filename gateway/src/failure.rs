@@ -53,6 +53,15 @@ pub(crate) enum Failure {
     /// The client took too long to send its request.
     #[error(transparent)]
     ClientTimeout(#[from] SlowClient),
+    /// Nothing keeps calls whose callers do not wait.
+    #[error(
+        "asynchronous calls are switched off; events.store=embedded in the values of the chart switches them on. Call \
+         without Prefer: respond-async to wait for the answer"
+    )]
+    EventsOff,
+    /// What keeps them does not answer.
+    #[error("asynchronous calls cannot be kept now; nothing was called. Try again")]
+    EventsUnreachable,
     /// This many requests wait already.
     #[error("{limit} requests wait for an instance already; spec.scale.queue allows no more")]
     QueueFull {
@@ -134,6 +143,8 @@ impl Failure {
             Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => Reason::HeadersTooLarge,
             Self::PayloadTooLarge { .. } => Reason::PayloadTooLarge,
             Self::ClientTimeout(_) => Reason::ClientTimeout,
+            Self::EventsOff => Reason::EventsOff,
+            Self::EventsUnreachable => Reason::EventsUnreachable,
             Self::QueueFull { .. } => Reason::QueueFull,
             Self::StartFailed(_) => Reason::StartFailed,
             Self::Draining => Reason::Draining,
@@ -153,15 +164,16 @@ impl Failure {
         match self {
             Self::NoSuchFunction => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::ForeignCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::ForeignCoding | Self::EventsOff => StatusCode::NOT_IMPLEMENTED,
             Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientTimeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::QueueFull { .. } | Self::StartFailed(_) | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::QueueFull { .. }
+            | Self::StartFailed(_)
+            | Self::Draining
+            | Self::EventsUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::StartTimeout(_)
             | Self::RequestTimeout
             | Self::FirstByteTimeout
@@ -176,7 +188,7 @@ impl Failure {
     #[must_use]
     pub(crate) const fn grpc_status(&self) -> &'static str {
         match self {
-            Self::NoSuchFunction | Self::ForeignCoding => "12",
+            Self::NoSuchFunction | Self::ForeignCoding | Self::EventsOff => "12",
             Self::BadRequest(_) => "3",
             Self::HeadersTooLarge { .. }
             | Self::TooManyHeaders { .. }
@@ -190,6 +202,7 @@ impl Failure {
             | Self::WriteTimeout(_) => "4",
             Self::StartFailed(_)
             | Self::Draining
+            | Self::EventsUnreachable
             | Self::FunctionUnreachable { .. }
             | Self::FunctionReset(_) => "14",
         }
@@ -200,6 +213,7 @@ impl Failure {
     pub(crate) const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::QueueFull { .. } | Self::Draining => Some(1),
+            Self::EventsUnreachable => Some(5),
             Self::StartFailed(_) => Some(10),
             _ => None,
         }

@@ -44,6 +44,7 @@ use crate::{
     options::{ADMIN_PORT, Options},
     proxy::{
         context::{Limits, ProxyContext},
+        events::EventsClient,
         server::{Clocks, Server},
     },
     random,
@@ -233,6 +234,7 @@ impl Gateway {
             registry: registry.clone(),
             peers: peers.clone(),
             ownership,
+            events: options.events.clone().map(EventsClient::new),
             metrics,
             limits: Limits::of(options),
             tunnels: trackers.tunnels.clone(),

@@ -19,7 +19,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { options, settings } = Arguments::parse();
-    process::run(settings, async |client, shutdown| {
+    process::run(settings, async |shutdown| {
+        let client = process::client().await?;
         let gateway = Gateway::bind(client, options).await?;
         gateway.run(shutdown).await?;
         Ok(())

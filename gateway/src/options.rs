@@ -13,6 +13,7 @@ use fermata_crds::{
 };
 use fermata_daemon::admin::AdminOptions;
 use fermata_listen::address;
+use http::uri::Authority;
 
 pub use bound::Bound;
 pub use network::Network;
@@ -76,6 +77,11 @@ pub struct Options {
         value_name = "PATH=FUNCTION"
     )]
     pub own_paths: Vec<OwnPath>,
+
+    /// Host and port of fermata-events, which keeps calls whose callers do not wait (Prefer: respond-async).
+    /// Default: such calls get 501.
+    #[arg(long, env = "FERMATA_EVENTS", value_name = "HOST:PORT")]
+    pub events: Option<Authority>,
 
     /// Serve the functions of these namespaces alone, and need no rights elsewhere; separated by commas. The
     /// operator has to be given the same. Default: those of the whole cluster.
@@ -225,6 +231,7 @@ impl Default for Options {
             gateway_hosts: Vec::new(),
             claims: Vec::new(),
             own_paths: Vec::new(),
+            events: None,
             watch_namespaces: Vec::new(),
             leader_elect: false,
             lease_namespace: "fermata-system".to_owned(),

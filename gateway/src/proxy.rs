@@ -5,6 +5,7 @@ mod caller;
 pub(crate) mod client;
 pub(crate) mod context;
 mod destination;
+pub(crate) mod events;
 mod forwarding;
 mod header_scan;
 mod headers;

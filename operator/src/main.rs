@@ -33,7 +33,8 @@ fn main() -> ExitCode {
         settings,
         command,
     } = Cli::parse();
-    process::run(settings, async |client, shutdown| {
+    process::run(settings, async |shutdown| {
+        let client = process::client().await?;
         match command {
             Some(Command::ApplyDefinitions) => apply_definitions(client).await?,
             None => Operator::new(client, options).run(shutdown).await?,

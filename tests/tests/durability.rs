@@ -1,9 +1,12 @@
 //! What was acknowledged is there after the worst.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
+use bytes::Bytes;
 use fermata_crds::Function;
-use fermata_tests::{SYSTEM, Space, Up, eventually};
+use fermata_tests::{DEADLINE, SYSTEM, Space, Up, eventually, eventually_within};
+use http::Request;
+use http_body_util::Full;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt as _,
@@ -203,4 +206,93 @@ fn walk(path: &std::path::Path) -> Vec<std::path::PathBuf> {
         .flatten()
         .flat_map(|entry| walk(&entry.path()))
         .collect()
+}
+
+/// The numbers of the lines that the function has written.
+fn written(file: &Path) -> BTreeSet<u32> {
+    let lines = std::fs::read_to_string(file).unwrap_or_default();
+    lines.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_loses_no_call_that_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger");
+    let code = format!(
+        "import os\n\ndef handle(request):\n    with open({ledger:?}, 'a') as file:\n        \
+         file.write(request.text() + '\\n')\n        file.flush()\n    return 'ok'\n"
+    );
+    let spec = json!({
+        "source": {"runtime": "python", "files": {"main.py": code}},
+        "scale": {"max": 1},
+        "delivery": {"attempts": 100},
+    });
+    let no_arguments: [&str; 0] = [];
+    let mut accepted = BTreeSet::new();
+    let mut space_name = String::new();
+    for round in 0..3_u32 {
+        let up = Up::start(dir.path(), no_arguments);
+        let space = if round == 0 {
+            let space = Space::on(up.platform().clone()).await;
+            space.function("ledger", spec.clone()).await;
+            space_name.clone_from(&space.name);
+            space
+        } else {
+            Space {
+                platform: up.platform().clone(),
+                client: up.platform().client().await,
+                name: space_name.clone(),
+            }
+        };
+        space.ready("ledger").await;
+        let gateway = space.gateway();
+        let path = space.path("ledger");
+        // Callers go on until there is nobody any more.
+        let caller = tokio::spawn(async move {
+            let mut accepted = BTreeSet::new();
+            for number in round * 10_000..(round + 1) * 10_000 {
+                let body = Full::new(Bytes::from(number.to_string()));
+                let request = Request::post(&path).header("prefer", "respond-async");
+                match gateway.try_send(request.body(body).unwrap()).await {
+                    Ok(told) if told.status == 202 => {
+                        accepted.insert(number);
+                    }
+                    _ => break,
+                }
+            }
+            accepted
+        });
+        eventually("calls are made", async || {
+            let made = written(&ledger);
+            if made.iter().any(|number| number / 10_000 == round) {
+                Ok(())
+            } else {
+                Err(format!("{made:?}"))
+            }
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        up.kill();
+        accepted.extend(caller.await.unwrap());
+    }
+    let up = Up::start(dir.path(), no_arguments);
+    eventually_within(
+        3 * DEADLINE,
+        "all calls that were accepted are made",
+        async || {
+            let made = written(&ledger);
+            let missing: Vec<_> = accepted.difference(&made).take(10).collect();
+            if missing.is_empty() {
+                Ok(())
+            } else {
+                Err(format!(
+                    "of {} these are missing: {missing:?}",
+                    accepted.len()
+                ))
+            }
+        },
+    )
+    .await;
+    assert!(accepted.len() > 10, "{}", accepted.len());
+    drop(up);
 }

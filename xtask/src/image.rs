@@ -30,9 +30,10 @@ use self::{
 use crate::shell;
 
 /// Each image and the folder of its recipe.
-const IMAGES: [(&str, &str); 15] = [
+const IMAGES: [(&str, &str); 16] = [
     ("operator", "operator"),
     ("gateway", "gateway"),
+    ("events", "events"),
     ("runtime-python", "runtimes/python"),
     ("runtime-node", "runtimes/node"),
     ("runtime-command", "runtimes/command"),
@@ -51,7 +52,7 @@ const TEST_FUNCTION: &str = "test-function";
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// operator, gateway, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
+    /// operator, gateway, events, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
     /// build-node, build-go, build-rust, git, git-server, push, test-function; all but the last if none is named.
     names: Vec<String>,
 
@@ -247,6 +248,7 @@ mod tests {
             [
                 "operator",
                 "gateway",
+                "events",
                 "runtime-python",
                 "runtime-node",
                 "runtime-command",

@@ -22,7 +22,7 @@ struct Crate {
     layers: &'static [&'static [&'static str]],
 }
 
-const CRATES: [Crate; 6] = [
+const CRATES: [Crate; 7] = [
     Crate {
         dir: "gateway",
         layers: &[
@@ -90,6 +90,7 @@ const CRATES: [Crate; 6] = [
         layers: &[
             &[
                 "conditions",
+                "delivery",
                 "duration",
                 "expose",
                 "function",
@@ -121,6 +122,17 @@ const CRATES: [Crate; 6] = [
             &["base"],
             &["image"],
             &["push"],
+        ],
+    },
+    Crate {
+        dir: "events",
+        layers: &[
+            &["error", "id", "options", "problem"],
+            &["invocation"],
+            &["store"],
+            &["delivery", "server"],
+            &["metrics"],
+            &["events"],
         ],
     },
     Crate {

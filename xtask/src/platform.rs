@@ -2,7 +2,10 @@
 
 mod diagnosis;
 
-use std::{ffi::OsString, path::PathBuf, process::Command};
+use std::{
+    ffi::OsString, fs::Permissions, os::unix::fs::PermissionsExt as _, path::PathBuf,
+    process::Command,
+};
 
 use anyhow::Context as _;
 
@@ -14,9 +17,10 @@ const RELEASE: &str = "fermata";
 
 /// What runs in the cluster: the operator, the gateway, and what the suites' functions are run, built and
 /// fetched by.
-const IMAGES: [&str; 11] = [
+const IMAGES: [&str; 12] = [
     "operator",
     "gateway",
+    "events",
     "runtime-python",
     "runtime-node",
     "runtime-command",
@@ -73,6 +77,7 @@ impl Platform {
                 .args(["apply", "--server-side", "--filename"])
                 .arg(&file),
         )?;
+        self.make_volume()?;
         let mut helm = self.command("helm");
         helm.args(["upgrade", "--install", RELEASE])
             .arg(shell::root().join("charts/fermata"))
@@ -81,6 +86,31 @@ impl Platform {
             .args(["--namespace", NAMESPACE, "--wait", "--timeout=5m"])
             .args(more);
         shell::run("install the chart", &mut helm).inspect_err(|_| diagnosis::print(self))
+    }
+
+    /// The volume in which asynchronous calls are kept: a folder of this machine, since nothing makes volumes here.
+    fn make_volume(&self) -> anyhow::Result<()> {
+        let folder = shell::root().join("target/cluster/volumes/events");
+        std::fs::create_dir_all(&folder).context("cannot make the folder of a volume")?;
+        // Kubernetes gives such a folder to nobody.
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o777))
+            .context("cannot open the folder of a volume to pods")?;
+        let volume = serde_json::json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": "fermata-events"},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "fermata-test",
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": folder, "type": "Directory"},
+            },
+        });
+        let file = shell::root().join("target/cluster/volume.json");
+        std::fs::write(&file, volume.to_string()).context("cannot write the volume")?;
+        let mut apply = self.command("kubectl");
+        apply.args(["apply", "--server-side", "--filename"]);
+        shell::quiet(apply.arg(&file))
     }
 
     /// Ends the operators of an earlier run, if there are any. The next installation brings them back.

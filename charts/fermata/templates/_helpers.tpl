@@ -201,13 +201,13 @@ capabilities:
 {{- end }}
 
 {{/*
-What both components' pods have in common. Takes (dict "root" $ "component" NAME), and "account" for another
-ServiceAccount.
+What all components' pods have in common. Takes (dict "root" $ "component" NAME), "account" for another
+ServiceAccount, "rights" "none" for a pod without a token, and "volumes" "own" for one that writes to a volume.
 */}}
 {{- define "fermata.podSpec" -}}
 {{- $values := index .root.Values .component -}}
-serviceAccountName: {{ default (include "fermata.serviceAccountName" .) .account }}
-automountServiceAccountToken: true
+serviceAccountName: {{ if .account }}{{ .account }}{{ else }}{{ include "fermata.serviceAccountName" . }}{{ end }}
+automountServiceAccountToken: {{ ne (default "" .rights) "none" }}
 # Variables for every Service of the namespace would only grow the environment.
 enableServiceLinks: false
 securityContext:
@@ -215,6 +215,9 @@ securityContext:
   {{- with .root.Values.security.runAsUser }}
   runAsUser: {{ . | int64 }}
   runAsGroup: {{ . | int64 }}
+  {{- if eq (default "" $.volumes) "own" }}
+  fsGroup: {{ . | int64 }}
+  {{- end }}
   {{- end }}
   seccompProfile:
     type: RuntimeDefault
@@ -250,7 +253,7 @@ volumes:
 {{- end }}
 {{- end }}
 
-{{/* What both components' containers have in common. Takes (dict "root" $ "component" NAME). */}}
+{{/* What all components' containers have in common. Takes (dict "root" $ "component" NAME). */}}
 {{- define "fermata.container" -}}
 {{- $values := index .root.Values .component -}}
 image: {{ include "fermata.image" (dict "root" .root "image" $values.image) | quote }}

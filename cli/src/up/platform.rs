@@ -8,14 +8,17 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Mutex,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use fermata_daemon::admin::AdminOptions;
+use fermata_events::Events;
 use fermata_gateway::{AccessLog, Bound, ErrorDetails, Gateway};
 use fermata_listen::files::{OpenFiles, share};
 use fermata_local::Cluster;
 use fermata_operator::Operator;
+use http::uri::Authority;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DynamicObject, Patch, PatchParams},
@@ -34,6 +37,9 @@ const PASSED_ON: [&str; 6] = ["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 /// The most connections to the gateway.
 const MOST_CONNECTIONS: usize = 65_536;
 
+/// How long asynchronous calls that are being made may go on at the end; they are made again by the next run.
+const EVENTS_DRAIN: Duration = Duration::from_secs(10);
+
 /// The running platform.
 pub(crate) struct Platform {
     cluster: Cluster,
@@ -43,6 +49,7 @@ pub(crate) struct Platform {
     pub(super) kubeconfig: PathBuf,
     /// Whether `git push` works.
     pub(super) pushes: git::Offer,
+    events: Part<fermata_events::Error>,
     operator: Part<fermata_operator::Error>,
     proxy: Part<fermata_gateway::Error>,
 }
@@ -99,6 +106,16 @@ impl Platform {
         let client = cluster.client();
         apply_runtimes(&client).await?;
 
+        let events = Events::bind(fermata_events::Options {
+            store: absolute(&options.data)?.join("events").join("calls.redb"),
+            ephemeral: options.ephemeral,
+            drain_timeout: EVENTS_DRAIN.into(),
+            ..fermata_events::Options::default()
+        })
+        .await
+        .context("cannot keep asynchronous calls")?;
+        let kept_at = authority(events.address())?;
+
         let gateway = Gateway::bind(
             client.clone(),
             fermata_gateway::Options {
@@ -107,6 +124,7 @@ impl Platform {
                 admin: AdminOptions::at(options.admin),
                 domain: options.domain.clone(),
                 own_paths: git::own_paths(),
+                events: Some(kept_at),
                 leader_elect: false,
                 // Whoever calls here also runs it.
                 error_details: ErrorDetails::Full,
@@ -130,6 +148,7 @@ impl Platform {
         })?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let internal = gateway.internal_address();
+        let events = events.through(authority(reachable(internal))?);
         let own_kubeconfig = absolute(&kubeconfig)?;
         git::make_webhooks(&client, &own_kubeconfig).await?;
         let pushes = git::Offer::make(
@@ -158,6 +177,7 @@ impl Platform {
             admin,
             kubeconfig,
             pushes,
+            events: Part::start(|stop| events.run(stop)),
             operator: Part::start(|stop| operator.run(stop)),
             proxy: Part::start(|stop| gateway.run(stop)),
         })
@@ -174,13 +194,15 @@ impl Platform {
     /// Ends when a part has failed, with its reason.
     pub(super) async fn failed(&self) -> anyhow::Result<()> {
         tokio::select! {
+            error = self.events.failed() => Err(error).context("the keeping of asynchronous calls failed"),
             error = self.operator.failed() => Err(error).context("the operator failed"),
             error = self.proxy.failed() => Err(error).context("the gateway failed"),
         }
     }
 
-    /// Stops the gateway first, so that running requests finish while everything else still works.
+    /// Stops what calls and then the gateway, so that running requests finish while everything else still works.
     pub(super) async fn shutdown(self) {
+        self.events.shutdown().await;
         self.proxy.shutdown().await;
         self.operator.shutdown().await;
         self.cluster.shutdown().await;
@@ -283,6 +305,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// Host and port, as a URL has them.
+fn authority(address: SocketAddr) -> anyhow::Result<Authority> {
+    let authority = Authority::try_from(address.to_string());
+    authority.with_context(|| format!("{address} is no usable address"))
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

@@ -11,8 +11,8 @@ use clap::Args;
 /// Where metrics and health are told, and under which names.
 #[derive(Args, Clone, Debug, Default)]
 pub struct AdminOptions {
-    /// Address of metrics and health, or "off". Default: all addresses of the machine, port 9090 for the gateway
-    /// and 9091 for the operator.
+    /// Address of metrics and health, or "off". Default: all addresses of the machine, port 9090 for the gateway,
+    /// 9091 for the operator and 9092 for the events program.
     #[arg(long = "admin", env = "FERMATA_ADMIN", value_name = "ADDRESS")]
     pub address: Option<AdminAddress>,
 

@@ -28,6 +28,8 @@ pub(crate) struct FunctionFacts {
     /// The hosts and paths it asks for, and who it is among those that ask for the same. Most
     /// functions ask for none.
     pub(crate) claims: Option<Box<(Claimant, Vec<Claim>)>>,
+    /// How calls are made whose callers do not wait (`spec.delivery`), as JSON. Most functions do not say.
+    pub(crate) delivery: Option<Arc<str>>,
     /// What calls it at times. Most functions have nothing of that.
     pub(crate) triggers: Option<Arc<FunctionTriggers>>,
 }
@@ -44,6 +46,7 @@ impl Default for FunctionFacts {
             start_timeout: DEFAULT_START_TIMEOUT,
             queue: 1000,
             claims: None,
+            delivery: None,
             triggers: None,
         }
     }
@@ -69,9 +72,15 @@ impl FunctionFacts {
             start_timeout: function.spec.template.timeouts().start(),
             queue: function.spec.scale().queue() as usize,
             claims: (!claims.is_empty()).then(|| Box::new((Claimant::of(function), claims))),
+            delivery: delivery(function),
             triggers: FunctionTriggers::of(function),
         }
     }
+}
+
+fn delivery(function: &Function) -> Option<Arc<str>> {
+    let delivery = function.spec.delivery.as_ref()?;
+    serde_json::to_string(delivery).ok().map(Into::into)
 }
 
 fn failure(function: &Function) -> Option<Arc<str>> {

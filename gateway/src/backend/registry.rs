@@ -28,6 +28,8 @@ pub(crate) struct Registry {
     functions: Mutex<HashMap<Key, Arc<Function>>>,
     /// Those that have any.
     triggers: Mutex<HashMap<Key, Arc<FunctionTriggers>>>,
+    /// How calls are made whose callers do not wait, as JSON; of those that say so.
+    delivery: Mutex<HashMap<Key, Arc<str>>>,
     /// How many pods of which namespaces have an address.
     addresses: Mutex<HashMap<IpAddr, BTreeMap<Box<str>, usize>>>,
 }
@@ -44,6 +46,7 @@ impl Registry {
             revisions: Mutex::default(),
             functions: Mutex::default(),
             triggers: Mutex::default(),
+            delivery: Mutex::default(),
             addresses: Mutex::default(),
         }
     }
@@ -90,6 +93,12 @@ impl Registry {
         triggers
             .map(|(key, triggers)| (key.clone(), triggers.clone()))
             .collect()
+    }
+
+    /// How calls of the Function are made whose callers do not wait (`spec.delivery`), if it says so.
+    #[must_use]
+    pub(crate) fn delivery(&self, key: &Key) -> Option<Arc<str>> {
+        lock(&self.delivery).get(key).cloned()
     }
 
     /// The namespace of the functions' pods with this address, if it is one.
@@ -143,6 +152,14 @@ impl Registry {
         match function {
             Some(function) => functions.insert(key.clone(), function),
             None => functions.remove(key),
+        };
+    }
+
+    pub(crate) fn set_delivery(&self, key: &Key, delivery: Option<Arc<str>>) {
+        let mut all = lock(&self.delivery);
+        match delivery {
+            Some(delivery) => all.insert(key.clone(), delivery),
+            None => all.remove(key),
         };
     }
 

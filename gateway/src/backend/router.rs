@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use fermata_crds::{names::FUNCTION_PATH_PREFIX, routes::InCluster};
+use fermata_crds::{
+    names::{ASYNC_FUNCTION_PATH_PREFIX, FUNCTION_PATH_PREFIX},
+    routes::InCluster,
+};
 
 /// The namespace of functions that are called by path without one.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -78,8 +81,7 @@ impl<F> Router<F> {
     pub(crate) fn find(&self, host: &str, path: &str) -> Option<Match<'_, F>> {
         let host = normal_host(host);
         let whole = |function| Match { function, strip: 0 };
-        self.by_domain(&host)
-            .or_else(|| self.hosts.get(&*host))
+        self.owner(&host)
             .map(whole)
             .or_else(|| self.by_name_in_path(path, DEFAULT_NAMESPACE, Self::public))
             .or_else(|| self.by_path(path).map(whole))
@@ -96,24 +98,37 @@ impl<F> Router<F> {
         namespace: Option<&str>,
     ) -> Option<Match<'_, F>> {
         let host = normal_host(host);
-        let function = match InCluster::of(&host, &self.cluster_domain) {
-            Some(InCluster::Whole(name)) => self.any(name),
-            Some(InCluster::Short(name)) => {
-                namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
-            }
-            None => None,
-        };
-        function
+        self.owner_in_cluster(&host, namespace)
             .map(|function| Match { function, strip: 0 })
             .or_else(|| {
                 self.by_name_in_path(path, namespace.unwrap_or(DEFAULT_NAMESPACE), Self::any)
             })
     }
 
+    /// The function whose own the host is, for requests from anywhere.
+    #[must_use]
+    pub(crate) fn owner(&self, host: &str) -> Option<&F> {
+        let host = normal_host(host);
+        self.by_domain(&host).or_else(|| self.hosts.get(&*host))
+    }
+
+    /// The function whose in-cluster name the host is; of names without a namespace the one in `namespace`.
+    #[must_use]
+    pub(crate) fn owner_in_cluster(&self, host: &str, namespace: Option<&str>) -> Option<&F> {
+        match InCluster::of(&normal_host(host), &self.cluster_domain)? {
+            InCluster::Whole(name) => self.any(name),
+            InCluster::Short(name) => {
+                namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
+            }
+        }
+    }
+
     /// Whether the caller's namespace matters for where a request from inside the cluster goes.
     #[must_use]
     pub(crate) fn needs_namespace(host: &str, path: &str) -> bool {
-        !normal_host(host).contains('.') || path.starts_with(FUNCTION_PATH_PREFIX)
+        !normal_host(host).contains('.')
+            || path.starts_with(FUNCTION_PATH_PREFIX)
+            || path.starts_with(ASYNC_FUNCTION_PATH_PREFIX)
     }
 
     fn by_domain(&self, host: &str) -> Option<&F> {
@@ -143,7 +158,9 @@ impl<F> Router<F> {
         namespace: &str,
         find: for<'a> fn(&'a Self, &str) -> Option<&'a F>,
     ) -> Option<Match<'_, F>> {
-        let rest = path.strip_prefix(FUNCTION_PATH_PREFIX)?;
+        let (rest, prefix) = [FUNCTION_PATH_PREFIX, ASYNC_FUNCTION_PATH_PREFIX]
+            .into_iter()
+            .find_map(|prefix| Some((path.strip_prefix(prefix)?, prefix.len())))?;
         let name = rest.split('/').next()?;
         let function = if name.contains('.') {
             find(self, name)?
@@ -152,7 +169,7 @@ impl<F> Router<F> {
         };
         Some(Match {
             function,
-            strip: FUNCTION_PATH_PREFIX.len() + name.len(),
+            strip: prefix + name.len(),
         })
     }
 

@@ -182,6 +182,7 @@ impl ClusterIndex {
             _ => Function::new(key.clone(), &uid, unknown(&facts)),
         };
         self.registry.set_triggers(&key, facts.triggers.clone());
+        self.registry.set_delivery(&key, facts.delivery.clone());
         self.registry.set_function(&key, Some(handle.clone()));
         self.functions
             .insert(key.clone(), FunctionRecord { handle, facts });
@@ -191,6 +192,7 @@ impl ClusterIndex {
     /// A Function is gone.
     pub(crate) fn delete_function(&mut self, key: &Key) {
         self.registry.set_triggers(key, None);
+        self.registry.set_delivery(key, None);
         self.drop_claims(key);
         if let Some(record) = self.functions.remove(key) {
             record

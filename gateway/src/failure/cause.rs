@@ -28,6 +28,11 @@ pub(crate) enum BadRequest {
     /// The path cannot be one.
     #[error("the path is malformed")]
     Path,
+    /// Nobody would be there to speak the other protocol with.
+    #[error(
+        "a connection of another protocol cannot be asynchronous; ask without Prefer: respond-async"
+    )]
+    DeferredUpgrade,
     /// Its body has no end.
     #[error("the body of the request broke off")]
     Body,

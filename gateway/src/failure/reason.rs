@@ -36,6 +36,10 @@ pub(crate) enum Reason {
     ClientClosed,
     /// The client took nothing of the response for too long.
     ClientStalled,
+    /// Asynchronous calls are switched off.
+    EventsOff,
+    /// Asynchronous calls cannot be kept.
+    EventsUnreachable,
     /// The connection of another protocol, such as a WebSocket, broke.
     TunnelBroke,
 }
@@ -63,6 +67,8 @@ impl Reason {
             Self::FunctionReset => "FunctionReset",
             Self::ClientClosed => "ClientClosed",
             Self::ClientStalled => "ClientStalled",
+            Self::EventsOff => "EventsOff",
+            Self::EventsUnreachable => "EventsUnreachable",
             Self::TunnelBroke => "TunnelBroke",
         }
     }

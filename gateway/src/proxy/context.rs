@@ -13,6 +13,7 @@ use crate::{
     backend::registry::Registry,
     cluster::{ownership::Ownership, peers::Peers},
     options::{AccessLog, ErrorDetails, Network, Options},
+    proxy::events::EventsClient,
     upstream::deadlines::Patience,
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct ProxyContext {
     pub(crate) ownership: Arc<Ownership>,
     /// Wakes what rests.
     pub(crate) activator: Activator,
+    /// Where calls are kept whose callers do not wait, if that is switched on.
+    pub(crate) events: Option<EventsClient>,
     /// Numbers.
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds.

@@ -27,6 +27,10 @@ pub(crate) struct HeaderScan {
     pub(crate) cookies: bool,
     /// `X-Request-Id`, `traceparent` or `tracestate`.
     pub(crate) ids: bool,
+    /// `Prefer`.
+    pub(crate) prefer: bool,
+    /// `X-Fermata-Function-Uid`.
+    pub(crate) function_uid: bool,
     /// `X-Fermata-Passed-On`.
     pub(crate) passed_on: bool,
     /// One that says for whom a proxy asks.
@@ -62,6 +66,8 @@ impl HeaderScan {
                 }
                 "x-request-id" | "traceparent" | "tracestate" => scan.ids = true,
                 "x-fermata-passed-on" => scan.passed_on = true,
+                "prefer" => scan.prefer = true,
+                "x-fermata-function-uid" => scan.function_uid = true,
                 name => scan.forwarding |= is_forwarding(name),
             }
         }

@@ -47,6 +47,8 @@ pub(crate) struct ResponseBody(Inner);
 enum Inner {
     Full(Option<Bytes>),
     Exchange(Box<Exchange>),
+    /// What the events program says.
+    Events(Box<(Incoming, Record)>),
     /// Over a stream, which nobody polls while the client takes nothing.
     Shared(Arc<Shared>),
 }
@@ -80,6 +82,16 @@ impl ResponseBody {
     #[must_use]
     pub(crate) fn full(bytes: Bytes) -> Self {
         Self(Inner::Full(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// What the events program says.
+    #[must_use]
+    pub(crate) fn events(body: Incoming, mut record: Record) -> Self {
+        if body.is_end_stream() {
+            record.complete();
+            return Self::empty();
+        }
+        Self(Inner::Events(Box::new((body, record))))
     }
 
     /// The body of a function's response; over HTTP/2 it is one of the connection's streams.
@@ -117,6 +129,20 @@ impl Body for ResponseBody {
         match &mut self.0 {
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::Exchange(exchange) => exchange.poll_frame(context),
+            Inner::Events(relayed) => {
+                let (body, record) = &mut **relayed;
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(context));
+                match &frame {
+                    Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                    Some(Err(_)) => record.broke(Reason::EventsUnreachable),
+                    None => {}
+                }
+                // Who takes as many bytes as were announced may not ask for more.
+                if frame.is_none() || body.is_end_stream() {
+                    record.complete();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(ResponseBodyError::Function)))
+            }
             Inner::Shared(shared) => shared.poll_frame(context),
         }
     }
@@ -125,6 +151,7 @@ impl Body for ResponseBody {
         match &self.0 {
             Inner::Full(bytes) => bytes.is_none(),
             Inner::Exchange(exchange) => exchange.is_end_stream(),
+            Inner::Events(relayed) => relayed.0.is_end_stream(),
             Inner::Shared(shared) => shared.is_end_stream(),
         }
     }
@@ -135,6 +162,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.remaining() as u64))
             }
             Inner::Exchange(exchange) => exchange.size_hint(),
+            Inner::Events(relayed) => relayed.0.size_hint(),
             Inner::Shared(shared) => shared.size_hint(),
         }
     }

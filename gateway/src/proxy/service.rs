@@ -2,18 +2,27 @@
 
 use std::sync::atomic::Ordering;
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use fermata_crds::names::FUNCTION_UID_HEADER;
+use http::{
+    HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION, request::Parts,
+};
 use hyper::body::Incoming;
 
 use crate::{
+    backend::function::Function,
+    cluster::peers::Entrance,
     failure::Failure,
     proxy::{
         access::Record,
+        caller::Caller,
         client::Client,
         context::ProxyContext,
         respond::{REASON, refuse},
         response_body::ResponseBody,
-        stages::{Call, Identity, Routed, check, forward, identify, route},
+        stages::{
+            Call, Identity, Routed, ask_about, check, defer, forward, identify, is_of_invocations,
+            prefers_async, route,
+        },
     },
 };
 
@@ -64,23 +73,36 @@ async fn answer(
     let mut record = Record::begin(context.metrics.clone());
     let (mut parts, body) = request.into_parts();
     let limits = &context.limits;
+    let identity = identify(&context.peers, limits.error_details, client, &mut parts);
+    let host = match check(limits, &parts, &identity.scan) {
+        Ok(host) => host,
+        Err(failure) => return refuse(&failure, &identity.requester, record),
+    };
+    if limits.access_log {
+        let id = &identity.requester.id;
+        record.log(&parts.method, &host, parts.uri.path(), id);
+    }
+    if is_of_invocations(parts.uri.path()) {
+        return ask_about(context, client, identity, &host, parts, body, record).await;
+    }
     let Identity {
         scan,
         hop,
         caller,
         requester,
-    } = identify(&context.peers, limits.error_details, client, &mut parts);
-    let host = match check(limits, &parts, &scan) {
-        Ok(host) => host,
-        Err(failure) => return refuse(&failure, &requester, record),
-    };
-    if limits.access_log {
-        record.log(&parts.method, &host, parts.uri.path(), &requester.id);
-    }
+    } = identity;
     let Some(routed) = route(&context.registry, &caller, &host, &parts).await else {
         return refuse(&Failure::NoSuchFunction, &requester, record);
     };
-    let Routed { function, strip } = routed;
+    let Routed {
+        function,
+        strip,
+        deferred,
+    } = routed;
+    if scan.function_uid && !is_meant(&caller, &parts, &function) {
+        return refuse(&Failure::NoSuchFunction, &requester, record);
+    }
+    let deferred = deferred || (scan.prefer && prefers_async(&parts.headers));
     record.routed(function.clone());
     let call = Call {
         function,
@@ -93,5 +115,16 @@ async fn answer(
         requester,
         caller,
     };
-    forward(context, client, call, record).await
+    if deferred {
+        defer(context, client, call, record).await
+    } else {
+        forward(context, client, call, record).await
+    }
+}
+
+/// Whether a caller inside the cluster that names the function by its uid means this one, and no earlier one of the
+/// same name.
+fn is_meant(caller: &Caller, parts: &Parts, function: &Function) -> bool {
+    let uid = parts.headers.get(FUNCTION_UID_HEADER);
+    caller.entrance == Entrance::Public || uid.is_none_or(|uid| uid == function.uid())
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cold_start;
 mod connections;
+mod deferring;
 mod doomed_start;
 mod forwarded;
 mod heads;

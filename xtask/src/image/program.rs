@@ -9,11 +9,12 @@ use crate::shell;
 
 /// All programs that an image can hold. They are always built together: which features of a
 /// dependency are on depends on what is built with it, and so do a program's bytes.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     // Without the embedded platform, which no image needs.
     COMMAND_LINE,
     "fermata-operator",
     "fermata-gateway",
+    "fermata-events",
     "fermata-invoker",
     "fermata-push",
     "fermata-test-function",

@@ -13,10 +13,11 @@ use super::VERSION;
 use crate::shell;
 
 /// The programs and the folders of their crates.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("fermata", "cli"),
     ("fermata-operator", "operator"),
     ("fermata-gateway", "gateway"),
+    ("fermata-events", "events"),
     ("fermata-invoker", "invoker"),
     ("fermata-push", "push"),
 ];

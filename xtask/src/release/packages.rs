@@ -12,10 +12,11 @@ use super::{VERSION, helm, platform};
 use crate::{image, shell};
 
 /// Static programs for people and for machines without containers.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "fermata",
     "fermata-operator",
     "fermata-gateway",
+    "fermata-events",
     "fermata-invoker",
 ];
 

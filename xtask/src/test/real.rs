@@ -4,10 +4,19 @@ use super::{Setting, builds, release};
 use crate::{platform::Platform, shell};
 
 /// Suites of one installation, which they upgrade, starve and cut off: each runs alone.
-pub(super) const SUITES: [&str; 6] = ["chart", "rights", "node", "pushes", "outages", builds::NAME];
+pub(super) const SUITES: [&str; 7] = [
+    "chart",
+    "rights",
+    "node",
+    "pushes",
+    "events",
+    "outages",
+    builds::NAME,
+];
 
 /// The suites that run on the embedded cluster too.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 12] = [
+    "asynchronous",
     "bad_http",
     "cli",
     "dependencies",

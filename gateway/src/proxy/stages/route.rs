@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use fermata_crds::names::ASYNC_FUNCTION_PATH_PREFIX;
 use http::{HeaderValue, request::Parts};
 
 use crate::{
@@ -23,6 +24,8 @@ pub(crate) struct Routed {
     pub(crate) function: Arc<Function>,
     /// How many bytes of the path only lead to it.
     pub(crate) strip: usize,
+    /// Whether the path says that the caller does not wait for the answer.
+    pub(crate) deferred: bool,
 }
 
 /// Finds the function. For one that another gateway has heard of, and this one not yet, it waits a while.
@@ -66,6 +69,7 @@ fn find(registry: &Registry, caller: &Caller, host: &HeaderValue, parts: &Parts)
     Some(Routed {
         function: found.function.clone(),
         strip: found.strip,
+        deferred: found.strip > 0 && path.starts_with(ASYNC_FUNCTION_PATH_PREFIX),
     })
 }
 

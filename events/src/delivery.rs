@@ -1,0 +1,268 @@
+//! Makes the calls that wait, those of each function beside those of all others.
+//!
+//! A function that has calls has a task, which ends with the last of them. How many it makes at once it learns from the
+//! answers; a namespace has a share of all that are made, so that slow functions delay nobody else's.
+
+mod attempt;
+mod decide;
+mod limit;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use fermata_daemon::watch::Key;
+use http::uri::Authority;
+use jiff::Timestamp;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    id::Id,
+    invocation::{Due, Invocation},
+    store::{Active, Next, Store},
+};
+
+use attempt::Caller;
+use decide::{Outcome, Pressure, decide, expire};
+use limit::Limit;
+
+/// How long nothing is tried after the disk has taken nothing.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Namespaces of which it is remembered what they use, before those that use nothing are forgotten.
+const REMEMBERED: usize = 1024;
+
+/// How many calls are made at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Concurrency {
+    /// By all functions.
+    pub(crate) all: u32,
+    /// By those of one namespace.
+    pub(crate) namespace: u32,
+    /// By one function.
+    pub(crate) function: u32,
+}
+
+/// What came of attempts, for the metrics.
+pub(crate) trait Attempts: Send + Sync + 'static {
+    /// An attempt is over, and so the call stands.
+    fn attempted(&self, invocation: &Invocation);
+}
+
+/// What makes calls.
+#[derive(Debug)]
+pub(crate) struct Dispatcher<A> {
+    pub(crate) store: Store,
+    pub(crate) gateway: Authority,
+    /// The largest body of an answer that is kept, in bytes.
+    pub(crate) kept: usize,
+    pub(crate) concurrency: Concurrency,
+    pub(crate) attempts: Arc<A>,
+    /// How long calls may go on when the program stops.
+    pub(crate) drain: Duration,
+}
+
+/// What all tasks share.
+struct Shared<A> {
+    store: Store,
+    caller: Caller,
+    attempts: Arc<A>,
+    all: Arc<Semaphore>,
+    /// No more calls are begun.
+    stop: CancellationToken,
+    /// Those that are being made break off.
+    abort: CancellationToken,
+}
+
+// === impl Dispatcher ===
+
+impl<A: Attempts> Dispatcher<A> {
+    /// Makes calls until told to stop, and then lets those go on that are being made, until the time for that is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future breaks everything off. What was being made waits again in the store.
+    pub(crate) async fn run(self, mut active: Active, stop: CancellationToken) {
+        let shared = Arc::new(Shared {
+            store: self.store,
+            caller: Caller::new(self.gateway, self.kept),
+            attempts: self.attempts,
+            all: Arc::new(Semaphore::new(self.concurrency.all as usize)),
+            stop: stop.clone(),
+            abort: CancellationToken::new(),
+        });
+        let _ends = shared.abort.clone().drop_guard();
+        let tasks = TaskTracker::new();
+        let mut shares: HashMap<Box<str>, Weak<Semaphore>> = HashMap::new();
+        while let Some(Some(function)) = stop.run_until_cancelled(active.next()).await {
+            if shares.len() >= REMEMBERED {
+                shares.retain(|_, share| share.strong_count() > 0);
+            }
+            let known = shares.get(&function.namespace).and_then(Weak::upgrade);
+            let share = known.unwrap_or_else(|| {
+                let share = Arc::new(Semaphore::new(self.concurrency.namespace as usize));
+                shares.insert(function.namespace.clone(), Arc::downgrade(&share));
+                share
+            });
+            let limit = Limit::new(self.concurrency.function);
+            tasks.spawn(shared.clone().follow(function, share, limit));
+        }
+        tasks.close();
+        if tokio::time::timeout(self.drain, tasks.wait())
+            .await
+            .is_err()
+        {
+            shared.abort.cancel();
+            tasks.wait().await;
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl<A: Attempts> Shared<A> {
+    /// Makes the calls of one function until there are none.
+    async fn follow(self: Arc<Self>, function: Key, share: Arc<Semaphore>, mut limit: Limit) {
+        let mut running = JoinSet::new();
+        while let Some(changed) = self.store.changed(&function) {
+            let mut wake = None;
+            if running.len() < limit.get() && !self.stop.is_cancelled() {
+                let permits = tokio::select! {
+                    permits = permits(&share, &self.all) => Some(permits),
+                    Some(ended) = running.join_next() => {
+                        limit.learn(ended.unwrap_or(Pressure::Same), Instant::now());
+                        None
+                    }
+                    () = self.stop.cancelled() => None,
+                };
+                let Some(permits) = permits else {
+                    continue;
+                };
+                match self.store.next(&function) {
+                    Next::Take(id, off) => {
+                        running.spawn(self.clone().make(id, off, permits));
+                        continue;
+                    }
+                    Next::Wait(due) => wake = Some(due),
+                    Next::Running => {}
+                    Next::Nothing => break,
+                }
+            }
+            if self.stop.is_cancelled() && running.is_empty() {
+                break;
+            }
+            let wake = wake.map(tokio::time::sleep_until);
+            tokio::select! {
+                Some(ended) = running.join_next() => {
+                    limit.learn(ended.unwrap_or(Pressure::Same), Instant::now());
+                }
+                () = changed.notified() => {}
+                () = optional(wake) => {}
+                () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Makes one attempt of a call, and writes what came of it.
+    async fn make(
+        self: Arc<Self>,
+        id: Id,
+        off: CancellationToken,
+        _permits: [OwnedSemaphorePermit; 2],
+    ) -> Pressure {
+        let due = loop {
+            match self.store.load(id).await {
+                Ok(Some(due)) => break due,
+                // Only what is kept is taken.
+                Ok(None) => return Pressure::Same,
+                Err(error) => {
+                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a call cannot be read");
+                    tokio::select! {
+                        () = tokio::time::sleep(DISK_PAUSE) => {}
+                        () = self.stop.cancelled() => return Pressure::Same,
+                    }
+                }
+            }
+        };
+        let mut invocation = due.invocation.clone();
+        let (answer, pressure) = if invocation.expires_at() <= Timestamp::now() {
+            expire(&mut invocation, Timestamp::now());
+            (None, Pressure::Same)
+        } else {
+            let outcome = tokio::select! {
+                outcome = self.caller.attempt(&due) => outcome,
+                () = off.cancelled() => Outcome::CalledOff,
+                () = self.abort.cancelled() => {
+                    self.store.give_back(id, &due.invocation, Duration::ZERO);
+                    return Pressure::Same;
+                }
+            };
+            // It was called off when nothing could be done about it any more: nobody wants it tried again.
+            let decided = decide(&mut invocation, outcome, Timestamp::now(), random());
+            if off.is_cancelled() && !invocation.is_over() {
+                decide(&mut invocation, Outcome::CalledOff, Timestamp::now(), 0.0);
+            }
+            decided
+        };
+        self.attempts.attempted(&invocation);
+        self.write(&due, &invocation, answer).await;
+        pressure
+    }
+
+    /// Writes what came of an attempt. While the disk takes nothing the call is held, so that it is not made again.
+    async fn write(
+        &self,
+        due: &Due,
+        invocation: &Invocation,
+        answer: Option<crate::invocation::Answer>,
+    ) {
+        while let Err(error) = self.store.settle(due.id, invocation, answer.clone()).await {
+            tracing::error!(
+                id = %due.id,
+                error = &error as &dyn std::error::Error,
+                "what came of a call cannot be written; trying again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(DISK_PAUSE) => {}
+                () = self.abort.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// A place among the calls of a namespace, and then one among all.
+async fn permits(share: &Arc<Semaphore>, all: &Arc<Semaphore>) -> [OwnedSemaphorePermit; 2] {
+    // They are never closed.
+    loop {
+        if let Ok(share) = share.clone().acquire_owned().await
+            && let Ok(all) = all.clone().acquire_owned().await
+        {
+            return [share, all];
+        }
+    }
+}
+
+async fn optional(wait: Option<impl Future<Output = ()>>) {
+    match wait {
+        Some(wait) => wait.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between 0 and 1; spreads pauses, and nothing else hangs on it.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    // Without one all pauses are in the middle.
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,199 @@
+//! What becomes of a call after an attempt. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    invocation::{Answer, Invocation, State, later},
+    store::LONGEST_RETRY_AFTER,
+};
+
+/// The pauses after attempts that have reached no function: before the second one, and at most.
+const MISS_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What came of an attempt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    /// Somebody has answered.
+    Answered {
+        /// What.
+        answer: Answer,
+        /// The gateway's reason, if it is the gateway that has answered.
+        reason: Option<Box<str>>,
+        /// For how long nobody wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// Not even the gateway has answered, and why.
+    Unanswered(String),
+    /// The call was called off meanwhile.
+    CalledOff,
+}
+
+/// What an attempt says of how many the function can take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pressure {
+    /// More may come.
+    More,
+    /// It was too much.
+    Less,
+    /// Nothing.
+    Same,
+}
+
+/// What an answer means.
+enum Meaning {
+    Done,
+    /// To be tried again; it has reached the function.
+    Again,
+    /// To be tried again; it has not reached the function.
+    Missed,
+    /// No attempt will be answered otherwise.
+    Refused,
+}
+
+/// Says how the call stands after the attempt, what of the answer is kept, and what it says about the next ones.
+/// `random` is between 0 and 1.
+pub(super) fn decide(
+    invocation: &mut Invocation,
+    outcome: Outcome,
+    now: Timestamp,
+    random: f64,
+) -> (Option<Answer>, Pressure) {
+    let (answer, meaning, retry_after) = match outcome {
+        Outcome::CalledOff => {
+            invocation.finish(State::Cancelled, now);
+            return (None, Pressure::Same);
+        }
+        Outcome::Unanswered(why) => {
+            invocation.message = Some(why);
+            (None, Meaning::Missed, None)
+        }
+        Outcome::Answered {
+            answer,
+            reason,
+            retry_after,
+        } => {
+            let status = answer.head.status;
+            let meaning = meaning(status, reason.as_deref());
+            invocation.code = Some(status);
+            invocation.message = match (&meaning, reason) {
+                (Meaning::Done, _) => None,
+                (_, Some(reason)) => Some(format!("{reason}: {}", text(&answer))),
+                (_, None) => Some(format!(
+                    "the function has answered {status}: {}",
+                    text(&answer)
+                )),
+            };
+            (Some(answer), meaning, retry_after)
+        }
+    };
+    let asked_less = answer
+        .as_ref()
+        .is_some_and(|answer| [429, 503].contains(&answer.head.status));
+    let pressure = match meaning {
+        Meaning::Done => Pressure::More,
+        _ if asked_less => Pressure::Less,
+        _ => Pressure::Same,
+    };
+    match meaning {
+        Meaning::Done => {
+            invocation.attempts += 1;
+            invocation.misses = 0;
+            invocation.finish(State::Succeeded, now);
+            (answer, pressure)
+        }
+        Meaning::Refused => {
+            invocation.attempts += 1;
+            invocation.finish(State::Failed, now);
+            (answer, pressure)
+        }
+        Meaning::Again => {
+            invocation.attempts += 1;
+            invocation.misses = 0;
+            let delivery = &invocation.delivery;
+            let usual = pause(
+                (delivery.first_pause(), delivery.longest_pause()),
+                invocation.attempts,
+                random,
+            );
+            if invocation.attempts >= delivery.attempts() {
+                invocation.finish(State::Failed, now);
+                (answer, pressure)
+            } else {
+                try_again(invocation, now, retry_after.unwrap_or_default().max(usual));
+                (answer.filter(|_| invocation.is_over()), pressure)
+            }
+        }
+        Meaning::Missed => {
+            invocation.misses = invocation.misses.saturating_add(1);
+            let usual = pause(MISS_PAUSE, invocation.misses, random);
+            try_again(invocation, now, retry_after.unwrap_or_default().max(usual));
+            (answer.filter(|_| invocation.is_over()), pressure)
+        }
+    }
+}
+
+/// It is too late for a call that has waited for its turn.
+pub(super) fn expire(invocation: &mut Invocation, now: Timestamp) {
+    let age = invocation.delivery.max_age().as_secs();
+    let last = invocation.message.take();
+    let last = last.map_or_else(String::new, |last| format!("; the last attempt: {last}"));
+    invocation.message = Some(format!(
+        "it was not done within {age} s (spec.delivery.maxAge){last}"
+    ));
+    invocation.finish(State::Failed, now);
+}
+
+fn try_again(invocation: &mut Invocation, now: Timestamp, pause: Duration) {
+    let next = later(
+        now,
+        pause.min(LONGEST_RETRY_AFTER.max(invocation.delivery.longest_pause())),
+    );
+    if next >= invocation.expires_at() {
+        expire(invocation, now);
+    } else {
+        invocation.next_attempt_at = Some(next);
+    }
+}
+
+fn meaning(status: u16, reason: Option<&str>) -> Meaning {
+    match reason {
+        // The gateway's own words; the function has not seen the request.
+        Some(
+            "QueueFull"
+            | "StartFailed"
+            | "StartTimeout"
+            | "Draining"
+            | "NoSuchFunction"
+            | "FunctionUnreachable",
+        ) => Meaning::Missed,
+        Some("BadRequest" | "HeadersTooLarge" | "PayloadTooLarge" | "UnsupportedCoding") => {
+            Meaning::Refused
+        }
+        Some(_) => Meaning::Again,
+        None => match status {
+            100..=399 => Meaning::Done,
+            408 | 425 | 429 | 500.. => Meaning::Again,
+            _ => Meaning::Refused,
+        },
+    }
+}
+
+/// It doubles each time up to the longest one; half of it is random.
+fn pause((first, longest): (Duration, Duration), attempt: u32, random: f64) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(31));
+    let whole = first.saturating_mul(doubled).min(longest);
+    whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+}
+
+/// The beginning of what was answered.
+fn text(answer: &Answer) -> String {
+    const MOST: usize = 200;
+    let beginning = answer.body.get(..MOST).unwrap_or(&answer.body);
+    let text = String::from_utf8_lossy(beginning);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! A call whose caller does not wait for the answer: what is to be called, and what became of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fermata_crds::Delivery;
+use fermata_daemon::watch::Key;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::Id;
+
+/// How long it is known what became of a call.
+pub(crate) const KEPT: Duration = Duration::from_secs(3600);
+
+/// How long that is known of a call that has failed, and what was sent: it can be tried anew.
+pub(crate) const KEPT_FAILED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// About as many bytes as what is known of a call takes.
+const RECORD: usize = 1024;
+
+/// What is known of a call, without what is sent and what was answered.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invocation {
+    /// Namespace of the function.
+    pub(crate) namespace: Box<str>,
+    /// Its name.
+    pub(crate) function: Box<str>,
+    /// Its uid: a later function of the same name is not called.
+    pub(crate) uid: Box<str>,
+    /// Where the call came in; what has become of it is told there alone.
+    pub(crate) entrance: Entrance,
+    /// When it was accepted.
+    pub(crate) accepted_at: Timestamp,
+    /// How often, and for how long, it is tried: as the function said when it was accepted.
+    pub(crate) delivery: Delivery,
+    /// The key by which the caller makes it once, and a digest of what was sent with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) idempotency: Option<Idempotency>,
+    /// How much room it takes, in bytes.
+    pub(crate) bytes: u64,
+    /// How it stands.
+    pub(crate) state: State,
+    /// How often the function has received it.
+    pub(crate) attempts: u32,
+    /// Attempts in a row that have reached no function.
+    #[serde(default)]
+    pub(crate) misses: u32,
+    /// Not before this time is it tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_attempt_at: Option<Timestamp>,
+    /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) finished_at: Option<Timestamp>,
+    /// Status of the last answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<u16>,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+}
+
+/// Where a call came in.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Entrance {
+    /// From anywhere.
+    Public,
+    /// From inside the cluster.
+    Internal,
+}
+
+/// How a call stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(crate) enum State {
+    /// It waits for its first or its next attempt, or is being made.
+    Waiting,
+    /// The function has answered with a status below 400.
+    Succeeded,
+    /// It is tried no more.
+    Failed,
+    /// Somebody has called it off.
+    Cancelled,
+}
+
+/// What makes a call the same as an earlier one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Idempotency {
+    /// The value of `Idempotency-Key`.
+    pub(crate) key: Box<str>,
+    /// SHA-256 of method, target and body, in hexadecimal digits.
+    pub(crate) digest: Box<str>,
+}
+
+/// What is sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Call {
+    /// Method and target with its query, and the headers that are for the function.
+    pub(crate) head: CallHead,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
+/// What is sent before the body.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct CallHead {
+    /// The method.
+    pub(crate) method: Box<str>,
+    /// The path with its query.
+    pub(crate) target: Box<str>,
+    /// Names and values.
+    pub(crate) headers: Fields,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Answer {
+    /// Status and headers.
+    pub(crate) head: AnswerHead,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
+/// What was answered before the body.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct AnswerHead {
+    /// The status.
+    pub(crate) status: u16,
+    /// Names and values.
+    pub(crate) headers: Fields,
+    /// Whether the body was too large to be kept.
+    #[serde(default)]
+    pub(crate) cut: bool,
+}
+
+/// Header fields: names, and values of which each character is one byte.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Fields(Vec<(Box<str>, Box<str>)>);
+
+/// A call that is to be made now.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    /// Its name.
+    pub(crate) id: Id,
+    /// What is known of it.
+    pub(crate) invocation: Invocation,
+    /// What is sent.
+    pub(crate) call: Call,
+}
+
+// === impl Invocation ===
+
+impl Invocation {
+    /// The function that is called.
+    #[must_use]
+    pub(crate) fn key(&self) -> Key {
+        Key::new(&*self.namespace, &*self.function)
+    }
+
+    /// When it is tried no more.
+    #[must_use]
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        later(self.accepted_at, self.delivery.max_age())
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub(crate) fn is_over(&self) -> bool {
+        self.state != State::Waiting
+    }
+
+    /// It is over now, in this way.
+    pub(crate) fn finish(&mut self, state: State, now: Timestamp) {
+        self.state = state;
+        self.next_attempt_at = None;
+        self.finished_at = Some(now);
+    }
+
+    /// The same as if it were accepted now.
+    #[must_use]
+    pub(crate) fn anew(&self, now: Timestamp) -> Self {
+        Self {
+            accepted_at: now,
+            state: State::Waiting,
+            attempts: 0,
+            misses: 0,
+            next_attempt_at: None,
+            finished_at: None,
+            code: None,
+            message: None,
+            ..self.clone()
+        }
+    }
+
+    /// Until when it is known what became of it, once it is over.
+    #[must_use]
+    pub(crate) fn kept_until(&self) -> Timestamp {
+        let since = self.finished_at.unwrap_or(self.accepted_at);
+        let kept = match self.state {
+            State::Failed => KEPT_FAILED,
+            State::Waiting | State::Succeeded | State::Cancelled => KEPT,
+        };
+        later(since, kept)
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// How much room it takes in the store, in bytes: with its head, and with what is known of it.
+    #[must_use]
+    pub(crate) fn room(&self) -> u64 {
+        let head = &self.head;
+        let fields = head.headers.0.iter();
+        let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+        (self.body.len() + head.method.len() + head.target.len() + fields + RECORD) as u64
+    }
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// The fields for which the condition holds.
+    #[must_use]
+    pub(crate) fn of(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> Self {
+        let kept = headers.iter().filter(|(name, _)| keep(name));
+        Self(
+            kept.map(|(name, value)| {
+                let value: String = value.as_bytes().iter().copied().map(char::from).collect();
+                (name.as_str().into(), value.into())
+            })
+            .collect(),
+        )
+    }
+
+    /// Adds them to headers.
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.0 {
+            let value: Option<Vec<u8>> = value
+                .chars()
+                .map(|character| u8::try_from(character).ok())
+                .collect();
+            // What came as a header is one.
+            if let Some(value) = value
+                && let Ok(name) = HeaderName::try_from(&**name)
+                && let Ok(value) = HeaderValue::try_from(value)
+            {
+                headers.append(name, value);
+            }
+        }
+    }
+}
+
+/// The time that is so much later; the last there is if there is none.
+#[must_use]
+pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_read_back_with_every_byte() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_bytes(b"gr\xc3\xb6\xdfer").unwrap());
+        headers.append("x-b", HeaderValue::from_static("no"));
+        let fields = Fields::of(&headers, |name| name != "x-b");
+        let json = serde_json::to_vec(&fields).unwrap();
+        let fields: Fields = serde_json::from_slice(&json).unwrap();
+        let mut back = HeaderMap::new();
+        fields.add_to(&mut back);
+        headers.remove("x-b");
+        assert_eq!(back, headers);
+    }
+}

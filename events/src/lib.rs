@@ -1,0 +1,21 @@
+//! Keeps calls of functions whose callers do not wait for the answer, and makes them: through the gateway, as anybody
+//! inside the cluster does, again and again until the function has answered or it is too late.
+//!
+//! It holds no rights in the cluster and asks it for nothing: what it has to know of a function comes with the call.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod delivery;
+mod error;
+mod events;
+mod id;
+mod invocation;
+mod metrics;
+mod options;
+mod problem;
+mod server;
+mod store;
+
+pub use error::{Error, OpenError};
+pub use events::Events;
+pub use options::Options;

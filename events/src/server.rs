@@ -1,0 +1,119 @@
+//! What the gateway asks: to keep a call (`/functions/NAMESPACE/NAME/PATH`, with the call's own method, headers and
+//! body), and what became of one (`/invocations/ID`, `/invocations/ID/result`).
+//!
+//! Nobody but the gateway is to reach it: whoever does may have any function called, as anybody inside the cluster may.
+
+mod accept;
+mod listener;
+mod tell;
+
+use std::sync::Arc;
+
+use fermata_crds::names::{ENTRANCE_HEADER, FUNCTION_UID_HEADER};
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use crate::{
+    invocation::Entrance,
+    problem::{Answer, Problem},
+    store::Store,
+};
+
+pub(crate) use listener::serve;
+
+/// What answers the gateway.
+#[derive(Debug)]
+pub(crate) struct Server<A> {
+    pub(crate) store: Store,
+    /// The largest body of a call, in bytes.
+    pub(crate) max_body_bytes: usize,
+    pub(crate) acceptances: Arc<A>,
+}
+
+/// What became of calls that came in, for the metrics.
+pub(crate) trait Acceptances: Send + Sync + 'static {
+    /// One was kept, or with the reason not.
+    fn accepted(&self, namespace: &str, function: &str, refused: Option<&'static str>);
+}
+
+// === impl Server ===
+
+impl<A: Acceptances> Server<A> {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let answered = if let Some(rest) = path.strip_prefix("/functions/") {
+            self.accept(rest, request).await
+        } else if let Some(rest) = path.strip_prefix("/invocations/") {
+            self.tell(rest, request.method(), request.headers()).await
+        } else {
+            Err(no_such_invocation())
+        };
+        answered.unwrap_or_else(|problem| problem.answer())
+    }
+
+    async fn tell(
+        &self,
+        path: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Problem> {
+        let (id, rest) = path.split_once('/').unwrap_or((path, ""));
+        let id = id.parse().map_err(|_| no_such_invocation())?;
+        let asker = Asker {
+            entrance: entrance(headers)?,
+            owner: headers
+                .get(FUNCTION_UID_HEADER)
+                .and_then(|uid| uid.to_str().ok()),
+        };
+        match (method, rest) {
+            (&Method::GET | &Method::HEAD, "") => tell::state(&self.store, id, asker).await,
+            (&Method::GET | &Method::HEAD, "result") => tell::result(&self.store, id, asker).await,
+            (&Method::DELETE, "") => tell::cancel(&self.store, id, asker).await,
+            (&Method::POST, "redrive") => tell::redrive(&self.store, id, asker).await,
+            (_, "" | "result" | "redrive") => Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "GET tells how a call stands, GET .../result what was answered, DELETE calls it off, and POST \
+                 .../redrive has one that failed tried anew",
+            )),
+            _ => Err(no_such_invocation()),
+        }
+    }
+}
+
+/// Who asks what became of a call.
+#[derive(Clone, Copy, Debug)]
+struct Asker<'a> {
+    /// Where the request came in.
+    entrance: Entrance,
+    /// The function whose own the host is that was asked, by its uid.
+    owner: Option<&'a str>,
+}
+
+/// Where the request came in at the gateway.
+fn entrance(headers: &HeaderMap) -> Result<Entrance, Problem> {
+    match headers
+        .get(ENTRANCE_HEADER)
+        .map(|entrance| entrance.as_bytes())
+    {
+        Some(b"public") => Ok(Entrance::Public),
+        Some(b"internal") => Ok(Entrance::Internal),
+        _ => Err(not_from_the_gateway(ENTRANCE_HEADER)),
+    }
+}
+
+fn not_from_the_gateway(missing: &str) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "BadRequest",
+        format!("there is no valid {missing}; calls are made through the gateway"),
+    )
+}
+
+fn no_such_invocation() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "NoSuchInvocation",
+        "no call of this id is known; what became of a call is known for an hour after it is over",
+    )
+}

@@ -1,0 +1,259 @@
+//! Keeps a call.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use fermata_crds::{
+    Delivery,
+    names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{Acceptances, Server, entrance, not_from_the_gateway};
+use crate::{
+    id::Id,
+    invocation::{Call, CallHead, Fields, Idempotency, Invocation, State},
+    problem::{Answer, Problem, json_answer},
+    store::Refused,
+};
+
+/// The longest `Idempotency-Key`, in bytes.
+const LONGEST_KEY: usize = 256;
+
+/// Seconds after which a caller may try again for whom there was no room.
+const ROOM_AGAIN: u64 = 10;
+
+/// What of the headers is about the connection, the preference for no answer, or the gateway's own word to this program.
+const NOT_KEPT: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "prefer",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl<A: Acceptances> Server<A> {
+    /// `path` is that of the function, and the path that is to be called.
+    pub(super) async fn accept(
+        &self,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        let mut parts = path.splitn(3, '/');
+        let (Some(namespace), Some(function)) = (parts.next(), parts.next()) else {
+            return Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "NoSuchFunction",
+                "calls are kept under /functions/NAMESPACE/NAME",
+            ));
+        };
+        let path = format!("/{}", parts.next().unwrap_or_default());
+        let kept = self.keep(namespace, function, &path, request).await;
+        let refused = kept.as_ref().err().map(|problem| problem.reason);
+        self.acceptances.accepted(namespace, function, refused);
+        kept.map(told)
+    }
+
+    async fn keep(
+        &self,
+        namespace: &str,
+        function: &str,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Id, Problem> {
+        let (parts, body) = request.into_parts();
+        if parts.headers.contains_key("x-callback-url") {
+            return Err(Problem::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NoCallbacks",
+                "nobody is called back: leave X-Callback-Url out, and ask at the Location of the answer",
+            ));
+        }
+        let entrance = entrance(&parts.headers)?;
+        let uid = text(&parts.headers, FUNCTION_UID_HEADER)
+            .ok_or_else(|| not_from_the_gateway(FUNCTION_UID_HEADER))?;
+        let delivery = text(&parts.headers, DELIVERY_HEADER)
+            .and_then(|delivery| serde_json::from_str::<Delivery>(delivery).ok())
+            .ok_or_else(|| not_from_the_gateway(DELIVERY_HEADER))?;
+        let body = self.body(&parts, body).await?;
+        let call = call(&parts, path, body);
+        let now = Timestamp::now();
+        let invocation = Invocation {
+            namespace: namespace.into(),
+            function: function.into(),
+            uid: uid.into(),
+            entrance,
+            accepted_at: now,
+            delivery,
+            idempotency: idempotency(&parts.headers, &call)?,
+            bytes: call.room(),
+            state: State::Waiting,
+            attempts: 0,
+            misses: 0,
+            next_attempt_at: None,
+            finished_at: None,
+            code: None,
+            message: None,
+        };
+        let id = Id::new(now).map_err(|error| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "StoreUnavailable",
+                error.to_string(),
+            )
+            .for_seconds(1)
+        })?;
+        let kept = self.store.accept(id, invocation, call).await;
+        kept.map_err(|refused| problem(&refused))
+    }
+
+    async fn body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Problem> {
+        let most = self.max_body_bytes;
+        let too_large = || {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "PayloadTooLarge",
+                format!(
+                    "the body has more than {most} bytes, which is the most of a call that is kept; put it \
+                     elsewhere and send where it is, or call without Prefer: respond-async"
+                ),
+            )
+        };
+        let length = text(&parts.headers, header::CONTENT_LENGTH.as_str());
+        let length = length.and_then(|length| length.parse::<usize>().ok());
+        if length.is_some_and(|length| length > most) {
+            return Err(too_large());
+        }
+        match Limited::new(body, most).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(_) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "BadRequest",
+                "the body broke off",
+            )),
+        }
+    }
+}
+
+/// What is sent to the function.
+fn call(parts: &Parts, path: &str, body: Bytes) -> Call {
+    let target = match parts.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let own = |name: &HeaderName| {
+        !NOT_KEPT.contains(&name.as_str()) && !name.as_str().starts_with("x-fermata-")
+    };
+    Call {
+        head: CallHead {
+            method: parts.method.as_str().into(),
+            target: target.into(),
+            headers: Fields::of(&parts.headers, own),
+        },
+        body,
+    }
+}
+
+/// The key by which the caller makes the call once, if there is one.
+fn idempotency(headers: &HeaderMap, call: &Call) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = key
+        .to_str()
+        .ok()
+        .filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);
+    let key = key.ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "BadRequest",
+            format!("an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters"),
+        )
+    })?;
+    let mut hash = Sha256::new();
+    for part in [
+        call.head.method.as_bytes(),
+        call.head.target.as_bytes(),
+        &call.body,
+    ] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut digest = String::with_capacity(64);
+    for byte in hash.finalize() {
+        // Writing to a String cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+    }
+    Ok(Some(Idempotency {
+        key: key.into(),
+        digest: digest.into(),
+    }))
+}
+
+/// The answer to a call that is kept (RFC 9110, section 15.3.3; RFC 7240, section 3).
+fn told(id: Id) -> Answer {
+    let location = format!("{INVOCATIONS_PATH}{id}");
+    let body = json!({ "id": id.to_string(), "location": location });
+    let mut answer = json_answer(StatusCode::ACCEPTED, "application/json", &body);
+    let headers = answer.headers_mut();
+    let applied = HeaderValue::from_static("respond-async");
+    headers.insert("preference-applied", applied);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        headers.insert(header::LOCATION, location);
+    }
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        // The name that OpenFaaS has for it.
+        headers.insert("x-call-id", id);
+    }
+    answer
+}
+
+/// The answer to a call that is not kept.
+pub(super) fn problem(refused: &Refused) -> Problem {
+    let (status, reason, seconds) = match refused {
+        Refused::NamespaceFull { .. } | Refused::Full { .. } => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "BacklogFull",
+            Some(ROOM_AGAIN),
+        ),
+        Refused::KeyInUse => (StatusCode::CONFLICT, "IdempotencyKeyInUse", Some(1)),
+        Refused::KeyReused => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "IdempotencyKeyReused",
+            None,
+        ),
+        Refused::Store(error) => {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "a call is not kept"
+            );
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "StoreUnavailable",
+                Some(ROOM_AGAIN),
+            )
+        }
+    };
+    Problem {
+        status,
+        reason,
+        detail: refused.to_string(),
+        retry_after: seconds,
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,468 @@
+//! Keeps calls until they are over, and for a while what became of them.
+//!
+//! Everything is on the disk before anybody is told that it is; which calls wait is in memory as well. A call that is
+//! being made is held by this process alone: when it ends, the call waits again.
+
+mod disk;
+mod index;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fermata_daemon::watch::Key;
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use crate::{
+    error::{OpenError, StoreError},
+    id::Id,
+    invocation::{Answer, Call, Due, Invocation, State},
+};
+
+use disk::{Change, Disk, Rows};
+use index::{CalledOff, Index};
+use writer::Writer;
+
+pub(crate) use index::Backlog;
+pub(crate) use index::Next;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// What all waiting calls may take, and as much again what is kept of those that are over; of one
+    /// namespace a quarter.
+    pub(crate) bytes: u64,
+    /// Waiting calls of one namespace.
+    pub(crate) calls: u64,
+    /// Calls that are over and of which it is known.
+    pub(crate) records: usize,
+}
+
+/// Why a call is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The namespace has used up its share.
+    #[error(
+        "{calls} calls, or {bytes} bytes of them, wait in this namespace already; try again when some are done"
+    )]
+    NamespaceFull {
+        /// The most calls.
+        calls: u64,
+        /// The most bytes.
+        bytes: u64,
+    },
+    /// All have used up all there is.
+    #[error("calls of {bytes} bytes wait already; try again when some are done")]
+    Full {
+        /// The most bytes.
+        bytes: u64,
+    },
+    /// The key is that of a call that is just being accepted.
+    #[error("a call with this Idempotency-Key is just being accepted; try again")]
+    KeyInUse,
+    /// The key is that of another call.
+    #[error(
+        "this Idempotency-Key was used for a call with another method, path or body; use a key once"
+    )]
+    KeyReused,
+    /// It cannot be kept.
+    #[error("the call cannot be kept now; try again")]
+    Store(#[from] StoreError),
+}
+
+/// What became of an attempt to call a call off, or to have it tried again.
+#[derive(Clone, Debug)]
+pub(crate) enum Changed {
+    /// It is so.
+    Done(Invocation),
+    /// It is being made, and told to end.
+    Told(Invocation),
+    /// It is over, or is not, already.
+    Already(Invocation),
+    /// Nobody knows it.
+    Unknown,
+}
+
+/// Calls, waiting and over.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Arc<Shared>);
+
+/// Functions that have something to do, each once until it has nothing.
+#[derive(Debug)]
+pub(crate) struct Active(mpsc::UnboundedReceiver<Key>);
+
+#[derive(Debug)]
+struct Shared {
+    bounds: Bounds,
+    index: Mutex<Index>,
+    disk: Arc<Disk>,
+    writer: Writer,
+    active: mpsc::UnboundedSender<Key>,
+}
+
+// === impl Active ===
+
+impl Active {
+    /// The next function.
+    pub(crate) async fn next(&mut self) -> Option<Key> {
+        self.0.recv().await
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens the file with what waits in it, or makes it; without one everything is in memory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read and written, or another process has it open.
+    pub(crate) fn open(path: Option<&Path>, bounds: Bounds) -> Result<(Self, Active), OpenError> {
+        if let Some(dir) = path.and_then(Path::parent) {
+            std::fs::create_dir_all(dir).map_err(OpenError::Folder)?;
+        }
+        Self::of(Disk::open(path)?, bounds)
+    }
+
+    fn of(disk: Disk, bounds: Bounds) -> Result<(Self, Active), OpenError> {
+        let disk = Arc::new(disk);
+        let mut index = Index::default();
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        for (id, invocation) in disk.invocations()? {
+            let due = now + pause(&invocation, clock);
+            // What an answer takes is not read for this: it is as good as what was sent.
+            index.load(id, &invocation, invocation.bytes, due);
+        }
+        let writer = Writer::start(disk.clone())?;
+        let (active, functions) = mpsc::unbounded_channel();
+        for function in index.functions() {
+            // The other end is there.
+            let _ = active.send(function);
+        }
+        let shared = Shared {
+            bounds,
+            index: Mutex::new(index),
+            disk,
+            writer,
+            active,
+        };
+        Ok((Self(Arc::new(shared)), Active(functions)))
+    }
+
+    /// Keeps a call; returns when it is on the disk. One that is the same as an earlier one is not kept, and its id is
+    /// that one's.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room, the key is another call's, or the disk takes nothing. Then nothing is kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the call is kept or not.
+    pub(crate) async fn accept(
+        &self,
+        id: Id,
+        invocation: Invocation,
+        call: Call,
+    ) -> Result<Id, Refused> {
+        let reserved = self.index().reserve(&self.0.bounds, id, &invocation)?;
+        if let Some(known) = reserved {
+            return Ok(known);
+        }
+        let store = self.clone();
+        // A task of its own: whether the caller waits or not, what is in memory follows what is on the disk.
+        let kept = tokio::spawn(async move {
+            let kept = async {
+                let rows = vec![
+                    change(Rows::Invocations, id, Some(disk::json(&invocation)?)),
+                    change(
+                        Rows::Calls,
+                        id,
+                        Some(disk::with_body(&call.head, &call.body)?),
+                    ),
+                ];
+                store.0.writer.write(rows).await
+            };
+            match kept.await {
+                Ok(()) => store.wait(id, &invocation, Instant::now()),
+                Err(error) => {
+                    store.index().forget(&invocation);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        });
+        kept.await.map_err(|_| StoreError::Closed)??;
+        Ok(id)
+    }
+
+    /// What the function has to do, and takes it: who takes a call has to [settle](Self::settle) it or to
+    /// [give it back](Self::give_back).
+    pub(crate) fn next(&self, function: &Key) -> Next {
+        self.index().next(function, Instant::now())
+    }
+
+    /// What tells that the function has more to do.
+    pub(crate) fn changed(&self, function: &Key) -> Option<Arc<Notify>> {
+        self.index().changed(function)
+    }
+
+    /// All there is of a call that was taken.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) async fn load(&self, id: Id) -> Result<Option<Due>, StoreError> {
+        let disk = self.0.disk.clone();
+        on_disk(move || {
+            let (Some(row), Some(call)) =
+                (disk.get(Rows::Invocations, id)?, disk.get(Rows::Calls, id)?)
+            else {
+                return Ok(None);
+            };
+            let (head, body) = disk::split(call)?;
+            Ok(Some(Due {
+                id,
+                invocation: disk::read(&row)?,
+                call: Call { head, body },
+            }))
+        })
+        .await
+    }
+
+    /// Writes what became of a call that was taken. If it is over, what was sent is removed unless it has failed; if
+    /// not, it waits for its next attempt.
+    ///
+    /// # Errors
+    ///
+    /// When the disk takes nothing. The call is still taken.
+    pub(crate) async fn settle(
+        &self,
+        id: Id,
+        invocation: &Invocation,
+        answer: Option<Answer>,
+    ) -> Result<(), StoreError> {
+        let mut rows = vec![change(Rows::Invocations, id, Some(disk::json(invocation)?))];
+        let mut bytes = 0;
+        if let Some(Answer { head, body }) = answer {
+            let row = disk::with_body(&head, &body)?;
+            bytes += row.len() as u64;
+            rows.push(change(Rows::Answers, id, Some(row)));
+        }
+        if invocation.state == State::Failed {
+            bytes += invocation.bytes;
+        } else if invocation.is_over() {
+            rows.push(change(Rows::Calls, id, None));
+        }
+        self.0.writer.write(rows).await?;
+        if invocation.is_over() {
+            self.index().finish(id, invocation, bytes);
+        } else {
+            let due = Instant::now() + pause(invocation, Timestamp::now());
+            self.wait(id, invocation, due);
+        }
+        Ok(())
+    }
+
+    /// Lets a call that was taken wait again, as if it had not been.
+    pub(crate) fn give_back(&self, id: Id, invocation: &Invocation, pause: Duration) {
+        self.wait(id, invocation, Instant::now() + pause);
+    }
+
+    /// What is known of a call, and whether it is just being made.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) async fn get(&self, id: Id) -> Result<Option<(Invocation, bool)>, StoreError> {
+        let disk = self.0.disk.clone();
+        let row = on_disk(move || disk.get(Rows::Invocations, id)).await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let invocation: Invocation = disk::read(&row)?;
+        let running = self.index().is_running(&invocation.key(), id);
+        Ok(Some((invocation, running)))
+    }
+
+    /// What was answered to a call that is over.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) async fn answer(&self, id: Id) -> Result<Option<Answer>, StoreError> {
+        let disk = self.0.disk.clone();
+        on_disk(move || {
+            let row = disk.get(Rows::Answers, id)?;
+            row.map(|row| {
+                let (head, body) = disk::split(row)?;
+                Ok(Answer { head, body })
+            })
+            .transpose()
+        })
+        .await
+    }
+
+    /// Calls a call off: one that waits is over at once, one that is being made is told to end.
+    ///
+    /// # Errors
+    ///
+    /// When the disk takes nothing; then it goes on.
+    pub(crate) async fn cancel(&self, id: Id) -> Result<Changed, StoreError> {
+        let Some((mut invocation, _)) = self.get(id).await? else {
+            return Ok(Changed::Unknown);
+        };
+        if invocation.is_over() {
+            return Ok(Changed::Already(invocation));
+        }
+        let called_off = self.index().call_off(&invocation.key(), id);
+        match called_off {
+            // It has ended since.
+            None => Ok(match self.get(id).await? {
+                Some((invocation, _)) => Changed::Already(invocation),
+                None => Changed::Unknown,
+            }),
+            Some(CalledOff::Running) => Ok(Changed::Told(invocation)),
+            Some(CalledOff::Taken) => {
+                let before = invocation.clone();
+                invocation.finish(State::Cancelled, Timestamp::now());
+                let settled = self.settle(id, &invocation, None).await;
+                if settled.is_err() {
+                    self.give_back(id, &before, Duration::ZERO);
+                }
+                settled.map(|()| Changed::Done(invocation))
+            }
+        }
+    }
+
+    /// Lets a call that has failed be tried anew, as if it were accepted now.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for it, or the disk takes nothing; then it stays failed.
+    pub(crate) async fn redrive(&self, id: Id) -> Result<Changed, Refused> {
+        let Some((before, _)) = self.get(id).await? else {
+            return Ok(Changed::Unknown);
+        };
+        if before.state != State::Failed {
+            return Ok(Changed::Already(before));
+        }
+        let after = before.anew(Timestamp::now());
+        let revived = self.index().revive(&self.0.bounds, id, &before)?;
+        if !revived {
+            // Somebody else has just done so, or its time is over.
+            return Ok(match self.get(id).await? {
+                Some((invocation, _)) => Changed::Already(invocation),
+                None => Changed::Unknown,
+            });
+        }
+        let rows = disk::json(&after).map(|row| {
+            vec![
+                change(Rows::Invocations, id, Some(row)),
+                change(Rows::Answers, id, None),
+            ]
+        });
+        let written = match rows {
+            Ok(rows) => self.0.writer.write(rows).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            self.index().finish(id, &before, before.bytes);
+            return Err(error.into());
+        }
+        self.wait(id, &after, Instant::now());
+        Ok(Changed::Done(after))
+    }
+
+    /// Removes the records whose time is over, and the oldest ones where there is no room. How many it were for want of
+    /// room.
+    ///
+    /// # Errors
+    ///
+    /// When the disk takes nothing; they are removed when the store is opened again and their time is over.
+    pub(crate) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut forced = 0;
+        loop {
+            let stale: Vec<(Id, bool)> = {
+                let mut index = self.index();
+                std::iter::from_fn(|| index.stale(&self.0.bounds, now))
+                    .take(SWEPT_AT_ONCE)
+                    .collect()
+            };
+            if stale.is_empty() {
+                return Ok(forced);
+            }
+            let mut rows = Vec::with_capacity(3 * stale.len());
+            for (id, for_room) in stale {
+                forced += u64::from(for_room);
+                if let Some((invocation, _)) = self.get(id).await? {
+                    self.index().forget_key(&invocation);
+                }
+                let tables = [Rows::Invocations, Rows::Calls, Rows::Answers];
+                rows.extend(tables.map(|table| change(table, id, None)));
+            }
+            self.0.writer.write(rows).await?;
+        }
+    }
+
+    /// The functions whose calls wait, and how many.
+    #[must_use]
+    pub(crate) fn backlogs(&self) -> Vec<(Key, Backlog)> {
+        self.index().backlogs()
+    }
+
+    /// How many calls are over and known.
+    #[must_use]
+    pub(crate) fn records(&self) -> usize {
+        self.index().over()
+    }
+
+    fn wait(&self, id: Id, invocation: &Invocation, due: Instant) {
+        let begins = self.index().wait(id, invocation, due);
+        if begins {
+            // Nobody is there to make calls: the program stops.
+            let _ = self.0.active.send(invocation.key());
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn change(table: Rows, id: Id, row: Option<Vec<u8>>) -> Change {
+    Change { table, id, row }
+}
+
+/// How long a call waits from now on. A clock that was put back makes it no longer than any pause is.
+fn pause(invocation: &Invocation, now: Timestamp) -> Duration {
+    let Some(next) = invocation.next_attempt_at else {
+        return Duration::ZERO;
+    };
+    let left: Duration = next.duration_since(now).try_into().unwrap_or_default();
+    left.min(invocation.delivery.longest_pause().max(LONGEST_RETRY_AFTER))
+}
+
+/// Records that are removed by one write.
+const SWEPT_AT_ONCE: usize = 256;
+
+/// The longest wait that a function can ask for by `Retry-After`.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// Reads from the disk where nobody else has to wait for it.
+async fn on_disk<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.map_err(|_| StoreError::Closed)?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! The store's file: a redb database with a row for each call, one for what is sent and one for what was answered.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use bytes::Bytes;
+use redb::{
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    WriteTransaction, backends::InMemoryBackend,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{OpenError, StoreError},
+    id::Id,
+    invocation::Invocation,
+};
+
+type Table = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
+
+const INVOCATIONS: Table = TableDefinition::new("invocations");
+const CALLS: Table = TableDefinition::new("calls");
+const ANSWERS: Table = TableDefinition::new("answers");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// The way in which rows are written.
+const FORMAT: u64 = 1;
+
+/// Pages that are kept in memory, in bytes.
+const CACHE: usize = 16 * 1024 * 1024;
+
+/// A file that is larger is made as small as what is in it when it is opened.
+const LARGE: u64 = 64 * 1024 * 1024;
+
+/// A change of one row; nothing removes it.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) table: Rows,
+    pub(super) id: Id,
+    pub(super) row: Option<Vec<u8>>,
+}
+
+/// The kinds of rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rows {
+    Invocations,
+    Calls,
+    Answers,
+}
+
+/// Opens the database, again after an error too.
+type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// The database. After an error of the disk it is opened anew, since it takes no more writes.
+pub(super) struct Disk {
+    open: Opener,
+    database: RwLock<Option<Database>>,
+}
+
+// === impl Disk ===
+
+impl Disk {
+    /// Opens the file, and makes it if there is none; without one everything is in memory.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, OpenError> {
+        let large = path.and_then(|path| path.metadata().ok());
+        let large = large.is_some_and(|file| file.len() > LARGE);
+        let path = path.map(ToOwned::to_owned);
+        let opener = Box::new(move || match &path {
+            Some(path) => Database::builder().set_cache_size(CACHE).create(path),
+            None => Database::builder().create_with_backend(InMemoryBackend::new()),
+        });
+        Self::open_with(opener, large)
+    }
+
+    /// Opens it in this way, and makes it as small as what is in it if it is large.
+    pub(super) fn open_with(open: Opener, large: bool) -> Result<Self, OpenError> {
+        let mut database = open().map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
+            error => refused(error),
+        })?;
+        if large {
+            database.compact().map_err(refused)?;
+        }
+        let found = begin(&database).map_err(refused)?;
+        if found != FORMAT {
+            return Err(OpenError::Format {
+                found,
+                known: FORMAT,
+            });
+        }
+        Ok(Self {
+            open,
+            database: RwLock::new(Some(database)),
+        })
+    }
+
+    /// All calls there are, in the order of their names.
+    pub(super) fn invocations(&self) -> Result<Vec<(Id, Invocation)>, OpenError> {
+        let mut invocations = Vec::new();
+        let mut damaged = None;
+        let read = self.read(|database| {
+            for entry in database.begin_read()?.open_table(INVOCATIONS)?.iter()? {
+                let (id, row) = entry?;
+                let id = Id::of(*id.value());
+                match serde_json::from_slice(row.value()) {
+                    Ok(invocation) => invocations.push((id, invocation)),
+                    Err(source) => {
+                        damaged.get_or_insert(OpenError::Row {
+                            row: id.to_string(),
+                            source,
+                        });
+                    }
+                }
+            }
+            Ok(())
+        });
+        read.map_err(OpenError::Database)?;
+        damaged.map_or(Ok(invocations), Err)
+    }
+
+    /// One row, read as what it was written from.
+    pub(super) fn get(&self, table: Rows, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.read(|database| {
+            let table = database.begin_read()?.open_table(table.table())?;
+            Ok(table.get(&id.bytes())?.map(|row| row.value().to_vec()))
+        });
+        read.map_err(|error| StoreError::Read(Arc::new(error)))
+    }
+
+    /// Writes all or nothing, and returns when it is on the disk.
+    pub(super) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let written = self.try_write(changes);
+        if written.is_err() {
+            *self
+                .database
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        written.map_err(|error| StoreError::Write(Arc::new(error)))
+    }
+
+    fn try_write(&self, changes: &[Change]) -> Result<(), redb::Error> {
+        self.read(|database| {
+            let transaction = database.begin_write()?;
+            apply(&transaction, changes)?;
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Works with the database, which is opened anew if it has failed. What is in memory alone does not fail.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(database) = &*database {
+                return work(database);
+            }
+        }
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = match &mut *database {
+            Some(database) => database,
+            closed => closed.insert((self.open)()?),
+        };
+        work(database)
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Disk").finish_non_exhaustive()
+    }
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn table(self) -> Table {
+        match self {
+            Self::Invocations => INVOCATIONS,
+            Self::Calls => CALLS,
+            Self::Answers => ANSWERS,
+        }
+    }
+}
+
+/// Makes the tables, and tells the format of what is there.
+fn begin(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_write()?;
+    let format = {
+        let mut meta = transaction.open_table(META)?;
+        let found = meta.get("format")?.map(|format| format.value());
+        if found.is_none() {
+            meta.insert("format", FORMAT)?;
+        }
+        for table in [INVOCATIONS, CALLS, ANSWERS] {
+            transaction.open_table(table)?;
+        }
+        found.unwrap_or(FORMAT)
+    };
+    transaction.commit()?;
+    Ok(format)
+}
+
+fn apply(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error> {
+    for rows in [Rows::Invocations, Rows::Calls, Rows::Answers] {
+        let mut table = transaction.open_table(rows.table())?;
+        for change in changes {
+            if change.table as u8 != rows as u8 {
+                continue;
+            }
+            let id = change.id.bytes();
+            match &change.row {
+                Some(row) => table.insert(&id, row.as_slice())?,
+                None => table.remove(&id)?,
+            };
+        }
+    }
+    Ok(())
+}
+
+fn refused(error: impl Into<redb::Error>) -> OpenError {
+    match error.into() {
+        error @ redb::Error::Corrupted(_) => OpenError::Damaged(error),
+        error => OpenError::Database(error),
+    }
+}
+
+/// A row of something with a body: the length of its head, the head, the body.
+pub(super) fn with_body<T: Serialize>(head: &T, body: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let head = json(head)?;
+    let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
+    let mut row = Vec::with_capacity(4 + head.len() + body.len());
+    row.extend_from_slice(&length.to_be_bytes());
+    row.extend_from_slice(&head);
+    row.extend_from_slice(body);
+    Ok(row)
+}
+
+/// Head and body of a row.
+pub(super) fn split<T: DeserializeOwned>(row: Vec<u8>) -> Result<(T, Bytes), StoreError> {
+    let row = Bytes::from(row);
+    let length = row
+        .first_chunk::<4>()
+        .map_or(0, |length| u32::from_be_bytes(*length)) as usize;
+    let end = (4 + length).min(row.len());
+    let head = read(row.get(4.min(end)..end).unwrap_or_default())?;
+    Ok((head, row.slice(end..)))
+}
+
+/// A row without a body.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Content(Arc::new(error)))
+}
+
+/// What a row without a body says.
+pub(super) fn read<T: DeserializeOwned>(row: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(row).map_err(|error| StoreError::Content(Arc::new(error)))
+}

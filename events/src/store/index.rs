@@ -1,0 +1,349 @@
+//! What of the store is in memory: which calls wait, for what and since when, and how much room they take.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use fermata_daemon::watch::Key;
+use jiff::Timestamp;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    id::Id,
+    invocation::{Idempotency, Invocation},
+};
+
+use super::{Bounds, Refused};
+
+/// Everything in memory.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    queues: HashMap<Key, Queue>,
+    /// Calls by function and the key by which their callers make them once.
+    keys: HashMap<(Key, Box<str>), Keyed>,
+    /// Room that waiting calls take, by namespace.
+    waiting: HashMap<Box<str>, Usage>,
+    waiting_bytes: u64,
+    /// What is over, by namespace; the oldest first.
+    over: HashMap<Box<str>, Over>,
+    over_bytes: u64,
+}
+
+/// The calls of one function that wait.
+#[derive(Debug, Default)]
+struct Queue {
+    due: BTreeSet<(Instant, Id)>,
+    /// Those that are being made, and what calls them off.
+    running: HashMap<Id, CancellationToken>,
+    changed: Arc<Notify>,
+    oldest: BTreeSet<Id>,
+}
+
+#[derive(Debug)]
+struct Keyed {
+    id: Id,
+    digest: Box<str>,
+    /// Whether it is on the disk.
+    kept: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    calls: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Over {
+    calls: BTreeMap<(Timestamp, Id), u64>,
+    bytes: u64,
+}
+
+/// How many calls of a function wait, and since when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Backlog {
+    /// Those that wait for an attempt.
+    pub(crate) waiting: usize,
+    /// Those that are being made.
+    pub(crate) running: usize,
+    /// The oldest of them.
+    pub(crate) oldest: Option<Id>,
+}
+
+/// What a function has to do.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// This call, and what calls it off.
+    Take(Id, CancellationToken),
+    /// Nothing before that time.
+    Wait(Instant),
+    /// Nothing but what is being made.
+    Running,
+    /// Nothing at all: its queue is gone.
+    Nothing,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// Makes room for a call before it is written; `Some` is an earlier one that is the same.
+    pub(super) fn reserve(
+        &mut self,
+        bounds: &Bounds,
+        id: Id,
+        invocation: &Invocation,
+    ) -> Result<Option<Id>, Refused> {
+        if let Some(Idempotency { key, digest }) = &invocation.idempotency {
+            match self.keys.get(&(invocation.key(), key.clone())) {
+                Some(known) if known.digest != *digest => return Err(Refused::KeyReused),
+                Some(known) if known.kept => return Ok(Some(known.id)),
+                Some(_) => return Err(Refused::KeyInUse),
+                None => {}
+            }
+        }
+        let usage = self.waiting.get(&invocation.namespace).copied();
+        let usage = usage.unwrap_or_default();
+        let share = bounds.bytes / 4;
+        if usage.calls >= bounds.calls || usage.bytes + invocation.bytes > share {
+            return Err(Refused::NamespaceFull {
+                calls: bounds.calls,
+                bytes: share,
+            });
+        }
+        if self.waiting_bytes + invocation.bytes > bounds.bytes {
+            return Err(Refused::Full {
+                bytes: bounds.bytes,
+            });
+        }
+        self.use_room(invocation);
+        self.know(id, invocation, false);
+        Ok(None)
+    }
+
+    /// Gives the room back of a call that was not written.
+    pub(super) fn forget(&mut self, invocation: &Invocation) {
+        self.free_room(invocation);
+        self.forget_key(invocation);
+    }
+
+    /// A call that is on the disk waits from now on. Whether it is the first of its function.
+    pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> bool {
+        self.know(id, invocation, true);
+        let key = invocation.key();
+        let begins = !self.queues.contains_key(&key);
+        let queue = self.queues.entry(key).or_default();
+        queue.running.remove(&id);
+        queue.due.insert((due, id));
+        queue.oldest.insert(id);
+        queue.changed.notify_one();
+        begins
+    }
+
+    /// A call of an earlier run of the program, with the room it takes.
+    pub(super) fn load(&mut self, id: Id, invocation: &Invocation, bytes: u64, due: Instant) {
+        if invocation.is_over() {
+            self.know(id, invocation, true);
+            self.keep(id, invocation, bytes);
+        } else {
+            self.use_room(invocation);
+            self.wait(id, invocation, due);
+        }
+    }
+
+    /// A call is over, and its record takes that room.
+    pub(super) fn finish(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
+        self.free_room(invocation);
+        if let Some(queue) = self.queues.get_mut(&invocation.key()) {
+            queue.running.remove(&id);
+            queue.oldest.remove(&id);
+            queue.changed.notify_one();
+        }
+        self.keep(id, invocation, bytes);
+    }
+
+    /// A call that was over waits once more: it is no record any more. False if it is none already.
+    pub(super) fn revive(
+        &mut self,
+        bounds: &Bounds,
+        id: Id,
+        invocation: &Invocation,
+    ) -> Result<bool, Refused> {
+        let over = self.over.get(&invocation.namespace);
+        if !over.is_some_and(|over| over.calls.contains_key(&(invocation.kept_until(), id))) {
+            return Ok(false);
+        }
+        let again = Invocation {
+            idempotency: None,
+            ..invocation.clone()
+        };
+        self.reserve(bounds, id, &again)?;
+        self.remove_over(&invocation.namespace, (invocation.kept_until(), id));
+        Ok(true)
+    }
+
+    /// What the function has to do, and takes it.
+    pub(super) fn next(&mut self, function: &Key, now: Instant) -> Next {
+        let Some(queue) = self.queues.get_mut(function) else {
+            return Next::Nothing;
+        };
+        match queue.due.first().copied() {
+            Some((due, id)) if due <= now => {
+                queue.due.pop_first();
+                let off = CancellationToken::new();
+                queue.running.insert(id, off.clone());
+                Next::Take(id, off)
+            }
+            Some((due, _)) => Next::Wait(due),
+            None if !queue.running.is_empty() => Next::Running,
+            None => {
+                self.queues.remove(function);
+                Next::Nothing
+            }
+        }
+    }
+
+    /// What tells that the function has more to do.
+    pub(super) fn changed(&self, function: &Key) -> Option<Arc<Notify>> {
+        self.queues.get(function).map(|queue| queue.changed.clone())
+    }
+
+    /// Takes a call that waits out of its queue, so that nobody makes it; tells one that is being made.
+    pub(super) fn call_off(&mut self, function: &Key, id: Id) -> Option<CalledOff> {
+        let queue = self.queues.get_mut(function)?;
+        if let Some(off) = queue.running.get(&id) {
+            off.cancel();
+            return Some(CalledOff::Running);
+        }
+        let entry = queue
+            .due
+            .iter()
+            .find(|(_, waiting)| *waiting == id)
+            .copied()?;
+        queue.due.remove(&entry);
+        queue.running.insert(id, CancellationToken::new());
+        Some(CalledOff::Taken)
+    }
+
+    /// Whether a call is being made.
+    pub(super) fn is_running(&self, function: &Key, id: Id) -> bool {
+        let queue = self.queues.get(function);
+        queue.is_some_and(|queue| queue.running.contains_key(&id))
+    }
+
+    /// The functions whose calls wait.
+    pub(super) fn functions(&self) -> Vec<Key> {
+        self.queues.keys().cloned().collect()
+    }
+
+    /// The functions whose calls wait, and how many.
+    pub(super) fn backlogs(&self) -> Vec<(Key, Backlog)> {
+        let backlogs = self.queues.iter().map(|(key, queue)| {
+            let backlog = Backlog {
+                waiting: queue.due.len(),
+                running: queue.running.len(),
+                oldest: queue.oldest.first().copied(),
+            };
+            (key.clone(), backlog)
+        });
+        backlogs.collect()
+    }
+
+    /// Calls that are over and whose records are there.
+    pub(super) fn over(&self) -> usize {
+        self.over.values().map(|over| over.calls.len()).sum()
+    }
+
+    /// The next record to be removed: its time is over, or there is no room; then it is one of the namespace that takes
+    /// the most. Whether it was for want of room.
+    pub(super) fn stale(&mut self, bounds: &Bounds, now: Timestamp) -> Option<(Id, bool)> {
+        let past = self.over.iter().find_map(|(namespace, over)| {
+            let (key, _) = over.calls.first_key_value()?;
+            (key.0 <= now).then(|| (namespace.clone(), *key))
+        });
+        let large = || {
+            let full = self.over_bytes > bounds.bytes || self.over() > bounds.records;
+            let (namespace, over) = full
+                .then(|| self.over.iter().max_by_key(|(_, over)| over.bytes))
+                .flatten()?;
+            let (key, _) = over.calls.first_key_value()?;
+            Some((namespace.clone(), *key))
+        };
+        let (found, forced) = match past {
+            Some(found) => (found, false),
+            None => (large()?, true),
+        };
+        let (namespace, key) = found;
+        self.remove_over(&namespace, key);
+        Some((key.1, forced))
+    }
+
+    /// Forgets the key of a call whose record is removed.
+    pub(super) fn forget_key(&mut self, invocation: &Invocation) {
+        if let Some(Idempotency { key, .. }) = &invocation.idempotency {
+            self.keys.remove(&(invocation.key(), key.clone()));
+        }
+    }
+
+    fn know(&mut self, id: Id, invocation: &Invocation, kept: bool) {
+        if let Some(Idempotency { key, digest }) = &invocation.idempotency {
+            let keyed = Keyed {
+                id,
+                digest: digest.clone(),
+                kept,
+            };
+            self.keys.insert((invocation.key(), key.clone()), keyed);
+        }
+    }
+
+    fn keep(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
+        let over = self.over.entry(invocation.namespace.clone()).or_default();
+        over.calls.insert((invocation.kept_until(), id), bytes);
+        over.bytes += bytes;
+        self.over_bytes += bytes;
+    }
+
+    fn remove_over(&mut self, namespace: &str, key: (Timestamp, Id)) {
+        let Some(over) = self.over.get_mut(namespace) else {
+            return;
+        };
+        if let Some(bytes) = over.calls.remove(&key) {
+            over.bytes -= bytes;
+            self.over_bytes -= bytes;
+        }
+        if over.calls.is_empty() {
+            self.over.remove(namespace);
+        }
+    }
+
+    fn use_room(&mut self, invocation: &Invocation) {
+        let usage = self
+            .waiting
+            .entry(invocation.namespace.clone())
+            .or_default();
+        usage.calls += 1;
+        usage.bytes += invocation.bytes;
+        self.waiting_bytes += invocation.bytes;
+    }
+
+    fn free_room(&mut self, invocation: &Invocation) {
+        if let Some(usage) = self.waiting.get_mut(&invocation.namespace) {
+            usage.calls -= 1;
+            usage.bytes -= invocation.bytes;
+            self.waiting_bytes -= invocation.bytes;
+            if usage.calls == 0 {
+                self.waiting.remove(&invocation.namespace);
+            }
+        }
+    }
+}
+
+/// What came of calling a call off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum CalledOff {
+    /// It is told, and ends.
+    Running,
+    /// Nobody makes it.
+    Taken,
+}

@@ -1,0 +1,195 @@
+//! Random calls, attempts and crashes between any two of them: nothing that was accepted is lost, nothing that is over
+//! comes again, and each call ends in one state.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// What is done with the store.
+#[derive(Clone, Copy, Debug, bolero::generator::TypeGenerator)]
+enum Step {
+    Accept { function: u8, keyed: bool },
+    Take { function: u8 },
+    Succeed,
+    Fail,
+    Again,
+    GiveBack,
+    Cancel { which: u8 },
+    Redrive { which: u8 },
+    Crash,
+}
+
+/// What has to be true of a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Expected {
+    Waiting,
+    Running,
+    Over(State),
+}
+
+struct Model {
+    path: PathBuf,
+    store: Option<Store>,
+    calls: BTreeMap<Id, (Key, Expected)>,
+}
+
+impl Model {
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn running(&self) -> Option<Id> {
+        let running = |(_, expected): &(Key, Expected)| *expected == Expected::Running;
+        self.calls
+            .iter()
+            .find_map(|(id, call)| running(call).then_some(*id))
+    }
+
+    fn set(&mut self, id: Id, expected: Expected) {
+        self.calls.get_mut(&id).unwrap().1 = expected;
+    }
+
+    fn pick(&self, which: u8) -> Option<Id> {
+        let ids: Vec<Id> = self.calls.keys().copied().collect();
+        ids.get(usize::from(which) % ids.len().max(1)).copied()
+    }
+
+    async fn settle(&mut self, state: State) {
+        let Some(id) = self.running() else { return };
+        finished(self.store(), id, state).await;
+        self.set(id, Expected::Over(state));
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Accept { function, keyed } => {
+                let function = Key::new("shop", format!("f{}", function % 3));
+                let mut call_of = invocation(&format!("shop/{}", function.name), "body");
+                let id = new_id();
+                call_of.idempotency = keyed.then(|| Idempotency {
+                    key: id.to_string().into(),
+                    digest: "d".into(),
+                });
+                let kept = self.store().accept(id, call_of, call("body")).await;
+                match kept {
+                    Ok(kept) => {
+                        assert_eq!(kept, id);
+                        self.calls.insert(id, (function, Expected::Waiting));
+                    }
+                    Err(Refused::NamespaceFull { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            Step::Take { function } => {
+                let function = Key::new("shop", format!("f{}", function % 3));
+                let waits = |(_, call): &(&Id, &(Key, Expected))| {
+                    call.0 == function && call.1 == Expected::Waiting
+                };
+                let waiting = self.calls.iter().find(waits).map(|(id, _)| *id);
+                match self.store().next(&function) {
+                    Next::Take(id, _) => {
+                        assert_eq!(self.calls[&id], (function, Expected::Waiting));
+                        self.set(id, Expected::Running);
+                    }
+                    _ => assert_eq!(waiting, None),
+                }
+            }
+            Step::Succeed => self.settle(State::Succeeded).await,
+            Step::Fail => self.settle(State::Failed).await,
+            Step::Again => {
+                let Some(id) = self.running() else { return };
+                let mut invocation = self.store().load(id).await.unwrap().unwrap().invocation;
+                invocation.attempts += 1;
+                self.store().settle(id, &invocation, None).await.unwrap();
+                self.set(id, Expected::Waiting);
+            }
+            Step::GiveBack => {
+                let Some(id) = self.running() else { return };
+                let invocation = self.store().load(id).await.unwrap().unwrap().invocation;
+                self.store().give_back(id, &invocation, Duration::ZERO);
+                self.set(id, Expected::Waiting);
+            }
+            Step::Cancel { which } => {
+                let Some(id) = self.pick(which) else { return };
+                let expected = self.calls[&id].1;
+                match (self.store().cancel(id).await.unwrap(), expected) {
+                    (Changed::Done(_), Expected::Waiting) => {
+                        self.set(id, Expected::Over(State::Cancelled));
+                    }
+                    (Changed::Told(_), Expected::Running)
+                    | (Changed::Already(_), Expected::Over(_)) => {}
+                    (changed, expected) => panic!("{changed:?} of {expected:?}"),
+                }
+            }
+            Step::Redrive { which } => {
+                let Some(id) = self.pick(which) else { return };
+                let failed = self.calls[&id].1 == Expected::Over(State::Failed);
+                match self.store().redrive(id).await {
+                    Ok(Changed::Done(_)) => {
+                        assert!(failed);
+                        self.set(id, Expected::Waiting);
+                    }
+                    Ok(Changed::Already(_)) => assert!(!failed),
+                    Err(Refused::NamespaceFull { .. }) => assert!(failed),
+                    other => panic!("{other:?}"),
+                }
+            }
+            Step::Crash => {
+                self.store = None;
+                self.store = Some(opened(&self.path).await);
+                for (_, expected) in self.calls.values_mut() {
+                    if *expected == Expected::Running {
+                        *expected = Expected::Waiting;
+                    }
+                }
+            }
+        }
+        self.check().await;
+    }
+
+    async fn check(&self) {
+        let mut counts: BTreeMap<&Key, (usize, usize)> = BTreeMap::new();
+        for (id, (key, expected)) in &self.calls {
+            let (known, running) = self.store().get(*id).await.unwrap().unwrap();
+            let found = match known.state {
+                State::Waiting if running => Expected::Running,
+                State::Waiting => Expected::Waiting,
+                over => Expected::Over(over),
+            };
+            assert_eq!(found, *expected, "{id}");
+            let count = counts.entry(key).or_default();
+            match expected {
+                Expected::Waiting => count.0 += 1,
+                Expected::Running => count.1 += 1,
+                Expected::Over(_) => {}
+            }
+        }
+        let backlogs: BTreeMap<Key, Backlog> = self.store().backlogs().into_iter().collect();
+        for (key, (waiting, running)) in counts {
+            let found = backlogs.get(key);
+            let found = found.map_or((0, 0), |backlog| (backlog.waiting, backlog.running));
+            assert_eq!(found, (waiting, running), "{key:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_accepted_is_lost_and_nothing_that_is_over_comes_again() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    bolero::check!()
+        .with_iterations(60)
+        .with_type::<Vec<Step>>()
+        .for_each(|steps: &Vec<Step>| {
+            runtime.block_on(async {
+                let (_dir, path) = file();
+                let mut model = Model {
+                    store: Some(opened(&path).await),
+                    path,
+                    calls: BTreeMap::new(),
+                };
+                for step in steps {
+                    model.step(*step).await;
+                }
+            });
+        });
+}

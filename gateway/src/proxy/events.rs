@@ -1,0 +1,83 @@
+//! The way to the program that keeps calls whose callers do not wait.
+
+use std::{error::Error, time::Duration};
+
+use http::{Request, Response, uri::Authority};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use crate::upstream::request_body::RequestBody;
+
+/// How long it may take to take a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long it may take until a call is kept, its body included.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a call could not be handed over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EventsError {
+    /// There is no connection, or it broke.
+    #[error("the events program cannot be reached")]
+    Unreachable(#[source] legacy::Error),
+    /// It takes too long.
+    #[error("the events program has not answered within {} s", PATIENCE.as_secs())]
+    TimedOut,
+}
+
+/// The way there.
+#[derive(Clone, Debug)]
+pub(crate) struct EventsClient {
+    client: legacy::Client<HttpConnector, RequestBody>,
+    /// Where it is.
+    pub(crate) authority: Authority,
+}
+
+// === impl EventsClient ===
+
+impl EventsClient {
+    /// The way to the program at this address.
+    pub(crate) fn new(authority: Authority) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, authority }
+    }
+
+    /// Asks, and waits for the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, or does not answer in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the call is kept or not.
+    pub(crate) async fn ask(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, EventsError> {
+        match tokio::time::timeout(PATIENCE, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(EventsError::Unreachable(error)),
+            Err(_) => Err(EventsError::TimedOut),
+        }
+    }
+}
+
+impl EventsError {
+    /// What the system said, for the log.
+    pub(crate) fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}

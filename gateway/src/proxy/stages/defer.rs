@@ -1,0 +1,250 @@
+//! The other last stage: a call whose caller does not wait for the answer is handed to the events program, which keeps
+//! it and makes it later, as an ordinary request from inside the cluster.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri,
+    header::{CONNECTION, TRANSFER_ENCODING},
+    request::Parts,
+    uri::{PathAndQuery, Scheme},
+};
+use hyper::body::Incoming;
+
+use fermata_crds::names::{
+    DELIVERY_HEADER, ENTRANCE_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH,
+};
+
+use super::{Call, Identity};
+use crate::{
+    cluster::peers::Entrance,
+    failure::{BadRequest, Failure, SlowClient},
+    proxy::{
+        access::Record,
+        client::Client,
+        context::ProxyContext,
+        events::{EventsClient, EventsError, PATIENCE},
+        headers,
+        ids::REQUEST_ID,
+        respond::{Requester, refuse},
+        response_body::ResponseBody,
+    },
+    upstream::{
+        meter::{Break, Meter},
+        request_body::RequestBody,
+    },
+};
+
+/// The preference for an answer before the work is done (RFC 7240, section 4.1).
+const RESPOND_ASYNC: &str = "respond-async";
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// Whether the caller does not want to wait.
+#[must_use]
+pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all(PREFER).iter();
+    let mut preferences =
+        preferences.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    preferences.any(|preference| {
+        let name = preference.split(|byte| matches!(byte, b';' | b'=')).next();
+        let name = name.unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(RESPOND_ASYNC.as_bytes())
+    })
+}
+
+/// Whether the path is one of calls that were deferred, on whatever host.
+#[must_use]
+pub(crate) fn is_of_invocations(path: &str) -> bool {
+    path.starts_with(INVOCATIONS_PATH)
+}
+
+/// Has the call kept.
+///
+/// # Cancel safety
+///
+/// When the future is dropped the call is kept or not.
+pub(crate) async fn defer(
+    context: &ProxyContext,
+    client: &Client,
+    call: Call,
+    record: Record,
+) -> Response<ResponseBody> {
+    let Call {
+        function,
+        strip,
+        scan,
+        hop,
+        mut parts,
+        body,
+        requester,
+        caller,
+        ..
+    } = call;
+    if hop.upgrade.is_some() {
+        return refuse(&BadRequest::DeferredUpgrade.into(), &requester, record);
+    }
+    if scan.expect {
+        headers::strip_expect(&mut parts.headers);
+    }
+    let key = function.key();
+    let whole = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let rest = whole.get(strip..).unwrap_or_default();
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    let path = format!("/functions/{}/{}{slash}{rest}", key.namespace, key.name);
+    let delivery = context.registry.delivery(key);
+    let delivery = delivery.as_deref().unwrap_or("{}");
+    let own = [
+        (FUNCTION_UID_HEADER, function.uid()),
+        (DELIVERY_HEADER, delivery),
+    ];
+    let asked = ask(context, client, &path, &own, caller.entrance, parts, body);
+    answer(asked.await, &requester, record)
+}
+
+/// Asks what became of a call that was deferred. Where a host is a function's own, only of its calls: what they were
+/// answered is told under that host's name.
+///
+/// # Cancel safety
+///
+/// When the future is dropped what was asked for is done or not.
+pub(crate) async fn ask_about(
+    context: &ProxyContext,
+    client: &Client,
+    identity: Identity,
+    host: &HeaderValue,
+    parts: Parts,
+    body: Incoming,
+    record: Record,
+) -> Response<ResponseBody> {
+    let Identity {
+        caller, requester, ..
+    } = identity;
+    let routes = context.registry.routes();
+    let host = host.to_str().unwrap_or_default();
+    let owner = match caller.entrance {
+        Entrance::Public => routes.owner(host),
+        Entrance::Internal => {
+            routes.owner_in_cluster(host, caller.namespace(&context.registry).as_deref())
+        }
+    };
+    let owner = owner.map(|function| function.uid().to_owned());
+    drop(routes);
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let id = path.strip_prefix(INVOCATIONS_PATH).unwrap_or_default();
+    let path = format!("/invocations/{id}");
+    let own: Vec<(&'static str, &str)> = owner
+        .as_deref()
+        .map(|owner| (FUNCTION_UID_HEADER, owner))
+        .into_iter()
+        .collect();
+    let asked = ask(context, client, &path, &own, caller.entrance, parts, body);
+    answer(asked.await, &requester, record)
+}
+
+async fn ask(
+    context: &ProxyContext,
+    client: &Client,
+    path: &str,
+    own: &[(&'static str, &str)],
+    entrance: Entrance,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<Response<Incoming>, Failure> {
+    let events = context.events.as_ref().ok_or(Failure::EventsOff)?;
+    parts.uri = uri(events, path)?;
+    parts.version = http::Version::HTTP_11;
+    for name in [FUNCTION_UID_HEADER, DELIVERY_HEADER, ENTRANCE_HEADER] {
+        parts.headers.remove(name);
+    }
+    // hyper says itself whom it asks.
+    parts.headers.remove(http::header::HOST);
+    for (name, value) in own {
+        let value = HeaderValue::try_from(*value).map_err(|_| BadRequest::Path)?;
+        parts.headers.insert(*name, value);
+    }
+    let entrance = match entrance {
+        Entrance::Public => "public",
+        Entrance::Internal => "internal",
+    };
+    let entrance = HeaderValue::from_static(entrance);
+    parts.headers.insert(ENTRANCE_HEADER, entrance);
+    let meter = client.meter();
+    let body = RequestBody::new(body, context.limits.body_bytes, Some(meter.clone()));
+    let asked = client.while_connected(events.ask(Request::from_parts(parts, body)));
+    asked.await.map_err(|error| failure(context, error, &meter))
+}
+
+fn uri(events: &EventsClient, path: &str) -> Result<Uri, BadRequest> {
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(events.authority.clone());
+    uri.path_and_query = Some(path.parse().map_err(|_| BadRequest::Path)?);
+    Uri::from_parts(uri).map_err(|_| BadRequest::Path)
+}
+
+/// Whose fault it is that a call was not handed over.
+fn failure(context: &ProxyContext, error: EventsError, meter: &Meter) -> Failure {
+    match meter.broken() {
+        Some(Break::TooLarge) => Failure::PayloadTooLarge {
+            limit: context.limits.body_bytes,
+        },
+        Some(Break::Client) => BadRequest::Body.into(),
+        None if matches!(error, EventsError::TimedOut) && !meter.is_ended() => {
+            SlowClient::Body(PATIENCE).into()
+        }
+        None => {
+            tracing::warn!(error = error.as_error(), "an asynchronous call is not kept");
+            Failure::EventsUnreachable
+        }
+    }
+}
+
+/// What the events program says is for the caller as it is.
+fn answer(
+    asked: Result<Response<Incoming>, Failure>,
+    requester: &Requester,
+    mut record: Record,
+) -> Response<ResponseBody> {
+    match asked {
+        Err(failure) => refuse(&failure, requester, record),
+        Ok(response) => {
+            let (mut parts, body) = response.into_parts();
+            record.answered(parts.status.as_u16());
+            for name in [CONNECTION, TRANSFER_ENCODING] {
+                parts.headers.remove(name);
+            }
+            parts.headers.insert(REQUEST_ID, requester.id.clone());
+            let bare = requester.head_only || parts.status == StatusCode::NO_CONTENT;
+            let body = if bare {
+                record.complete();
+                ResponseBody::empty()
+            } else {
+                ResponseBody::events(body, record)
+            };
+            Response::from_parts(parts, body)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefers(values: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(PREFER, HeaderValue::from_static(value));
+        }
+        prefers_async(&headers)
+    }
+
+    #[test]
+    fn a_preference_is_one_of_a_list_with_parameters() {
+        assert!(prefers(&["respond-async"]));
+        assert!(prefers(&["Respond-Async, wait=10"]));
+        assert!(prefers(&["return=minimal; foo, respond-async ; x=y"]));
+        assert!(prefers(&["handling=lenient", "respond-async"]));
+        assert!(!prefers(&[]));
+        assert!(!prefers(&["return=respond-async"]));
+        assert!(!prefers(&["respond-asynchronous", "wait=10"]));
+    }
+}

@@ -1,0 +1,252 @@
+//! Calls whose callers do not wait: what of them reaches the events program, and what the callers are told.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response, uri::Authority};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{Answer, FunctionSpec, Harness, echo, get, request};
+
+/// An events program that says what it was asked.
+async fn events() -> Authority {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let headers: serde_json::Map<String, Value> = head
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()))
+                    .collect();
+                let seen = json!({
+                    "method": head.method.as_str(), "target": head.uri.to_string(),
+                    "headers": headers, "body": String::from_utf8_lossy(&body),
+                });
+                let answer = Response::builder()
+                    .status(202)
+                    .header("location", "/somewhere")
+                    .body(Full::new(Bytes::from(seen.to_string())));
+                Ok::<_, Infallible>(answer.unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address.to_string().parse().unwrap()
+}
+
+async fn harness(events: Option<Authority>) -> Harness {
+    let functions = [
+        FunctionSpec::warm("hello", echo()),
+        FunctionSpec::warm("other", echo()),
+    ];
+    Harness::with_options(&functions, |options| options.events = events).await
+}
+
+fn deferred(method: &str, host: &str, path: &str) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", host)
+        .header("prefer", "respond-async")
+}
+
+async fn send(address: std::net::SocketAddr, asked: http::request::Builder, body: &str) -> Answer {
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    request(address, asked.body(body).unwrap()).await
+}
+
+#[tokio::test]
+async fn the_events_program_gets_the_call_and_the_caller_its_answer() {
+    let harness = harness(Some(events().await)).await;
+    for (address, host, path, target, entrance) in [
+        (
+            harness.data,
+            "hello.default.localhost",
+            "/a?b=c",
+            "/functions/default/hello/a?b=c",
+            "public",
+        ),
+        (
+            harness.data,
+            "127.0.0.1",
+            "/function/hello/a?b=c",
+            "/functions/default/hello/a?b=c",
+            "public",
+        ),
+        (
+            harness.data,
+            "127.0.0.1",
+            "/function/hello?b",
+            "/functions/default/hello/?b",
+            "public",
+        ),
+        (
+            harness.internal,
+            "hello.default.svc",
+            "/a",
+            "/functions/default/hello/a",
+            "internal",
+        ),
+    ] {
+        let asked = deferred("PUT", host, path)
+            .header("x-fermata-entrance", "internal")
+            .header("x-fermata-delivery", "{\"attempts\":100}")
+            .header("x-a", "1");
+        let answer = send(address, asked, "seven").await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(answer.header("location"), "/somewhere");
+        let seen = answer.json();
+        assert_eq!(
+            (&seen["method"], &seen["target"]),
+            (&json!("PUT"), &json!(target))
+        );
+        assert_eq!(seen["body"], "seven");
+        let headers = &seen["headers"];
+        assert_eq!(headers["x-fermata-entrance"], entrance);
+        assert_eq!(
+            (&headers["x-a"], &headers["x-fermata-delivery"]),
+            (&json!("1"), &json!("{}"))
+        );
+        assert!(headers["x-fermata-function-uid"].is_string(), "{headers}");
+        assert_eq!(headers["x-request-id"], answer.header("x-request-id"));
+    }
+    // The path of OpenFaaS says it without the preference; on a function's own host it is a path like others.
+    let path = "/async-function/hello.default/a";
+    let asked = Request::get(path).header("host", "127.0.0.1");
+    let seen = send(harness.data, asked, "").await.json();
+    assert_eq!(seen["target"], "/functions/default/hello/a");
+    let own = get(harness.data, "hello.default.localhost", path).await;
+    assert_eq!((own.status.as_u16(), own.header("got-target")), (200, path));
+}
+
+#[tokio::test]
+async fn what_became_of_calls_is_asked_for_in_the_name_of_the_host() {
+    let harness = harness(Some(events().await)).await;
+    let path = "/.well-known/fermata/invocations/7/result?x";
+    let shared = get(harness.data, "127.0.0.1", path).await.json();
+    assert_eq!(shared["target"], "/invocations/7/result?x");
+    assert!(shared["headers"]["x-fermata-function-uid"].is_null());
+    let hosts = [
+        (harness.data, "hello.default.localhost"),
+        (harness.internal, "hello.default.svc"),
+        (harness.data, "other.default.localhost"),
+    ];
+    let mut owners = Vec::new();
+    for (address, host) in hosts {
+        let asked = Request::get(path)
+            .header("host", host)
+            .header("x-fermata-function-uid", "forged");
+        let seen = send(address, asked, "").await.json();
+        assert_eq!(seen["target"], "/invocations/7/result?x");
+        owners.push(
+            seen["headers"]["x-fermata-function-uid"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    assert_eq!(owners[0], owners[1]);
+    assert_ne!(owners[0], owners[2]);
+    assert!(!owners.contains(&"forged".to_owned()));
+}
+
+#[tokio::test]
+async fn a_caller_in_the_cluster_may_mean_this_function_and_no_later_one_of_the_name() {
+    let harness = harness(Some(events().await)).await;
+    let uid = {
+        let asked = deferred("GET", "hello.default.localhost", "/");
+        let seen = send(harness.data, asked, "").await.json();
+        seen["headers"]["x-fermata-function-uid"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    for (address, host, uid, status) in [
+        (harness.internal, "hello.default.svc", &*uid, 200),
+        (harness.internal, "hello.default.svc", "another", 404),
+        // Nobody else can say what is meant.
+        (harness.data, "hello.default.localhost", "another", 200),
+    ] {
+        let asked = Request::get("/")
+            .header("host", host)
+            .header("x-fermata-function-uid", uid);
+        let answer = send(address, asked, "").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_keeps_calls_they_are_refused_with_the_way_out_and_the_function_hears_nothing()
+ {
+    let off = harness(None).await;
+    for asked in [
+        deferred("POST", "hello.default.localhost", "/"),
+        Request::get("/async-function/hello").header("host", "x"),
+        Request::get("/.well-known/fermata/invocations/7")
+            .header("host", "hello.default.localhost"),
+    ] {
+        let answer = send(off.data, asked, "").await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.reason()),
+            (501, "EventsOff")
+        );
+        assert!(
+            answer.text().contains("events.store=embedded"),
+            "{answer:?}"
+        );
+    }
+    let unknown = Request::get("/async-function/nobody").header("host", "x");
+    assert_eq!(send(off.data, unknown, "").await.reason(), "NoSuchFunction");
+
+    // A port at which nobody listens.
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let away = harness(Some(nobody.to_string().parse().unwrap())).await;
+    let answer = send(
+        away.data,
+        deferred("POST", "hello.default.localhost", "/"),
+        "x",
+    )
+    .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.reason()),
+        (503, "EventsUnreachable")
+    );
+    assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_or_another_protocol_is_the_callers_fault() {
+    let functions = [FunctionSpec::warm("hello", echo())];
+    let events = events().await;
+    let harness = Harness::with_options(&functions, |options| {
+        options.events = Some(events);
+        options.max_body_bytes = 10;
+    })
+    .await;
+    let large = deferred("POST", "hello.default.localhost", "/");
+    assert_eq!(
+        send(harness.data, large, &"x".repeat(11)).await.reason(),
+        "PayloadTooLarge"
+    );
+    let upgrade = deferred("GET", "hello.default.localhost", "/")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket");
+    let answer = send(harness.data, upgrade, "").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.reason()),
+        (400, "BadRequest")
+    );
+}
