@@ -15,6 +15,7 @@ mod repository;
 mod request;
 mod room;
 mod server;
+mod settling;
 mod slots;
 mod webhook;
 
@@ -76,6 +77,8 @@ mod told {
     pub(super) const SERVER: &str = "FERMATA_GIT_SERVER";
     /// Set if another push of the function is under way.
     pub(super) const BUSY: &str = "FERMATA_GIT_BUSY";
+    /// In place of a push, the commit that is applied again after one that was broken off.
+    pub(super) const SETTLES: &str = "FERMATA_GIT_SETTLES";
 }
 
 /// Where the hook's own command brings bundles: to the server that the push came to.

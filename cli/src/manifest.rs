@@ -14,6 +14,9 @@ use anyhow::bail;
 use kube::{ResourceExt as _, api::DynamicObject};
 
 use self::folder::Folder;
+
+pub(crate) use self::document::{is_candidate, is_meant, text_found};
+
 use crate::bundle::Bundle;
 
 /// The field manager of everything that the command line writes.
@@ -292,6 +295,48 @@ mod tests {
             let error = format!("{:#}", read(&[dir.path().to_owned()]).unwrap_err());
             assert!(error.contains("function.yaml"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_manifest_is_never_passed_over() {
+        let utf16: Vec<u8> = FUNCTION.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let with_mark = [&[0xff, 0xfe][..], &utf16].concat();
+        let large = format!("{FUNCTION}# {}\n", "x".repeat(4 << 20)).into_bytes();
+        let neither = b"spec: {}\n".to_vec();
+        for (name, bytes, says) in [
+            ("function.yaml", &utf16, "UTF-8"),
+            ("function.yml", &with_mark, "UTF-8"),
+            ("function.YAML", &with_mark, "UTF-8"),
+            ("function.json", &large, "more than 4194304 bytes"),
+            ("Function.yaml", &neither, "apiVersion and kind are missing"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), "main.py", "x = 1\n");
+            write(dir.path(), "other.yaml", FUNCTION);
+            let below = dir.path().join("below");
+            std::fs::create_dir(&below).unwrap();
+            for folder in [dir.path(), &below] {
+                let path = folder.join(name);
+                std::fs::write(&path, bytes).unwrap();
+                let read = read(&[dir.path().to_owned()]);
+                std::fs::remove_file(path).unwrap();
+                if folder == below && says.starts_with("apiVersion") {
+                    continue;
+                }
+                let error = format!("{:#}", read.unwrap_err());
+                assert!(error.contains(says) && error.contains(name), "{error}");
+            }
+            // The same is data by any other name.
+            std::fs::write(dir.path().join("data.yaml"), bytes).unwrap();
+            if bytes.len() < 1 << 20 {
+                assert_eq!(read(&[dir.path().to_owned()]).unwrap().len(), 1);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "main.py", "x = 1\n");
+        write(dir.path(), "function.YML", FUNCTION);
+        let read = read(&[dir.path().to_owned()]).unwrap();
+        assert_eq!(read[0].title(), "function/a");
     }
 
     #[test]

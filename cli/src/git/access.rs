@@ -54,6 +54,14 @@ impl Access {
         }
     }
 
+    /// With what functions are deployed when nobody asks; `None` where everything is done for the one who asks.
+    pub(super) fn own(&self) -> Option<Credentials> {
+        match self {
+            Self::User(user) => Some(Credentials::Kubeconfig(user.kubeconfig.clone())),
+            Self::Token(_) => None,
+        }
+    }
+
     /// Whether many share the repositories, who are to be kept from each other.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Token(_))

@@ -12,14 +12,14 @@ use http_body_util::{
     BodyExt as _,
     channel::{Channel, Sender},
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, ChildStdin, ChildStdout, Command},
     time,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     repository::Root,
@@ -41,6 +41,9 @@ const MOST_GIVEN: usize = 112 * 1024 * 1024;
 /// The most of a request that is read after git takes no more of it, in bytes.
 const MOST_UNREAD: usize = 1024 * 1024 * 1024;
 
+/// The longest that a client may be silent in the middle of what it sends.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// The longest that anything takes: a push waits for a build and for a start.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 
@@ -56,7 +59,7 @@ struct Running {
 /// Answers a request.
 ///
 /// A push goes on when nobody waits for its answer any more: what it has begun to deploy is deployed, or taken
-/// back. Those that go on are among `tasks`. `ended` follows when git has ended; what it holds on to is given back
+/// back. One that does not come whole is ended, with all that git has started. Those that go on are among `tasks`. `ended` follows when git has ended; what it holds on to is given back
 /// with it, whatever happens.
 ///
 /// # Errors
@@ -80,7 +83,7 @@ pub(super) async fn answer(
         .arg("http-backend")
         .env_clear()
         .envs(root.variables(asked.bundles))
-        .envs(variables(asked, &parts.headers, body.size_hint().exact()))
+        .envs(variables(asked, &parts.headers))
         .envs(told)
         .env("GIT_PROJECT_ROOT", root.path())
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -98,17 +101,26 @@ pub(super) async fn answer(
         child,
         group: id.and_then(Pid::from_raw),
     };
-    tasks.spawn(feed(body, stdin));
-    let (status, headers, first) = time::timeout(LONGEST, read_head(&mut stdout))
-        .await
-        .context("git does not answer")??;
+    let broken = CancellationToken::new();
+    tasks.spawn(feed(body, stdin, broken.clone()));
+    let head = tokio::select! {
+        head = time::timeout(LONGEST, read_head(&mut stdout)) => head,
+        () = broken.cancelled() => bail!("the request ends before it is whole"),
+    };
+    let (status, headers, first) = head.context("git does not answer")??;
     let (sender, channel) = Channel::new(PIECES);
     let goes_on = asked.service == Service::Push;
-    let rest = pass_on(running, stdout, first, sender, goes_on);
     tasks.spawn(async move {
-        if time::timeout(LONGEST, rest).await.is_err() {
+        let mut running = running;
+        let rest = pass_on(&mut running, stdout, first, sender, goes_on);
+        let is_late = tokio::select! {
+            rest = time::timeout(LONGEST, rest) => rest.is_err(),
+            () = broken.cancelled() => false,
+        };
+        if is_late {
             tracing::warn!("git took too long and was ended");
         }
+        running.end().await;
         ended.await;
     });
     let mut response = Response::new(channel);
@@ -117,12 +129,9 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// The request as CGI tells it (RFC 3875, section 4.1), as far as git wants to know.
-fn variables(
-    asked: &Asked,
-    headers: &HeaderMap,
-    length: Option<u64>,
-) -> Vec<(&'static str, String)> {
+/// The request as CGI tells it (RFC 3875, section 4.1), as far as git wants to know. Not its length: git would wait for
+/// as many bytes for ever, without a rest, where fewer come.
+fn variables(asked: &Asked, headers: &HeaderMap) -> Vec<(&'static str, String)> {
     let (method, query) = if asked.begins {
         ("GET", format!("service={}", asked.service.name()))
     } else {
@@ -136,9 +145,6 @@ fn variables(
         ("PATH_INFO", asked.path()),
         ("GIT_HTTP_EXPORT_ALL", "1".to_owned()),
     ];
-    if let Some(length) = length.filter(|_| !asked.begins) {
-        variables.push(("CONTENT_LENGTH", length.to_string()));
-    }
     let fields = [
         ("CONTENT_TYPE", header::CONTENT_TYPE.as_str()),
         ("HTTP_CONTENT_ENCODING", header::CONTENT_ENCODING.as_str()),
@@ -152,13 +158,16 @@ fn variables(
     variables
 }
 
-/// Writes the body to git as it comes. If it breaks off, git finds that it is not whole. What git takes no more of is
-/// read to its end, within a bound: a client that sends hears no answer, such as that it sends too much.
-async fn feed(mut body: Incoming, stdin: ChildStdin) {
+/// Writes the body to git as it comes. If it breaks off, or the client is silent for too long, `broken` is cancelled.
+/// What git takes no more of is read to its end, within a bound: a client that sends hears no answer, such as that it
+/// sends too much.
+async fn feed(mut body: Incoming, stdin: ChildStdin, broken: CancellationToken) {
     let (mut stdin, mut given, mut unread) = (Some(stdin), 0, 0);
-    while let Some(Ok(frame)) = body.frame().await {
-        let Ok(data) = frame.into_data() else {
-            continue;
+    while unread <= MOST_UNREAD {
+        let data = match time::timeout(SILENCE, body.frame()).await {
+            Ok(None) => return,
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Ok(Some(Err(_))) | Err(_) => break,
         };
         match &mut stdin {
             Some(open) => {
@@ -169,9 +178,10 @@ async fn feed(mut body: Incoming, stdin: ChildStdin) {
             }
             None => unread += data.len(),
         }
-        if unread > MOST_UNREAD {
-            return;
-        }
+    }
+    // Git's end of it is closed after this: it is not to take what is not whole.
+    if stdin.is_some() {
+        broken.cancel();
     }
 }
 
@@ -192,7 +202,7 @@ async fn read_head(stdout: &mut ChildStdout) -> anyhow::Result<(StatusCode, Head
 }
 
 async fn pass_on(
-    mut running: Running,
+    running: &mut Running,
     mut stdout: ChildStdout,
     first: Bytes,
     sender: Sender<Bytes, io::Error>,
@@ -220,11 +230,26 @@ async fn pass_on(
     running.group = None;
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(group) = self.group {
+// === impl Running ===
+
+impl Running {
+    /// Kills what still runs, and waits until git is gone.
+    async fn end(mut self) {
+        self.kill();
+        // It was waited for before, or is killed.
+        let _ = self.child.wait().await;
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
             // Mostly there is nobody left to tell.
             let _ = kill_process_group(group, Signal::KILL);
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
     }
 }

@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     credentials::Credentials,
-    repository::{self, Root},
+    repository::{self, Pushing, Root},
     told,
 };
 use crate::output;
@@ -47,6 +47,9 @@ pub(super) fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let push = Push::of_environment().context("this is a hook of git for fermata")?;
+    if let Ok(commit) = env::var(told::SETTLES) {
+        return push.settle(&commit);
+    }
     let pushed =
         std::io::read_to_string(std::io::stdin()).context("git does not say what is pushed")?;
     if push.busy {
@@ -89,6 +92,14 @@ impl Push {
     fn deploy(&self, update: &Update) -> anyhow::Result<()> {
         self.check_current(update)?;
         let checkout = self.checkout(&update.new)?;
+        let repository = self.root.repository(&self.namespace, &self.name, false);
+        let pushing = Pushing {
+            reference: update.reference.clone(),
+            new: update.new.clone(),
+        };
+        // From here on it is settled by whoever comes next, if this ends before it has: see `settling`.
+        let noted = repository.begin_push(&pushing);
+        noted.context("the push cannot be noted in its repository")?;
         let deployed = self.fermata(&checkout, &[])?.status();
         if deployed.context("fermata cannot be started")?.success() {
             self.point_head(update);
@@ -96,6 +107,7 @@ impl Push {
         }
         drop(checkout);
         let Some(old) = &update.old else {
+            repository.end_push()?;
             bail!("{} was not taken", short(&update.new));
         };
         let former = self.checkout(old)?;
@@ -105,6 +117,7 @@ impl Push {
             .stderr(Stdio::null())
             .status();
         if restored.is_ok_and(|status| status.success()) {
+            repository.end_push()?;
             bail!(
                 "{} was not taken: {} stays at {}",
                 short(&update.new),
@@ -117,6 +130,18 @@ impl Push {
             short(&update.new),
             short(old)
         );
+    }
+
+    /// Applies a commit again, after a push that was broken off.
+    fn settle(&self, commit: &str) -> anyhow::Result<()> {
+        let checkout = self.checkout(commit)?;
+        let mut fermata = self.fermata(&checkout, &["--no-wait"])?;
+        let applied = fermata.output().context("fermata cannot be started")?;
+        if !applied.status.success() {
+            let said = String::from_utf8_lossy(&applied.stderr);
+            bail!("{}", said.trim().trim_start_matches("error: ").to_owned());
+        }
+        Ok(())
     }
 
     /// The files of a commit, with the manifest of the function.

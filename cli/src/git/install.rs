@@ -20,7 +20,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, SERVER_COMMAND, WEBHOOKS_COMMAND, caller, repository, request, webhook};
+use super::{
+    NAMESPACE, SERVER_COMMAND, WEBHOOKS_COMMAND, caller, credentials::Credentials, repository,
+    request, settling, webhook,
+};
 use crate::bundle::place;
 
 /// The function that takes pushes.
@@ -180,6 +183,9 @@ impl Offer {
         ]);
         let made = apply(client, PUSHES, &command, "1h").await;
         made.context("the function that takes pushes cannot be made")?;
+        // Before anybody pushes: what a killed push has applied runs no longer than needed.
+        let credentials = Credentials::Kubeconfig(kubeconfig.to_owned());
+        settling::settle_all(&repository::Root::new(root), Some(&credentials)).await;
         Ok(offer)
     }
 

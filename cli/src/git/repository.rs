@@ -1,6 +1,8 @@
 //! A function's repository, and git as it is used on it: with no settings but these.
 
 pub(super) mod bundles;
+mod leftovers;
+mod pushing;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -15,6 +17,8 @@ use anyhow::{Context as _, bail};
 use fermata_crds::BUNDLES_SUFFIX;
 
 use super::HOOK_COMMAND;
+
+pub(super) use self::pushing::Pushing;
 
 /// The most that a push may hold, in bytes.
 const MOST_PUSHED: &str = "104857600";
@@ -63,6 +67,9 @@ const UID_FILE: &str = "fermata.uid";
 
 /// Held while a repository is made: one process makes them all.
 static MAKING: Mutex<()> = Mutex::new(());
+
+/// The file that is locked by who pushes.
+const LOCK_FILE: &str = "fermata.lock";
 
 /// Where the repositories of all functions are.
 #[derive(Clone, Debug)]
@@ -139,6 +146,10 @@ impl Root {
 // === impl Repository ===
 
 impl Repository {
+    pub(super) fn path(&self) -> &Path {
+        &self.dir
+    }
+
     pub(super) fn exists(&self) -> bool {
         self.dir.is_dir()
     }
@@ -234,10 +245,7 @@ impl Repository {
     pub(super) fn set_uid(&self, uid: Option<&str>) -> io::Result<()> {
         let file = self.dir.join(UID_FILE);
         let Some(uid) = uid else {
-            return match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return remove_file(&file);
         };
         let new = file.with_added_extension("new");
         fs::write(&new, uid)?;
@@ -258,7 +266,7 @@ impl Repository {
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(self.dir.join("fermata.lock"))?;
+            .open(self.dir.join(LOCK_FILE))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -289,6 +297,13 @@ pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn remove_dir(path: &Path) -> io::Result<()> {

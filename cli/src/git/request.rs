@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use fermata_crds::{BUNDLES_SUFFIX, names::MAX_FUNCTION_NAME};
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 use crate::errors;
 
@@ -182,6 +182,29 @@ pub(super) fn refused(status: StatusCode, sentence: String) -> Refusal {
     Refusal { status, sentence }
 }
 
+/// The refusal of what git asks after it has begun, as git hears it: it shows no text of such an answer that is not
+/// its own. `None` where it does.
+pub(super) fn told_by_git(asked: &Asked, sentence: &str) -> Option<Response<String>> {
+    if asked.begins {
+        return None;
+    }
+    let what = match asked.service {
+        // The band of errors (gitprotocol-pack, "Packfile Data").
+        Service::Push => format!("\u{3}{sentence}\n"),
+        Service::Fetch => format!("ERR {sentence}"),
+    };
+    // Lines begin with their length, which counts itself.
+    let line = format!("{:04x}{what}0000", what.len() + 4);
+    let mut answer = Response::new(line);
+    let kind = match asked.service {
+        Service::Push => "application/x-git-receive-pack-result",
+        Service::Fetch => "application/x-git-upload-pack-result",
+    };
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Some(answer)
+}
+
 fn is_of_this_machine(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -217,7 +240,7 @@ fn check_names(namespace: &str, name: &str) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, Request};
+    use http::{HeaderName, Request};
 
     use super::*;
 

@@ -57,6 +57,7 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let server = Arc::new(Server::new(options)?);
+    server.settle_all().await;
     let listener = listen(!server.access.is_shared()).await?;
     let bounds = Bounds {
         most: MOST_CONNECTIONS,

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use tokio::{sync::Notify, time};
 
 /// The most for all.
 const MOST: usize = 32;
@@ -11,9 +14,28 @@ const MOST: usize = 32;
 /// The most for one namespace, so that one cannot shut the others out.
 const MOST_OF_NAMESPACE: usize = 8;
 
+/// The most that wait for a place of one namespace. For all together the server's connections are the bound.
+const MOST_WAITING: usize = 16;
+
+/// How long they wait: as long as a push without a build mostly takes, some times over.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Places to work.
 #[derive(Clone, Default)]
-pub(super) struct Slots(Arc<Mutex<HashMap<String, usize>>>);
+pub(super) struct Slots(Arc<Places>);
+
+#[derive(Default)]
+struct Places {
+    taken: Mutex<HashMap<String, usize>>,
+    waiting: Mutex<HashMap<String, usize>>,
+    freed: Notify,
+}
+
+/// A wait for a place; it is over when this is dropped.
+struct Wait<'a> {
+    places: &'a Places,
+    namespace: &'a str,
+}
 
 /// A place; it is free again when this is dropped.
 pub(super) struct Slot {
@@ -26,7 +48,7 @@ pub(super) struct Slot {
 impl Slots {
     /// Takes a place for a repository of a namespace, if one is free.
     pub(super) fn take(&self, namespace: &str) -> Option<Slot> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.0.taken);
         let own = taken.get(namespace).copied().unwrap_or_default();
         if own >= MOST_OF_NAMESPACE || taken.values().sum::<usize>() >= MOST {
             return None;
@@ -37,16 +59,69 @@ impl Slots {
             namespace: namespace.to_owned(),
         })
     }
+
+    /// Waits for a place, unless too many wait already; `None` if there is none in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Who is dropped while it waits has no place, and waits no more.
+    pub(super) async fn wait(&self, namespace: &str) -> Option<Slot> {
+        if let Some(slot) = self.take(namespace) {
+            return Some(slot);
+        }
+        let _wait = Wait::begin(&self.0, namespace)?;
+        let free = async {
+            loop {
+                // What is freed between the look and the wait is not missed.
+                let freed = self.0.freed.notified();
+                tokio::pin!(freed);
+                freed.as_mut().enable();
+                if let Some(slot) = self.take(namespace) {
+                    return slot;
+                }
+                freed.await;
+            }
+        };
+        time::timeout(PATIENCE, free).await.ok()
+    }
+}
+
+// === impl Wait ===
+
+impl<'a> Wait<'a> {
+    fn begin(places: &'a Places, namespace: &'a str) -> Option<Self> {
+        let mut waiting = lock(&places.waiting);
+        let own = waiting.entry(namespace.to_owned()).or_default();
+        if *own >= MOST_WAITING {
+            return None;
+        }
+        *own += 1;
+        Some(Self { places, namespace })
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        one_less(&mut lock(&self.places.waiting), self.namespace);
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = taken.get_mut(&self.namespace) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.namespace);
-            }
+        one_less(&mut lock(&self.slots.0.taken), &self.namespace);
+        self.slots.0.freed.notify_waiters();
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn one_less(counts: &mut HashMap<String, usize>, namespace: &str) {
+    if let Some(own) = counts.get_mut(namespace) {
+        *own -= 1;
+        if *own == 0 {
+            counts.remove(namespace);
         }
     }
 }
@@ -54,6 +129,32 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_finds_no_place_waits_for_one() {
+        let slots = Slots::default();
+        let mut taken: Vec<Slot> = (0..MOST_OF_NAMESPACE)
+            .map_while(|_| slots.take("a"))
+            .collect();
+        let mut waits: Vec<_> = (0..=MOST_WAITING)
+            .map(|_| Box::pin(slots.wait("a")))
+            .collect();
+        for wait in &mut waits[..MOST_WAITING] {
+            assert!(futures::poll!(wait).is_pending());
+        }
+        // One more is too many, and other namespaces have places.
+        let beyond = waits.pop().unwrap();
+        assert!(beyond.await.is_none() && slots.wait("b").await.is_some());
+        taken.pop();
+        let first = waits.remove(0);
+        let slot = first.await;
+        assert!(slot.is_some());
+        // Whoever does not wait any more is not counted.
+        drop(waits);
+        drop(slot);
+        assert!(slots.wait("a").await.is_some());
+        assert!(lock(&slots.0.waiting).is_empty());
+    }
 
     #[test]
     fn a_namespace_leaves_room_for_others() {

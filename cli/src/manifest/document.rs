@@ -1,6 +1,7 @@
 //! The objects in one file, and what is no manifest.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -16,18 +17,54 @@ use super::Manifest;
 const MOST_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// Whether a file may be a manifest by its name.
-pub(super) fn is_candidate(path: &Path) -> bool {
-    matches!(
-        path.extension().and_then(|extension| extension.to_str()),
-        Some("yaml" | "yml" | "json")
-    )
+pub(crate) fn is_candidate(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml" | "json")) || is_meant(path)
+}
+
+/// Whether a file has the name of a function's manifest, however its letters are written: it is meant to be one, and
+/// nothing is deployed without what it says.
+pub(crate) fn is_meant(path: &Path) -> bool {
+    let has = |part: Option<&OsStr>, names: &[&str]| {
+        part.is_some_and(|part| names.iter().any(|name| part.eq_ignore_ascii_case(name)))
+    };
+    has(path.file_stem(), &["function"]) && has(path.extension(), &["yaml", "yml", "json"])
+}
+
+/// The text of a file that was found; nothing if it is too large for a manifest, or no text.
+///
+/// # Errors
+///
+/// With its name and the reason, when it has the name of a function's manifest all the same.
+pub(crate) fn text_found(path: &Path) -> anyhow::Result<Option<String>> {
+    // What is no file may never end, or never begin.
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let why = match File::open(path).and_then(bounded) {
+        Ok(Some(text)) if !text.contains('\0') || !is_meant(path) => return Ok(Some(text)),
+        Ok(None) => {
+            format!("it has more than {MOST_MANIFEST} bytes, and manifests have at most that many")
+        }
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => error.to_string(),
+        // Of UTF-16 every other byte is mostly NUL.
+        Ok(Some(_)) | Err(_) => "it is no UTF-8 text; save it as UTF-8".to_owned(),
+    };
+    if is_meant(path) {
+        bail!("{} cannot be read as a manifest: {why}", path.display());
+    }
+    Ok(None)
 }
 
 /// Whether a file has a manifest of a Function, as far as that can be told of a broken one too.
 pub(super) fn speaks_of_functions(path: &Path) -> bool {
-    text_of_candidate(path).is_some_and(|text| {
-        text.contains("kind") && text.contains(&format!("{}/", fermata_crds::GROUP))
-    })
+    match text_found(path) {
+        Ok(text) => text.is_some_and(|text| {
+            text.contains("kind") && text.contains(&format!("{}/", fermata_crds::GROUP))
+        }),
+        // Whoever reads it says why it cannot be read.
+        Err(_) => true,
+    }
 }
 
 /// The objects in a file that was named, or in standard input, `-`.
@@ -60,32 +97,35 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Manifest>> {
 ///
 /// With the file's name, when it is a manifest, but a broken one.
 pub(super) fn find(path: &Path) -> anyhow::Result<Option<Vec<Manifest>>> {
-    let Some(text) = text_of_candidate(path) else {
+    let Some(text) = text_found(path)? else {
         return Ok(None);
     };
+    let is_meant = is_meant(path);
+    if !is_meant
+        && !["apiVersion", "kind"]
+            .iter()
+            .any(|field| text.contains(field))
+    {
+        return Ok(None);
+    }
     let objects = match objects(&text) {
         Ok(objects) => objects,
-        Err(error) if looks_like_manifest(&text) => {
+        Err(error) if is_meant || looks_like_manifest(&text) => {
             return Err(error).with_context(|| not_yaml(path));
         }
         Err(_) => return Ok(None),
     };
     if !objects.iter().any(is_object) {
+        if is_meant {
+            bail!(
+                "{} is no manifest of a Function: apiVersion and kind are missing",
+                path.display()
+            );
+        }
         return Ok(None);
     }
     let manifests = objects.into_iter().map(|object| manifest(path, object));
     manifests.collect::<anyhow::Result<_>>().map(Some)
-}
-
-/// The text of a file, unless it cannot be a manifest.
-fn text_of_candidate(path: &Path) -> Option<String> {
-    // What is no file may never end, or never begin.
-    let is_file = std::fs::metadata(path).ok()?.is_file();
-    let text = is_file.then(|| File::open(path).and_then(bounded).ok().flatten())??;
-    ["apiVersion", "kind"]
-        .iter()
-        .any(|field| text.contains(field))
-        .then_some(text)
 }
 
 /// The text that is read; nothing if it is too long for a manifest.

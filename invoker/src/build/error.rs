@@ -73,6 +73,12 @@ pub(super) enum Error {
     TooMany(u64),
     #[error("the result has a link that leads out of it, {link} to {to}; put in what it leads to")]
     LeadsOut { link: PathBuf, to: PathBuf },
+    #[error(
+        "the build has put something else in the place of {0}, the folder for its result; write into the folder"
+    )]
+    Replaced(PathBuf),
+    #[error("the result has {path}, {what}; leave it out")]
+    Unfit { path: PathBuf, what: &'static str },
     #[error("cannot use the system")]
     System(#[from] io::Error),
 }

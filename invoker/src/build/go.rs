@@ -1,7 +1,16 @@
 //! Programs written in Go, with `go build`.
 
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
 use super::{Build, Done, Error, Tool, said::Words};
 use crate::log;
+
+/// How archives begin. Of a package that is no program go writes one, and says nothing.
+const ARCHIVE: &[u8; 8] = b"!<arch>\n";
 
 pub(super) async fn build(build: &Build) -> Result<Done, Error> {
     let source = build.place.source();
@@ -34,5 +43,18 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
             registry: true,
         })
         .await?;
+    if is_archive(&build.place.target().join("function"))? {
+        return Err(Error::Refused(
+            "package main is missing: the package in the folder with go.mod is a library; begin its files with `package main` and give it a func main"
+                .to_owned(),
+        ));
+    }
     Ok(Done::Built)
+}
+
+fn is_archive(path: &Path) -> io::Result<bool> {
+    let mut begin = Vec::new();
+    let file = File::open(path)?;
+    file.take(ARCHIVE.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == ARCHIVE)
 }

@@ -110,7 +110,15 @@ impl Place {
 
     /// Takes the result as it is, if it may be so; its bytes.
     pub(super) fn accept(&self, bounds: Bounds) -> Result<u64, Error> {
+        // A tool may have put something else in its place, and what that leads to is none of the result.
+        let target = fs::symlink_metadata(&self.target)?;
+        if !target.is_dir() {
+            return Err(Error::Replaced(self.target.clone()));
+        }
         let bytes = within(&self.target, bounds)?;
+        if let Some((path, what)) = tree::unfit(&self.target)? {
+            return Err(Error::Unfit { path, what });
+        }
         match tree::link_out(&self.target)? {
             Some((link, to)) => Err(Error::LeadsOut { link, to }),
             None => Ok(bytes),

@@ -8,6 +8,9 @@ const LONGEST_LINE: usize = 1000;
 /// The most that is kept of the output of a tool that is asked.
 const LARGEST_OUTPUT: usize = 256 * 1024;
 
+/// What to do about a list that the build does not have.
+const LISTS: &str = "; of the lists only requirements*.txt and constraints*.txt reach the build: give it such a name";
+
 /// How a tool tells why it fails.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Words {
@@ -66,8 +69,11 @@ impl Said {
         }
         match self.words {
             Words::Pip => {
-                let tells = line.starts_with("ERROR:");
-                if tells || !self.telling.starts_with("ERROR:") {
+                // What comes of a fault of pip itself is a trace, and its last line tells.
+                let tells = line.starts_with("ERROR:") && line != "ERROR: Exception:";
+                if tells && line.contains("Could not open requirements file") {
+                    self.telling = cut(line).to_owned() + LISTS;
+                } else if tells || !self.telling.starts_with("ERROR:") {
                     line.clone_into(&mut self.telling);
                 }
             }
@@ -154,6 +160,14 @@ mod tests {
             "ERROR: No matching distribution found for foo==9"
         );
         assert_eq!(telling(Words::Pip, "a\nerror: x\n"), "error: x");
+        let trace = "ERROR: Exception:\nTraceback (most recent call last):\n  File \"x\"\nOSError: no space\n";
+        assert_eq!(telling(Words::Pip, trace), "OSError: no space");
+        let list = "ERROR: Could not open requirements file: [Errno 2] No such file or directory: 'dev.txt'\n";
+        let told = telling(Words::Pip, list);
+        assert!(
+            told.contains("'dev.txt'; of the lists only requirements*.txt"),
+            "{told}"
+        );
     }
 
     #[test]

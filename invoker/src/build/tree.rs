@@ -65,6 +65,26 @@ pub(crate) fn link_out(root: &Path) -> io::Result<Option<(PathBuf, PathBuf)>> {
     Ok(found)
 }
 
+/// The first thing in the folder that no result has, and what it is: files with rights of their owner, and what is no
+/// file, folder or link.
+pub(super) fn unfit(root: &Path) -> io::Result<Option<(PathBuf, &'static str)>> {
+    let mut found = None;
+    visit(root, &mut |path, metadata| {
+        let kind = metadata.file_type();
+        let what = if kind.is_file() {
+            let mode = metadata.permissions().mode();
+            (mode & 0o6000 != 0).then_some("a file with a setuid or setgid bit")
+        } else if kind.is_dir() || kind.is_symlink() {
+            None
+        } else {
+            Some("a socket, a pipe or a device")
+        };
+        found = what.map(|what| (path.strip_prefix(root).unwrap_or(path).to_owned(), what));
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
 /// Whether a link leads out: by its words, as the folder may stand elsewhere later, or by another link.
 fn leads_out(root: &Path, link: &Path, to: &Path) -> bool {
     let own = link.strip_prefix(root).unwrap_or(link);

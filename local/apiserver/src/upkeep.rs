@@ -153,9 +153,9 @@ async fn events(api: &Api) {
             if index >= surplus && !old {
                 continue;
             }
+            let revision = revision.to_string();
             let removed = write(api, "events", &key, |event| {
-                let same = event["metadata"]["resourceVersion"] == revision.to_string();
-                if same {
+                if event["metadata"]["resourceVersion"] == revision {
                     Decision::Remove(event.clone())
                 } else {
                     Decision::Keep

@@ -9,8 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-/// A file larger than this is no manifest.
-const MOST_MANIFEST: u64 = 4 * 1024 * 1024;
+use crate::manifest;
 
 /// The manifest where there is none.
 const DEFAULT: &str = "function.yaml";
@@ -79,7 +78,7 @@ fn files(dir: &Path) -> anyhow::Result<Vec<String>> {
         let kind = entry.file_type()?;
         if kind.is_file() {
             files.push(name);
-        } else if kind.is_symlink() && is_manifest_name(&name) {
+        } else if kind.is_symlink() && manifest::is_candidate(Path::new(&name)) {
             bail!("{name} is a link; put the file itself there");
         }
     }
@@ -87,32 +86,27 @@ fn files(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(files)
 }
 
-/// Whether a file with this name could be a manifest.
-fn is_manifest_name(name: &str) -> bool {
-    matches!(name.rsplit_once('.'), Some((_, "yaml" | "yml" | "json")))
-}
-
 /// The functions in a file; none if it is something else.
 fn objects(dir: &Path, file: &str) -> anyhow::Result<Vec<Value>> {
-    let path = dir.join(file);
-    let Some((stem, "yaml" | "yml" | "json")) = file.rsplit_once('.') else {
-        return Ok(Vec::new());
-    };
-    if fs::metadata(&path)?.len() > MOST_MANIFEST {
+    if !manifest::is_candidate(Path::new(file)) {
         return Ok(Vec::new());
     }
-    let Ok(text) = fs::read_to_string(&path) else {
+    let is_meant = manifest::is_meant(Path::new(file));
+    let Some(text) = manifest::text_found(&dir.join(file))? else {
         return Ok(Vec::new());
     };
     let strict = serde_saphyr::options! { strict_booleans: true };
     let documents: Vec<Value> = match serde_saphyr::from_multiple_with_options(&text, strict) {
         Ok(documents) => documents,
         // What names Fermata means to be one, and is not what it seems without it.
-        Err(error) if stem == "function" || text.contains(fermata_crds::GROUP) => {
+        Err(error) if is_meant || text.contains(fermata_crds::GROUP) => {
             return Err(error).with_context(|| format!("{file} is not valid YAML"));
         }
         Err(_) => return Ok(Vec::new()),
     };
+    if is_meant && documents.is_empty() {
+        bail!("{file} is no manifest of a Function: it is empty");
+    }
     let mut objects = Vec::new();
     for document in documents {
         let field = |name: &str| document[name].as_str().unwrap_or_default();
@@ -122,7 +116,7 @@ fn objects(dir: &Path, file: &str) -> anyhow::Result<Vec<Value>> {
             .is_some_and(|rest| rest.starts_with('/'));
         match (version, kind) {
             (_, "Function") if is_ours => objects.push(document),
-            ("", _) | (_, "") if stem == "function" && !document.is_null() => {
+            ("", _) | (_, "") if is_meant => {
                 bail!("{file} is no manifest of a Function: apiVersion or kind is missing");
             }
             ("", _) | (_, "") => {}

@@ -18,12 +18,14 @@ use super::{
         repository::{Repository, Root},
         request::{self, Asked, Refusal, Service},
         room::Room,
+        settling,
         slots::{Slot, Slots},
         told,
     },
     bundles,
     options::Options,
 };
+use crate::errors;
 
 /// How a client is asked for a token.
 const CHALLENGE: HeaderValue =
@@ -90,6 +92,11 @@ impl Server {
         })
     }
 
+    /// Settles what was broken off before this started.
+    pub(super) async fn settle_all(&self) {
+        settling::settle_all(&self.root, self.access.own().as_ref()).await;
+    }
+
     async fn try_respond(
         &self,
         request: Request<Incoming>,
@@ -111,10 +118,14 @@ impl Server {
         let credentials = self.access.grant(&asked, &headers).await?;
         // Up to here the connection gives way to others, however long strangers have it looked at.
         let busy = seat.busy();
-        let slot = self.slots.take(&asked.namespace).ok_or_else(|| {
-            let sentence = "too many pushes and clones are under way; try again later".to_owned();
-            request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
-        })?;
+        let Some(slot) = self.slots.wait(&asked.namespace).await else {
+            let sentence = "too many pushes and clones are under way; try again later";
+            if let Some(answer) = request::told_by_git(&asked, sentence) {
+                return Ok(answer.map(|body| Attended::new(Either::Left(Full::from(body)), busy)));
+            }
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(request::refused(status, sentence.to_owned()));
+        };
         let request = Request::from_parts(parts, body);
         let answered = self.answer(asked, credentials, slot, request).await?;
         Ok(answered.map(|body| Attended::new(body, busy)))
@@ -164,16 +175,25 @@ impl Server {
                 .map_err(|error| request::failed(&error.into()))?;
             if held.is_none() {
                 told.push((told::BUSY, "1".to_owned()));
-            } else if is_shared {
+            } else {
+                let own = repository.clone();
+                blocking(move || Ok(Ok(own.remove_leftovers()?))).await?;
+            }
+            if held.is_some() && is_shared {
                 before = self.check_own(&asked, &credentials, &repository).await?;
             }
         }
         // Before it sends much, git tries with nothing but its end (`0000`) whether it may.
         let is_probe = request.body().size_hint().exact() == Some(PROBE);
-        let pushed = asked.clone();
+        let (pushed, root) = (asked.clone(), self.root.clone());
         let ended = async move {
             // Whoever only hears that another push is under way changes nothing.
             if held.is_some() && !is_probe {
+                let function = (&*pushed.namespace, &*pushed.name);
+                let settled = settling::settle(&root, function, &repository, &credentials).await;
+                if let Err(error) = settled {
+                    settling::warn(&pushed.namespace, &pushed.name, &error);
+                }
                 remember(&pushed, &credentials, &repository, before.as_deref()).await;
                 if pushed.bundles {
                     bundles::tidy(&pushed, &credentials, &repository).await;
@@ -207,8 +227,10 @@ impl Server {
             self.room.clone(),
             asked.namespace.clone(),
         );
-        let (repository, bundles) = (repository.clone(), asked.bundles);
+        let (own, bundles) = (repository.clone(), asked.bundles);
         let ready = move || -> anyhow::Result<Result<(), Refusal>> {
+            let repository = own;
+            repository.tidy_up()?;
             if is_shared && let Err(refusal) = has_room(&room, &root, &namespace, &repository)? {
                 return Ok(Err(refusal));
             }
@@ -237,7 +259,44 @@ impl Server {
             }
             Ok(Ok(()))
         };
-        blocking(ready).await
+        blocking(ready).await?;
+        self.settle(asked, credentials, repository).await
+    }
+
+    /// Settles a push that was broken off, before git hears what there is. Where that fails the branch is taken back, so
+    /// that any push is deployed, and whoever asks is told.
+    async fn settle(
+        &self,
+        asked: &Asked,
+        credentials: &Credentials,
+        repository: &Repository,
+    ) -> Result<(), Refusal> {
+        if repository.pushing().is_none() {
+            return Ok(());
+        }
+        let held = repository.lock();
+        let Some(_held) = held.map_err(|error| request::failed(&error.into()))? else {
+            // It is that one's note.
+            return Ok(());
+        };
+        let function = (&*asked.namespace, &*asked.name);
+        let settled = settling::settle(&self.root, function, repository, credentials).await;
+        let Err(error) = settled else {
+            return Ok(());
+        };
+        settling::warn(&asked.namespace, &asked.name, &error);
+        let own = repository.clone();
+        blocking(move || {
+            own.forget()?;
+            Ok(Ok(own.end_push()?))
+        })
+        .await?;
+        let sentence = format!(
+            "a push to {} was broken off, and what ran before it cannot be applied again: {}. What runs may be of that push: push once more, also the same commit",
+            asked.name,
+            errors::line(&error)
+        );
+        Err(request::refused(StatusCode::CONFLICT, sentence))
     }
 
     /// Looks once more where many share the repositories, with the right to push: what was pushed to another

@@ -32,6 +32,13 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// Keeps files from coming, going and being replaced by accident: on Kubernetes a function cannot write there.
 /// The files themselves may be shared with the cache of the tool that made them, and stay as they are.
 pub(super) fn protect(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        // What a link leads to is not this one's to change.
+        return Err(io::Error::new(
+            io::ErrorKind::NotADirectory,
+            "the build has put something else in the place of the folder for its result",
+        ));
+    }
     each_folder(path, &|folder| set_mode(folder, |mode| mode & !0o222))
 }
 

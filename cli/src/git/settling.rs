@@ -1,0 +1,160 @@
+//! Pushes that were broken off: what is applied is put back to what the branch says.
+
+use std::{fs::File, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{process::Command, time};
+
+use super::{
+    HOOK_COMMAND,
+    credentials::Credentials,
+    repository::{Repository, Root},
+    told,
+};
+
+/// How long it may take to apply what ran before: nothing is waited for that is built or starts.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// How long those who were killed may take to be gone, and how often it is looked.
+const LEAVE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Settles the push of a repository that was begun and has not ended, if there is one. Whoever calls this holds the right
+/// to push.
+///
+/// # Errors
+///
+/// When what ran before cannot be applied again, with the reason; the note of the push stays.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the note, so that it is done again.
+pub(super) async fn settle(
+    root: &Root,
+    (namespace, name): (&str, &str),
+    repository: &Repository,
+    credentials: &Credentials,
+) -> anyhow::Result<()> {
+    let Some(pushing) = repository.pushing() else {
+        return Ok(());
+    };
+    let (own, reference) = (repository.clone(), pushing.reference.clone());
+    let branch = tokio::task::spawn_blocking(move || own.branch(&reference)).await??;
+    // A first push has nothing before it, and a function that was deleted since is not made again.
+    let former = branch.filter(|commit| *commit != pushing.new);
+    if let Some(commit) = former {
+        let uid = credentials.uid(namespace, name).await?;
+        let known = repository.uid();
+        if uid.is_some() && known.is_none_or(|known| Some(known) == uid) {
+            apply(root, (namespace, name), repository, credentials, commit).await?;
+        }
+    }
+    Ok(repository.end_push()?)
+}
+
+/// Removes what killed pushes have left, when this starts, and settles them where nobody's token is needed for it.
+pub(super) async fn settle_all(root: &Root, credentials: Option<&Credentials>) {
+    let all = root.clone();
+    let unsettled = tokio::task::spawn_blocking(move || {
+        let mut repositories = all.repositories()?;
+        // Of one that cannot be looked at, the removal says why.
+        repositories.retain(|(.., repository)| {
+            repository.has_leftovers().unwrap_or(true) || repository.pushing().is_some()
+        });
+        std::io::Result::Ok(repositories)
+    });
+    let unsettled = unsettled.await.unwrap_or_else(|error| Err(error.into()));
+    let unsettled = match unsettled {
+        Ok(unsettled) => unsettled,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "it is not known what killed pushes have left");
+            return;
+        }
+    };
+    for (namespace, name, repository) in unsettled {
+        let settled = async {
+            let Some(_held) = lock(&repository).await? else {
+                return Ok(());
+            };
+            let own = repository.clone();
+            tokio::task::spawn_blocking(move || own.remove_leftovers()).await??;
+            match credentials {
+                Some(own) => settle(root, (&namespace, &name), &repository, own).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = settled.await {
+            warn(&namespace, &name, &error);
+        }
+    }
+}
+
+/// The right to push. Whoever was killed may not be gone yet; who has it for longer lives, and it is its push.
+async fn lock(repository: &Repository) -> std::io::Result<Option<File>> {
+    let end = time::Instant::now() + LEAVE;
+    loop {
+        let held = repository.lock()?;
+        if held.is_some() || time::Instant::now() >= end {
+            return Ok(held);
+        }
+        time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Says in the log what could not be settled.
+pub(super) fn warn(namespace: &str, name: &str, error: &anyhow::Error) {
+    let error = &**error as &dyn std::error::Error;
+    tracing::warn!(
+        error,
+        namespace,
+        function = name,
+        "a push was broken off, and what ran before it cannot be applied again"
+    );
+}
+
+/// Applies a commit with the hook's own program, as that does when it refuses a push.
+async fn apply(
+    root: &Root,
+    (namespace, name): (&str, &str),
+    repository: &Repository,
+    credentials: &Credentials,
+    commit: String,
+) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("this program cannot find itself")?;
+    let mut command = Command::new(program);
+    command
+        .arg(HOOK_COMMAND)
+        .current_dir(repository.path())
+        .env_clear()
+        .envs(root.variables(false))
+        .envs(credentials.told())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(std::env::var_os("HOME").map(|home| ("HOME", home)))
+        .env("GIT_DIR", ".")
+        .env(told::ROOT, root.path())
+        .env(told::NAMESPACE, namespace)
+        .env(told::NAME, name)
+        .env(told::SETTLES, commit)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let child = command.spawn().context("fermata cannot be started")?;
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let Ok(output) = time::timeout(LONGEST, child.wait_with_output()).await else {
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            // What has ended meanwhile needs no end.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        bail!("it took more than {} s", LONGEST.as_secs());
+    };
+    let output = output?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{}", said.trim().trim_start_matches("error: "));
+    }
+    Ok(())
+}

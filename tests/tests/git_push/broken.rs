@@ -1,0 +1,146 @@
+//! Pushes that are broken off, by either end.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use fermata_tests::{Up, eventually};
+
+use super::{Kill, Pushed, git, has, python};
+
+/// More than may work for one namespace at once.
+const MANY: usize = 12;
+
+/// The processes of git that work on repositories of this test.
+fn at_work(dir: &Path) -> Vec<PathBuf> {
+    let own = dir.to_string_lossy().into_owned();
+    let processes = fs::read_dir("/proc").unwrap();
+    let paths = processes.map(|process| process.unwrap().path());
+    paths
+        .filter(|path| {
+            let read = |name: &str| {
+                let bytes = fs::read(path.join(name)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).into_owned()
+            };
+            read("cmdline").contains("http-backend") && read("environ").contains(&own)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_push_that_ends_early_gives_its_place_back() {
+    let pushed = Pushed::new();
+    pushed.write("main.py", python("one"));
+    pushed.pushed("hello");
+    for number in 0..MANY {
+        let mut stream = TcpStream::connect(pushed.gateway()).unwrap();
+        let body = if number % 2 == 0 { "00" } else { "" };
+        write!(
+            stream,
+            "POST /git/hello.git/git-receive-pack HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000\r\n\r\n{body}"
+        )
+        .unwrap();
+        if number % 3 == 0 {
+            // Git waits for the rest.
+            eventually("git is at work", async || {
+                let found = at_work(pushed.dir.path());
+                (!found.is_empty()).then_some(()).ok_or_else(String::new)
+            })
+            .await;
+        }
+    }
+    eventually("nothing works on it any more", async || {
+        let found = at_work(pushed.dir.path());
+        found.is_empty().then_some(()).ok_or(format!("{found:?}"))
+    })
+    .await;
+    pushed.write("main.py", python("two"));
+    pushed.commit();
+    eventually("it is pushed", async || {
+        let said = pushed.git(&["push", &pushed.url("hello"), "HEAD:main"]);
+        said.ok.then_some(()).ok_or(said.text)
+    })
+    .await;
+    assert_eq!(pushed.call("hello").await, "two");
+}
+
+#[tokio::test]
+async fn a_push_that_is_killed_in_the_middle_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path(), [] as [&str; 0]);
+    let mut pushed = Pushed { up, dir };
+    fs::create_dir(pushed.work()).unwrap();
+    pushed.ok(&["init", "--quiet", "--initial-branch=main"]);
+    pushed.write("main.py", python("old"));
+    pushed.pushed("hello");
+
+    let begun = pushed.dir.path().join("begun");
+    pushed.write(
+        "main.py",
+        format!("import time\nopen({begun:?}, 'w').close()\ntime.sleep(3600)\n"),
+    );
+    pushed.commit();
+    let push = Kill(
+        git(&pushed.work())
+            .args(["push", &pushed.url("hello"), "HEAD:main"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    eventually("the new one starts", async || {
+        begun.exists().then_some(()).ok_or_else(String::new)
+    })
+    .await;
+    let repository = pushed.dir.path().join("data/git/default/hello.git");
+    let objects = repository.join("objects");
+    let incoming = || {
+        let entries = fs::read_dir(&objects).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with("tmp_"))
+            .count()
+    };
+    assert!(incoming() > 0);
+    pushed.up.kill();
+    drop(push);
+    fs::write(repository.join("refs/heads/main.lock"), "").unwrap();
+    pushed.up = Up::start(pushed.dir.path(), [] as [&str; 0]);
+
+    // What the branch says is what is applied, before anybody pushes.
+    eventually("the old one is applied", async || {
+        let manifest = pushed.fermata(&["list", "-o", "yaml"]);
+        let is_old = manifest.contains("old") && !manifest.contains("time.sleep");
+        let printed = pushed.up.printed();
+        is_old
+            .then_some(())
+            .ok_or_else(|| format!("{manifest}\n{printed}"))
+    })
+    .await;
+    assert_eq!(incoming(), 0, "{}", pushed.up.printed());
+    assert_eq!(pushed.call("hello").await, "old");
+    pushed.ok(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    // Until the server knows the gateway's new port it takes no push.
+    let text = eventually("the server has started anew", async || {
+        let said = pushed.git(&["push", &pushed.url("hello"), "HEAD:main"]);
+        if said.ok {
+            Ok(said.text)
+        } else {
+            Err(said.text)
+        }
+    })
+    .await;
+    has(&text, "Everything up-to-date");
+    pushed.write("main.py", python("new"));
+    pushed.pushed("hello");
+    assert_eq!(pushed.call("hello").await, "new");
+    eventually("nothing is noted any more", async || {
+        let is_noted = repository.join("fermata.pushing").exists();
+        (!is_noted).then_some(()).ok_or_else(String::new)
+    })
+    .await;
+}
