@@ -81,6 +81,12 @@ mod told {
     pub(super) const SETTLES: &str = "FERMATA_GIT_SETTLES";
 }
 
+/// Where this server takes bundles of what it deploys, if it runs as a function.
+fn own_server() -> Option<String> {
+    let port = std::env::var("PORT").ok()?;
+    Some(format!("http://127.0.0.1:{port}"))
+}
+
 /// Where the hook's own command brings bundles: to the server that the push came to.
 pub(crate) fn bundles_server() -> Option<String> {
     std::env::var(told::SERVER).ok()

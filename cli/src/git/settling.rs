@@ -9,6 +9,7 @@ use tokio::{process::Command, time};
 use super::{
     HOOK_COMMAND,
     credentials::Credentials,
+    own_server,
     repository::{Repository, Root},
     told,
 };
@@ -123,6 +124,9 @@ async fn apply(
     commit: String,
 ) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
+    // Where many push, what was pushed before may hold more than a manifest does.
+    let is_shared = matches!(credentials, Credentials::Token { .. });
+    let server = own_server().filter(|_| is_shared);
     let mut command = Command::new(program);
     command
         .arg(HOOK_COMMAND)
@@ -130,6 +134,7 @@ async fn apply(
         .env_clear()
         .envs(root.variables(false))
         .envs(credentials.told())
+        .envs(server.map(|server| (told::SERVER, server)))
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(std::env::var_os("HOME").map(|home| ("HOME", home)))
         .env("GIT_DIR", ".")

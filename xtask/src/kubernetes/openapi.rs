@@ -125,9 +125,8 @@ fn key_defaults(schemas: &BTreeMap<String, &Value>) -> BTreeMap<(String, String)
 fn markers(property: &Value) -> String {
     let marker = |name: &str| &property[format!("x-kubernetes-{name}")];
     let mut line = String::new();
-    match marker("list-type").as_str() {
-        Some(kind @ ("map" | "set")) => line += &format!(" list={kind}"),
-        _ => {}
+    if let Some(kind @ ("map" | "set")) = marker("list-type").as_str() {
+        line += &format!(" list={kind}");
     }
     if let Some(keys) = marker("list-map-keys").as_array() {
         let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();

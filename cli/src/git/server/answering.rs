@@ -15,6 +15,7 @@ use super::{
         access::Access,
         cgi::{self, Answer},
         credentials::Credentials,
+        own_server,
         repository::{Repository, Root},
         request::{self, Asked, Refusal, Service},
         room::Room,
@@ -157,9 +158,9 @@ impl Server {
         ];
         if asked.bundles {
             told.push((told::BUNDLES, "1".to_owned()));
-        } else if let Some(port) = std::env::var("PORT").ok().filter(|_| is_shared) {
+        } else if is_shared {
             // What is pushed may hold more than a manifest does.
-            told.push((told::SERVER, format!("http://127.0.0.1:{port}")));
+            told.extend(own_server().map(|server| (told::SERVER, server)));
         }
         let (mut held, mut before) = (None, None);
         if is_pushed {
