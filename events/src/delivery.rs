@@ -1,7 +1,7 @@
 //! Makes the calls that wait, those of each function beside those of all others.
 //!
 //! A function that has calls has a task, which ends with the last of them. How many it makes at once it learns from the
-//! answers; a namespace has a share of all that are made, so that slow functions delay nobody else's.
+//! answers; a namespace has a share of all that are made, so that the slow functions of one do not use up all places.
 
 mod attempt;
 mod decide;
@@ -24,6 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    error::StoreError,
     id::Id,
     invocation::{Due, Invocation},
     store::{Active, Next, Store},
@@ -147,7 +148,7 @@ impl<A: Attempts> Shared<A> {
                 };
                 match self.store.next(&function) {
                     Next::Take(id, off) => {
-                        running.spawn(self.clone().make(id, off, permits));
+                        running.spawn(self.clone().make(function.clone(), id, off, permits));
                         continue;
                     }
                     Next::Wait(due) => wake = Some(due),
@@ -174,6 +175,7 @@ impl<A: Attempts> Shared<A> {
     /// Makes one attempt of a call, and writes what came of it.
     async fn make(
         self: Arc<Self>,
+        function: Key,
         id: Id,
         off: CancellationToken,
         _permits: [OwnedSemaphorePermit; 2],
@@ -181,8 +183,11 @@ impl<A: Attempts> Shared<A> {
         let due = loop {
             match self.store.load(id).await {
                 Ok(Some(due)) => break due,
-                // Only what is kept is taken.
-                Ok(None) => return Pressure::Same,
+                Ok(None) | Err(StoreError::Content(_)) => {
+                    tracing::error!(%id, "what is to be sent of a call is not there");
+                    self.store.lose(&function, id).await;
+                    return Pressure::Same;
+                }
                 Err(error) => {
                     tracing::error!(%id, error = &error as &dyn std::error::Error, "a call cannot be read");
                     tokio::select! {

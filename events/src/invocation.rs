@@ -18,7 +18,7 @@ pub(crate) const KEPT: Duration = Duration::from_secs(3600);
 pub(crate) const KEPT_FAILED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// About as many bytes as what is known of a call takes.
-const RECORD: usize = 1024;
+pub(crate) const RECORD: usize = 1024;
 
 /// What is known of a call, without what is sent and what was answered.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -88,7 +88,7 @@ pub(crate) enum State {
 /// What makes a call the same as an earlier one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Idempotency {
-    /// The value of `Idempotency-Key`.
+    /// Digest of `Idempotency-Key` and of whose it is.
     pub(crate) key: Box<str>,
     /// SHA-256 of method, target and body, in hexadecimal digits.
     pub(crate) digest: Box<str>,

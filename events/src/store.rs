@@ -27,7 +27,7 @@ use crate::{
 };
 
 use disk::{Change, Disk, Rows};
-use index::{CalledOff, Index};
+use index::{CalledOff, Index, Stale, Waits};
 use writer::Writer;
 
 pub(crate) use index::Backlog;
@@ -193,6 +193,8 @@ impl Store {
             match kept.await {
                 Ok(()) => store.wait(id, &invocation, Instant::now()),
                 Err(error) => {
+                    // What the disk has not confirmed may be on it all the same, and nobody is to make it.
+                    store.remove_unconfirmed(id);
                     store.index().forget(&invocation);
                     return Err(error);
                 }
@@ -315,7 +317,18 @@ impl Store {
     /// # Errors
     ///
     /// When the disk takes nothing; then it goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the call is called off or not.
     pub(crate) async fn cancel(&self, id: Id) -> Result<Changed, StoreError> {
+        let store = self.clone();
+        // A task of its own, as that of `accept`: a call that was taken has to be settled or given back.
+        let cancelled = tokio::spawn(async move { store.do_cancel(id).await });
+        cancelled.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn do_cancel(&self, id: Id) -> Result<Changed, StoreError> {
         let Some((mut invocation, _)) = self.get(id).await? else {
             return Ok(Changed::Unknown);
         };
@@ -347,7 +360,17 @@ impl Store {
     /// # Errors
     ///
     /// When there is no room for it, or the disk takes nothing; then it stays failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the call is tried anew or not.
     pub(crate) async fn redrive(&self, id: Id) -> Result<Changed, Refused> {
+        let store = self.clone();
+        let redriven = tokio::spawn(async move { store.do_redrive(id).await });
+        redriven.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn do_redrive(&self, id: Id) -> Result<Changed, Refused> {
         let Some((before, _)) = self.get(id).await? else {
             return Ok(Changed::Unknown);
         };
@@ -381,16 +404,29 @@ impl Store {
         Ok(Changed::Done(after))
     }
 
+    /// A call that was taken cannot be made, since what is to be sent is not there any more: it has failed.
+    pub(crate) async fn lose(&self, function: &Key, id: Id) {
+        let known = self.get(id).await;
+        if let Ok(Some((mut invocation, _))) = known {
+            invocation.message = Some("what was to be sent is lost".to_owned());
+            invocation.finish(State::Failed, Timestamp::now());
+            if self.settle(id, &invocation, None).await.is_ok() {
+                return;
+            }
+        }
+        self.index().lose(function, id);
+    }
+
     /// Removes the records whose time is over, and the oldest ones where there is no room. How many it were for want of
     /// room.
     ///
     /// # Errors
     ///
-    /// When the disk takes nothing; they are removed when the store is opened again and their time is over.
+    /// When the disk takes nothing; then they stay.
     pub(crate) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut forced = 0;
         loop {
-            let stale: Vec<(Id, bool)> = {
+            let stale: Vec<Stale> = {
                 let mut index = self.index();
                 std::iter::from_fn(|| index.stale(&self.0.bounds, now))
                     .take(SWEPT_AT_ONCE)
@@ -399,17 +435,31 @@ impl Store {
             if stale.is_empty() {
                 return Ok(forced);
             }
-            let mut rows = Vec::with_capacity(3 * stale.len());
-            for (id, for_room) in stale {
-                forced += u64::from(for_room);
-                if let Some((invocation, _)) = self.get(id).await? {
-                    self.index().forget_key(&invocation);
-                }
-                let tables = [Rows::Invocations, Rows::Calls, Rows::Answers];
-                rows.extend(tables.map(|table| change(table, id, None)));
+            if let Err(error) = self.remove(&stale).await {
+                let mut index = self.index();
+                stale.iter().for_each(|stale| index.put_back(stale));
+                return Err(error);
             }
-            self.0.writer.write(rows).await?;
+            forced += stale.iter().filter(|stale| stale.for_room).count() as u64;
         }
+    }
+
+    async fn remove(&self, stale: &[Stale]) -> Result<(), StoreError> {
+        let (mut known, mut rows) = (Vec::new(), Vec::with_capacity(3 * stale.len()));
+        for stale in stale {
+            known.extend(
+                self.get(stale.id())
+                    .await?
+                    .map(|(invocation, _)| invocation),
+            );
+            rows.extend(removal(stale.id()));
+        }
+        self.0.writer.write(rows).await?;
+        let mut index = self.index();
+        known
+            .iter()
+            .for_each(|invocation| index.forget_key(invocation));
+        Ok(())
     }
 
     /// The functions whose calls wait, and how many.
@@ -425,16 +475,50 @@ impl Store {
     }
 
     fn wait(&self, id: Id, invocation: &Invocation, due: Instant) {
-        let begins = self.index().wait(id, invocation, due);
-        if begins {
-            // Nobody is there to make calls: the program stops.
-            let _ = self.0.active.send(invocation.key());
+        let waits = self.index().wait(id, invocation, due);
+        match waits {
+            Waits::First => {
+                // Nobody is there to make calls: the program stops.
+                let _ = self.0.active.send(invocation.key());
+            }
+            Waits::Behind => {}
+            Waits::CalledOff => {
+                let (store, mut invocation) = (self.clone(), invocation.clone());
+                invocation.finish(State::Cancelled, Timestamp::now());
+                // It ends with the store: then the call waits, as on the disk.
+                tokio::spawn(async move {
+                    while let Err(error) = store.settle(id, &invocation, None).await {
+                        if matches!(error, StoreError::Closed) {
+                            break;
+                        }
+                        tokio::time::sleep(WRITE_AGAIN).await;
+                    }
+                });
+            }
         }
+    }
+
+    /// Removes what an attempt to write has perhaps left, as soon as the disk takes that.
+    fn remove_unconfirmed(&self, id: Id) {
+        let writer = self.0.writer.clone();
+        tokio::spawn(async move {
+            while let Err(error) = writer.write(removal(id).into()).await {
+                if matches!(error, StoreError::Closed) {
+                    break;
+                }
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+        });
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Everything there is of a call goes.
+fn removal(id: Id) -> [Change; 3] {
+    [Rows::Invocations, Rows::Calls, Rows::Answers].map(|table| change(table, id, None))
 }
 
 fn change(table: Rows, id: Id, row: Option<Vec<u8>>) -> Change {
@@ -449,6 +533,9 @@ fn pause(invocation: &Invocation, now: Timestamp) -> Duration {
     let left: Duration = next.duration_since(now).try_into().unwrap_or_default();
     left.min(invocation.delivery.longest_pause().max(LONGEST_RETRY_AFTER))
 }
+
+/// How long nothing is written again that the disk has not taken.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Records that are removed by one write.
 const SWEPT_AT_ONCE: usize = 256;

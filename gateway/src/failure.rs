@@ -60,7 +60,10 @@ pub(crate) enum Failure {
     )]
     EventsOff,
     /// What keeps them does not answer.
-    #[error("asynchronous calls cannot be kept now; nothing was called. Try again")]
+    #[error(
+        "it is not known whether the asynchronous call was kept, since what keeps them does not answer; try again, with \
+         an Idempotency-Key so that it is made once"
+    )]
     EventsUnreachable,
     /// This many requests wait already.
     #[error("{limit} requests wait for an instance already; spec.scale.queue allows no more")]

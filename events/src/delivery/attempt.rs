@@ -23,6 +23,12 @@ use crate::invocation::{Answer, AnswerHead, Due, Fields};
 /// How long the gateway may take to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// After how long a silence it is looked whether the gateway is still there, and how often then.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(5));
+
+/// Header fields that an answer may have: more than the gateway lets through.
+const MOST_FIELDS: usize = 1100;
+
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -46,9 +52,14 @@ impl Caller {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
+        // A gateway whose node is gone says nothing any more, and answers may take as long as they like.
+        connector.set_keepalive(Some(KEEPALIVE.0));
+        connector.set_keepalive_interval(Some(KEEPALIVE.1));
+        connector.set_keepalive_retries(Some(3));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
+            .http1_max_headers(MOST_FIELDS)
             .build(connector);
         Self {
             client,
@@ -69,6 +80,10 @@ impl Caller {
         };
         match self.client.request(request).await {
             Ok(response) => self.answered(response).await,
+            Err(error) if error.is_connect() => {
+                Outcome::Unreached(format!("the gateway cannot be reached: {}", chain(&error)))
+            }
+            // The function may have received it.
             Err(error) => {
                 Outcome::Unanswered(format!("the gateway has not answered: {}", chain(&error)))
             }

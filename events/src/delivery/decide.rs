@@ -24,7 +24,9 @@ pub(super) enum Outcome {
         /// For how long nobody wants to be asked again.
         retry_after: Option<Duration>,
     },
-    /// Not even the gateway has answered, and why.
+    /// The call was not sent, since there is no gateway, and why.
+    Unreached(String),
+    /// It was sent, and nobody has answered, and why.
     Unanswered(String),
     /// The call was called off meanwhile.
     CalledOff,
@@ -65,9 +67,13 @@ pub(super) fn decide(
             invocation.finish(State::Cancelled, now);
             return (None, Pressure::Same);
         }
-        Outcome::Unanswered(why) => {
+        Outcome::Unreached(why) => {
             invocation.message = Some(why);
             (None, Meaning::Missed, None)
+        }
+        Outcome::Unanswered(why) => {
+            invocation.message = Some(why);
+            (None, Meaning::Again, None)
         }
         Outcome::Answered {
             answer,

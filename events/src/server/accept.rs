@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Acceptances, Server, entrance, not_from_the_gateway};
 use crate::{
     id::Id,
-    invocation::{Call, CallHead, Fields, Idempotency, Invocation, State},
+    invocation::{Call, CallHead, Entrance, Fields, Idempotency, Invocation, State},
     problem::{Answer, Problem, json_answer},
     store::Refused,
 };
@@ -96,7 +96,7 @@ impl<A: Acceptances> Server<A> {
             entrance,
             accepted_at: now,
             delivery,
-            idempotency: idempotency(&parts.headers, &call)?,
+            idempotency: idempotency(&parts, (uid, entrance), &call)?,
             bytes: call.room(),
             state: State::Waiting,
             attempts: 0,
@@ -166,28 +166,46 @@ fn call(parts: &Parts, path: &str, body: Bytes) -> Call {
     }
 }
 
-/// The key by which the caller makes the call once, if there is one.
-fn idempotency(headers: &HeaderMap, call: &Call) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else {
+/// The key by which the caller makes the call once, if there is one. It holds for this function and no later one of its
+/// name, where the call came in, and for who shows the same credentials: nobody is told of another's call.
+fn idempotency(
+    parts: &Parts,
+    (uid, entrance): (&str, Entrance),
+    call: &Call,
+) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = parts.headers.get("idempotency-key") else {
         return Ok(None);
     };
-    let key = key
-        .to_str()
-        .ok()
-        .filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);
-    let key = key.ok_or_else(|| {
-        Problem::new(
+    let fits = !key.is_empty() && key.len() <= LONGEST_KEY && key.to_str().is_ok();
+    if !fits {
+        return Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "BadRequest",
             format!("an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters"),
-        )
-    })?;
+        ));
+    }
+    let entrance = match entrance {
+        Entrance::Public => "public",
+        Entrance::Internal => "internal",
+    };
+    let mut whose = vec![uid.as_bytes(), entrance.as_bytes(), key.as_bytes()];
+    for name in [header::AUTHORIZATION, header::COOKIE] {
+        let shown = parts.headers.get_all(name);
+        whose.extend(shown.iter().map(HeaderValue::as_bytes));
+        // So that one is not taken for the other.
+        whose.push(b"");
+    }
+    let head = &call.head;
+    Ok(Some(Idempotency {
+        key: digest(&whose),
+        digest: digest(&[head.method.as_bytes(), head.target.as_bytes(), &call.body]),
+    }))
+}
+
+/// SHA-256 of some texts, in hexadecimal digits.
+fn digest(parts: &[&[u8]]) -> Box<str> {
     let mut hash = Sha256::new();
-    for part in [
-        call.head.method.as_bytes(),
-        call.head.target.as_bytes(),
-        &call.body,
-    ] {
+    for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -196,10 +214,7 @@ fn idempotency(headers: &HeaderMap, call: &Call) -> Result<Option<Idempotency>, 
         // Writing to a String cannot fail.
         let _ = write!(digest, "{byte:02x}");
     }
-    Ok(Some(Idempotency {
-        key: key.into(),
-        digest: digest.into(),
-    }))
+    digest.into()
 }
 
 /// The answer to a call that is kept (RFC 9110, section 15.3.3; RFC 7240, section 3).

@@ -14,6 +14,9 @@ use super::{Acceptances, Server};
 /// Connections at once; further ones wait.
 const CONNECTIONS: usize = 4096;
 
+/// Header fields that a request may have: more than the gateway lets through.
+const MOST_FIELDS: usize = 1100;
+
 /// How long a client may take to send the head of a request, and how long an unused connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -49,6 +52,7 @@ pub(crate) async fn serve<A: Acceptances>(
                 }
             });
             let connection = http1::Builder::new()
+                .max_headers(MOST_FIELDS)
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);

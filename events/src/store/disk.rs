@@ -81,8 +81,12 @@ impl Disk {
             DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
             error => refused(error),
         })?;
-        if large {
-            database.compact().map_err(refused)?;
+        if large && let Err(error) = database.compact() {
+            // There may be no room to move things to; what is there can be used all the same.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the store is not made smaller");
+            drop(database);
+            database = open().map_err(refused)?;
         }
         let found = begin(&database).map_err(refused)?;
         if found != FORMAT {
@@ -127,6 +131,9 @@ impl Disk {
             let table = database.begin_read()?.open_table(table.table())?;
             Ok(table.get(&id.bytes())?.map(|row| row.value().to_vec()))
         });
+        if read.is_err() {
+            self.close();
+        }
         read.map_err(|error| StoreError::Read(Arc::new(error)))
     }
 
@@ -134,12 +141,15 @@ impl Disk {
     pub(super) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
         let written = self.try_write(changes);
         if written.is_err() {
-            *self
-                .database
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = None;
+            self.close();
         }
         written.map_err(|error| StoreError::Write(Arc::new(error)))
+    }
+
+    /// It is opened anew by whoever needs it next.
+    fn close(&self) {
+        let database = self.database.write();
+        *database.unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn try_write(&self, changes: &[Change]) -> Result<(), redb::Error> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     id::Id,
-    invocation::{Idempotency, Invocation},
+    invocation::{Idempotency, Invocation, RECORD},
 };
 
 use super::{Bounds, Refused};
@@ -128,17 +128,34 @@ impl Index {
         self.forget_key(invocation);
     }
 
-    /// A call that is on the disk waits from now on. Whether it is the first of its function.
-    pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> bool {
+    /// A call that is on the disk waits from now on, unless it was called off while it was being made.
+    pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> Waits {
         self.know(id, invocation, true);
         let key = invocation.key();
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
+        if queue
+            .running
+            .get(&id)
+            .is_some_and(CancellationToken::is_cancelled)
+        {
+            // It is held, so that nobody makes it until that is on the disk.
+            return Waits::CalledOff;
+        }
         queue.running.remove(&id);
         queue.due.insert((due, id));
         queue.oldest.insert(id);
         queue.changed.notify_one();
-        begins
+        if begins { Waits::First } else { Waits::Behind }
+    }
+
+    /// A call that was taken is not there any more.
+    pub(super) fn lose(&mut self, function: &Key, id: Id) {
+        if let Some(queue) = self.queues.get_mut(function) {
+            queue.running.remove(&id);
+            queue.oldest.remove(&id);
+            queue.changed.notify_one();
+        }
     }
 
     /// A call of an earlier run of the program, with the room it takes.
@@ -255,28 +272,39 @@ impl Index {
         self.over.values().map(|over| over.calls.len()).sum()
     }
 
-    /// The next record to be removed: its time is over, or there is no room; then it is one of the namespace that takes
-    /// the most. Whether it was for want of room.
-    pub(super) fn stale(&mut self, bounds: &Bounds, now: Timestamp) -> Option<(Id, bool)> {
+    /// Takes out the next record to be removed: its time is over, or there is no room; then it is one of the namespace
+    /// that has the most of what there is too much of.
+    pub(super) fn stale(&mut self, bounds: &Bounds, now: Timestamp) -> Option<Stale> {
         let past = self.over.iter().find_map(|(namespace, over)| {
-            let (key, _) = over.calls.first_key_value()?;
-            (key.0 <= now).then(|| (namespace.clone(), *key))
+            let (key, bytes) = over.calls.first_key_value()?;
+            (key.0 <= now).then(|| (namespace.clone(), *key, *bytes))
         });
         let large = || {
-            let full = self.over_bytes > bounds.bytes || self.over() > bounds.records;
-            let (namespace, over) = full
-                .then(|| self.over.iter().max_by_key(|(_, over)| over.bytes))
-                .flatten()?;
-            let (key, _) = over.calls.first_key_value()?;
-            Some((namespace.clone(), *key))
+            let namespaces = self.over.iter();
+            let (namespace, over) = if self.over_bytes > bounds.bytes {
+                namespaces.max_by_key(|(_, over)| over.bytes)
+            } else if self.over() > bounds.records {
+                namespaces.max_by_key(|(_, over)| over.calls.len())
+            } else {
+                None
+            }?;
+            let (key, bytes) = over.calls.first_key_value()?;
+            Some((namespace.clone(), *key, *bytes))
         };
-        let (found, forced) = match past {
-            Some(found) => (found, false),
-            None => (large()?, true),
-        };
-        let (namespace, key) = found;
+        let for_room = past.is_none();
+        let (namespace, key, bytes) = past.or_else(large)?;
         self.remove_over(&namespace, key);
-        Some((key.1, forced))
+        Some(Stale {
+            namespace,
+            key,
+            bytes,
+            for_room,
+        })
+    }
+
+    /// Puts a record back that could not be removed.
+    pub(super) fn put_back(&mut self, stale: &Stale) {
+        self.add_over(&stale.namespace, stale.key, stale.bytes);
     }
 
     /// Forgets the key of a call whose record is removed.
@@ -298,8 +326,15 @@ impl Index {
     }
 
     fn keep(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
-        let over = self.over.entry(invocation.namespace.clone()).or_default();
-        over.calls.insert((invocation.kept_until(), id), bytes);
+        // What is known of it takes room as well.
+        let bytes = bytes + RECORD as u64;
+        let key = (invocation.kept_until(), id);
+        self.add_over(&invocation.namespace, key, bytes);
+    }
+
+    fn add_over(&mut self, namespace: &str, key: (Timestamp, Id), bytes: u64) {
+        let over = self.over.entry(namespace.into()).or_default();
+        over.calls.insert(key, bytes);
         over.bytes += bytes;
         self.over_bytes += bytes;
     }
@@ -337,6 +372,35 @@ impl Index {
             }
         }
     }
+}
+
+/// A record that is to be removed.
+#[derive(Debug)]
+pub(super) struct Stale {
+    namespace: Box<str>,
+    key: (Timestamp, Id),
+    bytes: u64,
+    /// Whether its time is not over yet.
+    pub(super) for_room: bool,
+}
+
+// === impl Stale ===
+
+impl Stale {
+    pub(super) fn id(&self) -> Id {
+        self.key.1
+    }
+}
+
+/// What came of letting a call wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Waits {
+    /// It is the first of its function.
+    First,
+    /// It waits with others.
+    Behind,
+    /// It was called off, and is held.
+    CalledOff,
 }
 
 /// What came of calling a call off.

@@ -374,6 +374,70 @@ async fn one_that_waits_is_called_off_and_one_that_is_made_is_told() {
 }
 
 #[tokio::test]
+async fn one_that_was_called_off_while_it_was_made_is_not_made_again() {
+    let store = memory();
+    for settles in [true, false] {
+        let id = accepted(&store, "shop/orders", "1").await;
+        taken(&store, &orders());
+        let invocation = store.load(id).await.unwrap().unwrap().invocation;
+        assert!(matches!(store.cancel(id).await.unwrap(), Changed::Told(_)));
+        if settles {
+            store.settle(id, &invocation, None).await.unwrap();
+        } else {
+            store.give_back(id, &invocation, Duration::ZERO);
+        }
+        for _ in 0..1000 {
+            if store.get(id).await.unwrap().unwrap().0.is_over() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (known, running) = store.get(id).await.unwrap().unwrap();
+        assert_eq!((known.state, running), (State::Cancelled, false));
+        assert!(matches!(store.next(&orders()), Next::Nothing));
+    }
+}
+
+#[tokio::test]
+async fn whoever_calls_off_or_tries_anew_may_go_away() {
+    let store = memory();
+    let waiting = accepted(&store, "shop/orders", "1").await;
+    drop_after_first_poll(store.cancel(waiting)).await;
+    let failed = accepted(&store, "shop/mails", "2").await;
+    taken(&store, &Key::new("shop", "mails"));
+    finished(&store, failed, State::Failed).await;
+    drop_after_first_poll(store.redrive(failed)).await;
+    for (id, state) in [(waiting, State::Cancelled), (failed, State::Waiting)] {
+        for _ in 0..1000 {
+            if store.get(id).await.unwrap().unwrap().0.state == state {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (known, running) = store.get(id).await.unwrap().unwrap();
+        assert_eq!((known.state, running), (state, false));
+    }
+    assert!(matches!(store.next(&orders()), Next::Nothing));
+    let mails = Key::new("shop", "mails");
+    for _ in 0..1000 {
+        if matches!(store.next(&mails), Next::Take(..)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it is not made");
+}
+
+async fn drop_after_first_poll(future: impl Future) {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(|context| {
+        let _ = future.as_mut().poll(context);
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_that_has_failed_is_kept_for_longer_and_can_be_tried_anew() {
     let store = memory();
     let id = accepted(&store, "shop/orders", "1").await;
@@ -401,14 +465,24 @@ async fn one_that_has_failed_is_kept_for_longer_and_can_be_tried_anew() {
 
 #[tokio::test]
 async fn where_there_is_no_room_for_records_those_go_first_whose_namespace_has_the_most() {
-    let store = memory();
+    let bounds = Bounds {
+        bytes: 1_000_000,
+        ..BOUNDS
+    };
+    let store = Store::open(None, bounds).unwrap().0;
     let mut ids = Vec::new();
     for number in 0..14 {
         let namespace = if number == 3 { "small" } else { "large" };
         let function = format!("{namespace}/orders");
-        let id = accepted(&store, &function, "body").await;
+        // One that takes much room is not the one that has many.
+        let body = if number == 3 {
+            "x".repeat(1000)
+        } else {
+            String::new()
+        };
+        let id = accepted(&store, &function, &body).await;
         taken(&store, &Key::new(namespace, "orders"));
-        finished(&store, id, State::Succeeded).await;
+        finished(&store, id, State::Failed).await;
         ids.push(id);
     }
     assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 4);

@@ -111,6 +111,15 @@ async fn a_key_makes_a_call_once() {
     let other = kept.ask(keyed(), "two").await;
     assert_eq!(other.status, 422, "{other:?}");
     assert_eq!(other.json()["reason"], "IdempotencyKeyReused");
+    // So have others, who are told nothing of this call, and a later function of the name.
+    let shown = keyed().header("authorization", "Bearer another");
+    assert_ne!(kept.ask(shown, "one").await.json()["id"], first["id"]);
+    let mut later = keyed();
+    later
+        .headers_mut()
+        .unwrap()
+        .insert("x-fermata-function-uid", "later".parse().unwrap());
+    assert_ne!(kept.ask(later, "one").await.json()["id"], first["id"]);
     // Another function has keys of its own.
     let mails = kept
         .call("mails", &json!({}))
@@ -122,7 +131,7 @@ async fn a_key_makes_a_call_once() {
     let orders = asked
         .iter()
         .filter(|asked| asked.head.headers["host"] == "orders.shop.svc");
-    assert_eq!(orders.count(), 1);
+    assert_eq!(orders.count(), 3);
     // The function knows it too.
     assert!(
         asked

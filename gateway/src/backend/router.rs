@@ -123,6 +123,18 @@ impl<F> Router<F> {
         }
     }
 
+    /// Whether the host is one that functions alone have: below the domain, or an in-cluster name with a namespace.
+    #[must_use]
+    pub(crate) fn is_of_functions(&self, host: &str) -> bool {
+        let host = normal_host(host);
+        let below = host.strip_suffix(&*self.domain);
+        below.is_some_and(|name| name.ends_with('.'))
+            || matches!(
+                InCluster::of(&host, &self.cluster_domain),
+                Some(InCluster::Whole(_))
+            )
+    }
+
     /// Whether the caller's namespace matters for where a request from inside the cluster goes.
     #[must_use]
     pub(crate) fn needs_namespace(host: &str, path: &str) -> bool {

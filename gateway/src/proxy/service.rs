@@ -82,7 +82,9 @@ async fn answer(
         let id = &identity.requester.id;
         record.log(&parts.method, &host, parts.uri.path(), id);
     }
-    if is_of_invocations(parts.uri.path()) {
+    // A call that comes back is for its function, whatever its path.
+    let comes_back = identity.scan.function_uid && identity.caller.entrance == Entrance::Internal;
+    if is_of_invocations(parts.uri.path()) && !comes_back {
         return ask_about(context, client, identity, &host, parts, body, record).await;
     }
     let Identity {

@@ -100,6 +100,7 @@ async fn the_events_program_gets_the_call_and_the_caller_its_answer() {
         let asked = deferred("PUT", host, path)
             .header("x-fermata-entrance", "internal")
             .header("x-fermata-delivery", "{\"attempts\":100}")
+            .header("x-forwarded-for", "10.0.0.1")
             .header("x-a", "1");
         let answer = send(address, asked, "seven").await;
         assert_eq!(answer.status, 202, "{answer:?}");
@@ -117,6 +118,7 @@ async fn the_events_program_gets_the_call_and_the_caller_its_answer() {
             (&json!("1"), &json!("{}"))
         );
         assert!(headers["x-fermata-function-uid"].is_string(), "{headers}");
+        assert!(headers["x-forwarded-for"].is_null(), "{headers}");
         assert_eq!(headers["x-request-id"], answer.header("x-request-id"));
     }
     // The path of OpenFaaS says it without the preference; on a function's own host it is a path like others.
@@ -142,9 +144,10 @@ async fn what_became_of_calls_is_asked_for_in_the_name_of_the_host() {
     ];
     let mut owners = Vec::new();
     for (address, host) in hosts {
-        let asked = Request::get(path)
-            .header("host", host)
-            .header("x-fermata-function-uid", "forged");
+        let mut asked = Request::get(path).header("host", host);
+        if address == harness.data {
+            asked = asked.header("x-fermata-function-uid", "forged");
+        }
         let seen = send(address, asked, "").await.json();
         assert_eq!(seen["target"], "/invocations/7/result?x");
         owners.push(
@@ -157,6 +160,18 @@ async fn what_became_of_calls_is_asked_for_in_the_name_of_the_host() {
     assert_eq!(owners[0], owners[1]);
     assert_ne!(owners[0], owners[2]);
     assert!(!owners.contains(&"forged".to_owned()));
+    // What is nobody's now shows nothing in the name of who had it.
+    let gone = get(harness.data, "gone.default.localhost", path).await;
+    assert_eq!(gone.reason(), "NoSuchFunction");
+    // A call that comes back is for its function, whatever its path.
+    let own = Request::get(path)
+        .header("host", "hello.default.svc")
+        .header("x-fermata-function-uid", &owners[0]);
+    let answer = send(harness.internal, own, "").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("got-target")),
+        (200, path)
+    );
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ fn what_has_not_reached_the_function_uses_up_no_attempt() {
     let mut call = invocation();
     for miss in 1..=20 {
         let outcome = if miss % 2 == 0 {
-            Outcome::Unanswered("connection refused".to_owned())
+            Outcome::Unreached("connection refused".to_owned())
         } else {
             answered(503, Some("StartFailed"), Some(10))
         };
@@ -163,6 +163,18 @@ fn what_breaks_the_function_uses_up_attempts() {
         decide(&mut call, answered(502, Some(reason), None), now(), 1.0);
         assert_eq!((call.state, call.attempts), (State::Waiting, 1), "{reason}");
     }
+}
+
+#[test]
+fn a_connection_that_broke_after_it_was_sent_uses_up_an_attempt() {
+    let mut call = invocation();
+    decide(
+        &mut call,
+        Outcome::Unanswered("it broke".to_owned()),
+        now(),
+        1.0,
+    );
+    assert_eq!((call.state, call.attempts), (State::Waiting, 1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Random calls, attempts and crashes between any two of them: nothing that was accepted is lost, nothing that is over
 //! comes again, and each call ends in one state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -31,6 +31,8 @@ struct Model {
     path: PathBuf,
     store: Option<Store>,
     calls: BTreeMap<Id, (Key, Expected)>,
+    /// Those that were called off while they were being made: they end, in their own time.
+    told: BTreeSet<Id>,
 }
 
 impl Model {
@@ -98,6 +100,9 @@ impl Model {
             Step::Fail => self.settle(State::Failed).await,
             Step::Again => {
                 let Some(id) = self.running() else { return };
+                if self.told.contains(&id) {
+                    return;
+                }
                 let mut invocation = self.store().load(id).await.unwrap().unwrap().invocation;
                 invocation.attempts += 1;
                 self.store().settle(id, &invocation, None).await.unwrap();
@@ -105,6 +110,9 @@ impl Model {
             }
             Step::GiveBack => {
                 let Some(id) = self.running() else { return };
+                if self.told.contains(&id) {
+                    return;
+                }
                 let invocation = self.store().load(id).await.unwrap().unwrap().invocation;
                 self.store().give_back(id, &invocation, Duration::ZERO);
                 self.set(id, Expected::Waiting);
@@ -116,8 +124,10 @@ impl Model {
                     (Changed::Done(_), Expected::Waiting) => {
                         self.set(id, Expected::Over(State::Cancelled));
                     }
-                    (Changed::Told(_), Expected::Running)
-                    | (Changed::Already(_), Expected::Over(_)) => {}
+                    (Changed::Told(_), Expected::Running) => {
+                        self.told.insert(id);
+                    }
+                    (Changed::Already(_), Expected::Over(_)) => {}
                     (changed, expected) => panic!("{changed:?} of {expected:?}"),
                 }
             }
@@ -137,6 +147,7 @@ impl Model {
             Step::Crash => {
                 self.store = None;
                 self.store = Some(opened(&self.path).await);
+                self.told.clear();
                 for (_, expected) in self.calls.values_mut() {
                     if *expected == Expected::Running {
                         *expected = Expected::Waiting;
@@ -186,6 +197,7 @@ fn nothing_accepted_is_lost_and_nothing_that_is_over_comes_again() {
                     store: Some(opened(&path).await),
                     path,
                     calls: BTreeMap::new(),
+                    told: BTreeSet::new(),
                 };
                 for step in steps {
                     model.step(*step).await;

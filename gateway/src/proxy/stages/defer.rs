@@ -22,7 +22,7 @@ use crate::{
         client::Client,
         context::ProxyContext,
         events::{EventsClient, EventsError, PATIENCE},
-        headers,
+        forwarding, headers,
         ids::REQUEST_ID,
         respond::{Requester, refuse},
         response_body::ResponseBody,
@@ -85,6 +85,10 @@ pub(crate) async fn defer(
     if scan.expect {
         headers::strip_expect(&mut parts.headers);
     }
+    if scan.forwarding {
+        // The call comes back from within: nobody is to be believed then who is not now.
+        forwarding::remove(&mut parts.headers);
+    }
     let key = function.key();
     let whole = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = whole.get(strip..).unwrap_or_default();
@@ -127,7 +131,11 @@ pub(crate) async fn ask_about(
         }
     };
     let owner = owner.map(|function| function.uid().to_owned());
+    let is_nobodys = owner.is_none() && routes.is_of_functions(host);
     drop(routes);
+    if is_nobodys {
+        return refuse(&Failure::NoSuchFunction, &requester, record);
+    }
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let id = path.strip_prefix(INVOCATIONS_PATH).unwrap_or_default();
     let path = format!("/invocations/{id}");
