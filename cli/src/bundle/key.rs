@@ -82,7 +82,13 @@ pub(super) async fn adopt(
         let mut owners = secret.owner_references().iter();
         owners.any(|owner| owner.uid == uid)
     };
-    if there.is_none_or(|secret| is_owned(&secret)) {
+    let Some(there) = there else {
+        // That of an earlier function of this name goes with it.
+        bail!(
+            "the Secret {namespace}/{name}, with which {own} reads its files, was removed meanwhile; deploy once more"
+        );
+    };
+    if is_owned(&there) {
         return Ok(());
     }
     let owner = json!({

@@ -49,6 +49,8 @@ pub(super) struct Push<'a> {
     /// What is sent with each request, `NAME: VALUE`.
     pub(super) headers: Vec<String>,
     pub(super) function: &'a str,
+    /// Whether the repository is on this machine, or in this pod.
+    pub(super) is_near: bool,
 }
 
 /// How a push has ended well.
@@ -109,11 +111,14 @@ impl Push<'_> {
     }
 
     fn git(&self) -> Command {
-        let settings: Vec<(&str, &str)> = self
-            .headers
-            .iter()
+        let headers = self.headers.iter();
+        let mut settings: Vec<(&str, &str)> = headers
             .map(|header| ("http.extraHeader", header.as_str()))
             .collect();
+        if self.is_near {
+            // What is on this machine, or in this pod, is not reached by a proxy.
+            settings.push(("http.proxy", ""));
+        }
         let commit = &self.bundle.commit;
         let mut git = git::command(self.bundle.repository.path(), &settings);
         git.args(["push", "--porcelain", "--no-verify", &self.url])

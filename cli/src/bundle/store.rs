@@ -79,6 +79,7 @@ impl Store {
             url: format!("{}/{path}", place.url),
             headers: vec![format!("{}: {}", git::BUNDLE_HEADER, bundle.commit)],
             function,
+            is_near: server.is_some() || place.access == Access::User,
         };
         let mut secret = None;
         if place.access != Access::User {

@@ -68,6 +68,9 @@ const UID_FILE: &str = "fermata.uid";
 /// Held while a repository is made: one process makes them all.
 static MAKING: Mutex<()> = Mutex::new(());
 
+/// The folder with files that are being deployed; no namespace begins with a dot.
+const CHECKOUTS: &str = ".checkouts";
+
 /// The file that is locked by who pushes.
 const LOCK_FILE: &str = "fermata.lock";
 
@@ -102,6 +105,11 @@ impl Root {
             .and_then(|()| fs::write(&hook, text))
             .and_then(|()| fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)))
             .with_context(|| format!("cannot write {}", hook.display()))
+    }
+
+    /// Where the files of a commit are while they are deployed.
+    pub(super) fn checkout(&self, namespace: &str, name: &str) -> PathBuf {
+        self.0.join(CHECKOUTS).join(format!("{namespace}.{name}"))
     }
 
     /// The repository of a function, or that of its bundles.

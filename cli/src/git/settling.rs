@@ -58,6 +58,7 @@ pub(super) async fn settle(
 pub(super) async fn settle_all(root: &Root, credentials: Option<&Credentials>) {
     let all = root.clone();
     let unsettled = tokio::task::spawn_blocking(move || {
+        all.remove_checkouts()?;
         let mut repositories = all.repositories()?;
         // Of one that cannot be looked at, the removal says why.
         repositories.retain(|(.., repository)| {
@@ -80,7 +81,7 @@ pub(super) async fn settle_all(root: &Root, credentials: Option<&Credentials>) {
                 return Ok(());
             };
             let own = repository.clone();
-            tokio::task::spawn_blocking(move || own.remove_leftovers()).await??;
+            tokio::task::spawn_blocking(move || own.remove_leftovers(Duration::ZERO)).await??;
             match credentials {
                 Some(own) => settle(root, (&namespace, &name), &repository, own).await,
                 None => Ok(()),

@@ -70,10 +70,12 @@ impl Said {
         match self.words {
             Words::Pip => {
                 // What comes of a fault of pip itself is a trace, and its last line tells.
-                let tells = line.starts_with("ERROR:") && line != "ERROR: Exception:";
+                const TRACE: &str = "ERROR: Exception:";
+                let tells = line.starts_with("ERROR:") && line != TRACE;
+                let told = self.telling.starts_with("ERROR:") && self.telling != TRACE;
                 if tells && line.contains("Could not open requirements file") {
                     self.telling = cut(line).to_owned() + LISTS;
-                } else if tells || !self.telling.starts_with("ERROR:") {
+                } else if tells || !told {
                     line.clone_into(&mut self.telling);
                 }
             }

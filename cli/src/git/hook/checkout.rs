@@ -11,9 +11,6 @@ use anyhow::{Context as _, bail};
 
 use super::super::repository::{self, Root};
 
-/// Below which folder of the repositories; no namespace begins with a dot.
-const CHECKOUTS: &str = ".checkouts";
-
 /// The most files of a commit.
 const MOST_FILES: usize = 10_000;
 
@@ -47,10 +44,7 @@ impl Checkout {
     ) -> anyhow::Result<Self> {
         // Where the hook runs: in the repository, with what was pushed.
         check(&String::from_utf8_lossy(&list(commit)?), MOST_BYTES)?;
-        let dir = root
-            .path()
-            .join(CHECKOUTS)
-            .join(format!("{namespace}.{name}"));
+        let dir = root.checkout(namespace, name);
         let checkout = Self { dir };
         let cannot = || format!("cannot write to {}", checkout.dir.display());
         repository::remove_dir(&checkout.dir).with_context(cannot)?;

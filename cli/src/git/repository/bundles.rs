@@ -56,12 +56,17 @@ impl Repository {
         !known.is_empty() && known == digest(key)
     }
 
-    /// Remembers by which key they are read, by its digest.
-    pub(in super::super) fn set_reader(&self, digest: &str) -> io::Result<()> {
+    /// Remembers by which key they are read, by its digest. The key goes with the function: where it is not known whose
+    /// the bundles are, another key says that they are not for whoever deploys now, and they go.
+    pub(in super::super) fn set_reader(&self, digest: &str) -> anyhow::Result<()> {
         let file = self.dir.join(READER_FILE);
+        let known = fs::read_to_string(&file).unwrap_or_default();
+        if self.uid().is_none() && !known.is_empty() && known != digest {
+            self.begin_anew()?;
+        }
         let new = file.with_added_extension("new");
         fs::write(&new, digest)?;
-        fs::rename(new, file)
+        Ok(fs::rename(new, file)?)
     }
 
     /// Removes bundles that are neither among the newest nor `used`. Where it is not known what is used, nothing goes.

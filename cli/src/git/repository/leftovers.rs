@@ -3,9 +3,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-use super::{LOCK_FILE, Repository, Root, remove_dir};
+use super::{CHECKOUTS, LOCK_FILE, Repository, Root, remove_dir};
 
 /// How far below a folder is looked: names of branches are bounded by git, and mostly are one folder deep.
 const DEEPEST: usize = 16;
@@ -39,6 +40,28 @@ impl Root {
     }
 }
 
+impl Root {
+    /// Removes the files that hooks were deploying which are not there any more.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be looked at or removed.
+    pub(in super::super) fn remove_checkouts(&self) -> io::Result<()> {
+        for (function, dir) in entries(&self.0.join(CHECKOUTS))? {
+            // A namespace has no dot.
+            let Some((namespace, name)) = function.split_once('.') else {
+                continue;
+            };
+            let repository = self.repository(namespace, name, false);
+            let held = repository.exists().then(|| repository.lock()).transpose()?;
+            if !matches!(held, Some(None)) {
+                remove_dir(&dir)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 // === impl Repository ===
 
 impl Repository {
@@ -47,12 +70,11 @@ impl Repository {
     /// # Errors
     ///
     /// When it cannot be looked at or removed.
-    pub(in super::super) fn tidy_up(&self) -> io::Result<()> {
-        if self.has_leftovers()? {
-            // Only who holds this writes to it.
-            if let Some(_held) = self.lock()? {
-                self.remove_leftovers()?;
-            }
+    pub(in super::super) fn tidy_up(&self, age: Duration) -> io::Result<()> {
+        if !self.leftovers(age)?.is_empty()
+            && let Some(_held) = self.lock()?
+        {
+            self.remove_leftovers(age)?;
         }
         Ok(())
     }
@@ -63,16 +85,17 @@ impl Repository {
     ///
     /// When it cannot be looked at.
     pub(in super::super) fn has_leftovers(&self) -> io::Result<bool> {
-        Ok(!self.leftovers()?.is_empty())
+        Ok(!self.leftovers(Duration::ZERO)?.is_empty())
     }
 
-    /// Removes it, for whoever holds the right to push.
+    /// Removes what is so old, for whoever holds the right to push. Those who hear that another push is under way write
+    /// here meanwhile too.
     ///
     /// # Errors
     ///
     /// As [`Repository::tidy_up`].
-    pub(in super::super) fn remove_leftovers(&self) -> io::Result<()> {
-        for path in self.leftovers()? {
+    pub(in super::super) fn remove_leftovers(&self, age: Duration) -> io::Result<()> {
+        for path in self.leftovers(age)? {
             if path.is_dir() {
                 remove_dir(&path)?;
                 continue;
@@ -86,7 +109,7 @@ impl Repository {
     }
 
     /// Files that git writes and then gives another name, or removes.
-    fn leftovers(&self) -> io::Result<Vec<PathBuf>> {
+    fn leftovers(&self, age: Duration) -> io::Result<Vec<PathBuf>> {
         let mut left = Vec::new();
         let is_lock = |name: &str| is_lock(name) && name != LOCK_FILE;
         find(
@@ -103,6 +126,12 @@ impl Repository {
                     .any(|prefix| name.starts_with(prefix))
         };
         find(&self.dir.join("objects"), 2, &is_temporary, &mut left)?;
+        let now = SystemTime::now();
+        left.retain(|path| {
+            let changed = path.symlink_metadata().and_then(|found| found.modified());
+            // One that is gone meanwhile is nobody's.
+            changed.is_ok_and(|changed| now.duration_since(changed).unwrap_or_default() >= age)
+        });
         Ok(left)
     }
 }
@@ -182,10 +211,10 @@ mod tests {
         ]
         .map(write);
         let held = repository.lock().unwrap().unwrap();
-        repository.tidy_up().unwrap();
+        repository.tidy_up(Duration::ZERO).unwrap();
         assert!(goes.iter().all(|path| path.exists()));
         drop(held);
-        repository.tidy_up().unwrap();
+        repository.tidy_up(Duration::ZERO).unwrap();
         let left: Vec<_> = goes.iter().filter(|path| path.exists()).collect();
         assert!(left.is_empty(), "{left:?}");
         assert!(

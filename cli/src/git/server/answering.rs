@@ -1,6 +1,6 @@
 //! What is answered to a request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::{
         cgi::{self, Answer},
         credentials::Credentials,
         own_server,
-        repository::{Repository, Root},
+        repository::{Repository, Root, remove_dir},
         request::{self, Asked, Refusal, Service},
         room::Room,
         settling,
@@ -34,6 +34,9 @@ const CHALLENGE: HeaderValue =
 
 /// The most repositories of one namespace, where many share them.
 const MOST_REPOSITORIES: usize = 1000;
+
+/// What nobody has written to for so long, nobody writes to: no push takes longer.
+const LONG_GONE: Duration = Duration::from_secs(3600);
 
 /// How long a request is that pushes nothing.
 const PROBE: u64 = 4;
@@ -146,7 +149,7 @@ impl Server {
             self.ready_for_push(&asked, &credentials, &repository)
                 .await?;
             if asked.bundles {
-                bundles::note(&repository, request.headers())?;
+                bundles::note(&repository, request.headers()).await?;
             }
         } else {
             self.check_there(&asked, &credentials, &repository).await?;
@@ -178,7 +181,7 @@ impl Server {
                 told.push((told::BUSY, "1".to_owned()));
             } else {
                 let own = repository.clone();
-                blocking(move || Ok(Ok(own.remove_leftovers()?))).await?;
+                blocking(move || Ok(Ok(own.remove_leftovers(LONG_GONE)?))).await?;
             }
             if held.is_some() && is_shared {
                 before = self.check_own(&asked, &credentials, &repository).await?;
@@ -194,6 +197,15 @@ impl Server {
                 let settled = settling::settle(&root, function, &repository, &credentials).await;
                 if let Err(error) = settled {
                     settling::warn(&pushed.namespace, &pushed.name, &error);
+                }
+                if !pushed.bundles {
+                    // A hook that was killed has left it.
+                    let checkout = root.checkout(&pushed.namespace, &pushed.name);
+                    let removed = tokio::task::spawn_blocking(move || remove_dir(&checkout));
+                    if let Ok(Err(error)) = removed.await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "the files of a push cannot be removed");
+                    }
                 }
                 remember(&pushed, &credentials, &repository, before.as_deref()).await;
                 if pushed.bundles {
@@ -231,7 +243,7 @@ impl Server {
         let (own, bundles) = (repository.clone(), asked.bundles);
         let ready = move || -> anyhow::Result<Result<(), Refusal>> {
             let repository = own;
-            repository.tidy_up()?;
+            repository.tidy_up(LONG_GONE)?;
             if is_shared && let Err(refusal) = has_room(&room, &root, &namespace, &repository)? {
                 return Ok(Err(refusal));
             }
@@ -276,12 +288,20 @@ impl Server {
             return Ok(());
         }
         let held = repository.lock();
-        let Some(_held) = held.map_err(|error| request::failed(&error.into()))? else {
+        let Some(held) = held.map_err(|error| request::failed(&error.into()))? else {
             // It is that one's note.
             return Ok(());
         };
-        let function = (&*asked.namespace, &*asked.name);
-        let settled = settling::settle(&self.root, function, repository, credentials).await;
+        // It goes on, with the right to push, when nobody waits for it any more: what it applies must not come after
+        // what the next push does.
+        let (root, own, credentials) = (self.root.clone(), repository.clone(), credentials.clone());
+        let (namespace, name) = (asked.namespace.clone(), asked.name.clone());
+        let settling = self.tasks.spawn(async move {
+            let settled = settling::settle(&root, (&namespace, &name), &own, &credentials).await;
+            (settled, held)
+        });
+        let settled = settling.await;
+        let (settled, _held) = settled.map_err(|error| request::failed(&error.into()))?;
         let Err(error) = settled else {
             return Ok(());
         };
@@ -345,8 +365,7 @@ impl Server {
         let mut is_there = repository.exists();
         if is_there && self.access.is_shared() && asked.service == Service::Fetch {
             let uid = uid(asked, credentials).await?;
-            let known = repository.uid();
-            is_there = uid.is_some() && (known == uid || asked.bundles && known.is_none());
+            is_there = uid.is_some() && repository.uid() == uid;
         }
         if is_there {
             return Ok(());

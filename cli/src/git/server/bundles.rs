@@ -78,7 +78,7 @@ impl Server {
 }
 
 /// Notes what the one who deploys says of a bundle: that it is about to be used, and which key reads it.
-pub(super) fn note(repository: &Repository, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) async fn note(repository: &Repository, headers: &HeaderMap) -> Result<(), Refusal> {
     let said = |name: &str, digits: usize| {
         let said = headers.get(name)?.to_str().ok()?;
         let is_hexadecimal = said.len() == digits && said.bytes().all(|b| b.is_ascii_hexdigit());
@@ -88,19 +88,23 @@ pub(super) fn note(repository: &Repository, headers: &HeaderMap) -> Result<(), R
     if reader.is_none() && commit.is_none() {
         return Ok(());
     }
-    let noted = || -> anyhow::Result<bool> {
+    let (reader, commit) = (reader.map(ToOwned::to_owned), commit.map(ToOwned::to_owned));
+    let repository = repository.clone();
+    let noted = move || -> anyhow::Result<bool> {
         let Some(_held) = repository.lock()? else {
             return Ok(false);
         };
         if let Some(digest) = reader {
-            repository.set_reader(digest)?;
+            repository.set_reader(&digest)?;
         }
         if let Some(commit) = commit {
-            repository.touch(commit)?;
+            repository.touch(&commit)?;
         }
         Ok(true)
     };
-    match noted() {
+    // git is asked for that.
+    let noted = tokio::task::spawn_blocking(noted).await;
+    match noted.unwrap_or_else(|error| Err(error.into())) {
         Ok(true) => Ok(()),
         Ok(false) => Err(under_way()),
         Err(error) => Err(request::failed(&error)),
