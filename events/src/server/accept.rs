@@ -8,7 +8,7 @@ use fermata_crds::{
     names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::json;
@@ -24,6 +24,9 @@ use crate::{
 
 /// The longest `Idempotency-Key`, in bytes.
 const LONGEST_KEY: usize = 256;
+
+/// Bytes of a body that are read although there are too many to be kept.
+const MOST_UNKEPT: usize = 16 * 1024 * 1024;
 
 /// Seconds after which a caller may try again for whom there was no room.
 const ROOM_AGAIN: u64 = 10;
@@ -118,7 +121,9 @@ impl<A: Acceptances> Server<A> {
         kept.map_err(|refused| problem(&refused))
     }
 
-    async fn body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Problem> {
+    /// The body. One that is too large is read to its end all the same, within a bound: who still sends may not hear an
+    /// answer.
+    async fn body(&self, parts: &Parts, mut body: Incoming) -> Result<Bytes, Problem> {
         let most = self.max_body_bytes;
         let too_large = || {
             Problem::new(
@@ -132,17 +137,31 @@ impl<A: Acceptances> Server<A> {
         };
         let length = text(&parts.headers, header::CONTENT_LENGTH.as_str());
         let length = length.and_then(|length| length.parse::<usize>().ok());
-        if length.is_some_and(|length| length > most) {
+        let bound = most.saturating_add(MOST_UNKEPT);
+        if length.is_some_and(|length| length > bound) {
             return Err(too_large());
         }
-        match Limited::new(body, most).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(_) => Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "BadRequest",
-                "the body broke off",
-            )),
+        let (mut kept, mut read) = (Vec::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let broke_off =
+                |_| Problem::new(StatusCode::BAD_REQUEST, "BadRequest", "the body broke off");
+            let Ok(data) = frame.map_err(broke_off)?.into_data() else {
+                continue;
+            };
+            read = read.saturating_add(data.len());
+            if read > bound {
+                return Err(too_large());
+            }
+            if read > most {
+                kept = Vec::new();
+            } else {
+                kept.extend_from_slice(&data);
+            }
+        }
+        if read > most {
+            Err(too_large())
+        } else {
+            Ok(kept.into())
         }
     }
 }

@@ -20,6 +20,11 @@ async fn what_is_too_large_is_refused_with_the_bound() {
             .unwrap()
             .contains("100 bytes")
     );
+    // Whoever sends much hears it too.
+    let refused = kept
+        .ask(kept.call("orders", &json!({})), &"x".repeat(4_000_000))
+        .await;
+    assert_eq!(refused.status, 413, "{refused:?}");
     // So is the answer, which is not kept.
     let id = kept.keep("orders", &json!({}), &"x".repeat(100)).await;
     assert_eq!(kept.over(&id).await["state"], "Succeeded");
