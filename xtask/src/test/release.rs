@@ -27,6 +27,7 @@ pub(super) fn run(platform: &Platform) -> anyhow::Result<()> {
     // The tests' own values never pull.
     platform.install_with(&[
         "--set=operator.image.pullPolicy=IfNotPresent,gateway.image.pullPolicy=IfNotPresent".into(),
+        "--set=events.image.pullPolicy=IfNotPresent".into(),
         "--values".into(),
         values.into(),
     ])?;
