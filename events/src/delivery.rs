@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     error::StoreError,
     id::Id,
-    invocation::{Due, Invocation},
+    invocation::{Answer, Due, Invocation},
     store::{Active, Next, Store},
 };
 
@@ -51,30 +51,22 @@ pub(crate) struct Concurrency {
     pub(crate) function: u32,
 }
 
-/// What came of attempts, for the metrics.
-pub(crate) trait Attempts: Send + Sync + 'static {
-    /// An attempt is over, and so the call stands.
-    fn attempted(&self, invocation: &Invocation);
-}
-
 /// What makes calls.
 #[derive(Debug)]
-pub(crate) struct Dispatcher<A> {
+pub(crate) struct Dispatcher {
     pub(crate) store: Store,
     pub(crate) gateway: Authority,
     /// The largest body of an answer that is kept, in bytes.
     pub(crate) kept: usize,
     pub(crate) concurrency: Concurrency,
-    pub(crate) attempts: Arc<A>,
     /// How long calls may go on when the program stops.
     pub(crate) drain: Duration,
 }
 
 /// What all tasks share.
-struct Shared<A> {
+struct Shared {
     store: Store,
     caller: Caller,
-    attempts: Arc<A>,
     all: Arc<Semaphore>,
     /// No more calls are begun.
     stop: CancellationToken,
@@ -84,7 +76,7 @@ struct Shared<A> {
 
 // === impl Dispatcher ===
 
-impl<A: Attempts> Dispatcher<A> {
+impl Dispatcher {
     /// Makes calls until told to stop, and then lets those go on that are being made, until the time for that is over.
     ///
     /// # Cancel safety
@@ -94,7 +86,6 @@ impl<A: Attempts> Dispatcher<A> {
         let shared = Arc::new(Shared {
             store: self.store,
             caller: Caller::new(self.gateway, self.kept),
-            attempts: self.attempts,
             all: Arc::new(Semaphore::new(self.concurrency.all as usize)),
             stop: stop.clone(),
             abort: CancellationToken::new(),
@@ -128,7 +119,7 @@ impl<A: Attempts> Dispatcher<A> {
 
 // === impl Shared ===
 
-impl<A: Attempts> Shared<A> {
+impl Shared {
     /// Makes the calls of one function until there are none.
     async fn follow(self: Arc<Self>, function: Key, share: Arc<Semaphore>, mut limit: Limit) {
         let mut running = JoinSet::new();
@@ -136,7 +127,7 @@ impl<A: Attempts> Shared<A> {
             let mut wake = None;
             if running.len() < limit.get() && !self.stop.is_cancelled() {
                 let permits = tokio::select! {
-                    permits = permits(&share, &self.all) => Some(permits),
+                    permits = permits(&share, &self.all) => permits,
                     Some(ended) = running.join_next() => {
                         limit.learn(ended.unwrap_or(Pressure::Same), Instant::now());
                         None
@@ -217,18 +208,12 @@ impl<A: Attempts> Shared<A> {
             }
             decided
         };
-        self.attempts.attempted(&invocation);
         self.write(&due, &invocation, answer).await;
         pressure
     }
 
     /// Writes what came of an attempt. While the disk takes nothing the call is held, so that it is not made again.
-    async fn write(
-        &self,
-        due: &Due,
-        invocation: &Invocation,
-        answer: Option<crate::invocation::Answer>,
-    ) {
+    async fn write(&self, due: &Due, invocation: &Invocation, answer: Option<Answer>) {
         while let Err(error) = self.store.settle(due.id, invocation, answer.clone()).await {
             tracing::error!(
                 id = %due.id,
@@ -243,16 +228,14 @@ impl<A: Attempts> Shared<A> {
     }
 }
 
-/// A place among the calls of a namespace, and then one among all.
-async fn permits(share: &Arc<Semaphore>, all: &Arc<Semaphore>) -> [OwnedSemaphorePermit; 2] {
-    // They are never closed.
-    loop {
-        if let Ok(share) = share.clone().acquire_owned().await
-            && let Ok(all) = all.clone().acquire_owned().await
-        {
-            return [share, all];
-        }
-    }
+/// A place among the calls of a namespace, and then one among all. There is always one in the end.
+async fn permits(
+    share: &Arc<Semaphore>,
+    all: &Arc<Semaphore>,
+) -> Option<[OwnedSemaphorePermit; 2]> {
+    let share = share.clone().acquire_owned().await.ok()?;
+    let all = all.clone().acquire_owned().await.ok()?;
+    Some([share, all])
 }
 
 async fn optional(wait: Option<impl Future<Output = ()>>) {

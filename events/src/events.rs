@@ -1,13 +1,6 @@
 //! The events program as a whole: how its parts are put together, started and stopped.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use fermata_daemon::admin::{Admin, Routes};
 use http::uri::Authority;
@@ -19,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     delivery::{Concurrency, Dispatcher},
     error::Error,
-    metrics::Metrics,
+    metrics::{Metrics, Page},
     options::{ADMIN_PORT, Options},
     server::{Server, serve},
     store::{Active, Bounds, Store},
@@ -38,21 +31,19 @@ pub struct Events {
     listener: TcpListener,
     address: SocketAddr,
     admin: Option<TcpListener>,
+    registry: Registry,
+    metrics: Arc<Metrics>,
     store: Store,
     active: Active,
 }
 
 /// What the admin listener tells.
 #[derive(Debug)]
-struct Health {
-    stopping: AtomicBool,
-}
+struct Health;
 
 impl Routes for Health {
+    /// It is ready as long as it is there: calls are kept up to the end, also while it stops.
     fn readiness(&self) -> Result<(), &'static str> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Err("the program is stopping");
-        }
         Ok(())
     }
 }
@@ -64,7 +55,8 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// [`Error::Bind`] if a port cannot be had, [`Error::Open`] if the store cannot be read.
+    /// [`Error::Bind`] if a port cannot be had, [`Error::Open`] if the store cannot be read, [`Error::Metrics`] if there
+    /// are no metrics.
     pub async fn bind(options: Options) -> Result<Self, Error> {
         let (listener, address) = listen(options.listen, "calls", "--listen").await?;
         let admin = match options.admin.listen(ADMIN_PORT) {
@@ -77,16 +69,23 @@ impl Events {
             calls: options.max_calls,
             records: options.max_records,
         };
-        let opened = Store::open(path, bounds).map_err(|source| Error::Open {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).map_err(Error::Metrics)?;
+        let metrics = Arc::new(metrics);
+        let opened = Store::open(path, bounds, metrics.clone()).map_err(|source| Error::Open {
             path: options.store.clone(),
             source,
         });
         let (store, active) = opened?;
+        let page = Page::new(store.clone()).map_err(Error::Metrics)?;
+        registry.register(Box::new(page)).map_err(Error::Metrics)?;
         Ok(Self {
             options,
             listener,
             address,
             admin,
+            registry,
+            metrics,
             store,
             active,
         })
@@ -105,12 +104,12 @@ impl Events {
         self
     }
 
-    /// Keeps and makes calls until `shutdown`; then those that are being made go on to their end, or until the drain
-    /// timeout is over.
+    /// Keeps and makes calls until `shutdown`. Then no more are made, those that are being made go on to their end or
+    /// until the drain timeout is over, and calls are kept all the while: who keeps them next begins after this.
     ///
     /// # Errors
     ///
-    /// [`Error::Metrics`] if it cannot begin, [`Error::TaskEnded`] if a part of it fails for good.
+    /// [`Error::TaskEnded`] if a part of it fails for good.
     ///
     /// # Cancel safety
     ///
@@ -121,32 +120,28 @@ impl Events {
             listener,
             address,
             admin,
+            registry,
+            metrics,
             store,
             active,
         } = self;
-        let registry = Registry::new();
-        let metrics = Metrics::register(&registry, store.clone()).map_err(Error::Metrics)?;
-        let metrics = Arc::new(metrics);
-        let stop = CancellationToken::new();
-        let _ends = stop.clone().drop_guard();
-
-        let health = Arc::new(Admin {
-            registry,
-            routes: Health {
-                stopping: AtomicBool::new(false),
-            },
-            hosts: options.admin.hosts.clone(),
-        });
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let _ends = (drain.clone().drop_guard(), stop.clone().drop_guard());
         let admin = admin.map(|socket| {
-            AbortOnDropHandle::new(tokio::spawn(health.clone().run(socket, stop.clone())))
+            let admin = Arc::new(Admin {
+                registry,
+                routes: Health,
+                hosts: options.admin.hosts.clone(),
+            });
+            AbortOnDropHandle::new(tokio::spawn(admin.run(socket, stop.clone())))
         });
         let server = Arc::new(Server {
             store: store.clone(),
             max_body_bytes: options.max_body_bytes,
-            acceptances: metrics.clone(),
+            metrics: metrics.clone(),
         });
-        let mut serving =
-            AbortOnDropHandle::new(tokio::spawn(serve(server, listener, stop.clone())));
+        let serving = serve(server, listener, stop.clone());
+        let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
         let dispatcher = Dispatcher {
             store: store.clone(),
             gateway: options.gateway.clone(),
@@ -156,13 +151,13 @@ impl Events {
                 namespace: (options.concurrency / 4).max(1),
                 function: OF_A_FUNCTION,
             },
-            attempts: metrics.clone(),
             drain: options.drain_timeout.into(),
         };
-        let mut making = AbortOnDropHandle::new(tokio::spawn(dispatcher.run(active, stop.clone())));
-        let mut sweeping =
-            AbortOnDropHandle::new(tokio::spawn(sweep(store, metrics, stop.clone())));
-        tracing::info!(%address, gateway = %options.gateway, "events are kept");
+        let making = dispatcher.run(active, drain.clone());
+        let mut making = AbortOnDropHandle::new(tokio::spawn(making));
+        let sweeping = sweep(store, metrics, stop.clone());
+        let mut sweeping = AbortOnDropHandle::new(tokio::spawn(sweeping));
+        tracing::info!(%address, gateway = %options.gateway, "calls are kept");
 
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -170,13 +165,14 @@ impl Events {
             _ = &mut making => Some("making of calls"),
             _ = &mut sweeping => Some("removal of what is over"),
         };
-        health.routes.stopping.store(true, Ordering::Relaxed);
-        stop.cancel();
         if let Some(ended) = ended {
             return Err(Error::TaskEnded(ended));
         }
+        drain.cancel();
         // Each says in its log what went wrong; there is nothing more to be done about it.
-        let _ = tokio::join!(serving, making, sweeping);
+        let _ = making.await;
+        stop.cancel();
+        let _ = tokio::join!(serving, sweeping);
         if let Some(admin) = admin {
             let _ = admin.await;
         }

@@ -17,6 +17,9 @@ pub(crate) const KEPT: Duration = Duration::from_secs(3600);
 /// How long that is known of a call that has failed, and what was sent: it can be tried anew.
 pub(crate) const KEPT_FAILED: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The longest wait that a function can ask for by `Retry-After`.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
 /// About as many bytes as what is known of a call takes.
 pub(crate) const RECORD: usize = 1024;
 

@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounterVec, Opts, Registry,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use prometheus::{IntGauge, IntGaugeVec};
 
 use crate::{
-    delivery::Attempts,
     invocation::{Invocation, State},
-    server::Acceptances,
-    store::Store,
+    store::{Observer, Store},
 };
 
 /// Upper bounds of the buckets for how long calls took, in seconds.
@@ -30,7 +27,7 @@ pub(crate) struct Metrics {
     finished: IntCounterVec,
     retried: IntCounterVec,
     duration: Histogram,
-    dropped: prometheus::IntCounter,
+    dropped: IntCounter,
 }
 
 /// What the store holds, read when it is asked for.
@@ -51,7 +48,7 @@ impl Metrics {
     /// # Errors
     ///
     /// When one of the names is taken.
-    pub(crate) fn register(registry: &Registry, store: Store) -> prometheus::Result<Self> {
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counter.clone()))?;
@@ -66,12 +63,11 @@ impl Metrics {
             .buckets(BUCKETS.into()),
         )?;
         registry.register(Box::new(duration.clone()))?;
-        let dropped = prometheus::IntCounter::new(
+        let dropped = IntCounter::new(
             "fermata_invocations_dropped_total",
             "Records of calls that are over, removed before their time for want of room.",
         )?;
         registry.register(Box::new(dropped.clone()))?;
-        registry.register(Box::new(Page::new(store)?))?;
         Ok(Self {
             accepted: counter(
                 "fermata_invocations_accepted_total",
@@ -98,14 +94,23 @@ impl Metrics {
         })
     }
 
+    /// A call came in, and was kept, or with the reason not.
+    pub(crate) fn accepted(&self, namespace: &str, function: &str, refused: Option<&'static str>) {
+        let labels = [namespace, function];
+        match refused {
+            None => self.accepted.with_label_values(&labels).inc(),
+            Some(reason) => self.refused.with_label_values(&[reason]).inc(),
+        }
+    }
+
     /// Records were removed for want of room.
     pub(crate) fn dropped(&self, records: u64) {
         self.dropped.inc_by(records);
     }
 }
 
-impl Attempts for Metrics {
-    fn attempted(&self, invocation: &Invocation) {
+impl Observer for Metrics {
+    fn settled(&self, invocation: &Invocation) {
         let (namespace, function) = (&*invocation.namespace, &*invocation.function);
         let state = match invocation.state {
             State::Waiting => {
@@ -125,22 +130,15 @@ impl Attempts for Metrics {
     }
 }
 
-impl Acceptances for Metrics {
-    fn accepted(&self, namespace: &str, function: &str, refused: Option<&'static str>) {
-        match refused {
-            None => self
-                .accepted
-                .with_label_values(&[namespace, function])
-                .inc(),
-            Some(reason) => self.refused.with_label_values(&[reason]).inc(),
-        }
-    }
-}
-
 // === impl Page ===
 
 impl Page {
-    fn new(store: Store) -> prometheus::Result<Self> {
+    /// What this store holds.
+    ///
+    /// # Errors
+    ///
+    /// When one of the names is none.
+    pub(crate) fn new(store: Store) -> prometheus::Result<Self> {
         let gauge = |name: &str, help: &str| {
             IntGaugeVec::new(Opts::new(name, help), &["namespace", "function"])
         };

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use crate::{
     invocation::Entrance,
+    metrics::Metrics,
     problem::{Answer, Problem},
     store::Store,
 };
@@ -23,22 +24,16 @@ pub(crate) use listener::serve;
 
 /// What answers the gateway.
 #[derive(Debug)]
-pub(crate) struct Server<A> {
+pub(crate) struct Server {
     pub(crate) store: Store,
     /// The largest body of a call, in bytes.
     pub(crate) max_body_bytes: usize,
-    pub(crate) acceptances: Arc<A>,
-}
-
-/// What became of calls that came in, for the metrics.
-pub(crate) trait Acceptances: Send + Sync + 'static {
-    /// One was kept, or with the reason not.
-    fn accepted(&self, namespace: &str, function: &str, refused: Option<&'static str>);
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 // === impl Server ===
 
-impl<A: Acceptances> Server<A> {
+impl Server {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         let answered = if let Some(rest) = path.strip_prefix("/functions/") {

@@ -3,11 +3,14 @@
 //! Everything is on the disk before anybody is told that it is; which calls wait is in memory as well. A call that is
 //! being made is held by this process alone: when it ends, the call waits again.
 
+mod change;
 mod disk;
 mod index;
+mod sweep;
 mod writer;
 
 use std::{
+    fmt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,15 +26,15 @@ use tokio::{
 use crate::{
     error::{OpenError, StoreError},
     id::Id,
-    invocation::{Answer, Call, Due, Invocation, State},
+    invocation::{Answer, Call, Due, Invocation, LONGEST_RETRY_AFTER, State},
 };
 
 use disk::{Change, Disk, Rows};
-use index::{CalledOff, Index, Stale, Waits};
+use index::{Index, Waits};
 use writer::Writer;
 
-pub(crate) use index::Backlog;
-pub(crate) use index::Next;
+pub(crate) use change::Changed;
+pub(crate) use index::{Backlog, Next};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -77,17 +80,10 @@ pub(crate) enum Refused {
     Store(#[from] StoreError),
 }
 
-/// What became of an attempt to call a call off, or to have it tried again.
-#[derive(Clone, Debug)]
-pub(crate) enum Changed {
-    /// It is so.
-    Done(Invocation),
-    /// It is being made, and told to end.
-    Told(Invocation),
-    /// It is over, or is not, already.
-    Already(Invocation),
-    /// Nobody knows it.
-    Unknown,
+/// Who hears what becomes of calls.
+pub(crate) trait Observer: fmt::Debug + Send + Sync {
+    /// A call is over, or waits for another attempt, and it is on the disk.
+    fn settled(&self, invocation: &Invocation);
 }
 
 /// Calls, waiting and over.
@@ -105,6 +101,7 @@ struct Shared {
     disk: Arc<Disk>,
     writer: Writer,
     active: mpsc::UnboundedSender<Key>,
+    observer: Arc<dyn Observer>,
 }
 
 // === impl Active ===
@@ -124,14 +121,22 @@ impl Store {
     /// # Errors
     ///
     /// When it cannot be read and written, or another process has it open.
-    pub(crate) fn open(path: Option<&Path>, bounds: Bounds) -> Result<(Self, Active), OpenError> {
+    pub(crate) fn open(
+        path: Option<&Path>,
+        bounds: Bounds,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Self, Active), OpenError> {
         if let Some(dir) = path.and_then(Path::parent) {
             std::fs::create_dir_all(dir).map_err(OpenError::Folder)?;
         }
-        Self::of(Disk::open(path)?, bounds)
+        Self::of(Disk::open(path)?, bounds, observer)
     }
 
-    fn of(disk: Disk, bounds: Bounds) -> Result<(Self, Active), OpenError> {
+    fn of(
+        disk: Disk,
+        bounds: Bounds,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Self, Active), OpenError> {
         let disk = Arc::new(disk);
         let mut index = Index::default();
         let (now, clock) = (Instant::now(), Timestamp::now());
@@ -152,6 +157,7 @@ impl Store {
             disk,
             writer,
             active,
+            observer,
         };
         Ok((Self(Arc::new(shared)), Active(functions)))
     }
@@ -264,6 +270,7 @@ impl Store {
             rows.push(change(Rows::Calls, id, None));
         }
         self.0.writer.write(rows).await?;
+        self.0.observer.settled(invocation);
         if invocation.is_over() {
             self.index().finish(id, invocation, bytes);
         } else {
@@ -312,98 +319,6 @@ impl Store {
         .await
     }
 
-    /// Calls a call off: one that waits is over at once, one that is being made is told to end.
-    ///
-    /// # Errors
-    ///
-    /// When the disk takes nothing; then it goes on.
-    ///
-    /// # Cancel safety
-    ///
-    /// When the future is dropped the call is called off or not.
-    pub(crate) async fn cancel(&self, id: Id) -> Result<Changed, StoreError> {
-        let store = self.clone();
-        // A task of its own, as that of `accept`: a call that was taken has to be settled or given back.
-        let cancelled = tokio::spawn(async move { store.do_cancel(id).await });
-        cancelled.await.map_err(|_| StoreError::Closed)?
-    }
-
-    async fn do_cancel(&self, id: Id) -> Result<Changed, StoreError> {
-        let Some((mut invocation, _)) = self.get(id).await? else {
-            return Ok(Changed::Unknown);
-        };
-        if invocation.is_over() {
-            return Ok(Changed::Already(invocation));
-        }
-        let called_off = self.index().call_off(&invocation.key(), id);
-        match called_off {
-            // It has ended since.
-            None => Ok(match self.get(id).await? {
-                Some((invocation, _)) => Changed::Already(invocation),
-                None => Changed::Unknown,
-            }),
-            Some(CalledOff::Running) => Ok(Changed::Told(invocation)),
-            Some(CalledOff::Taken) => {
-                let before = invocation.clone();
-                invocation.finish(State::Cancelled, Timestamp::now());
-                let settled = self.settle(id, &invocation, None).await;
-                if settled.is_err() {
-                    self.give_back(id, &before, Duration::ZERO);
-                }
-                settled.map(|()| Changed::Done(invocation))
-            }
-        }
-    }
-
-    /// Lets a call that has failed be tried anew, as if it were accepted now.
-    ///
-    /// # Errors
-    ///
-    /// When there is no room for it, or the disk takes nothing; then it stays failed.
-    ///
-    /// # Cancel safety
-    ///
-    /// When the future is dropped the call is tried anew or not.
-    pub(crate) async fn redrive(&self, id: Id) -> Result<Changed, Refused> {
-        let store = self.clone();
-        let redriven = tokio::spawn(async move { store.do_redrive(id).await });
-        redriven.await.map_err(|_| StoreError::Closed)?
-    }
-
-    async fn do_redrive(&self, id: Id) -> Result<Changed, Refused> {
-        let Some((before, _)) = self.get(id).await? else {
-            return Ok(Changed::Unknown);
-        };
-        if before.state != State::Failed {
-            return Ok(Changed::Already(before));
-        }
-        let after = before.anew(Timestamp::now());
-        let revived = self.index().revive(&self.0.bounds, id, &before)?;
-        if !revived {
-            // Somebody else has just done so, or its time is over.
-            return Ok(match self.get(id).await? {
-                Some((invocation, _)) => Changed::Already(invocation),
-                None => Changed::Unknown,
-            });
-        }
-        let rows = disk::json(&after).map(|row| {
-            vec![
-                change(Rows::Invocations, id, Some(row)),
-                change(Rows::Answers, id, None),
-            ]
-        });
-        let written = match rows {
-            Ok(rows) => self.0.writer.write(rows).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            self.index().finish(id, &before, before.bytes);
-            return Err(error.into());
-        }
-        self.wait(id, &after, Instant::now());
-        Ok(Changed::Done(after))
-    }
-
     /// A call that was taken cannot be made, since what is to be sent is not there any more: it has failed.
     pub(crate) async fn lose(&self, function: &Key, id: Id) {
         let known = self.get(id).await;
@@ -415,51 +330,6 @@ impl Store {
             }
         }
         self.index().lose(function, id);
-    }
-
-    /// Removes the records whose time is over, and the oldest ones where there is no room. How many it were for want of
-    /// room.
-    ///
-    /// # Errors
-    ///
-    /// When the disk takes nothing; then they stay.
-    pub(crate) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut forced = 0;
-        loop {
-            let stale: Vec<Stale> = {
-                let mut index = self.index();
-                std::iter::from_fn(|| index.stale(&self.0.bounds, now))
-                    .take(SWEPT_AT_ONCE)
-                    .collect()
-            };
-            if stale.is_empty() {
-                return Ok(forced);
-            }
-            if let Err(error) = self.remove(&stale).await {
-                let mut index = self.index();
-                stale.iter().for_each(|stale| index.put_back(stale));
-                return Err(error);
-            }
-            forced += stale.iter().filter(|stale| stale.for_room).count() as u64;
-        }
-    }
-
-    async fn remove(&self, stale: &[Stale]) -> Result<(), StoreError> {
-        let (mut known, mut rows) = (Vec::new(), Vec::with_capacity(3 * stale.len()));
-        for stale in stale {
-            known.extend(
-                self.get(stale.id())
-                    .await?
-                    .map(|(invocation, _)| invocation),
-            );
-            rows.extend(removal(stale.id()));
-        }
-        self.0.writer.write(rows).await?;
-        let mut index = self.index();
-        known
-            .iter()
-            .for_each(|invocation| index.forget_key(invocation));
-        Ok(())
     }
 
     /// The functions whose calls wait, and how many.
@@ -536,12 +406,6 @@ fn pause(invocation: &Invocation, now: Timestamp) -> Duration {
 
 /// How long nothing is written again that the disk has not taken.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
-
-/// Records that are removed by one write.
-const SWEPT_AT_ONCE: usize = 256;
-
-/// The longest wait that a function can ask for by `Retry-After`.
-pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Reads from the disk where nobody else has to wait for it.
 async fn on_disk<T: Send + 'static>(

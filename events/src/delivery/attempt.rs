@@ -5,7 +5,7 @@ use std::{error::Error, fmt::Write as _, time::Duration};
 use bytes::Bytes;
 use fermata_crds::names::{ATTEMPT_HEADER, FUNCTION_UID_HEADER, INVOCATION_HEADER, REASON_HEADER};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{self, CONTENT_LENGTH, HOST, RETRY_AFTER},
     uri::Authority,
 };
@@ -128,17 +128,7 @@ impl Caller {
         let (body, cut) = match self.body(body).await {
             Ok(body) => body,
             Err(error) => {
-                return Outcome::Answered {
-                    answer: answer(
-                        StatusCode::BAD_GATEWAY,
-                        Fields::default(),
-                        Bytes::new(),
-                        false,
-                    ),
-                    reason: Some("FunctionReset".into()),
-                    retry_after: None,
-                }
-                .saying(&format!("the answer broke off: {}", chain(&error)));
+                return Outcome::Unanswered(format!("the answer broke off: {}", chain(&error)));
             }
         };
         let reason = head.headers.get(REASON_HEADER);
@@ -146,9 +136,15 @@ impl Caller {
             .and_then(|reason| reason.to_str().ok())
             .map(Into::into);
         let retry_after = retry_after(&head.headers, Timestamp::now());
-        let fields = Fields::of(&head.headers, is_kept);
         Outcome::Answered {
-            answer: answer(head.status, fields, body, cut),
+            answer: Answer {
+                head: AnswerHead {
+                    status: head.status.as_u16(),
+                    headers: Fields::of(&head.headers, is_kept),
+                    cut,
+                },
+                body,
+            },
             reason,
             retry_after,
         }
@@ -169,29 +165,6 @@ impl Caller {
             }
         }
         Ok((kept.into(), cut))
-    }
-}
-
-// === impl Outcome ===
-
-impl Outcome {
-    /// The same, with this text as the body of the answer.
-    fn saying(mut self, text: &str) -> Self {
-        if let Self::Answered { answer, .. } = &mut self {
-            answer.body = Bytes::copy_from_slice(text.as_bytes());
-        }
-        self
-    }
-}
-
-fn answer(status: StatusCode, headers: Fields, body: Bytes, cut: bool) -> Answer {
-    Answer {
-        head: AnswerHead {
-            status: status.as_u16(),
-            headers,
-            cut,
-        },
-        body,
     }
 }
 

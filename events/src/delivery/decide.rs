@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{
-    invocation::{Answer, Invocation, State, later},
-    store::LONGEST_RETRY_AFTER,
-};
+use crate::invocation::{Answer, Invocation, LONGEST_RETRY_AFTER, State, later};
 
 /// The pauses after attempts that have reached no function: before the second one, and at most.
 const MISS_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Acceptances, Server, entrance, not_from_the_gateway};
+use super::{Server, entrance, not_from_the_gateway};
 use crate::{
     id::Id,
     invocation::{Call, CallHead, Entrance, Fields, Idempotency, Invocation, State},
@@ -46,7 +46,7 @@ const NOT_KEPT: [&str; 11] = [
     "upgrade",
 ];
 
-impl<A: Acceptances> Server<A> {
+impl Server {
     /// `path` is that of the function, and the path that is to be called.
     pub(super) async fn accept(
         &self,
@@ -64,7 +64,7 @@ impl<A: Acceptances> Server<A> {
         let path = format!("/{}", parts.next().unwrap_or_default());
         let kept = self.keep(namespace, function, &path, request).await;
         let refused = kept.as_ref().err().map(|problem| problem.reason);
-        self.acceptances.accepted(namespace, function, refused);
+        self.metrics.accepted(namespace, function, refused);
         kept.map(told)
     }
 

@@ -2,14 +2,17 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use fermata_listen::{Accepted, Bounds, Listener, Seats, files};
+use fermata_listen::{Accepted, Attended, Bounds, Listener, Seats, files};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use super::{Acceptances, Server};
+use super::Server;
 
 /// Connections at once; further ones wait.
 const CONNECTIONS: usize = 4096;
@@ -25,57 +28,40 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Cancel safety
 ///
 /// Dropping the future leaves connections open until they have been idle for a minute.
-pub(crate) async fn serve<A: Acceptances>(
-    server: Arc<Server<A>>,
-    socket: TcpListener,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(server: Arc<Server>, socket: TcpListener, stop: CancellationToken) {
     let most = files::share(files::limit(), 4, CONNECTIONS);
     let bounds = Bounds {
         most,
         per_address: most,
     };
     let listener = Listener::new(socket, Seats::new(bounds), "calls");
-    let connections = TaskTracker::new();
+    let graceful = GracefulShutdown::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.next(|_| false)).await {
         let Accepted { stream, seat, .. } = accepted;
-        let (server, stop) = (server.clone(), stop.clone());
-        connections.spawn(async move {
-            let _ = stream.set_nodelay(true);
-            let service = service_fn(|request: Request<Incoming>| {
-                let busy = seat.busy();
-                let server = &server;
-                async move {
-                    let answer = server.answer(request).await;
-                    drop(busy);
-                    Ok::<_, Infallible>(answer)
-                }
-            });
-            let connection = http1::Builder::new()
-                .max_headers(MOST_FIELDS)
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-                () = seat.lost() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "a connection broke"
-                );
+        // Without it answers are only later.
+        let _ = stream.set_nodelay(true);
+        let (server, seat) = (server.clone(), Arc::new(seat));
+        let place = seat.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, busy) = (server.clone(), place.busy());
+            async move {
+                let answer = server.answer(request).await;
+                Ok::<_, Infallible>(answer.map(|body| Attended::new(body, busy)))
+            }
+        });
+        let connection = http1::Builder::new()
+            .max_headers(MOST_FIELDS)
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            tokio::select! {
+                // A broken connection is the gateway's affair.
+                _ = watched => {}
+                () = seat.lost() => {}
             }
         });
     }
-    connections.close();
-    connections.wait().await;
+    graceful.shutdown().await;
 }

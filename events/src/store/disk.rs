@@ -105,7 +105,7 @@ impl Disk {
     pub(super) fn invocations(&self) -> Result<Vec<(Id, Invocation)>, OpenError> {
         let mut invocations = Vec::new();
         let mut damaged = None;
-        let read = self.read(|database| {
+        let read = self.with(|database| {
             for entry in database.begin_read()?.open_table(INVOCATIONS)?.iter()? {
                 let (id, row) = entry?;
                 let id = Id::of(*id.value());
@@ -127,7 +127,7 @@ impl Disk {
 
     /// One row, read as what it was written from.
     pub(super) fn get(&self, table: Rows, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.read(|database| {
+        let read = self.with(|database| {
             let table = database.begin_read()?.open_table(table.table())?;
             Ok(table.get(&id.bytes())?.map(|row| row.value().to_vec()))
         });
@@ -153,7 +153,7 @@ impl Disk {
     }
 
     fn try_write(&self, changes: &[Change]) -> Result<(), redb::Error> {
-        self.read(|database| {
+        self.with(|database| {
             let transaction = database.begin_write()?;
             apply(&transaction, changes)?;
             transaction.commit()?;
@@ -162,7 +162,7 @@ impl Disk {
     }
 
     /// Works with the database, which is opened anew if it has failed. What is in memory alone does not fail.
-    fn read<T>(
+    fn with<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {

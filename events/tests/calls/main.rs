@@ -53,14 +53,13 @@ impl Kept {
             ..Options::default()
         };
         set(&mut options);
-        let events = loop {
-            match Events::bind(options.clone()).await {
-                Ok(events) => break events,
-                // The one before is just letting go of its file.
-                Err(Error::Open { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(error) => panic!("{error}"),
-            }
+        // The one before may just be letting go of its file.
+        let bind = async || {
+            Events::bind(options.clone())
+                .await
+                .map_err(|error| error.to_string())
         };
+        let events = eventually(bind).await;
         let stop = CancellationToken::new();
         Self {
             address: events.address().to_string(),
@@ -119,15 +118,15 @@ impl Kept {
 
     /// How the call stands once the condition holds.
     async fn until(&self, id: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let begun = std::time::Instant::now();
-        loop {
+        eventually(async || {
             let state = self.state(id).await;
             if condition(&state) {
-                return state;
+                Ok(state)
+            } else {
+                Err(state.to_string())
             }
-            assert!(begun.elapsed() < PATIENCE, "{state}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        })
+        .await
     }
 
     async fn over(&self, id: &str) -> Value {
@@ -157,6 +156,18 @@ impl std::fmt::Debug for Answer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = String::from_utf8_lossy(&self.body);
         write!(formatter, "{} {:?} {body}", self.status, self.headers)
+    }
+}
+
+/// Tries until there is a result.
+async fn eventually<T>(mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        match check().await {
+            Ok(found) => return found,
+            Err(why) => assert!(begun.elapsed() < PATIENCE, "{why}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

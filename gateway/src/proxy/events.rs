@@ -1,6 +1,6 @@
 //! The way to the program that keeps calls whose callers do not wait.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use http::{Request, Response, uri::Authority};
 use hyper::body::Incoming;
@@ -73,12 +73,5 @@ impl EventsClient {
             Ok(Err(error)) => Err(EventsError::Unreachable(error)),
             Err(_) => Err(EventsError::TimedOut),
         }
-    }
-}
-
-impl EventsError {
-    /// What the system said, for the log.
-    pub(crate) fn as_error(&self) -> &(dyn Error + 'static) {
-        self
     }
 }

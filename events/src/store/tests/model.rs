@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::invocation::Idempotency;
 
 /// What is done with the store.
 #[derive(Clone, Copy, Debug, bolero::generator::TypeGenerator)]

@@ -200,7 +200,8 @@ fn failure(context: &ProxyContext, error: EventsError, meter: &Meter) -> Failure
             SlowClient::Body(PATIENCE).into()
         }
         None => {
-            tracing::warn!(error = error.as_error(), "an asynchronous call is not kept");
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "an asynchronous call is not kept");
             Failure::EventsUnreachable
         }
     }
