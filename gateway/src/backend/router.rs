@@ -81,7 +81,7 @@ impl<F> Router<F> {
     pub(crate) fn find(&self, host: &str, path: &str) -> Option<Match<'_, F>> {
         let host = normal_host(host);
         let whole = |function| Match { function, strip: 0 };
-        self.owner(&host)
+        self.owner_of(&host)
             .map(whole)
             .or_else(|| self.by_name_in_path(path, DEFAULT_NAMESPACE, Self::public))
             .or_else(|| self.by_path(path).map(whole))
@@ -98,7 +98,7 @@ impl<F> Router<F> {
         namespace: Option<&str>,
     ) -> Option<Match<'_, F>> {
         let host = normal_host(host);
-        self.owner_in_cluster(&host, namespace)
+        self.owner_of_name(&host, namespace)
             .map(|function| Match { function, strip: 0 })
             .or_else(|| {
                 self.by_name_in_path(path, namespace.unwrap_or(DEFAULT_NAMESPACE), Self::any)
@@ -108,19 +108,13 @@ impl<F> Router<F> {
     /// The function whose own the host is, for requests from anywhere.
     #[must_use]
     pub(crate) fn owner(&self, host: &str) -> Option<&F> {
-        let host = normal_host(host);
-        self.by_domain(&host).or_else(|| self.hosts.get(&*host))
+        self.owner_of(&normal_host(host))
     }
 
     /// The function whose in-cluster name the host is; of names without a namespace the one in `namespace`.
     #[must_use]
     pub(crate) fn owner_in_cluster(&self, host: &str, namespace: Option<&str>) -> Option<&F> {
-        match InCluster::of(&normal_host(host), &self.cluster_domain)? {
-            InCluster::Whole(name) => self.any(name),
-            InCluster::Short(name) => {
-                namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
-            }
-        }
+        self.owner_of_name(&normal_host(host), namespace)
     }
 
     /// Whether the host is one that functions alone have: below the domain, or an in-cluster name with a namespace.
@@ -141,6 +135,19 @@ impl<F> Router<F> {
         !normal_host(host).contains('.')
             || path.starts_with(FUNCTION_PATH_PREFIX)
             || path.starts_with(ASYNC_FUNCTION_PATH_PREFIX)
+    }
+
+    fn owner_of(&self, host: &str) -> Option<&F> {
+        self.by_domain(host).or_else(|| self.hosts.get(host))
+    }
+
+    fn owner_of_name(&self, host: &str, namespace: Option<&str>) -> Option<&F> {
+        match InCluster::of(host, &self.cluster_domain)? {
+            InCluster::Whole(name) => self.any(name),
+            InCluster::Short(name) => {
+                namespace.and_then(|namespace| self.any(&[name, ".", namespace].concat()))
+            }
+        }
     }
 
     fn by_domain(&self, host: &str) -> Option<&F> {
