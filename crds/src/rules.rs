@@ -385,6 +385,11 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "paths below /function, /async-function, /topics, /messages, /requests, /invocations, /git and /hooks are the gateway's own; choose another path",
     ),
     rule(
+        "expose.path",
+        "!self.matches('^/[.]well-known/fermata(/|$)')",
+        "paths below /.well-known/fermata are the gateway's own; choose another path",
+    ),
+    rule(
         "triggers[].name",
         "self.matches('^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$')",
         "a trigger's name has at most 50 characters: lower case letters, digits and '-'",
@@ -401,6 +406,11 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "delivery.attempts",
         "self >= 1 && self <= 100",
         "delivery.attempts must be between 1 and 100",
+    ),
+    rule(
+        "delivery.backoff",
+        "!has(self.first) || !has(self.max) || duration(self.first) <= duration(self.max)",
+        "delivery.backoff.first must be no longer than delivery.backoff.max",
     ),
     duration!("delivery.backoff.first", "10ms", "1h"),
     duration!("delivery.backoff.max", "10ms", "24h"),

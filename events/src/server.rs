@@ -10,7 +10,7 @@ mod tell;
 use std::sync::Arc;
 
 use fermata_crds::names::{ENTRANCE_HEADER, FUNCTION_UID_HEADER};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::{
@@ -65,12 +65,7 @@ impl Server {
             (&Method::GET | &Method::HEAD, "result") => tell::result(&self.store, id, asker).await,
             (&Method::DELETE, "") => tell::cancel(&self.store, id, asker).await,
             (&Method::POST, "redrive") => tell::redrive(&self.store, id, asker).await,
-            (_, "" | "result" | "redrive") => Err(Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "MethodNotAllowed",
-                "GET tells how a call stands, GET .../result what was answered, DELETE calls it off, and POST \
-                 .../redrive has one that failed tried anew",
-            )),
+            (_, "" | "result" | "redrive") => Ok(not_allowed(rest)),
             _ => Err(no_such_invocation()),
         }
     }
@@ -83,6 +78,25 @@ struct Asker<'a> {
     entrance: Entrance,
     /// The function whose own the host is that was asked, by its uid.
     owner: Option<&'a str>,
+}
+
+/// The answer to a method that means nothing there (RFC 9110, section 15.5.6).
+fn not_allowed(what: &str) -> Answer {
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "MethodNotAllowed",
+        "GET tells how a call stands, GET .../result what was answered, DELETE calls it off, and POST .../redrive \
+         has one that failed tried anew",
+    );
+    let allowed = match what {
+        "" => "GET, HEAD, DELETE",
+        "result" => "GET, HEAD",
+        _ => "POST",
+    };
+    let mut answer = problem.answer();
+    let allowed = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(header::ALLOW, allowed);
+    answer
 }
 
 /// Where the request came in at the gateway.

@@ -11,6 +11,8 @@ mod writer;
 
 use std::{
     fmt,
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -67,6 +69,9 @@ pub(crate) enum Refused {
         /// The most bytes.
         bytes: u64,
     },
+    /// The disk has room for what is kept already, and no more.
+    #[error("the disk for calls is full; try again when some are done, or give it more room")]
+    DiskFull,
     /// The key is that of a call that is just being accepted.
     #[error("a call with this Idempotency-Key is just being accepted; try again")]
     KeyInUse,
@@ -127,7 +132,9 @@ impl Store {
         observer: Arc<dyn Observer>,
     ) -> Result<(Self, Active), OpenError> {
         if let Some(dir) = path.and_then(Path::parent) {
-            std::fs::create_dir_all(dir).map_err(OpenError::Folder)?;
+            let mut builder = DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(dir);
+            made.map_err(OpenError::Folder)?;
         }
         Self::of(Disk::open(path)?, bounds, observer)
     }
@@ -178,6 +185,9 @@ impl Store {
         invocation: Invocation,
         call: Call,
     ) -> Result<Id, Refused> {
+        if self.0.disk.is_short() {
+            return Err(Refused::DiskFull);
+        }
         let reserved = self.index().reserve(&self.0.bounds, id, &invocation)?;
         if let Some(known) = reserved {
             return Ok(known);

@@ -59,10 +59,16 @@ pub(crate) enum Failure {
          without Prefer: respond-async to wait for the answer"
     )]
     EventsOff,
+    /// A call that comes back has to fit as well.
+    #[error("the call leaves too little room for the headers that are added when it is made later")]
+    DeferredTooLarge,
+    /// It has no name by which it could be called from within.
+    #[error("this cannot be called asynchronously; ask without Prefer: respond-async")]
+    NotDeferrable,
     /// What keeps them does not answer.
     #[error(
-        "it is not known whether the asynchronous call was kept, since what keeps them does not answer; try again, with \
-         an Idempotency-Key so that it is made once"
+        "what keeps asynchronous calls does not answer; try again. Whether a new call was kept is not known: an \
+         Idempotency-Key makes it once all the same"
     )]
     EventsUnreachable,
     /// This many requests wait already.
@@ -141,9 +147,11 @@ impl Failure {
     pub(crate) const fn reason(&self) -> Reason {
         match self {
             Self::NoSuchFunction => Reason::NoSuchFunction,
-            Self::BadRequest(_) => Reason::BadRequest,
+            Self::BadRequest(_) | Self::NotDeferrable => Reason::BadRequest,
             Self::ForeignCoding => Reason::UnsupportedCoding,
-            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => Reason::HeadersTooLarge,
+            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } | Self::DeferredTooLarge => {
+                Reason::HeadersTooLarge
+            }
             Self::PayloadTooLarge { .. } => Reason::PayloadTooLarge,
             Self::ClientTimeout(_) => Reason::ClientTimeout,
             Self::EventsOff => Reason::EventsOff,
@@ -166,9 +174,9 @@ impl Failure {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchFunction => StatusCode::NOT_FOUND,
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::NotDeferrable => StatusCode::BAD_REQUEST,
             Self::ForeignCoding | Self::EventsOff => StatusCode::NOT_IMPLEMENTED,
-            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } => {
+            Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } | Self::DeferredTooLarge => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -192,9 +200,10 @@ impl Failure {
     pub(crate) const fn grpc_status(&self) -> &'static str {
         match self {
             Self::NoSuchFunction | Self::ForeignCoding | Self::EventsOff => "12",
-            Self::BadRequest(_) => "3",
+            Self::BadRequest(_) | Self::NotDeferrable => "3",
             Self::HeadersTooLarge { .. }
             | Self::TooManyHeaders { .. }
+            | Self::DeferredTooLarge
             | Self::PayloadTooLarge { .. }
             | Self::QueueFull { .. } => "8",
             Self::ClientTimeout(_)

@@ -292,6 +292,10 @@ async fn delivery_that_makes_no_sense_is_refused() {
         (json!({"maxAge": "169h"}), "from 1s to 168h"),
         (json!({"backoff": {"first": "soon"}}), "from 10ms to 1h"),
         (json!({"backoff": {"max": "25h"}}), "from 10ms to 24h"),
+        (
+            json!({"backoff": {"first": "20s", "max": "1s"}}),
+            "no longer than delivery.backoff.max",
+        ),
     ] {
         let function = json!({
             "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "echo"},

@@ -8,7 +8,6 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Mutex,
-    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -36,9 +35,6 @@ const PASSED_ON: [&str; 6] = ["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /// The most connections to the gateway.
 const MOST_CONNECTIONS: usize = 65_536;
-
-/// How long asynchronous calls that are being made may go on at the end; they are made again by the next run.
-const EVENTS_DRAIN: Duration = Duration::from_secs(10);
 
 /// The running platform.
 pub(crate) struct Platform {
@@ -109,7 +105,8 @@ impl Platform {
         let events = Events::bind(fermata_events::Options {
             store: absolute(&options.data)?.join("events").join("calls.redb"),
             ephemeral: options.ephemeral,
-            drain_timeout: EVENTS_DRAIN.into(),
+            // As long as the gateway lets requests go on; those that only wait it sends away.
+            drain_timeout: fermata_gateway::Options::default().drain_timeout,
             ..fermata_events::Options::default()
         })
         .await
@@ -205,10 +202,10 @@ impl Platform {
         }
     }
 
-    /// Stops what calls and then the gateway, so that running requests finish while everything else still works.
+    /// Stops the gateway, and what calls through it, first, so that running requests finish while everything else still
+    /// works.
     pub(super) async fn shutdown(self) {
-        self.events.shutdown().await;
-        self.proxy.shutdown().await;
+        tokio::join!(self.events.shutdown(), self.proxy.shutdown());
         self.operator.shutdown().await;
         self.cluster.shutdown().await;
     }

@@ -1,8 +1,10 @@
 //! What becomes of a call after an attempt. Pure.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
+use fermata_crds::conditions::shortened;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::invocation::{Answer, Invocation, LONGEST_RETRY_AFTER, State, later};
 
@@ -81,7 +83,10 @@ pub(super) fn decide(
             let meaning = meaning(status, reason.as_deref());
             invocation.code = Some(status);
             invocation.message = match (&meaning, reason) {
-                (Meaning::Done, _) => None,
+                (Meaning::Done, _) => answer
+                    .head
+                    .cut
+                    .then(|| "the answer was too large to be kept".to_owned()),
                 (_, Some(reason)) => Some(format!("{reason}: {}", text(&answer))),
                 (_, None) => Some(format!(
                     "the function has answered {status}: {}",
@@ -139,11 +144,15 @@ pub(super) fn decide(
 
 /// It is too late for a call that has waited for its turn.
 pub(super) fn expire(invocation: &mut Invocation, now: Timestamp) {
+    too_late(invocation, "it was not made within", now);
+}
+
+fn too_late(invocation: &mut Invocation, what: &str, now: Timestamp) {
     let age = invocation.delivery.max_age().as_secs();
     let last = invocation.message.take();
     let last = last.map_or_else(String::new, |last| format!("; the last attempt: {last}"));
     invocation.message = Some(format!(
-        "it was not done within {age} s (spec.delivery.maxAge){last}"
+        "{what} spec.delivery.maxAge allows ({age} s){last}"
     ));
     invocation.finish(State::Failed, now);
 }
@@ -154,7 +163,7 @@ fn try_again(invocation: &mut Invocation, now: Timestamp, pause: Duration) {
         pause.min(LONGEST_RETRY_AFTER.max(invocation.delivery.longest_pause())),
     );
     if next >= invocation.expires_at() {
-        expire(invocation, now);
+        too_late(invocation, "the next attempt would come later than", now);
     } else {
         invocation.next_attempt_at = Some(next);
     }
@@ -190,12 +199,26 @@ fn pause((first, longest): (Duration, Duration), attempt: u32, random: f64) -> D
     whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
-/// The beginning of what was answered.
+/// The beginning of what was answered, or what it says of itself if it is a problem (RFC 9457).
 fn text(answer: &Answer) -> String {
     const MOST: usize = 200;
-    let beginning = answer.body.get(..MOST).unwrap_or(&answer.body);
-    let text = String::from_utf8_lossy(beginning);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let problem = serde_json::from_slice::<Problem<'_>>(&answer.body);
+    let text = match &problem {
+        Ok(problem) => problem.detail.clone(),
+        Err(_) => {
+            let beginning = answer.body.get(..2 * MOST).unwrap_or(&answer.body);
+            String::from_utf8_lossy(beginning)
+        }
+    };
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    shortened(&words, MOST).into_owned()
+}
+
+/// What of a problem is told.
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow)]
+    detail: Cow<'a, str>,
 }
 
 #[cfg(test)]

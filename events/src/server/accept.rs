@@ -192,15 +192,22 @@ fn idempotency(
     (uid, entrance): (&str, Entrance),
     call: &Call,
 ) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = parts.headers.get("idempotency-key") else {
+    let mut keys = parts.headers.get_all("idempotency-key").iter();
+    let (Some(key), more) = (keys.next(), keys.next()) else {
         return Ok(None);
     };
-    let fits = !key.is_empty() && key.len() <= LONGEST_KEY && key.to_str().is_ok();
-    if !fits {
+    let is_printable = key
+        .as_bytes()
+        .iter()
+        .all(|byte| (b' '..=b'~').contains(byte));
+    let fits = !key.is_empty() && key.len() <= LONGEST_KEY && is_printable;
+    if !fits || more.is_some() {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "BadRequest",
-            format!("an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters"),
+            format!(
+                "there is one Idempotency-Key, of 1 to {LONGEST_KEY} printable ASCII characters"
+            ),
         ));
     }
     let entrance = match entrance {
@@ -257,7 +264,7 @@ fn told(id: Id) -> Answer {
 /// The answer to a call that is not kept.
 pub(super) fn problem(refused: &Refused) -> Problem {
     let (status, reason, seconds) = match refused {
-        Refused::NamespaceFull { .. } | Refused::Full { .. } => (
+        Refused::NamespaceFull { .. } | Refused::Full { .. } | Refused::DiskFull => (
             StatusCode::INSUFFICIENT_STORAGE,
             "BacklogFull",
             Some(ROOM_AGAIN),

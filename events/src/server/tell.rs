@@ -33,7 +33,12 @@ pub(super) async fn result(store: &Store, id: Id, asker: Asker<'_>) -> Result<An
         .await
         .map_err(|error| unavailable(&error))?;
     let none = || {
-        let why = invocation.message.as_deref().unwrap_or("it was called off");
+        let why = match invocation.state {
+            State::Cancelled => "it was called off",
+            State::Waiting | State::Succeeded | State::Failed => {
+                invocation.message.as_deref().unwrap_or("nobody knows why")
+            }
+        };
         Problem::new(
             StatusCode::NOT_FOUND,
             "NoResult",

@@ -2,14 +2,18 @@
 
 use std::{
     fmt,
-    path::Path,
+    fs::{File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
 use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    WriteTransaction, backends::InMemoryBackend,
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
+    TableDefinition, WriteTransaction,
+    backends::{FileBackend, InMemoryBackend},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -35,6 +39,9 @@ const CACHE: usize = 16 * 1024 * 1024;
 /// A file that is larger is made as small as what is in it when it is opened.
 const LARGE: u64 = 64 * 1024 * 1024;
 
+/// What stays free on the file system, in bytes, or a tenth of it if that is less.
+const RESERVED: u64 = 64 * 1024 * 1024;
+
 /// A change of one row; nothing removes it.
 #[derive(Debug)]
 pub(super) struct Change {
@@ -57,6 +64,8 @@ type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 /// The database. After an error of the disk it is opened anew, since it takes no more writes.
 pub(super) struct Disk {
     open: Opener,
+    /// Where the file is, if there is one.
+    folder: Option<PathBuf>,
     database: RwLock<Option<Database>>,
 }
 
@@ -68,11 +77,23 @@ impl Disk {
         let large = path.and_then(|path| path.metadata().ok());
         let large = large.is_some_and(|file| file.len() > LARGE);
         let path = path.map(ToOwned::to_owned);
+        let folder = path
+            .as_deref()
+            .and_then(Path::parent)
+            .map(ToOwned::to_owned);
         let opener = Box::new(move || match &path {
-            Some(path) => Database::builder().set_cache_size(CACHE).create(path),
+            Some(path) => {
+                let file = private(path).map_err(StorageError::Io)?;
+                let backend = FileBackend::new(file)?;
+                Database::builder()
+                    .set_cache_size(CACHE)
+                    .create_with_backend(backend)
+            }
             None => Database::builder().create_with_backend(InMemoryBackend::new()),
         });
-        Self::open_with(opener, large)
+        let mut disk = Self::open_with(opener, large)?;
+        disk.folder = folder;
+        Ok(disk)
     }
 
     /// Opens it in this way, and makes it as small as what is in it if it is large.
@@ -97,7 +118,20 @@ impl Disk {
         }
         Ok(Self {
             open,
+            folder: None,
             database: RwLock::new(Some(database)),
+        })
+    }
+
+    /// Whether there is so little room on the file system that it is for what is kept already: to write what became of
+    /// a call takes room too.
+    pub(super) fn is_short(&self) -> bool {
+        let space = self.folder.as_deref().map(rustix::fs::statvfs);
+        // Where it cannot be told a write will tell.
+        space.and_then(Result::ok).is_some_and(|space| {
+            let size = space.f_blocks.saturating_mul(space.f_frsize);
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            free < RESERVED.min(size / 10)
         })
     }
 
@@ -200,6 +234,20 @@ impl Rows {
             Self::Answers => ANSWERS,
         }
     }
+}
+
+/// The file, which is for this user alone: in it are bodies, credentials, and the ids that are the keys to answers.
+fn private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    // One that an earlier version has made may be anybody's.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Makes the tables, and tells the format of what is there.

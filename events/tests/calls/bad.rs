@@ -91,8 +91,15 @@ async fn what_does_not_come_through_the_gateway_or_is_not_there_is_told_so() {
     }
     let id = kept.keep("orders", &json!({}), "").await;
     let put = kept.request("PUT", &format!("/invocations/{id}"));
-    assert_eq!(kept.ask(put, "").await.status, 405);
-    for key in ["", &"k".repeat(257)] {
+    let refused = kept.ask(put, "").await;
+    assert_eq!(refused.status, 405);
+    assert_eq!(refused.headers["allow"], "GET, HEAD, DELETE");
+    let twice = kept
+        .call("orders", &json!({}))
+        .header("idempotency-key", "a")
+        .header("idempotency-key", "b");
+    assert_eq!(kept.ask(twice, "").await.status, 400);
+    for key in ["", "a\tb", &"k".repeat(257)] {
         let keyed = kept
             .call("orders", &json!({}))
             .header("idempotency-key", key);

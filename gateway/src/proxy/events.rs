@@ -17,6 +17,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Header fields that an answer may have: those of a function's, and more.
+const MOST_ANSWER_FIELDS: usize = 200;
+
 /// How long it may take until a call is kept, its body included.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -51,6 +54,7 @@ impl EventsClient {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
+            .http1_max_headers(MOST_ANSWER_FIELDS)
             .build(connector);
         Self { client, authority }
     }

@@ -29,6 +29,8 @@ pub(crate) struct HeaderScan {
     pub(crate) ids: bool,
     /// `Prefer`.
     pub(crate) prefer: bool,
+    /// `X-Fermata-Reason`.
+    pub(crate) reason: bool,
     /// `X-Fermata-Function-Uid`.
     pub(crate) function_uid: bool,
     /// `X-Fermata-Passed-On`.
@@ -68,6 +70,7 @@ impl HeaderScan {
                 "x-fermata-passed-on" => scan.passed_on = true,
                 "prefer" => scan.prefer = true,
                 "x-fermata-function-uid" => scan.function_uid = true,
+                "x-fermata-reason" => scan.reason = true,
                 name => scan.forwarding |= is_forwarding(name),
             }
         }

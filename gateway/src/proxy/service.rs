@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use fermata_crds::names::FUNCTION_UID_HEADER;
+use fermata_crds::names::{FUNCTION_UID_HEADER, INVOCATIONS_PATH};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION, request::Parts,
 };
@@ -80,7 +80,14 @@ async fn answer(
     };
     if limits.access_log {
         let id = &identity.requester.id;
-        record.log(&parts.method, &host, parts.uri.path(), id);
+        let path = parts.uri.path();
+        // The id that follows is the key to what was answered.
+        let path = if is_of_invocations(path) {
+            INVOCATIONS_PATH
+        } else {
+            path
+        };
+        record.log(&parts.method, &host, path, id);
     }
     // A call that comes back is for its function, whatever its path.
     let comes_back = identity.scan.function_uid && identity.caller.entrance == Entrance::Internal;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use fermata_gateway::OwnPath;
 use http::{Request, Response, uri::Authority};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -240,6 +241,46 @@ async fn where_nothing_keeps_calls_they_are_refused_with_the_way_out_and_the_fun
         (503, "EventsUnreachable")
     );
     assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn what_could_not_come_back_is_not_kept() {
+    let functions = [
+        FunctionSpec::warm("hello", echo()),
+        FunctionSpec::warm("git", echo()),
+    ];
+    let events = events().await;
+    let harness = Harness::with_options(&functions, |options| {
+        options.events = Some(events);
+        options.max_header_bytes = 4000;
+        options.own_paths = vec![OwnPath {
+            path: "/git".into(),
+            namespace: "default".into(),
+            name: "git".into(),
+        }];
+    })
+    .await;
+    let host = "hello.default.localhost";
+    for (length, status) in [(2000, 202), (3500, 431)] {
+        let large = deferred("POST", host, "/").header("x-a", "a".repeat(length));
+        let answer = send(harness.data, large, "").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let many = (0..990).fold(deferred("POST", host, "/"), |asked, _| {
+        asked.header("a", "")
+    });
+    assert_eq!(
+        send(harness.data, many, "").await.reason(),
+        "HeadersTooLarge"
+    );
+    // It answers below a path alone, and has no name from within.
+    let git = deferred("GET", "127.0.0.1", "/git/x.git");
+    let refused = send(harness.data, git, "").await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.reason()),
+        (400, "BadRequest")
+    );
+    assert!(refused.text().contains("asynchronously"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use fermata_gateway::Options;
 use futures::FutureExt;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::Empty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Answer, Behaviour, FunctionSpec, Harness, RawClient, echo, request};
+use crate::support::{
+    Answer, Behaviour, FunctionSpec, Harness, RawClient, echo, full, request, respond_with,
+};
 
 /// Asks with these headers.
 async fn ask(harness: &Harness, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -147,4 +149,18 @@ async fn other_transfer_codings_than_chunked_are_refused_and_not_lost() {
             answer.text()
         );
     }
+}
+
+#[tokio::test]
+async fn a_function_says_no_reason_of_the_gateways() {
+    let claims = respond_with(|_, _| async {
+        let answer = Response::builder()
+            .status(503)
+            .header("x-fermata-reason", "QueueFull");
+        answer.body(full("busy")).unwrap()
+    });
+    let harness = Harness::with(&[FunctionSpec::warm("echo", claims)]).await;
+    let answer = ask(&harness, "/", &[]).await;
+    assert_eq!((answer.status.as_u16(), answer.reason()), (503, ""));
+    assert_eq!(answer.text(), "busy");
 }

@@ -201,3 +201,37 @@ fn what_was_called_off_is_over() {
     decide(&mut call, Outcome::CalledOff, now(), 1.0);
     assert_eq!((call.state, call.attempts), (State::Cancelled, 0));
 }
+
+#[test]
+fn a_problem_is_told_by_its_sentence_and_an_answer_that_is_cut_is_told() {
+    let mut call = invocation();
+    let Outcome::Answered {
+        mut answer,
+        retry_after,
+        ..
+    } = answered(503, None, None)
+    else {
+        panic!("no answer");
+    };
+    answer.body = Bytes::from_static(br#"{"title": "x", "detail": "no room \u2713"}"#);
+    let problem = Outcome::Answered {
+        answer: answer.clone(),
+        reason: Some("QueueFull".into()),
+        retry_after,
+    };
+    decide(&mut call, problem, now(), 1.0);
+    assert_eq!(call.message.as_deref(), Some("QueueFull: no room \u{2713}"));
+    answer.head.status = 200;
+    answer.head.cut = true;
+    let large = Outcome::Answered {
+        answer,
+        reason: None,
+        retry_after,
+    };
+    decide(&mut call, large, now(), 1.0);
+    assert_eq!(call.state, State::Succeeded);
+    assert!(
+        call.message
+            .is_some_and(|message| message.contains("too large"))
+    );
+}

@@ -1,7 +1,9 @@
 //! What the disk does not take, and files that are no stores.
 
 use std::{
+    fs::Permissions,
     io,
+    os::unix::fs::PermissionsExt as _,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -95,4 +97,16 @@ async fn a_file_that_is_no_store_is_told_and_left_alone() {
         "{error}"
     );
     assert_eq!(std::fs::read(&path).unwrap(), b"not a store, and not empty");
+}
+
+#[tokio::test]
+async fn what_is_kept_is_for_its_user_alone() {
+    let (_dir, path) = file();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    drop(opened(&path).await);
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    // What an earlier version has made is closed as well.
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    drop(opened(&path).await);
+    assert_eq!(mode(&path), 0o600);
 }

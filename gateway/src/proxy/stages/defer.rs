@@ -20,7 +20,7 @@ use crate::{
     proxy::{
         access::Record,
         client::Client,
-        context::ProxyContext,
+        context::{MOST_FIELDS, ProxyContext},
         events::{EventsClient, EventsError, PATIENCE},
         forwarding, headers,
         ids::REQUEST_ID,
@@ -35,6 +35,9 @@ use crate::{
 
 /// The preference for an answer before the work is done (RFC 7240, section 4.1).
 const RESPOND_ASYNC: &str = "respond-async";
+
+/// Bytes and fields that are added to the head of a call when it is made.
+const ADDED: (usize, usize) = (1024, 16);
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
@@ -82,6 +85,25 @@ pub(crate) async fn defer(
     if hop.upgrade.is_some() {
         return refuse(&BadRequest::DeferredUpgrade.into(), &requester, record);
     }
+    let key = function.key();
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let room = context.limits.header_bytes.saturating_sub(ADDED.0);
+    if target + scan.bytes > room || scan.fields > MOST_FIELDS - ADDED.1 {
+        return refuse(&Failure::DeferredTooLarge, &requester, record);
+    }
+    // What answers below a path of the gateway's own has no name from within.
+    let name = format!("{}.{}.svc", key.name, key.namespace);
+    let by_name = context
+        .registry
+        .routes()
+        .owner_in_cluster(&name, None)
+        .cloned();
+    if by_name.is_none_or(|found| found.uid() != function.uid()) {
+        return refuse(&Failure::NotDeferrable, &requester, record);
+    }
     if scan.expect {
         headers::strip_expect(&mut parts.headers);
     }
@@ -89,7 +111,6 @@ pub(crate) async fn defer(
         // The call comes back from within: nobody is to be believed then who is not now.
         forwarding::remove(&mut parts.headers);
     }
-    let key = function.key();
     let whole = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = whole.get(strip..).unwrap_or_default();
     let slash = if rest.starts_with('/') { "" } else { "/" };

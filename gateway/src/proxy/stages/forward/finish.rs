@@ -14,7 +14,7 @@ use crate::{
         header_scan::HeaderScan,
         headers::{self, Hop},
         ids::REQUEST_ID,
-        respond::{Requester, refuse},
+        respond::{REASON, Requester, refuse},
         response_body::ResponseBody,
         timing::SERVER_TIMING,
         tunnel::Tunnel,
@@ -60,6 +60,10 @@ pub(super) fn finish(
     // The server knows what it speaks.
     parts.version = http::Version::default();
     if let Destination::Instance { .. } = destination {
+        if scan.reason {
+            // It is the gateway's word; a function may pass on what another one was refused with.
+            parts.headers.remove(REASON);
+        }
         parts.headers.insert(REQUEST_ID, requester.id.clone());
         parts.headers.append(SERVER_TIMING, record.timing.header());
     }
