@@ -9,7 +9,6 @@ use std::fmt;
 use clap::{Args, ValueEnum};
 use fermata_crds::routes::{ClaimGrant, ClaimPolicy};
 use fermata_daemon::admin::AdminOptions;
-use k8s_openapi::api::core::v1::EnvVar;
 
 pub use builds::Builds;
 pub use functions::{Functions, FunctionsError, SourceUser};
@@ -224,18 +223,6 @@ impl Options {
         self.gateway_url
             .clone()
             .unwrap_or_else(|| format!("{}://{}", Scheme::Http, self.gateway_service))
-    }
-
-    /// Variables of what fetches, builds and pushes, by which it knows the proxy.
-    pub(crate) fn proxy_variables(&self) -> Vec<EnvVar> {
-        let variables = self.proxy.variables(&self.cluster_domain).into_iter();
-        variables
-            .map(|(name, value)| EnvVar {
-                name: name.to_owned(),
-                value: Some(value),
-                value_from: None,
-            })
-            .collect()
     }
 
     /// Where a repository is fetched from.

@@ -40,7 +40,8 @@ Environment:
   FERMATA_PUSH_CODE_TARGET   where it stands in the image (/function)
   FERMATA_PUSH_CREDENTIALS   a folder with .dockerconfigjson, and perhaps ca.crt (none)
   FERMATA_PUSH_PLAIN_HTTP    true: the registry of the repository is spoken to without TLS (false)
-  HTTPS_PROXY, NO_PROXY      http://HOST:PORT that registries by https are reached through, and those that are not (none)
+  HTTPS_PROXY, NO_PROXY      http://HOST:PORT that registries by https are reached through, and those that are not (none);
+                             ALL_PROXY where there is no HTTPS_PROXY, and all three in small letters
   FERMATA_PUSH_SCRATCH       a folder to work in (/tmp)
   FERMATA_PUSH_MAX_BYTES     most bytes of a layer's files (2147483648)
   FERMATA_PUSH_MAX_FILES     most files and folders of a layer (200000)

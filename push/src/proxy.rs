@@ -1,5 +1,5 @@
 //! The proxy that registries are reached through, where there is one: as the environment says it to git, pip, npm, go
-//! and cargo (`HTTPS_PROXY`, `NO_PROXY`).
+//! and cargo (`HTTPS_PROXY` or `ALL_PROXY`, and `NO_PROXY`).
 
 use std::net::IpAddr;
 
@@ -60,12 +60,15 @@ fn address(text: &str) -> Result<Uri, String> {
     };
     let uri: Option<Uri> = whole.parse().ok();
     let uri = uri.filter(|uri| {
-        uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty())
+        let bare = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
+        let is_host = uri.authority().is_some_and(|found| {
+            // A port that is no number belongs to neither.
+            let whole = found.port_u16().is_some() || found.as_str() == found.host();
+            !found.host().is_empty() && whole
+        });
+        bare && is_host && uri.query().is_none() && !whole.contains(['@', '#'])
     });
-    match uri {
-        Some(uri) if !whole.contains('@') => Ok(uri),
-        _ => Err("it is http://HOST:PORT, without a user".to_owned()),
-    }
+    uri.ok_or_else(|| "it is http://HOST:PORT, without a user or a path".to_owned())
 }
 
 /// Whether an entry of `NO_PROXY` covers a host: `*`, a domain with all below it, an address, or a network.
@@ -159,6 +162,9 @@ mod tests {
             "https://proxy:1",
             "http://user:word@proxy:1",
             "socks5://p",
+            "http://proxy:1/path",
+            "proxy:1?query",
+            "proxy:port",
             ":",
         ] {
             let (name, why) = proxy(&[("HTTPS_PROXY", wrong)]).unwrap_err();

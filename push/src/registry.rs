@@ -34,8 +34,8 @@ pub(crate) struct Registries {
 // === impl Registries ===
 
 impl Registries {
-    /// `plain` is the host that is spoken to without TLS, the others are reached through `proxy`; after a failure there is this pause, and then twice as
-    /// long a one.
+    /// `plain` is the host that is spoken to without TLS, the others are reached through `proxy`; after a failure there
+    /// is this pause, and then twice as long a one.
     pub(crate) fn new(
         credentials: Credentials,
         plain: Option<String>,

@@ -2,7 +2,8 @@
 //! merged by which keys, from Kubernetes' OpenAPI documents; and the numbers of the fields in its protobuf encoding,
 //! from its types in Go. Both are in Kubernetes' Go modules, of the version that the tests build (`tests/cluster/go.mod`).
 //!
-//! Without these modules the files are taken as they are, if they are of this version and nobody has changed them.
+//! Without these modules the files are taken as they are, if they are of this version and neither they nor what makes
+//! them has changed since.
 
 mod go;
 mod openapi;
@@ -71,6 +72,12 @@ const MERGE_KEYS_FORM: &str = "\
 # is of the definition itself. list: map or set, all others being atomic; keys: what tells the items of a map apart;
 # map: atomic; patch and merge: strategy and key of a strategic merge; default: of a field that is such a key.
 ";
+
+/// Where the numbers and the keys are read, which is part of what the files depend on.
+const MADE_BY: [&str; 2] = [
+    include_str!("kubernetes/go.rs"),
+    include_str!("kubernetes/openapi.rs"),
+];
 
 /// The generated files, with what should be in them. `download` says whether Kubernetes' modules may be fetched.
 ///
@@ -150,8 +157,16 @@ fn file(version: &str, form: &str, body: &str) -> String {
     head(version, &body) + &body
 }
 
+/// The digest is of the body and of all that it was made by, so that a change of either is seen without the modules.
 fn head(version: &str, body: &str) -> String {
-    let digest: String = Sha256::digest(body)
+    let made_by = format!(
+        "{ROOTS:?}{FIELDS_FORM}{MERGE_KEYS_FORM}{}",
+        MADE_BY.concat()
+    );
+    let digest: String = Sha256::new()
+        .chain_update(Sha256::digest(made_by))
+        .chain_update(body)
+        .finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
@@ -165,7 +180,7 @@ fn kept(path: &str, version: &str) -> anyhow::Result<String> {
     let (first, rest) = text.split_once('\n').unwrap_or_default();
     if format!("{first}\n") != head(version, rest) {
         bail!(
-            "{path} is not what was generated from Kubernetes v{version}; run cargo xtask gen where Go and its module proxy are"
+            "{path} is not what is generated from Kubernetes v{version} now; run cargo xtask gen where Go and its module proxy are"
         );
     }
     Ok(text)

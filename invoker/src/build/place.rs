@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use super::{
     error::Error,
     settings::{Bounds, Settings},
-    tree::{self, CopyError},
+    tree::{self, CopyError, Flaw, Size},
 };
 
 /// The most that the inputs may be: files of a function are far less, and a wrong folder is more.
@@ -99,11 +99,14 @@ impl Place {
             files: bounds.files.saturating_mul(SCRATCH),
         };
         let looked = tokio::task::spawn_blocking(move || {
-            within(&target, bounds)?;
-            within(&scratch, more)
+            // What else stands in its place is refused at the end, and not followed.
+            if is_folder(&target) {
+                within(tree::measure(&target, bounds)?, bounds)?;
+            }
+            within(tree::measure(&scratch, more)?, more)
         });
         match looked.await {
-            Ok(result) => result.map(|_| ()),
+            Ok(result) => result,
             Err(error) => Err(io::Error::other(error).into()),
         }
     }
@@ -111,17 +114,14 @@ impl Place {
     /// Takes the result as it is, if it may be so; its bytes.
     pub(super) fn accept(&self, bounds: Bounds) -> Result<u64, Error> {
         // A tool may have put something else in its place, and what that leads to is none of the result.
-        let target = fs::symlink_metadata(&self.target)?;
-        if !target.is_dir() {
+        if !is_folder(&self.target) {
             return Err(Error::Replaced(self.target.clone()));
         }
-        let bytes = within(&self.target, bounds)?;
-        if let Some((path, what)) = tree::unfit(&self.target)? {
-            return Err(Error::Unfit { path, what });
-        }
-        match tree::link_out(&self.target)? {
-            Some((link, to)) => Err(Error::LeadsOut { link, to }),
-            None => Ok(bytes),
+        let (size, flaw) = tree::inspect(&self.target, bounds)?;
+        match flaw {
+            Some(Flaw::Unfit(path, what)) => Err(Error::Unfit { path, what }),
+            Some(Flaw::LeadsOut(link, to)) => Err(Error::LeadsOut { link, to }),
+            None => within(size, bounds).map(|()| size.bytes),
         }
     }
 }
@@ -133,15 +133,18 @@ impl Drop for Place {
     }
 }
 
-fn within(folder: &Path, bounds: Bounds) -> Result<u64, Error> {
-    let size = tree::measure(folder, bounds)?;
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+fn within(size: Size, bounds: Bounds) -> Result<(), Error> {
     if size.bytes > bounds.bytes {
         return Err(Error::TooLarge(bounds.bytes));
     }
     if size.files > bounds.files {
         return Err(Error::TooMany(bounds.files));
     }
-    Ok(size.bytes)
+    Ok(())
 }
 
 /// The folder's real path; it is made if it is not there.

@@ -25,6 +25,15 @@ pub(super) enum CopyError {
     Io(PathBuf, io::Error),
 }
 
+/// What no result has.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Flaw {
+    /// A file with rights of its owner, or what is no file, folder or link; and what it is.
+    Unfit(PathBuf, &'static str),
+    /// A link, and where it leads.
+    LeadsOut(PathBuf, PathBuf),
+}
+
 // === impl Size ===
 
 impl Size {
@@ -54,35 +63,51 @@ pub(crate) fn measure(root: &Path, bounds: Bounds) -> io::Result<Size> {
 pub(crate) fn link_out(root: &Path) -> io::Result<Option<(PathBuf, PathBuf)>> {
     let mut found = None;
     visit(root, &mut |path, metadata| {
-        if metadata.is_symlink()
-            && let Ok(to) = fs::read_link(path)
-            && leads_out(root, path, &to)
-        {
-            found = Some((path.strip_prefix(root).unwrap_or(path).to_owned(), to));
-        }
+        let to = outward(root, path, metadata);
+        found = to.map(|to| (below(root, path), to));
         found.is_none()
     })?;
     Ok(found)
 }
 
-/// The first thing in the folder that no result has, and what it is: files with rights of their owner, and what is no
-/// file, folder or link.
-pub(super) fn unfit(root: &Path) -> io::Result<Option<(PathBuf, &'static str)>> {
-    let mut found = None;
+/// How large a result is, as [`measure`] says, and the first thing in it that no result has.
+pub(super) fn inspect(root: &Path, bounds: Bounds) -> io::Result<(Size, Option<Flaw>)> {
+    let (mut size, mut flaw) = (Size::default(), None);
     visit(root, &mut |path, metadata| {
-        let kind = metadata.file_type();
-        let what = if kind.is_file() {
-            let mode = metadata.permissions().mode();
-            (mode & 0o6000 != 0).then_some("a file with a setuid or setgid bit")
-        } else if kind.is_dir() || kind.is_symlink() {
-            None
-        } else {
-            Some("a socket, a pipe or a device")
-        };
-        found = what.map(|what| (path.strip_prefix(root).unwrap_or(path).to_owned(), what));
-        found.is_none()
+        size.add(metadata);
+        flaw = unfit(metadata)
+            .map(|what| Flaw::Unfit(below(root, path), what))
+            .or_else(|| {
+                let to = outward(root, path, metadata)?;
+                Some(Flaw::LeadsOut(below(root, path), to))
+            });
+        flaw.is_none() && !size.exceeds(bounds)
     })?;
-    Ok(found)
+    Ok((size, flaw))
+}
+
+/// What it is that no result has, if it is so.
+fn unfit(metadata: &fs::Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        let mode = metadata.permissions().mode();
+        (mode & 0o6000 != 0).then_some("a file with a setuid or setgid bit")
+    } else if kind.is_dir() || kind.is_symlink() {
+        None
+    } else {
+        Some("a socket, a pipe or a device")
+    }
+}
+
+/// Where a link leads that leads out.
+fn outward(root: &Path, path: &Path, metadata: &fs::Metadata) -> Option<PathBuf> {
+    let to = metadata.is_symlink().then(|| fs::read_link(path).ok())??;
+    leads_out(root, path, &to).then_some(to)
+}
+
+/// A path as the folder has it.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(root).unwrap_or(path).to_owned()
 }
 
 /// Whether a link leads out: by its words, as the folder may stand elsewhere later, or by another link.
@@ -109,7 +134,14 @@ fn visit(root: &Path, each: &mut impl FnMut(&Path, &fs::Metadata) -> bool) -> io
     while let Some(folder) = folders.pop() {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         for entry in entries {

@@ -47,6 +47,15 @@ pub(super) struct Taken {
     bytes: u64,
     files: u64,
     pub(super) submodules: usize,
+    pointers: Pointers,
+}
+
+/// Files whose content Git LFS keeps elsewhere: a function would get but the few lines that say where.
+#[derive(Debug, Default)]
+struct Pointers {
+    count: usize,
+    /// The first of them.
+    named: Vec<String>,
 }
 
 /// One commit of one repository, and where its files go.
@@ -57,6 +66,8 @@ pub(super) struct Checkout<'a> {
     pub(super) reference: Option<&'a str>,
     /// The folder of the repository; empty for all of it.
     pub(super) path: &'a str,
+    /// Where its files are in the repository that is asked for, which may have this one as a submodule.
+    pub(super) place: &'a str,
     pub(super) target: &'a Path,
     /// The folder for git's own files.
     pub(super) repository: &'a Path,
@@ -80,12 +91,20 @@ pub(super) async fn fetch(git: &Git, settings: &Settings, scratch: &Path) -> Res
         commit: &settings.commit,
         reference: Some(&settings.reference),
         path: &settings.path,
+        place: &settings.path,
         target: &target,
         repository: &scratch.join("repository"),
         verbatim: settings.verbatim,
     };
     let entries = check_out(git, &checkout, &mut taken).await?;
     submodules::fetch(git, &checkout, entries, scratch, &mut taken).await?;
+    if taken.pointers.count > 0 {
+        tree::clear(&target)?;
+        return Err(Error::Pointers {
+            count: taken.pointers.count,
+            named: taken.pointers.named.join(", "),
+        });
+    }
     if let Some((link, to)) = tree::link_out(&target)? {
         tree::clear(&target)?;
         return Err(Error::LeadsOut { link, to });
@@ -170,7 +189,7 @@ pub(super) async fn check_out(
     let out = ["checkout-index", "--all", "--force", "--quiet"];
     git.run(target, out, &places).await?;
     if !checkout.verbatim {
-        check_pointers(target, &entries)?;
+        taken.pointers.add(checkout, &entries);
     }
     Ok(entries)
 }
@@ -248,25 +267,29 @@ fn entries(listed: &[u8]) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-/// Looks whether Git LFS keeps what files hold elsewhere: a function would get but the few lines that say where.
-fn check_pointers(target: &Path, entries: &[Entry]) -> Result<(), Error> {
-    let pointers = entries
-        .iter()
-        .filter(|entry| entry.size <= LARGEST_POINTER && is_pointer(&target.join(&entry.path)));
-    let (mut count, mut named) = (0, Vec::new());
-    for pointer in pointers {
-        count += 1;
-        if named.len() < MOST_NAMED {
-            named.push(pointer.path.clone());
+/// The path of what is in a folder; of what is in none, its own.
+pub(super) fn joined(folder: &str, path: &str) -> String {
+    if folder.is_empty() {
+        return path.to_owned();
+    }
+    format!("{folder}/{path}")
+}
+
+// === impl Pointers ===
+
+impl Pointers {
+    /// Adds those among what was checked out.
+    fn add(&mut self, checkout: &Checkout<'_>, entries: &[Entry]) {
+        let pointers = entries.iter().filter(|entry| {
+            entry.size <= LARGEST_POINTER && is_pointer(&checkout.target.join(&entry.path))
+        });
+        for pointer in pointers {
+            self.count += 1;
+            if self.named.len() < MOST_NAMED {
+                self.named.push(joined(checkout.place, &pointer.path));
+            }
         }
     }
-    if count == 0 {
-        return Ok(());
-    }
-    Err(Error::Pointers {
-        count,
-        named: named.join(", "),
-    })
 }
 
 fn is_pointer(path: &Path) -> bool {

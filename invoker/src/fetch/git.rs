@@ -47,12 +47,13 @@ const MOST_FETCHED: Bounds = Bounds {
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Variables of this program that git sees as well.
-const PASSED_ON: [&str; 9] = [
+const PASSED_ON: [&str; 10] = [
     "PATH",
     "TMPDIR",
     "http_proxy",
     "https_proxy",
     "no_proxy",
+    "all_proxy",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",

@@ -8,7 +8,7 @@ use std::{
 use super::{
     address::{self, Address},
     error::Error,
-    files::{Checkout, Entry, Taken, check_out},
+    files::{Checkout, Entry, Taken, check_out, joined},
     git::Git,
 };
 use crate::log;
@@ -23,6 +23,8 @@ const MOST: usize = 50;
 struct Wanted {
     url: String,
     commit: String,
+    /// See [`Checkout::place`].
+    place: String,
     target: PathBuf,
     depth: usize,
 }
@@ -51,6 +53,7 @@ pub(super) async fn fetch(
             commit: &next.commit,
             reference: None,
             path: "",
+            place: &next.place,
             target: &next.target,
             repository: &repository,
             verbatim: checkout.verbatim,
@@ -85,11 +88,7 @@ async fn wanted(
     };
     let mut wanted = Vec::new();
     for (path, commit) in links {
-        let whole = if checkout.path.is_empty() {
-            path.clone()
-        } else {
-            format!("{}/{path}", checkout.path)
-        };
+        let whole = joined(checkout.path, &path);
         let Some(url) = urls.get(&whole) else {
             log::line(format_args!(
                 ".gitmodules does not say where the submodule {whole} is; its folder stays empty"
@@ -106,6 +105,7 @@ async fn wanted(
         wanted.push(Wanted {
             url,
             commit,
+            place: joined(checkout.place, &path),
             target: checkout.target.join(path),
             depth,
         });

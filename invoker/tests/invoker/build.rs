@@ -355,6 +355,35 @@ fn a_link_that_leads_out_of_the_result_is_refused() {
 }
 
 #[test]
+fn a_result_whose_folder_is_gone_or_replaced_is_refused() {
+    let other = tempfile::tempdir().unwrap();
+    let link = format!("ln -s {} $FERMATA_TARGET", other.path().display());
+    for instead in ["true", "touch $FERMATA_TARGET", &link] {
+        let job = Job::shell(&format!("rmdir $FERMATA_TARGET; {instead}"));
+        let (code, last) = job.fail();
+        assert_eq!(code, 1);
+        let said = "has put something else in the place of";
+        assert!(last.contains(said), "{instead}: {last}");
+    }
+}
+
+#[test]
+fn what_no_result_has_is_refused_by_name() {
+    let of_owner = "touch a && chmod 4755 a";
+    for (script, words) in [
+        (of_owner, "sub/a, a file with a setuid or setgid bit"),
+        ("mkfifo b", "sub/b, a socket, a pipe or a device"),
+    ] {
+        let job = Job::shell(&format!(
+            "mkdir $FERMATA_TARGET/sub && cd $FERMATA_TARGET/sub && {script}"
+        ));
+        let (code, last) = job.fail();
+        assert_eq!(code, 1);
+        assert!(last.contains(words), "{last}");
+    }
+}
+
+#[test]
 fn a_link_to_nothing_among_the_inputs_is_told() {
     let job = Job::shell("true");
     symlink("gone.txt", job.source().join("link")).unwrap();

@@ -88,6 +88,13 @@ fn an_error_of_go_is_told_with_file_and_line() {
 }
 
 #[test]
+fn a_package_of_go_that_is_no_program_is_told() {
+    let (code, last) = go("package hello\n\nfunc Hello() {}\n").fail();
+    assert_eq!(code, 1);
+    assert!(last.contains("package main is missing"), "{last}");
+}
+
+#[test]
 fn a_proxy_of_modules_out_of_reach_is_worth_another_try() {
     let module = "module m\n\ngo 1.20\n\nrequire example.com/none v1.0.0\n";
     let job = Job::new(&["go"])

@@ -407,8 +407,30 @@ fn a_file_that_git_lfs_keeps_is_refused_by_name() {
     for part in ["1 of the files", "data/model.bin", "git lfs pull"] {
         assert!(outcome.last().contains(part), "{}", outcome.stderr);
     }
+    assert_eq!(fs::read_dir(job.target()).unwrap().count(), 0);
     let beside = Job::new(&server.url("shop")).commit(&commit);
     beside.path("functions/orders").succeed();
+}
+
+#[test]
+fn files_that_git_lfs_keeps_are_named_as_the_repository_has_them() {
+    let server = server();
+    let models = server.commit("models", &[("small.bin", POINTER), ("README", "x")]);
+    let modules = "[submodule \"m\"]\n\tpath = f/models\n\turl = ../models\n";
+    let files = [(".gitmodules", modules), ("f/data/large.bin", POINTER)];
+    server.commit("shop", &files);
+    let entry = format!("160000,{models},f/models");
+    server.git("shop", &["update-index", "--add", "--cacheinfo", &entry]);
+    server.git("shop", &["commit", "--quiet", "--message=x"]);
+    let head = server.git("shop", &["rev-parse", "HEAD"]);
+    for path in ["f", ""] {
+        let job = Job::new(&server.url("shop")).commit(&head).path(path);
+        let outcome = job.run();
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        let named = "2 of the files hold (f/data/large.bin, f/models/small.bin)";
+        assert!(outcome.last().contains(named), "{}", outcome.stderr);
+        assert_eq!(fs::read_dir(job.target()).unwrap().count(), 0);
+    }
 }
 
 #[test]

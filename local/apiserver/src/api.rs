@@ -37,3 +37,33 @@ pub(crate) struct Api {
     pub(crate) sessions: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
+
+#[cfg(test)]
+impl Api {
+    /// One in memory that knows the built-in kinds and has no objects.
+    pub(crate) fn empty() -> Self {
+        use aws_lc_rs::{
+            rand::SystemRandom,
+            signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+        };
+
+        let key =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+        let key = key.expect("a key");
+        let one = || Arc::new(Semaphore::new(1));
+        Self {
+            store: Store::ephemeral(),
+            registry: ArcSwap::from_pointee(Registry::builtin()),
+            definitions: Mutex::default(),
+            mutators: Vec::new(),
+            logs_dir: PathBuf::from("logs"),
+            tokens: Signer::new(key.as_ref()).expect("a signer"),
+            streaming: None,
+            executions: one(),
+            forwards: one(),
+            forwarded: one(),
+            sessions: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        }
+    }
+}

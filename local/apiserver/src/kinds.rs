@@ -23,7 +23,6 @@ use k8s_openapi::{
         policy::v1 as policy,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
-    apimachinery::pkg::apis::meta::v1 as meta_v1,
 };
 use serde_json::Value;
 
@@ -173,7 +172,7 @@ pub(crate) static EVICTION: Request = Request {
     api_versions: &["policy/v1", "policy/v1beta1"],
     ..Request::of::<policy::Eviction>()
 };
-pub(crate) static DELETE_OPTIONS: Request = Request::options::<meta_v1::DeleteOptions>();
+pub(crate) static DELETE_OPTIONS: Request = Request::delete_options();
 
 /// The kinds that are kept nowhere: questions, what is asked of an object, and options.
 pub(crate) static REQUESTS: &[&Request] = &[

@@ -10,7 +10,7 @@ pub(crate) mod quantity;
 pub(crate) mod validate;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -71,7 +71,6 @@ pub(crate) enum ListKind {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Patch {
     pub(crate) merge: bool,
-    pub(crate) retain_keys: bool,
     pub(crate) merge_key: Option<String>,
 }
 
@@ -95,6 +94,8 @@ pub(crate) struct Node {
     /// A map or struct that is one value for server-side apply.
     pub(crate) atomic: bool,
     pub(crate) patch: Patch,
+    /// Fields that a strategic merge patch replaces. What they refer to cannot say so, since others refer to it too.
+    pub(crate) replaced: BTreeSet<String>,
     pub(crate) limits: Limits,
     pub(crate) all_of: Vec<Link>,
     pub(crate) any_of: Vec<Link>,

@@ -12,7 +12,7 @@ use crate::{
     kinds::{definition::FINALIZER, quota},
     resource::Resource,
     status::Failure,
-    store::Key,
+    store::{Key, Object},
     write::{
         Decision, Effect, Place, definitions::DEFINITIONS, deletion, options::DeleteOptions,
         transact,
@@ -100,7 +100,8 @@ async fn finalize(api: &Api, key: &Key) -> Result<bool, Failure> {
         return Ok(false);
     }
     let let_go = write(api, DEFINITIONS, key, |definition| {
-        let mut last = definition.clone();
+        let definition = definition.value();
+        let mut last = Value::clone(&definition);
         if let Some(finalizers) = last["metadata"]["finalizers"].as_array_mut() {
             finalizers.retain(|name| name != FINALIZER);
         }
@@ -134,37 +135,40 @@ async fn delete_all(api: &Api, resource: &Resource) -> Result<usize, Failure> {
     Ok(staying)
 }
 
-/// Removes events that are old, and the oldest when there are too many.
+/// Looks at the events again and again.
 async fn events(api: &Api) {
     let mut period = tokio::time::interval(EVENT_PERIOD);
     loop {
         period.tick().await;
-        let mut all: Vec<(u64, Key, Option<Timestamp>)> = api.store.view(|state| {
-            state
-                .scan("events", None)
-                .map(|(key, event)| (event.revision, key.clone(), last_seen(&event.value())))
-                .collect()
+        expire(api, Timestamp::now()).await;
+    }
+}
+
+/// Removes events that are old, and the oldest when there are too many. One that is told again meanwhile stays.
+async fn expire(api: &Api, now: Timestamp) {
+    let mut all: Vec<(u64, Key, Option<Timestamp>)> = api.store.view(|state| {
+        state
+            .scan("events", None)
+            .map(|(key, event)| (event.revision, key.clone(), last_seen(&event.value())))
+            .collect()
+    });
+    all.sort_by_key(|(revision, ..)| *revision);
+    let surplus = all.len().saturating_sub(MAX_EVENTS);
+    for (index, (revision, key, seen)) in all.into_iter().enumerate() {
+        let old = seen.is_none_or(|seen| now.duration_since(seen) > EVENT_LIFETIME);
+        if index >= surplus && !old {
+            continue;
+        }
+        let removed = write(api, "events", &key, |event| {
+            if event.revision == revision {
+                Decision::Remove(Value::clone(&event.value()))
+            } else {
+                Decision::Keep
+            }
         });
-        all.sort_by_key(|(revision, ..)| *revision);
-        let surplus = all.len().saturating_sub(MAX_EVENTS);
-        let now = Timestamp::now();
-        for (index, (revision, key, seen)) in all.into_iter().enumerate() {
-            let old = seen.is_none_or(|seen| now.duration_since(seen) > EVENT_LIFETIME);
-            if index >= surplus && !old {
-                continue;
-            }
-            let revision = revision.to_string();
-            let removed = write(api, "events", &key, |event| {
-                if event["metadata"]["resourceVersion"] == revision {
-                    Decision::Remove(event.clone())
-                } else {
-                    Decision::Keep
-                }
-            });
-            if let Err(failure) = removed.await {
-                tracing::warn!(error = %failure, "cannot remove an old event");
-                break;
-            }
+        if let Err(failure) = removed.await {
+            tracing::warn!(error = %failure, "cannot remove an old event");
+            return;
         }
     }
 }
@@ -196,14 +200,15 @@ async fn quotas(api: &Api) {
         });
         for key in all {
             let written = write(api, "resourcequotas", &key, |quota| {
+                let quota = quota.value();
                 let status = api.store.view(|state| {
                     let pods = state.scan("pods", Some(&key.namespace));
-                    quota::status(quota, pods.map(|(_, pod)| pod.value()))
+                    quota::status(&quota, pods.map(|(_, pod)| pod.value()))
                 });
                 if quota["status"] == status {
                     return Decision::Keep;
                 }
-                let mut new = quota.clone();
+                let mut new = Value::clone(&quota);
                 new["status"] = status;
                 Decision::Put(new)
             });
@@ -223,7 +228,7 @@ async fn write(
     api: &Api,
     storage: &str,
     key: &Key,
-    decide: impl Fn(&Value) -> Decision,
+    decide: impl Fn(&Object) -> Decision,
 ) -> Result<(), Failure> {
     let registry = api.registry.load_full();
     let resource = registry
@@ -232,13 +237,52 @@ async fn write(
         .ok_or_else(|| Failure::internal(format!("{storage} are not served")))?;
     let place = Place::Named(key.clone());
     let written = transact(api, resource, &place, false, |_, current| {
-        Ok(match current {
-            Some(current) => decide(&current.value()),
-            None => Decision::Keep,
-        })
+        let current = current.ok_or_else(|| resource.not_found(&key.name))?;
+        Ok(decide(current))
     });
     match written.await {
         Err(failure) if failure.code == 404 => Ok(()),
         written => written.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::{Expect, Put};
+
+    async fn told(api: &Api, name: &str, event: Value) {
+        let (storage, key) = (Arc::from("events"), Key::new("default", name));
+        let put = Put::Store(event);
+        let agreed = |_: &_, _: &_| Ok::<(), Infallible>(());
+        let written = api.store.write(&storage, &key, Expect::Absent, put, agreed);
+        written.await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn events_go_an_hour_after_they_were_told_last() {
+        let api = Api::empty();
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
+        let (old, new) = ("2026-01-01T10:59:59Z", "2026-01-01T11:00:01Z");
+        let event = |created: &str| json!({"metadata": {"creationTimestamp": created}});
+        told(&api, "old", event(old)).await;
+        told(&api, "new", event(new)).await;
+        let mut again = event(old);
+        again["lastTimestamp"] = new.into();
+        told(&api, "told-again", again).await;
+        let mut series = event(old);
+        series["series"] = json!({"lastObservedTime": "2026-01-01T11:00:01.000000Z"});
+        told(&api, "series", series).await;
+        told(&api, "of-no-time", json!({"metadata": {}})).await;
+        expire(&api, now).await;
+        let left: Vec<String> = api.store.view(|state| {
+            let events = state.scan("events", None);
+            events.map(|(key, _)| key.name.clone()).collect()
+        });
+        assert_eq!(left, ["new", "series", "told-again"]);
     }
 }

@@ -1,7 +1,6 @@
 //! The controllers that Fermata's objects need of a cluster.
 
 mod deployment;
-mod events;
 mod garbage;
 mod kinds;
 mod namespace;
@@ -29,7 +28,7 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// Deployments, ReplicaSets, garbage collection, namespaces and the age limit of events.
+/// Deployments, ReplicaSets, garbage collection and namespaces.
 pub struct Controllers {
     client: Client,
 }
@@ -49,8 +48,7 @@ impl Controllers {
         tasks.spawn(deployment::run(self.client.clone(), shutdown.clone()));
         tasks.spawn(replica_set::run(self.client.clone(), shutdown.clone()));
         tasks.spawn(garbage::run(self.client.clone(), shutdown.clone()));
-        tasks.spawn(namespace::run(self.client.clone(), shutdown.clone()));
-        tasks.spawn(events::run(self.client, shutdown));
+        tasks.spawn(namespace::run(self.client, shutdown));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(

@@ -1,6 +1,7 @@
 //! The proxy behind which repositories, indexes and registries are.
 
 use clap::Args;
+use http::Uri;
 
 /// What is reached without it in any case: the cluster itself.
 const NEAR: [&str; 4] = ["localhost", "127.0.0.1", "::1", ".svc"];
@@ -10,17 +11,30 @@ const NEAR: [&str; 4] = ["localhost", "127.0.0.1", "::1", ".svc"];
 pub struct Proxy {
     /// Proxy for addresses with https: http://HOST:PORT. Everybody sees it who sees pods: leave out passwords.
     /// Default: none.
-    #[arg(id = "https_proxy", long = "https-proxy", value_name = "URL", value_parser = address)]
+    #[arg(
+        id = "https_proxy",
+        long = "https-proxy",
+        env = "FERMATA_BUILDS_HTTPS_PROXY",
+        value_name = "URL",
+        value_parser = address
+    )]
     pub https: Option<String>,
 
     /// Proxy for addresses with http. Default: none.
-    #[arg(id = "http_proxy", long = "http-proxy", value_name = "URL", value_parser = address)]
+    #[arg(
+        id = "http_proxy",
+        long = "http-proxy",
+        env = "FERMATA_BUILDS_HTTP_PROXY",
+        value_name = "URL",
+        value_parser = address
+    )]
     pub http: Option<String>,
 
     /// Hosts, domains and networks that are reached without it, separated by commas, beside those of the cluster.
     #[arg(
         id = "no_proxy",
         long = "no-proxy",
+        env = "FERMATA_BUILDS_NO_PROXY",
         value_delimiter = ',',
         value_name = "HOSTS"
     )]
@@ -33,16 +47,16 @@ impl Proxy {
     /// The one of this process's own environment, whose variables are looked up by `get`.
     #[must_use]
     pub fn of_environment(get: impl Fn(&str) -> Option<String>) -> Self {
-        let given = |names: [&str; 2]| {
-            let mut values = names.into_iter().filter_map(&get);
+        let given = |names: &[&str]| {
+            let mut values = names.iter().filter_map(|name| get(name));
             values.find(|value| !value.is_empty())
         };
-        let except = given(["no_proxy", "NO_PROXY"]).unwrap_or_default();
+        let except = given(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
         let except = except.split(',').map(|host| host.trim().to_owned());
         Self {
-            https: given(["https_proxy", "HTTPS_PROXY"]),
-            // Not the one in capitals, which whoever calls a program by CGI can set (https://httpoxy.org).
-            http: get("http_proxy").filter(|value| !value.is_empty()),
+            https: given(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            // Not HTTP_PROXY in capitals, which whoever calls a program by CGI can set (https://httpoxy.org).
+            http: given(&["http_proxy", "all_proxy", "ALL_PROXY"]),
             except: except.filter(|host| !host.is_empty()).collect(),
         }
     }
@@ -70,14 +84,23 @@ impl Proxy {
     }
 }
 
+/// As `fermata-push` takes it from the variable that it gets.
 fn address(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("http://").unwrap_or_default();
-    let host = host.trim_end_matches('/');
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-    if !host.is_empty() && host.bytes().all(is_host) {
-        return Ok(format!("http://{host}"));
+    let uri: Option<Uri> = text.parse().ok();
+    let authority = uri.as_ref().and_then(|uri| {
+        let bare = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
+        uri.authority()
+            .filter(|_| bare && uri.query().is_none() && !text.contains(['@', '#']))
+    });
+    match authority {
+        // A port that is no number belongs to neither.
+        Some(found) if !found.host().is_empty() => {
+            let whole = found.port_u16().is_some() || found.as_str() == found.host();
+            whole.then(|| format!("http://{found}"))
+        }
+        _ => None,
     }
-    Err("it is http://HOST:PORT, without a user".to_owned())
+    .ok_or_else(|| "it is http://HOST:PORT, without a user or a path".to_owned())
 }
 
 #[cfg(test)]
@@ -118,18 +141,31 @@ mod tests {
         assert_eq!(proxy.https.as_deref(), Some("http://a:1"));
         assert_eq!(proxy.http, None);
         assert_eq!(proxy.except, ["a.example", "b.example"]);
+        let all = Proxy::of_environment(|name| match name {
+            "ALL_PROXY" => Some("http://all:1".to_owned()),
+            "http_proxy" => Some("http://b:1".to_owned()),
+            _ => None,
+        });
+        assert_eq!(all.https.as_deref(), Some("http://all:1"));
+        assert_eq!(all.http.as_deref(), Some("http://b:1"));
     }
 
     #[test]
-    fn an_address_has_no_password() {
+    fn an_address_has_no_password_and_no_path() {
         assert_eq!(
             address("http://[fd00::1]:3128/").unwrap(),
             "http://[fd00::1]:3128"
         );
+        assert_eq!(address("http://proxy").unwrap(), "http://proxy");
         for wrong in [
             "proxy:3128",
             "https://proxy",
             "http://me:word@proxy",
+            "http://proxy:3128/path",
+            "http://proxy:3128?query",
+            "http://proxy:port",
+            "http://proxy:",
+            "http://:3128",
             "http://",
         ] {
             assert!(address(wrong).is_err(), "{wrong}");

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::{Modules, ROOTS};
 
@@ -26,6 +26,9 @@ struct Field {
     inline: bool,
     type_: String,
 }
+
+/// What is left out on purpose: a map of lists, which no request here has.
+const LEFT_OUT: [(&str, &str); 1] = [("authentication.v1.UserInfo", "extra")];
 
 type Packages = BTreeMap<&'static str, Package>;
 
@@ -56,6 +59,12 @@ pub(super) fn fields(modules: &Modules) -> anyhow::Result<String> {
         let mut line = message.clone();
         for field in fields {
             let Some(found) = resolve(&packages, group, &field.type_) else {
+                ensure!(
+                    LEFT_OUT.contains(&(&message, &field.name)),
+                    "{message}.{} is of a type that has no mark yet, {}; teach xtask/src/kubernetes/go.rs and the API server's protobuf.rs of it",
+                    field.name,
+                    field.type_
+                );
                 continue;
             };
             let mark = if field.inline { "^" } else { found.mark };
@@ -139,7 +148,7 @@ struct Found {
     message: Option<(&'static str, String)>,
 }
 
-/// `None` for what the API server does not read: maps and lists of lists, and JSON of any kind.
+/// `None` for what the file cannot write: maps and lists of lists, and types of other packages.
 fn resolve(packages: &Packages, group: &str, type_: &str) -> Option<Found> {
     let inner = |mark, type_: &str| {
         let found = resolve(packages, group, type_)?;

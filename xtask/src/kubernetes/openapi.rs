@@ -67,8 +67,7 @@ fn read(modules: &Modules) -> anyhow::Result<BTreeMap<String, Value>> {
     for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let path = entry?.path();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let version = file.ends_with("__v1_openapi.json");
-        if !version {
+        if !file.ends_with("__v1_openapi.json") {
             continue;
         }
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

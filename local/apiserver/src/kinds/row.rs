@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, SubResourceScope};
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope, SubResourceScope,
+    apimachinery::pkg::apis::meta::v1::DeleteOptions,
+};
 use schemars::{JsonSchema, SchemaGenerator};
 
 use crate::{convert::Conversion, resource::Hooks, table::Column};
@@ -120,16 +123,16 @@ impl Request {
         }
     }
 
-    /// Options, which say no version of their own.
-    pub(super) const fn options<T: JsonSchema>() -> Self {
+    /// The options of a deletion, which need not say what they are.
+    pub(super) const fn delete_options() -> Self {
         Self {
             group: "",
             version: "v1",
             kind: "DeleteOptions",
             plural: None,
             api_versions: &[],
-            definition: T::schema_name,
-            schema: add::<T>,
+            definition: DeleteOptions::schema_name,
+            schema: add::<DeleteOptions>,
         }
     }
 }

@@ -63,7 +63,9 @@ fn merge_object(at: At<'_>, mut target: Object, patch: &Object) -> Result<Object
                 target.remove(name);
                 continue;
             }
-            (Some(Value::Object(old)), Value::Object(new)) => {
+            (Some(Value::Object(old)), Value::Object(new))
+                if !at.node.is_some_and(|node| node.replaced.contains(name)) =>
+            {
                 Value::Object(merge_object(child, old.clone(), new)?)
             }
             (None | Some(_), Value::Object(new)) => {
@@ -267,6 +269,25 @@ mod tests {
                 json!({"securityContext": {"$patch": "replace", "runAsUser": 3}}),
             ),
             json!({"securityContext": {"runAsUser": 3}})
+        );
+    }
+
+    #[test]
+    fn a_map_whose_strategy_is_to_be_replaced_is_not_merged() {
+        let schema = builtins().schema("io.k8s.api.policy.v1.PodDisruptionBudget");
+        let target = json!({"spec": {
+            "minAvailable": 1,
+            "selector": {"matchLabels": {"app": "a", "tier": "b"}},
+        }});
+        let patch = json!({"spec": {"selector": {"matchLabels": {"app": "c", "tier": null}}}});
+        assert_eq!(
+            strategic(schema.at_root(), &target, &patch).expect("patched"),
+            json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "c"}}}})
+        );
+        let patch = json!({"spec": {"selector": {"matchExpressions": []}}});
+        assert_eq!(
+            strategic(schema.at_root(), &target, &patch).expect("patched")["spec"]["selector"],
+            json!({"matchExpressions": []})
         );
     }
 

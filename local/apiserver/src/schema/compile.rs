@@ -1,5 +1,7 @@
 //! From a JSON schema to a [`Node`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use regex::RegexBuilder;
 use serde_json::Value;
 
@@ -73,10 +75,14 @@ fn node(schema: &Value, path: &str, depth: usize) -> Result<Node, CompileError> 
             .transpose()
     };
 
-    let mut properties = std::collections::BTreeMap::new();
+    let mut properties = BTreeMap::new();
+    let mut replaced = BTreeSet::new();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.properties[{name}]");
         properties.insert(name.clone(), link(property, &path, depth + 1)?);
+        if property["x-kubernetes-patch-strategy"] == "replace" {
+            replaced.insert(name.clone());
+        }
     }
     Ok(Node {
         type_: type_of(schema),
@@ -99,6 +105,7 @@ fn node(schema: &Value, path: &str, depth: usize) -> Result<Node, CompileError> 
         },
         atomic: schema["x-kubernetes-map-type"] == "atomic",
         patch: patch(schema),
+        replaced,
         limits: limits(schema, path)?,
         all_of: many("allOf")?,
         any_of: many("anyOf")?,
@@ -129,9 +136,6 @@ fn patch(schema: &Value) -> Patch {
         .unwrap_or_default();
     Patch {
         merge: strategies.split(',').any(|strategy| strategy == "merge"),
-        retain_keys: strategies
-            .split(',')
-            .any(|strategy| strategy == "retainKeys"),
         merge_key: schema["x-kubernetes-patch-merge-key"]
             .as_str()
             .map(str::to_owned),

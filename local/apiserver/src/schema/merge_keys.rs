@@ -74,11 +74,21 @@ mod tests {
     #[test]
     fn every_marker_is_read_and_stands_where_it_belongs() {
         for line in MERGE_KEYS.lines().filter(|line| !line.starts_with('#')) {
-            for word in line.split(' ').skip(2) {
+            let mut words = line.split(' ');
+            let (name, field) = (words.next().expect(line), words.next().expect(line));
+            let definition = builtins().published.get(name).expect(line);
+            let place = match field {
+                "-" => definition,
+                field => definition["properties"].get(field).expect(line),
+            };
+            for word in words {
                 let (marker, value) = word.split_once('=').expect(line);
-                let mut place = json!({});
-                mark(&mut place, marker, value);
-                assert_ne!(place, json!({}), "{line}");
+                let mut bare = json!({});
+                mark(&mut bare, marker, value);
+                assert_ne!(bare, json!({}), "{line}");
+                for (name, value) in bare.as_object().expect("marked") {
+                    assert_eq!(place.get(name), Some(value), "{line}");
+                }
             }
         }
         let definition = |name: &str| &builtins().published[&format!("io.k8s.api.{name}")];

@@ -162,3 +162,112 @@ fn not_written(error: &WriteFailed) -> Failure {
         Failure::internal(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::FutureExt as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::sample::REGISTRY;
+
+    fn maps() -> &'static Resource {
+        let mut all = REGISTRY.all();
+        all.find(|one| *one.storage == *"configmaps")
+            .expect("there are ConfigMaps")
+    }
+
+    fn key() -> Key {
+        Key::new("default", "a")
+    }
+
+    /// What somebody else writes meanwhile.
+    fn quicker(api: &Api, expect: Expect, put: Put) {
+        let (storage, key) = (&maps().storage, key());
+        let agreed = |_: &_, _: &_| Ok::<(), Infallible>(());
+        let written = api.store.write(storage, &key, expect, put, agreed);
+        let written = written.now_or_never().expect("memory does not wait");
+        written.expect("written");
+    }
+
+    /// Another writer, who counts the own writes.
+    fn rival(api: &Api) {
+        let (expect, count) = match api.store.get(&maps().storage, &key()) {
+            Some(current) => (Expect::Revision(current.revision), counted(&current) + 1),
+            None => (Expect::Absent, 0),
+        };
+        let metadata = json!({"namespace": "default", "name": "a"});
+        let new = json!({"metadata": metadata, "data": {"rival": count}});
+        quicker(api, expect, Put::Store(new));
+    }
+
+    fn counted(object: &Object) -> u64 {
+        object.value()["data"]["rival"].as_u64().expect("a number")
+    }
+
+    /// A write in whose way `rivals` others come, one before each try; what came of it, and how often it decided.
+    async fn contended(api: &Api, rivals: usize) -> (Result<Done, Failure>, usize) {
+        rival(api);
+        let mut calls = 0;
+        let place = Place::Named(key());
+        let done = transact(api, maps(), &place, false, |_, current| {
+            calls += 1;
+            let mut new = Value::clone(&current.expect("it is there").value());
+            if calls <= rivals {
+                rival(api);
+            }
+            new["data"]["own"] = calls.into();
+            Ok(Decision::Put(new))
+        });
+        let done = done.await;
+        (done, calls)
+    }
+
+    #[tokio::test]
+    async fn who_was_slower_decides_again_about_what_is_there_then() {
+        for rivals in [0, 1, MAX_TRIES - 1] {
+            let api = Api::empty();
+            let (done, calls) = contended(&api, rivals).await;
+            let done = done.expect("written");
+            assert_eq!(calls, rivals + 1);
+            assert_eq!(done.effect, Effect::Updated);
+            let kept = api.store.get(&maps().storage, &key()).expect("it is there");
+            assert_eq!(kept.revision, done.object.revision);
+            // Nothing that the others have written is lost.
+            let wanted = json!({"rival": rivals, "own": calls});
+            assert_eq!(kept.value()["data"], wanted);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_slower_each_time_gives_up_and_says_so() {
+        let api = Api::empty();
+        let (done, calls) = contended(&api, usize::MAX).await;
+        assert_eq!(done.expect_err("a conflict").code, 409);
+        assert_eq!(calls, MAX_TRIES);
+        let kept = api.store.get(&maps().storage, &key()).expect("it is there");
+        assert_eq!(kept.value()["data"], json!({"rival": MAX_TRIES}));
+    }
+
+    #[tokio::test]
+    async fn what_goes_meanwhile_is_not_written_again() {
+        let api = Api::empty();
+        rival(&api);
+        let mut calls = 0;
+        let place = Place::Named(key());
+        let done = transact(&api, maps(), &place, false, |_, current| {
+            calls += 1;
+            let Some(current) = current else {
+                return Ok(Decision::Keep);
+            };
+            let last = Value::clone(&current.value());
+            let expect = Expect::Revision(current.revision);
+            quicker(&api, expect, Put::Remove(last.clone()));
+            Ok(Decision::Put(last))
+        });
+        assert_eq!(done.await.expect_err("it is gone").code, 404);
+        assert_eq!(calls, 2);
+    }
+}

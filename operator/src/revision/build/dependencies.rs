@@ -89,7 +89,7 @@ fn environment(build: &RuntimeBuild, own: &BuildOptions, options: &Options) -> V
     }
     // Whoever names a proxy of their own means it, however it is written.
     let named = |name: &str| all.iter().any(|own| own.name.eq_ignore_ascii_case(name));
-    let mut proxy = options.proxy_variables();
+    let mut proxy = env::proxy(options);
     proxy.retain(|variable| !named(&variable.name));
     all.extend(proxy);
     all

@@ -6,6 +6,8 @@ use fermata_crds::Revision;
 use k8s_openapi::api::core::v1::EnvVar;
 use kube::ResourceExt as _;
 
+use crate::options::Options;
+
 /// Fermata's own variables first, so that the others can refer to them as `$(PORT)`; then the
 /// Runtime's and the function's, where the function's go first.
 pub(crate) fn build(revision: &Revision, gateway: &str) -> Vec<EnvVar> {
@@ -69,6 +71,14 @@ pub(crate) fn variable(name: &str, value: &str) -> EnvVar {
     }
 }
 
+/// Variables of what fetches, builds and pushes, by which it knows the proxy.
+pub(crate) fn proxy(options: &Options) -> Vec<EnvVar> {
+    let variables = options.proxy.variables(&options.cluster_domain).into_iter();
+    variables
+        .map(|(name, value)| variable(name, &literal(&value)))
+        .collect()
+}
+
 /// The value as Kubernetes has to be given it so that it stays as it is: `$(` begins a reference to
 /// another variable and `$$` stands for one dollar sign, but a handler may be a line of shell.
 pub(crate) fn literal(value: &str) -> String {
@@ -98,5 +108,16 @@ mod tests {
             assert_eq!(expanded(&literal(line)), line);
         }
         assert_eq!(literal("main.handle"), "main.handle");
+    }
+
+    #[test]
+    fn exceptions_of_the_proxy_reach_what_builds_unchanged() {
+        let mut options = Options::default();
+        options.proxy.https = Some("http://proxy:3128".to_owned());
+        options.proxy.except = vec!["$(HOME).example".to_owned()];
+        let variables = proxy(&options);
+        let except = variables.iter().find(|known| known.name == "no_proxy");
+        let value = except.and_then(|known| known.value.as_deref()).unwrap();
+        assert!(value.ends_with(",$$(HOME).example"), "{value}");
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn variables(git: &GitSource, options: &Options) -> Vec<EnvVar> {
     if git.secret_name.is_some() {
         variables.push(literal("FERMATA_GIT_CREDENTIALS", names::GIT_PATH));
     }
-    variables.extend(options.proxy_variables());
+    variables.extend(env::proxy(options));
     if git.is_bundle() {
         variables.push(literal("FERMATA_GIT_VERBATIM", "1"));
     }

@@ -281,7 +281,7 @@ fn push(revision: &Revision, start: &Start, options: &Options) -> Container {
         env::variable(&format!("FERMATA_PUSH_{name}"), &env::literal(&value))
     };
     let mut variables: Vec<EnvVar> = variables.into_iter().map(variable).collect();
-    variables.extend(options.proxy_variables());
+    variables.extend(env::proxy(options));
     let mut container = Container {
         name: names::PUSH_CONTAINER.to_owned(),
         image: Some(builds.image.clone()),
