@@ -13,6 +13,7 @@ mod functions;
 mod git;
 mod manifest;
 mod output;
+mod random;
 mod ready;
 mod suggest;
 mod unready;

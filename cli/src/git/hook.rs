@@ -21,6 +21,7 @@ use super::{
     credentials::Credentials,
     repository::{self, Pushing, Root},
     told,
+    within::Within,
 };
 use crate::output;
 
@@ -170,7 +171,7 @@ impl Push {
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
             .envs(self.credentials.told())
-            .envs(env::var_os(told::SERVER).map(|server| (told::SERVER, server)))
+            .envs(Within::of_environment().iter().flat_map(Within::told))
             // A bundle is made there; the container may have no other place.
             .env("TMPDIR", checkout.dir().join(".git"))
             .env("NO_COLOR", "1")

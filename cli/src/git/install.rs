@@ -185,7 +185,7 @@ impl Offer {
         made.context("the function that takes pushes cannot be made")?;
         // Before anybody pushes: what a killed push has applied runs no longer than needed.
         let credentials = Credentials::Kubeconfig(kubeconfig.to_owned());
-        settling::settle_all(&repository::Root::new(root), Some(&credentials)).await;
+        settling::settle_all(&repository::Root::new(root), Some(&credentials), None).await;
         Ok(offer)
     }
 

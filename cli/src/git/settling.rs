@@ -9,9 +9,9 @@ use tokio::{process::Command, time};
 use super::{
     HOOK_COMMAND,
     credentials::Credentials,
-    own_server,
     repository::{Repository, Root},
     told,
+    within::Within,
 };
 
 /// How long it may take to apply what ran before: nothing is waited for that is built or starts.
@@ -36,6 +36,7 @@ pub(super) async fn settle(
     (namespace, name): (&str, &str),
     repository: &Repository,
     credentials: &Credentials,
+    within: Option<&Within>,
 ) -> anyhow::Result<()> {
     let Some(pushing) = repository.pushing() else {
         return Ok(());
@@ -48,14 +49,19 @@ pub(super) async fn settle(
         let uid = credentials.uid(namespace, name).await?;
         let known = repository.uid();
         if uid.is_some() && known.is_none_or(|known| Some(known) == uid) {
-            apply(root, (namespace, name), repository, credentials, commit).await?;
+            let function = (namespace, name);
+            apply(root, function, repository, credentials, within, commit).await?;
         }
     }
     Ok(repository.end_push()?)
 }
 
 /// Removes what killed pushes have left, when this starts, and settles them where nobody's token is needed for it.
-pub(super) async fn settle_all(root: &Root, credentials: Option<&Credentials>) {
+pub(super) async fn settle_all(
+    root: &Root,
+    credentials: Option<&Credentials>,
+    within: Option<&Within>,
+) {
     let all = root.clone();
     let unsettled = tokio::task::spawn_blocking(move || {
         all.remove_checkouts()?;
@@ -83,7 +89,7 @@ pub(super) async fn settle_all(root: &Root, credentials: Option<&Credentials>) {
             let own = repository.clone();
             tokio::task::spawn_blocking(move || own.remove_leftovers(Duration::ZERO)).await??;
             match credentials {
-                Some(own) => settle(root, (&namespace, &name), &repository, own).await,
+                Some(own) => settle(root, (&namespace, &name), &repository, own, within).await,
                 None => Ok(()),
             }
         };
@@ -119,29 +125,23 @@ pub(super) fn warn(namespace: &str, name: &str, error: &anyhow::Error) {
 /// Applies a commit with the hook's own program, as that does when it refuses a push.
 async fn apply(
     root: &Root,
-    (namespace, name): (&str, &str),
+    function: (&str, &str),
     repository: &Repository,
     credentials: &Credentials,
+    within: Option<&Within>,
     commit: String,
 ) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
-    // Where many push, what was pushed before may hold more than a manifest does.
-    let is_shared = matches!(credentials, Credentials::Token { .. });
-    let server = own_server().filter(|_| is_shared);
     let mut command = Command::new(program);
     command
         .arg(HOOK_COMMAND)
         .current_dir(repository.path())
         .env_clear()
         .envs(root.variables(false))
-        .envs(credentials.told())
-        .envs(server.map(|server| (told::SERVER, server)))
+        .envs(told::hook(root, function, credentials, within))
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(std::env::var_os("HOME").map(|home| ("HOME", home)))
         .env("GIT_DIR", ".")
-        .env(told::ROOT, root.path())
-        .env(told::NAMESPACE, namespace)
-        .env(told::NAME, name)
         .env(told::SETTLES, commit)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use bytes::Bytes;
 use fermata_listen::{Attended, Seat};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
@@ -15,13 +15,13 @@ use super::{
         access::Access,
         cgi::{self, Answer},
         credentials::Credentials,
-        own_server,
         repository::{Repository, Root, remove_dir},
         request::{self, Asked, Refusal, Service},
         room::Room,
         settling,
         slots::{Slot, Slots},
         told,
+        within::Within,
     },
     bundles,
     options::Options,
@@ -43,6 +43,15 @@ const PROBE: u64 = 4;
 
 pub(super) type Body = Either<Full<Bytes>, Answer>;
 
+/// The way that a request takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// By the gateway; `is_own` says that it is of this user, as the connection is.
+    Gateway { is_own: bool },
+    /// By the listener for hooks.
+    Within,
+}
+
 /// What takes pushes.
 pub(super) struct Server {
     pub(super) access: Access,
@@ -51,6 +60,8 @@ pub(super) struct Server {
     pub(super) root: Root,
     room: Arc<Room>,
     pub(super) slots: Slots,
+    /// What hooks are told, to bring bundles here.
+    within: Arc<Within>,
 }
 
 // === impl Server ===
@@ -61,7 +72,7 @@ impl Server {
     /// # Errors
     ///
     /// When the folder of the repositories cannot be used.
-    pub(super) fn new(options: Options) -> anyhow::Result<Self> {
+    pub(super) fn new(options: Options, within: Within) -> anyhow::Result<Self> {
         let access = options.access().context("nobody may push")?;
         let root = Root::new(options.root);
         root.prepare()?;
@@ -71,16 +82,17 @@ impl Server {
             root,
             room: Arc::new(Room::new(options.capacity)),
             slots: Slots::default(),
+            within: Arc::new(within),
         })
     }
 
     pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
-        is_own: bool,
+        way: Way,
         seat: &Seat,
     ) -> Response<Attended<Body>> {
-        let answered = self.try_respond(request, is_own, seat).await;
+        let answered = self.try_respond(request, way, seat).await;
         answered.unwrap_or_else(|refusal| {
             let body = Either::Left(Full::from(refusal.sentence + "\n"));
             let mut response = Response::new(Attended::new(body, seat.busy()));
@@ -98,18 +110,26 @@ impl Server {
 
     /// Settles what was broken off before this started.
     pub(super) async fn settle_all(&self) {
-        settling::settle_all(&self.root, self.access.own().as_ref()).await;
+        let own = self.access.own();
+        settling::settle_all(&self.root, own.as_ref(), Some(&self.within)).await;
     }
 
     async fn try_respond(
         &self,
         request: Request<Incoming>,
-        is_own: bool,
+        way: Way,
         seat: &Seat,
     ) -> Result<Response<Attended<Body>>, Refusal> {
         let headers = request.headers().clone();
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
+        let is_own = match way {
+            Way::Within => {
+                let answered = self.respond_within(parts, body, asked?, seat).await?;
+                return Ok(answered);
+            }
+            Way::Gateway { is_own } => is_own,
+        };
         if let Ok(asked) = &asked
             && self.reads_bundles(asked, &headers)?
         {
@@ -131,7 +151,29 @@ impl Server {
             return Err(request::refused(status, sentence.to_owned()));
         };
         let request = Request::from_parts(parts, body);
-        let answered = self.answer(asked, credentials, slot, request).await?;
+        let answered = self.answer(asked, credentials, Some(slot), request).await?;
+        Ok(answered.map(|body| Attended::new(body, busy)))
+    }
+
+    /// Takes a bundle of a hook. It takes no place: the push that the hook belongs to has one.
+    async fn respond_within(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        asked: Asked,
+        seat: &Seat,
+    ) -> Result<Response<Attended<Body>>, Refusal> {
+        let is_hooks = self.within.is_brought(&parts.headers);
+        if !is_hooks || !asked.bundles || asked.service != Service::Push {
+            return Err(request::forbidden(
+                "hooks of this server alone bring bundles here",
+            ));
+        }
+        let busy = seat.busy();
+        // Whose it is counts as everywhere.
+        let credentials = self.access.grant(&asked, &parts.headers).await?;
+        let request = Request::from_parts(parts, body);
+        let answered = self.answer(asked, credentials, None, request).await?;
         Ok(answered.map(|body| Attended::new(body, busy)))
     }
 
@@ -139,7 +181,7 @@ impl Server {
         &self,
         asked: Asked,
         credentials: Credentials,
-        slot: Slot,
+        slot: Option<Slot>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Refusal> {
         let repository = self.repository(&asked);
@@ -154,17 +196,7 @@ impl Server {
         } else {
             self.check_there(&asked, &credentials, &repository).await?;
         }
-        let mut told = vec![
-            (told::ROOT, self.root.path().to_string_lossy().into_owned()),
-            (told::NAMESPACE, asked.namespace.clone()),
-            (told::NAME, asked.name.clone()),
-        ];
-        if asked.bundles {
-            told.push((told::BUNDLES, "1".to_owned()));
-        } else if is_shared {
-            // What is pushed may hold more than a manifest does.
-            told.extend(own_server().map(|server| (told::SERVER, server)));
-        }
+        let mut told = Vec::new();
         let (mut held, mut before) = (None, None);
         if is_pushed {
             if request.headers().contains_key(header::CONTENT_ENCODING) {
@@ -173,7 +205,13 @@ impl Server {
                     "a push is not compressed as a whole".to_owned(),
                 ));
             }
-            told.extend(credentials.told());
+            let function = (&*asked.namespace, &*asked.name);
+            // What is pushed may hold more than a manifest does, and a bundle holds no other.
+            let within = (!asked.bundles).then_some(&*self.within);
+            told = told::hook(&self.root, function, &credentials, within);
+            if asked.bundles {
+                told.push((told::BUNDLES, "1".to_owned()));
+            }
             held = repository
                 .lock()
                 .map_err(|error| request::failed(&error.into()))?;
@@ -189,12 +227,14 @@ impl Server {
         }
         // Before it sends much, git tries with nothing but its end (`0000`) whether it may.
         let is_probe = request.body().size_hint().exact() == Some(PROBE);
-        let (pushed, root) = (asked.clone(), self.root.clone());
+        let (pushed, root, within) = (asked.clone(), self.root.clone(), self.within.clone());
         let ended = async move {
             // Whoever only hears that another push is under way changes nothing.
             if held.is_some() && !is_probe {
                 let function = (&*pushed.namespace, &*pushed.name);
-                let settled = settling::settle(&root, function, &repository, &credentials).await;
+                let within = Some(&*within);
+                let settled = settling::settle(&root, function, &repository, &credentials, within);
+                let settled = settled.await;
                 if let Err(error) = settled {
                     settling::warn(&pushed.namespace, &pushed.name, &error);
                 }
@@ -296,8 +336,10 @@ impl Server {
         // what the next push does.
         let (root, own, credentials) = (self.root.clone(), repository.clone(), credentials.clone());
         let (namespace, name) = (asked.namespace.clone(), asked.name.clone());
+        let within = self.within.clone();
         let settling = self.tasks.spawn(async move {
-            let settled = settling::settle(&root, (&namespace, &name), &own, &credentials).await;
+            let (function, within) = ((&*namespace, &*name), Some(&*within));
+            let settled = settling::settle(&root, function, &own, &credentials, within).await;
             (settled, held)
         });
         let settled = settling.await;
