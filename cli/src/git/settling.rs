@@ -3,11 +3,11 @@
 use std::{fs::File, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{process::Command, time};
+use tokio::{io::AsyncReadExt as _, process::Command, time};
 
 use super::{
     HOOK_COMMAND,
+    cgi::Running,
     credentials::Credentials,
     repository::{Repository, Root},
     told,
@@ -16,6 +16,9 @@ use super::{
 
 /// How long it may take to apply what ran before: nothing is waited for that is built or starts.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// The most that is read of what it says, in bytes.
+const MOST_SAID: u64 = 64 * 1024;
 
 /// How long those who were killed may take to be gone, and how often it is looked.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -148,18 +151,26 @@ async fn apply(
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let child = command.spawn().context("fermata cannot be started")?;
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let Ok(output) = time::timeout(LONGEST, child.wait_with_output()).await else {
-        if let Some(group) = id.and_then(Pid::from_raw) {
-            // What has ended meanwhile needs no end.
-            let _ = kill_process_group(group, Signal::KILL);
+    let mut child = command.spawn().context("fermata cannot be started")?;
+    let stderr = child.stderr.take();
+    // The hook has children of its own, which end with it.
+    let mut running = Running::of(child);
+    let mut said = Vec::new();
+    let ended = async {
+        if let Some(stderr) = stderr {
+            stderr.take(MOST_SAID).read_to_end(&mut said).await?;
         }
+        running.child.wait().await
+    };
+    let Ok(ended) = time::timeout(LONGEST, ended).await else {
         bail!("it took more than {} s", LONGEST.as_secs());
     };
-    let output = output?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+    let status = ended?;
+    if status.code().is_some() {
+        running.leave();
+    }
+    if !status.success() {
+        let said = String::from_utf8_lossy(&said);
         bail!("{}", said.trim().trim_start_matches("error: "));
     }
     Ok(())
