@@ -94,6 +94,14 @@ fn said(output: &Output) -> (bool, String) {
     (output.status.success(), printed)
 }
 
+fn git(folder: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"]);
+    git
+}
+
 fn has(text: &str, part: &str) {
     assert!(text.contains(part), "{part:?} is not in:\n{text}");
 }
@@ -309,16 +317,7 @@ async fn a_function_with_a_bundle_runs_after_a_restart_at_another_address() {
 #[tokio::test]
 async fn a_push_may_hold_more_than_a_manifest() {
     let world = World::new(false);
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .current_dir(world.folder())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        said(&output)
-    };
+    let git = |arguments: &[&str]| said(&git(&world.folder()).args(arguments).output().unwrap());
     fs::remove_file(world.folder().join(".gitattributes")).unwrap();
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
@@ -369,6 +368,46 @@ async fn a_push_may_hold_more_than_a_manifest() {
     refused(&deleted, "").await;
     assert_eq!(world.bundles("model").len(), 1);
     world.answers("model", &answered("one")).await;
+}
+
+/// As many as may work for one namespace, each of which waits for an instance that fetches what it has brought.
+#[tokio::test]
+async fn pushes_with_bundles_at_once_do_not_wait_for_each_other() {
+    let world = World::new(false);
+    let gateway = world.up.platform().gateway;
+    let pushes: Vec<_> = (0..8)
+        .map(|number| {
+            let (name, folder) = (
+                format!("at-once-{number}"),
+                world.dir.path().join(format!("at-once-{number}")),
+            );
+            let main = format!("def handle(request):\n    return '{name}'\n");
+            write(&folder, "main.py", main);
+            write(&folder, "data.bin", noise((1 << 20) + number));
+            for arguments in [
+                &["init", "--quiet", "--initial-branch=main"][..],
+                &["add", "--all"],
+                &["commit", "--quiet", "--message=first"],
+            ] {
+                let (ok, printed) = said(&git(&folder).args(arguments).output().unwrap());
+                assert!(ok, "{printed}");
+            }
+            let push = git(&folder)
+                .args(["push", &format!("http://{gateway}/git/{name}.git")])
+                .arg("HEAD:main")
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            (name, push)
+        })
+        .collect();
+    for (name, push) in pushes {
+        let (ok, printed) = said(&push.wait_with_output().unwrap());
+        assert!(ok, "{name}: {printed}\n{}", world.up.printed());
+        has(&printed, "stored as ");
+        world.answers(&name, &name).await;
+    }
 }
 
 #[tokio::test]

@@ -35,8 +35,9 @@ use self::{
 };
 use super::{access::belongs_to_user, listen, within::Within};
 
-/// The most connections at once; the gateway needs few. Further ones take the place of those that rest.
-const MOST_CONNECTIONS: usize = 64;
+/// The most connections at once of a listener: those that work and wait, of pushes and of fetches. Further ones take the
+/// place of those that rest.
+const MOST_CONNECTIONS: usize = 128;
 
 /// How long a head may take. Longer than the gateway keeps idle connections.
 const IDLE: Duration = Duration::from_secs(900);

@@ -59,7 +59,9 @@ pub(super) struct Server {
     pub(super) tasks: TaskTracker,
     pub(super) root: Root,
     room: Arc<Room>,
-    pub(super) slots: Slots,
+    slots: Slots,
+    /// The places of those who fetch bundles: pushes wait for instances that do, and have places meanwhile.
+    fetches: Slots,
     /// What hooks are told, to bring bundles here.
     within: Arc<Within>,
 }
@@ -82,6 +84,7 @@ impl Server {
             root,
             room: Arc::new(Room::new(options.capacity)),
             slots: Slots::default(),
+            fetches: Slots::default(),
             within: Arc::new(within),
         })
     }
@@ -134,15 +137,14 @@ impl Server {
             && self.reads_bundles(asked, &headers)?
         {
             let request = Request::from_parts(parts, body);
-            let answered = self.give_bundle(asked, request).await?;
-            return Ok(answered.map(|body| Attended::new(body, seat.busy())));
+            return self.give_bundle(asked, request, seat).await;
         }
         self.access.admit(&headers, is_own).await?;
         let asked = asked?;
         let credentials = self.access.grant(&asked, &headers).await?;
         // Up to here the connection gives way to others, however long strangers have it looked at.
         let busy = seat.busy();
-        let Some(slot) = self.slots.wait(&asked.namespace).await else {
+        let Some(slot) = self.places(&asked).wait(&asked.namespace).await else {
             let sentence = "too many pushes and clones are under way; try again later";
             if let Some(answer) = request::told_by_git(&asked, sentence) {
                 return Ok(answer.map(|body| Attended::new(Either::Left(Full::from(body)), busy)));
@@ -258,6 +260,15 @@ impl Server {
         answer
             .map(|response| response.map(Either::Right))
             .map_err(|error| request::failed(&error))
+    }
+
+    /// The places for what is asked.
+    pub(super) fn places(&self, asked: &Asked) -> &Slots {
+        if asked.bundles && asked.service == Service::Fetch {
+            &self.fetches
+        } else {
+            &self.slots
+        }
     }
 
     pub(super) fn repository(&self, asked: &Asked) -> Repository {
