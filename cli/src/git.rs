@@ -30,7 +30,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 #[cfg(feature = "embedded")]
-pub(crate) use self::install::{IN_CLUSTER, Offer, make_webhooks, own_paths};
+pub(crate) use self::install::{IN_CLUSTER, Offer, make_webhooks, own_paths, settle};
 
 pub(crate) use self::{
     credentials::Credentials,

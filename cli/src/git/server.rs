@@ -11,7 +11,7 @@ use std::{
     pin::pin,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -33,7 +33,7 @@ use self::{
     answering::{Server, Way},
     options::Options,
 };
-use super::{access::belongs_to_user, listen, within::Within};
+use super::{access::belongs_to_user, listen, settling, within::Within};
 
 /// The most connections at once of a listener: those that work and wait, of pushes and of fetches. Further ones take the
 /// place of those that rest.
@@ -72,22 +72,30 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
+    let begun = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
     let hooks = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let hooks = hooks.context("cannot listen for hooks")?;
     let within = Within::at(hooks.local_addr()?)?;
     let server = Arc::new(Server::new(options, within)?);
-    server.settle_all().await;
+    settling::remove_checkouts(&server.root).await;
     let pushes = listen(!server.access.is_shared()).await?;
-    let ended = CancellationToken::new();
+    let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
     let hooks = tokio::spawn(serve(
         server.clone(),
         hooks,
         Listens::ToHooks,
         ended.clone().cancelled_owned(),
     ));
+    // What is applied again may be a bundle, which is brought here, and fetched from here.
+    let (settling, until) = (server.clone(), ending.clone());
+    server.tasks.spawn(async move {
+        // One that is broken off is done again by the next start.
+        until.run_until_cancelled(settling.settle_all(begun)).await
+    });
     let gateway = Listens::ToGateway;
     serve(server.clone(), pushes, gateway, terminate.recv()).await;
+    ending.cancel();
     server.tasks.close();
     server.tasks.wait().await;
     // Until here the hooks of what was under way have brought bundles.

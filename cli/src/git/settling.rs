@@ -1,6 +1,10 @@
 //! Pushes that were broken off: what is applied is put back to what the branch says.
 
-use std::{fs::File, process::Stdio, time::Duration};
+use std::{
+    fs::File,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use tokio::{io::AsyncReadExt as _, process::Command, time};
@@ -23,6 +27,13 @@ const MOST_SAID: u64 = 64 * 1024;
 /// How long those who were killed may take to be gone, and how often it is looked.
 const LEAVE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A push that was broken off, and why what ran before it is not applied again.
+pub(super) struct Unsettled {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) error: anyhow::Error,
+}
 
 /// Settles the push of a repository that was begun and has not ended, if there is one. Whoever calls this holds the right
 /// to push.
@@ -59,15 +70,26 @@ pub(super) async fn settle(
     Ok(repository.end_push()?)
 }
 
-/// Removes what killed pushes have left, when this starts, and settles them where nobody's token is needed for it.
+/// Removes the files that killed hooks were deploying. What is being deployed stays.
+pub(super) async fn remove_checkouts(root: &Root) {
+    let all = root.clone();
+    let removed = tokio::task::spawn_blocking(move || all.remove_checkouts()).await;
+    if let Err(error) = removed.unwrap_or_else(|error| Err(error.into())) {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the files of killed pushes stay");
+    }
+}
+
+/// Removes what pushes that were killed before `begun` have left, and settles them where nobody's token is needed for it.
+/// What could not be settled, with the reasons.
 pub(super) async fn settle_all(
     root: &Root,
     credentials: Option<&Credentials>,
     within: Option<&Within>,
-) {
+    begun: Instant,
+) -> Vec<Unsettled> {
     let all = root.clone();
-    let unsettled = tokio::task::spawn_blocking(move || {
-        all.remove_checkouts()?;
+    let found = tokio::task::spawn_blocking(move || {
         let mut repositories = all.repositories()?;
         // Of one that cannot be looked at, the removal says why.
         repositories.retain(|(.., repository)| {
@@ -75,54 +97,66 @@ pub(super) async fn settle_all(
         });
         std::io::Result::Ok(repositories)
     });
-    let unsettled = unsettled.await.unwrap_or_else(|error| Err(error.into()));
-    let unsettled = match unsettled {
-        Ok(unsettled) => unsettled,
+    let found = found.await.unwrap_or_else(|error| Err(error.into()));
+    let found = match found {
+        Ok(found) => found,
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "it is not known what killed pushes have left");
-            return;
+            return Vec::new();
         }
     };
-    for (namespace, name, repository) in unsettled {
+    let mut unsettled = Vec::new();
+    for (namespace, name, repository) in found {
         let settled = async {
             let Some(_held) = lock(&repository).await? else {
                 return Ok(());
             };
             let own = repository.clone();
-            tokio::task::spawn_blocking(move || own.remove_leftovers(Duration::ZERO)).await??;
+            // Those who push meanwhile and hear that another push is under way write here too.
+            let removed = move || own.remove_leftovers(begun.elapsed());
+            tokio::task::spawn_blocking(removed).await??;
             match credentials {
                 Some(own) => settle(root, (&namespace, &name), &repository, own, within).await,
                 None => Ok(()),
             }
         };
         if let Err(error) = settled.await {
-            warn(&namespace, &name, &error);
+            unsettled.push(Unsettled {
+                namespace,
+                name,
+                error,
+            });
         }
     }
+    unsettled
 }
 
 /// The right to push. Whoever was killed may not be gone yet; who has it for longer lives, and it is its push.
 async fn lock(repository: &Repository) -> std::io::Result<Option<File>> {
-    let end = time::Instant::now() + LEAVE;
+    let end = Instant::now() + LEAVE;
     loop {
         let held = repository.lock()?;
-        if held.is_some() || time::Instant::now() >= end {
+        if held.is_some() || Instant::now() >= end {
             return Ok(held);
         }
         time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Says in the log what could not be settled.
-pub(super) fn warn(namespace: &str, name: &str, error: &anyhow::Error) {
-    let error = &**error as &dyn std::error::Error;
-    tracing::warn!(
-        error,
-        namespace,
-        function = name,
-        "a push was broken off, and what ran before it cannot be applied again"
-    );
+// === impl Unsettled ===
+
+impl Unsettled {
+    /// Says it in the log.
+    pub(super) fn warn(&self) {
+        let error = &*self.error as &dyn std::error::Error;
+        tracing::warn!(
+            error,
+            namespace = self.namespace,
+            function = self.name,
+            "a push was broken off, and what ran before it cannot be applied again"
+        );
+    }
 }
 
 /// Applies a commit with the hook's own program, as that does when it refuses a push.

@@ -1,6 +1,9 @@
 //! What is answered to a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -18,7 +21,7 @@ use super::{
         repository::{Repository, Root, remove_dir},
         request::{self, Asked, Refusal, Service},
         room::Room,
-        settling,
+        settling::{self, Unsettled},
         slots::{Slot, Slots},
         told,
         within::Within,
@@ -111,10 +114,12 @@ impl Server {
         })
     }
 
-    /// Settles what was broken off before this started.
-    pub(super) async fn settle_all(&self) {
+    /// Settles what was broken off before `begun`.
+    pub(super) async fn settle_all(&self, begun: Instant) {
         let own = self.access.own();
-        settling::settle_all(&self.root, own.as_ref(), Some(&self.within)).await;
+        let within = Some(&*self.within);
+        let unsettled = settling::settle_all(&self.root, own.as_ref(), within, begun).await;
+        unsettled.iter().for_each(Unsettled::warn);
     }
 
     async fn try_respond(
@@ -238,7 +243,7 @@ impl Server {
                 let settled = settling::settle(&root, function, &repository, &credentials, within);
                 let settled = settled.await;
                 if let Err(error) = settled {
-                    settling::warn(&pushed.namespace, &pushed.name, &error);
+                    unsettled(&pushed, error).warn();
                 }
                 if !pushed.bundles {
                     // A hook that was killed has left it.
@@ -358,7 +363,8 @@ impl Server {
         let Err(error) = settled else {
             return Ok(());
         };
-        settling::warn(&asked.namespace, &asked.name, &error);
+        let unsettled = unsettled(asked, error);
+        unsettled.warn();
         let own = repository.clone();
         blocking(move || {
             own.forget()?;
@@ -368,7 +374,7 @@ impl Server {
         let sentence = format!(
             "a push to {} was broken off, and what ran before it cannot be applied again: {}. What runs may be of that push: push once more, also the same commit",
             asked.name,
-            errors::line(&error)
+            errors::line(&unsettled.error)
         );
         Err(request::refused(StatusCode::CONFLICT, sentence))
     }
@@ -427,6 +433,14 @@ impl Server {
             StatusCode::NOT_FOUND,
             format!("nothing was pushed to {} yet", asked.name),
         ))
+    }
+}
+
+fn unsettled(asked: &Asked, error: anyhow::Error) -> Unsettled {
+    Unsettled {
+        namespace: asked.namespace.clone(),
+        name: asked.name.clone(),
+        error,
     }
 }
 
