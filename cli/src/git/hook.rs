@@ -19,11 +19,11 @@ use self::{
 };
 use super::{
     credentials::Credentials,
-    repository::{self, Pushing, Root},
+    repository::{Pushing, Root},
     told,
     within::Within,
 };
-use crate::output;
+use crate::{errors, output};
 
 /// What `fermata deploy` sees of the environment: what containers of the node see too.
 const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -97,17 +97,21 @@ impl Push {
         let pushing = Pushing {
             reference: update.reference.clone(),
             new: update.new.clone(),
+            ran: repository.head()?,
         };
         // From here on it is settled by whoever comes next, if this ends before it has: see `settling`.
         let noted = repository.begin_push(&pushing);
         noted.context("the push cannot be noted in its repository")?;
         let deployed = self.fermata(&checkout, &[])?.status();
         if deployed.context("fermata cannot be started")?.success() {
-            self.point_head(update);
+            if let Err(error) = repository.set_head(&update.reference) {
+                output::note(&format!("clones may begin with another branch: {error}"));
+            }
             return Ok(());
         }
         drop(checkout);
-        let Some(old) = &update.old else {
+        // Not the branch that was pushed to: main and master are both deployed.
+        let Some(old) = &repository.branch(&pushing.ran)? else {
             repository.end_push()?;
             bail!("{} was not taken", short(&update.new));
         };
@@ -139,8 +143,7 @@ impl Push {
         let mut fermata = self.fermata(&checkout, &["--no-wait"])?;
         let applied = fermata.output().context("fermata cannot be started")?;
         if !applied.status.success() {
-            let said = String::from_utf8_lossy(&applied.stderr);
-            bail!("{}", said.trim().trim_start_matches("error: ").to_owned());
+            return Err(errors::of_child(applied.status, &applied.stderr));
         }
         Ok(())
     }
@@ -192,16 +195,5 @@ impl Push {
             );
         }
         Ok(())
-    }
-
-    /// Lets clones begin with the branch that is deployed.
-    fn point_head(&self, update: &Update) {
-        let mut git = Command::new("git");
-        git.args(["symbolic-ref", "HEAD", &update.reference])
-            // Otherwise it writes nothing before the push is taken.
-            .env_remove("GIT_QUARANTINE_PATH");
-        if let Err(error) = repository::output(&mut git) {
-            output::note(&format!("clones may begin with another branch: {error}"));
-        }
     }
 }

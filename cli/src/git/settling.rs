@@ -17,6 +17,7 @@ use super::{
     told,
     within::Within,
 };
+use crate::errors;
 
 /// How long it may take to apply what ran before: nothing is waited for that is built or starts.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -55,10 +56,17 @@ pub(super) async fn settle(
     let Some(pushing) = repository.pushing() else {
         return Ok(());
     };
-    let (own, reference) = (repository.clone(), pushing.reference.clone());
-    let branch = tokio::task::spawn_blocking(move || own.branch(&reference)).await??;
+    let own = repository.clone();
+    let former = move || -> anyhow::Result<Option<String>> {
+        if own.branch(&pushing.reference)?.as_ref() == Some(&pushing.new) {
+            // It was taken.
+            return Ok(None);
+        }
+        own.set_head(&pushing.ran)?;
+        own.branch(&pushing.ran)
+    };
+    let former = tokio::task::spawn_blocking(former).await??;
     // A first push has nothing before it, and a function that was deleted since is not made again.
-    let former = branch.filter(|commit| *commit != pushing.new);
     if let Some(commit) = former {
         let uid = credentials.uid(namespace, name).await?;
         let known = repository.uid();
@@ -204,8 +212,7 @@ async fn apply(
         running.leave();
     }
     if !status.success() {
-        let said = String::from_utf8_lossy(&said);
-        bail!("{}", said.trim().trim_start_matches("error: "));
+        return Err(errors::of_child(status, &said));
     }
     Ok(())
 }

@@ -69,6 +69,43 @@ async fn a_push_that_ends_early_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_applied_again_now_is_not_given_up() {
+    let pushed = Pushed::new();
+    pushed.write("main.py", python("one"));
+    pushed.pushed("hello");
+    let url = pushed.url("hello");
+    let branch = || pushed.ok(&["ls-remote", &url, "main"]);
+    let before = branch();
+    let root = pushed.dir.path().join("data/git");
+    let repository = root.join("default/hello.git");
+    eventually("the push is over", async || {
+        let is_noted = repository.join("fermata.pushing").exists();
+        (!is_noted).then_some(()).ok_or_else(String::new)
+    })
+    .await;
+    // A push of another commit that was killed, and no place for the files of what ran before it.
+    let other = "1".repeat(40);
+    let note = format!("{other} refs/heads/main refs/heads/main\n");
+    fs::write(repository.join("fermata.pushing"), note).unwrap();
+    let checkouts = root.join(".checkouts");
+    let _ = fs::remove_dir_all(&checkouts);
+    fs::write(&checkouts, "").unwrap();
+    pushed.write("main.py", python("two"));
+    let refused = pushed.refused("hello");
+    has(&refused, "cannot be applied again now");
+    has(&refused, "fermata delete hello");
+    assert_eq!(branch(), before);
+    assert!(repository.join("fermata.pushing").exists());
+    fs::remove_file(&checkouts).unwrap();
+    eventually("it is pushed", async || {
+        let said = pushed.git(&["push", &url, "HEAD:main"]);
+        said.ok.then_some(()).ok_or(said.text)
+    })
+    .await;
+    assert_eq!(pushed.call("hello").await, "two");
+}
+
+#[tokio::test]
 async fn a_push_that_is_killed_in_the_middle_is_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let up = Up::start(dir.path(), [] as [&str; 0]);

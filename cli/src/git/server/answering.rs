@@ -332,8 +332,9 @@ impl Server {
         self.settle(asked, credentials, repository).await
     }
 
-    /// Settles a push that was broken off, before git hears what there is. Where that fails the branch is taken back, so
-    /// that any push is deployed, and whoever asks is told.
+    /// Settles a push that was broken off, before git hears what there is. Where the API server refuses what ran before, the
+    /// branch is taken back, so that any push is deployed. Whatever else fails may pass, and is tried again. Whoever asks is
+    /// told.
     async fn settle(
         &self,
         asked: &Asked,
@@ -365,6 +366,14 @@ impl Server {
         };
         let unsettled = unsettled(asked, error);
         unsettled.warn();
+        let said = errors::line(&unsettled.error);
+        if !errors::is_refusal(&unsettled.error) {
+            let sentence = format!(
+                "a push to {} was broken off, and what ran before it cannot be applied again now: {said}. Push again when that has passed; `fermata delete {}` lets the next push begin anew",
+                asked.name, asked.name
+            );
+            return Err(request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence));
+        }
         let own = repository.clone();
         blocking(move || {
             own.forget()?;
@@ -372,9 +381,8 @@ impl Server {
         })
         .await?;
         let sentence = format!(
-            "a push to {} was broken off, and what ran before it cannot be applied again: {}. What runs may be of that push: push once more, also the same commit",
+            "a push to {} was broken off, and what ran before it cannot be applied again: {said}. What runs may be of that push: push once more, also the same commit",
             asked.name,
-            errors::line(&unsettled.error)
         );
         Err(request::refused(StatusCode::CONFLICT, sentence))
     }
