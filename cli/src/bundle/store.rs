@@ -86,10 +86,11 @@ impl Store {
             .extend(within.as_ref().map(git::Within::header));
         let mut secret = None;
         if place.access != Access::User {
+            // First, since a Secret would be left behind by who has no token.
+            push.headers.push(self.authorization().await?);
             let key = key::of(&self.client, namespace, function).await?;
             let reader = format!("{}: {}", git::READER_HEADER, git::digest(&key));
             push.headers.push(reader);
-            push.headers.push(self.authorization().await?);
             secret = Some(key::name(function));
         }
         if push.run().await? == push::Outcome::Stored {

@@ -42,7 +42,10 @@ pub(super) async fn follow(
     };
     let mut pause = LOOK;
     loop {
-        follower.apply().await;
+        // A bundle is pushed as a whole or not at all, and what is applied is whole too.
+        if stop.run_until_cancelled(follower.apply()).await.is_none() {
+            return;
+        }
         if paths.is_empty() || stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
             return;
         }
