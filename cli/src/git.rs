@@ -50,6 +50,12 @@ pub(crate) const BUNDLE_HEADER: &str = "fermata-bundle";
 /// The header with the digest of the key that reads the bundles.
 pub(crate) const READER_HEADER: &str = "fermata-bundle-reader";
 
+/// How the sentence ends by which one who pushes hears that another push is under way. Who brings a bundle tries again.
+pub(crate) const UNDER_WAY: &str = "is under way; push again when it has ended";
+
+/// The same when all places are taken.
+pub(crate) const TOO_MANY: &str = "too many pushes and clones are under way; try again later";
+
 /// The hidden command that the function runs.
 const SERVER_COMMAND: &str = "__git-server";
 

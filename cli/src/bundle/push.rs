@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tokio::{process::Command, time};
 
 use super::{Bundle, git};
-use crate::git::BUNDLES_PREFIX;
+use crate::git::{BUNDLES_PREFIX, TOO_MANY, UNDER_WAY};
 
 /// The longest that a push may take.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
@@ -22,11 +22,8 @@ const WHILE_AWAY: Duration = Duration::from_secs(20);
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What git says while another push is under way.
-const BUSY: [&str; 2] = [
-    "push of the function is under way",
-    "is under way; push again",
-];
+/// What is said while another push is under way, or too many are.
+const BUSY: [&str; 2] = [UNDER_WAY, TOO_MANY];
 
 /// The same when what takes pushes is not there.
 const AWAY: [&str; 6] = [

@@ -18,6 +18,7 @@ use self::{
     updates::{Update, short},
 };
 use super::{
+    UNDER_WAY,
     credentials::Credentials,
     repository::{Pushing, Root},
     told,
@@ -26,7 +27,7 @@ use super::{
 use crate::{errors, output};
 
 /// What `fermata deploy` sees of the environment: what containers of the node see too.
-const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
+const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// A push to a function.
 struct Push {
@@ -54,10 +55,7 @@ fn run() -> anyhow::Result<()> {
     let pushed =
         std::io::read_to_string(std::io::stdin()).context("git does not say what is pushed")?;
     if push.busy {
-        bail!(
-            "another push to {} is under way; push again when it has ended",
-            push.name
-        );
+        bail!("another push to {} {UNDER_WAY}", push.name);
     }
     if push.bundles {
         return checkout::check_bundle(updates::bundle(&pushed)?);

@@ -2,6 +2,7 @@
 
 mod answering;
 mod bundles;
+mod looking;
 mod options;
 
 use std::{

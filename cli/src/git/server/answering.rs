@@ -1,9 +1,6 @@
 //! What is answered to a request.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -15,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     super::{
+        TOO_MANY, UNDER_WAY,
         access::Access,
         cgi::{self, Answer},
         credentials::Credentials,
@@ -27,19 +25,13 @@ use super::{
         within::Within,
     },
     bundles,
+    looking::unsettled,
     options::Options,
 };
-use crate::errors;
 
 /// How a client is asked for a token.
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"Fermata\", charset=\"UTF-8\"");
-
-/// The most repositories of one namespace, where many share them.
-const MOST_REPOSITORIES: usize = 1000;
-
-/// What nobody has written to for so long, nobody writes to: no push takes longer.
-const LONG_GONE: Duration = Duration::from_secs(3600);
 
 /// How long a request is that pushes nothing.
 const PROBE: u64 = 4;
@@ -61,12 +53,12 @@ pub(super) struct Server {
     /// What was begun, and goes on when nobody waits for it.
     pub(super) tasks: TaskTracker,
     pub(super) root: Root,
-    room: Arc<Room>,
+    pub(super) room: Arc<Room>,
     slots: Slots,
     /// The places of those who fetch bundles: pushes wait for instances that do, and have places meanwhile.
     fetches: Slots,
     /// What hooks are told, to bring bundles here.
-    within: Arc<Within>,
+    pub(super) within: Arc<Within>,
 }
 
 // === impl Server ===
@@ -150,12 +142,11 @@ impl Server {
         // Up to here the connection gives way to others, however long strangers have it looked at.
         let busy = seat.busy();
         let Some(slot) = self.places(&asked).wait(&asked.namespace).await else {
-            let sentence = "too many pushes and clones are under way; try again later";
-            if let Some(answer) = request::told_by_git(&asked, sentence) {
+            if let Some(answer) = request::told_by_git(&asked, TOO_MANY) {
                 return Ok(answer.map(|body| Attended::new(Either::Left(Full::from(body)), busy)));
             }
             let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(request::refused(status, sentence.to_owned()));
+            return Err(request::refused(status, TOO_MANY.to_owned()));
         };
         let request = Request::from_parts(parts, body);
         let answered = self.answer(asked, credentials, Some(slot), request).await?;
@@ -224,9 +215,6 @@ impl Server {
                 .map_err(|error| request::failed(&error.into()))?;
             if held.is_none() {
                 told.push((told::BUSY, "1".to_owned()));
-            } else {
-                let own = repository.clone();
-                blocking(move || Ok(Ok(own.remove_leftovers(LONG_GONE)?))).await?;
             }
             if held.is_some() && is_shared {
                 before = self.check_own(&asked, &credentials, &repository).await?;
@@ -280,216 +268,11 @@ impl Server {
         self.root
             .repository(&asked.namespace, &asked.name, asked.bundles)
     }
-
-    /// Makes the repository if there is none. What was pushed to a function that was deleted since is pushed as if
-    /// it were new.
-    async fn ready_for_push(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<(), Refusal> {
-        let uid = uid(asked, credentials).await?;
-        let is_shared = self.access.is_shared();
-        let (root, room, namespace) = (
-            self.root.clone(),
-            self.room.clone(),
-            asked.namespace.clone(),
-        );
-        let (own, bundles) = (repository.clone(), asked.bundles);
-        let ready = move || -> anyhow::Result<Result<(), Refusal>> {
-            let repository = own;
-            repository.tidy_up(LONG_GONE)?;
-            if is_shared && let Err(refusal) = has_room(&room, &root, &namespace, &repository)? {
-                return Ok(Err(refusal));
-            }
-            repository.make()?;
-            let known = repository.uid();
-            let is_other = if bundles {
-                // The first one comes before the function, and is named by its number alone.
-                is_shared && known.is_some() && known != uid
-            } else if is_shared {
-                (uid.is_none() || known != uid) && repository.has_references()?
-            } else {
-                uid.is_none() || known.is_some_and(|known| Some(known) != uid)
-            };
-            if !is_other {
-                return Ok(Ok(()));
-            }
-            match (repository.lock()?, is_shared) {
-                (Some(_held), true) => repository.begin_anew()?,
-                (Some(_held), false) => {
-                    repository.forget()?;
-                    repository.set_uid(None)?;
-                }
-                // What is there is not for whoever asks now.
-                (None, true) => return Ok(Err(under_way())),
-                (None, false) => {}
-            }
-            Ok(Ok(()))
-        };
-        blocking(ready).await?;
-        self.settle(asked, credentials, repository).await
-    }
-
-    /// Settles a push that was broken off, before git hears what there is. Where the API server refuses what ran before, the
-    /// branch is taken back, so that any push is deployed. Whatever else fails may pass, and is tried again. Whoever asks is
-    /// told.
-    async fn settle(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<(), Refusal> {
-        if repository.pushing().is_none() {
-            return Ok(());
-        }
-        let held = repository.lock();
-        let Some(held) = held.map_err(|error| request::failed(&error.into()))? else {
-            // It is that one's note.
-            return Ok(());
-        };
-        // It goes on, with the right to push, when nobody waits for it any more: what it applies must not come after
-        // what the next push does.
-        let (root, own, credentials) = (self.root.clone(), repository.clone(), credentials.clone());
-        let (namespace, name) = (asked.namespace.clone(), asked.name.clone());
-        let within = self.within.clone();
-        let settling = self.tasks.spawn(async move {
-            let (function, within) = ((&*namespace, &*name), Some(&*within));
-            let settled = settling::settle(&root, function, &own, &credentials, within).await;
-            (settled, held)
-        });
-        let settled = settling.await;
-        let (settled, _held) = settled.map_err(|error| request::failed(&error.into()))?;
-        let Err(error) = settled else {
-            return Ok(());
-        };
-        let unsettled = unsettled(asked, error);
-        unsettled.warn();
-        let said = errors::line(&unsettled.error);
-        if !errors::is_refusal(&unsettled.error) {
-            let sentence = format!(
-                "a push to {} was broken off, and what ran before it cannot be applied again now: {said}. Push again when that has passed; `fermata delete {}` lets the next push begin anew",
-                asked.name, asked.name
-            );
-            return Err(request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence));
-        }
-        let own = repository.clone();
-        blocking(move || {
-            own.forget()?;
-            Ok(Ok(own.end_push()?))
-        })
-        .await?;
-        let sentence = format!(
-            "a push to {} was broken off, and what ran before it cannot be applied again: {said}. What runs may be of that push: push once more, also the same commit",
-            asked.name,
-        );
-        Err(request::refused(StatusCode::CONFLICT, sentence))
-    }
-
-    /// Looks once more where many share the repositories, with the right to push: what was pushed to another
-    /// function of this name is not for this one, and there has to be room. The UID of the function that is there.
-    async fn check_own(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<Option<String>, Refusal> {
-        let uid = uid(asked, credentials).await?;
-        let (root, room, namespace) = (
-            self.root.clone(),
-            self.room.clone(),
-            asked.namespace.clone(),
-        );
-        let (repository, own, bundles) = (repository.clone(), uid.clone(), asked.bundles);
-        let look = move || -> anyhow::Result<Result<(), Refusal>> {
-            let known = repository.uid();
-            let is_other = if bundles {
-                known.is_some() && known != own
-            } else {
-                own.is_none() || known != own
-            };
-            if is_other && repository.has_references()? {
-                return Ok(Err(request::refused(
-                    StatusCode::CONFLICT,
-                    "the function is another one than what was pushed before was for; push again"
-                        .to_owned(),
-                )));
-            }
-            has_room(&room, &root, &namespace, &repository)
-        };
-        blocking(look).await?;
-        Ok(uid)
-    }
-
-    /// Whether there is a repository; where many share them, whether it is that of the function that is there.
-    async fn check_there(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<(), Refusal> {
-        let mut is_there = repository.exists();
-        if is_there && self.access.is_shared() && asked.service == Service::Fetch {
-            let uid = uid(asked, credentials).await?;
-            is_there = uid.is_some() && repository.uid() == uid;
-        }
-        if is_there {
-            return Ok(());
-        }
-        Err(request::refused(
-            StatusCode::NOT_FOUND,
-            format!("nothing was pushed to {} yet", asked.name),
-        ))
-    }
-}
-
-fn unsettled(asked: &Asked, error: anyhow::Error) -> Unsettled {
-    Unsettled {
-        namespace: asked.namespace.clone(),
-        name: asked.name.clone(),
-        error,
-    }
-}
-
-/// Which function is there now.
-async fn uid(asked: &Asked, credentials: &Credentials) -> Result<Option<String>, Refusal> {
-    let uid = credentials.uid(&asked.namespace, &asked.name).await;
-    uid.map_err(|error| request::failed(&error))
-}
-
-/// Does what takes a while on a thread for that.
-async fn blocking(
-    work: impl FnOnce() -> anyhow::Result<Result<(), Refusal>> + Send + 'static,
-) -> Result<(), Refusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| request::failed(&error.into()))?
-        .map_err(|error| request::failed(&error))?
-}
-
-/// Whether a push to the repository has room.
-fn has_room(
-    room: &Room,
-    root: &Root,
-    namespace: &str,
-    repository: &Repository,
-) -> anyhow::Result<Result<(), Refusal>> {
-    let full = |sentence: String| request::refused(StatusCode::INSUFFICIENT_STORAGE, sentence);
-    if let Err(none) = room.check(root, namespace)? {
-        return Ok(Err(full(none.to_string())));
-    }
-    if !repository.exists() && repository.beside() >= MOST_REPOSITORIES {
-        return Ok(Err(full(format!(
-            "the namespace has {MOST_REPOSITORIES} repositories, which is as many as one may have"
-        ))));
-    }
-    Ok(Ok(()))
 }
 
 pub(super) fn under_way() -> Refusal {
-    let sentence = "another push of the function is under way; try again when it has ended";
-    request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
+    let sentence = format!("another push of the function {UNDER_WAY}");
+    request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
 }
 
 /// Remembers which function was pushed to, which is none but the one that was there before, if one was. Where that
