@@ -174,9 +174,7 @@ async fn a_watched_folder_with_a_large_file_runs_and_follows_its_changes() {
     world.answers("model", &answered("two")).await;
     assert_eq!(world.bundles("model").len(), 2);
 
-    // What is left out is no change.
     let before = world.revision("model");
-    write(&world.folder(), "README.md", "x");
     write(&world.folder(), "main.py", answer("three"));
     world.answers("model", &answered("three")).await;
     assert_ne!(world.revision("model"), before);
@@ -202,13 +200,15 @@ async fn a_deployed_folder_is_stored_once() {
     let folder = world.folder();
     let path = folder.to_str().unwrap();
     let deploy = ["deploy", "-f", path];
+    write(&folder, ".fermataignore", "!.gitattributes\n*.csv\n");
     let first = world.ok(&deploy);
     has(&first, "model: 5.0 MiB in 8 files stored as ");
     world.answers("model", &answered("one")).await;
     let revision = world.revision("model");
 
-    // The time and the permissions of files are no change, and nothing happens.
+    // The time and the permissions of files are no change, nor is what is left out, and nothing happens.
     write(&folder, "main.py", answer("one"));
+    write(&folder, "data/left-out.csv", "1,2\n");
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(folder.join("main.py"), mode).unwrap();
     let again = world.ok(&deploy);
@@ -358,14 +358,14 @@ async fn a_push_may_hold_more_than_a_manifest() {
     // What has a history, or links, is none.
     let (_, commit) = git(&["rev-parse", "HEAD"]);
     let own = format!("HEAD:refs/bundles/{}", commit.trim());
-    let deleted = format!(":{}", &own[5..]);
     std::os::unix::fs::symlink("main.py", world.folder().join("link")).unwrap();
     git(&["add", "--all"]);
     git(&["commit", "--quiet", "--message=second"]);
     let (_, second) = git(&["rev-parse", "HEAD"]);
     let second = format!("HEAD:refs/bundles/{}", second.trim());
     refused(&second, "a bundle has none").await;
-    refused(&deleted, "").await;
+    let stored = world.bundles("model");
+    refused(&format!(":{}", stored[0]), "only bundles are stored here").await;
     assert_eq!(world.bundles("model").len(), 1);
     world.answers("model", &answered("one")).await;
 }
@@ -504,8 +504,11 @@ async fn a_cluster_that_takes_no_pushes_is_told_with_the_way_out() {
     };
     told("{\"kept\": \"false\"}");
     has(&refused(), "git.push.existingClaim");
-    // A user without a token is told of it before anything is sent.
+    // A user without a token is told of it before anything is made or sent.
     told("{\"kept\": null, \"access\": \"token\", \"url\": \"https://127.0.0.1:9\"}");
+    has(&refused(), "FERMATA_TOKEN");
+    let secret = kubectl(world.kubeconfig(), &["get", "secret", "model-bundles"]);
+    has(&said(&secret).1, "NotFound");
     told("{\"inCluster\": null}");
     let printed = refused();
     for part in [
