@@ -356,8 +356,6 @@ async fn a_push_may_hold_more_than_a_manifest() {
     assert!(!ok, "{printed}");
     has(&printed, "push branches and tags");
     // What has a history, or links, is none.
-    let (_, commit) = git(&["rev-parse", "HEAD"]);
-    let own = format!("HEAD:refs/bundles/{}", commit.trim());
     std::os::unix::fs::symlink("main.py", world.folder().join("link")).unwrap();
     git(&["add", "--all"]);
     git(&["commit", "--quiet", "--message=second"]);

@@ -113,6 +113,35 @@ async fn what_cannot_be_applied_again_now_is_not_given_up() {
 }
 
 #[tokio::test]
+async fn what_the_api_server_refuses_is_taken_back() {
+    let pushed = Pushed::new();
+    pushed.write("main.py", python("one"));
+    pushed.pushed("hello");
+    let url = pushed.url("hello");
+    // Stored by git alone, as if the API server had taken it once.
+    let manifest = "apiVersion: fermata.dev/v1alpha1\nkind: Function\nmetadata: {}\nspec: {source: {runtime: python}}\nunknown: field\n";
+    pushed.write("function.yaml", manifest);
+    pushed.commit();
+    pushed.ok(&["push", &url, "HEAD:topic"]);
+    let ran = pushed.ok(&["rev-parse", "HEAD"]);
+    let repository = pushed.dir.path().join("data/git/default/hello.git");
+    eventually("the pushes are over", async || {
+        let is_noted = repository.join("fermata.pushing").exists();
+        (!is_noted).then_some(()).ok_or_else(String::new)
+    })
+    .await;
+    fs::write(repository.join("refs/heads/main"), ran).unwrap();
+    let note = format!("{} refs/heads/main refs/heads/main\n", "1".repeat(40));
+    fs::write(repository.join("fermata.pushing"), note).unwrap();
+    pushed.ok(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    let refused = pushed.refused("hello");
+    has(&refused, "unknown");
+    has(&refused, "push once more, also the same commit");
+    pushed.pushed("hello");
+    assert_eq!(pushed.call("hello").await, "one");
+}
+
+#[tokio::test]
 async fn a_push_that_is_killed_in_the_middle_is_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let up = Up::start(dir.path(), [] as [&str; 0]);
