@@ -73,7 +73,7 @@ impl Push<'_> {
     pub(super) async fn run(&self) -> anyhow::Result<Outcome> {
         let begin = Instant::now();
         loop {
-            let output = time::timeout(LONGEST, self.git().output()).await;
+            let output = time::timeout(LONGEST, self.git()?.output()).await;
             let output = output
                 .with_context(|| format!("a push to {} took too long", self.url))?
                 .map_err(git::missing)?;
@@ -107,7 +107,7 @@ impl Push<'_> {
         }
     }
 
-    fn git(&self) -> Command {
+    fn git(&self) -> anyhow::Result<Command> {
         let headers = self.headers.iter();
         let mut settings: Vec<(&str, &str)> = headers
             .map(|header| ("http.extraHeader", header.as_str()))
@@ -117,13 +117,13 @@ impl Push<'_> {
             settings.push(("http.proxy", ""));
         }
         let commit = &self.bundle.commit;
-        let mut git = git::command(self.bundle.repository.path(), &settings);
+        let mut git = git::command(&self.bundle.path()?, &settings);
         git.args(["push", "--porcelain", "--no-verify", &self.url])
             .arg(format!("{commit}:{BUNDLES_PREFIX}{commit}"))
             .stdin(Stdio::null());
         let mut git = Command::from(git);
         git.kill_on_drop(true);
-        git
+        Ok(git)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bundle::Store,
+    bundle::{Bundle, Store},
     errors,
     manifest::{self, Manifest, Stamp},
     output,
@@ -104,7 +104,11 @@ impl Follower {
             }
             let deployed = manifest.clone();
             match deployed.deploy(&self.client, &self.store, "default").await {
-                Ok(_) => applied.push(manifest),
+                Ok(_) => {
+                    // As long as the files stay as they are it is not brought once more.
+                    manifest.bundle.iter().for_each(Bundle::release);
+                    applied.push(manifest);
+                }
                 Err(error) => self.complain(errors::line(&error)),
             }
         }
