@@ -10,8 +10,12 @@ pub(crate) mod place;
 mod push;
 mod store;
 
-use std::sync::Arc;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -24,7 +28,8 @@ pub(crate) const MOST_BYTES: u64 = 100 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
     commit: String,
-    repository: Arc<TempDir>,
+    /// Until it is released.
+    repository: Arc<Mutex<Option<TempDir>>>,
     /// How much it is, in words.
     size: String,
     /// The same, with where it is and which files are the largest.
@@ -52,6 +57,30 @@ pub(crate) struct Kept {
 }
 
 // === impl Bundle ===
+
+impl Bundle {
+    /// Removes its repository, for all clones of it: it was brought to where it is kept.
+    pub(crate) fn release(&self) {
+        drop(self.repository().take());
+    }
+
+    /// Where its repository is.
+    ///
+    /// # Errors
+    ///
+    /// When it was released.
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        let repository = self.repository();
+        let dir = repository.as_ref().context("the bundle is gone")?;
+        Ok(dir.path().to_owned())
+    }
+
+    fn repository(&self) -> MutexGuard<'_, Option<TempDir>> {
+        self.repository
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl PartialEq for Bundle {
     fn eq(&self, other: &Self) -> bool {

@@ -1,8 +1,34 @@
 //! What went wrong, as sentences.
 
-use std::error::Error;
+use std::{error::Error, process::ExitStatus};
 
 use kube::{config::KubeconfigError, core::Status, error::DiscoveryError};
+
+/// The exit code where the API server refuses what was to be applied. Anything else may pass.
+pub(crate) const REFUSED: u8 = 3;
+
+/// The API server refuses what was to be applied: it would do so again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Whether this is a refusal by the API server.
+pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some()
+}
+
+/// What another process of this program has said on standard error when it failed.
+pub(crate) fn of_child(status: ExitStatus, said: &[u8]) -> anyhow::Error {
+    let said = String::from_utf8_lossy(said);
+    let said = said.trim().trim_start_matches("error: ").to_owned();
+    if status.code() == Some(REFUSED.into()) {
+        return Refused(said).into();
+    }
+    if said.is_empty() {
+        return anyhow::anyhow!("fermata failed: {status}");
+    }
+    anyhow::anyhow!(said)
+}
 
 /// The error, then its causes, each once and without what it says of the next. An answer of the API
 /// server is its own sentence.
@@ -79,6 +105,14 @@ mod tests {
             message: "functions.fermata.dev is forbidden: User \"ann\" cannot list".into(),
             ..Status::default()
         }))
+    }
+
+    #[test]
+    fn a_refusal_is_one_whatever_is_said_of_it() {
+        let error = anyhow::Error::new(Refused("no".into()));
+        assert!(is_refusal(&error) && is_refusal(&error.context("of it")));
+        let error = anyhow::Error::new(refused()).context("it cannot be read");
+        assert!(!is_refusal(&error));
     }
 
     #[test]

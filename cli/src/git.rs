@@ -18,6 +18,7 @@ mod server;
 mod settling;
 mod slots;
 mod webhook;
+mod within;
 
 use std::{
     ffi::OsString,
@@ -29,11 +30,12 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 #[cfg(feature = "embedded")]
-pub(crate) use self::install::{IN_CLUSTER, Offer, make_webhooks, own_paths};
+pub(crate) use self::install::{IN_CLUSTER, Offer, make_webhooks, own_paths, settle};
 
 pub(crate) use self::{
     credentials::Credentials,
     repository::bundles::{PREFIX as BUNDLES_PREFIX, digest},
+    within::Within,
 };
 
 /// Where the platform's own functions are, if it is embedded.
@@ -48,6 +50,12 @@ pub(crate) const BUNDLE_HEADER: &str = "fermata-bundle";
 /// The header with the digest of the key that reads the bundles.
 pub(crate) const READER_HEADER: &str = "fermata-bundle-reader";
 
+/// How the sentence ends by which one who pushes hears that another push is under way. Who brings a bundle tries again.
+pub(crate) const UNDER_WAY: &str = "is under way; push again when it has ended";
+
+/// The same when all places are taken.
+pub(crate) const TOO_MANY: &str = "too many pushes and clones are under way; try again later";
+
 /// The hidden command that the function runs.
 const SERVER_COMMAND: &str = "__git-server";
 
@@ -59,6 +67,8 @@ const WEBHOOKS_COMMAND: &str = "__webhooks";
 
 /// What the hook is told by the server, in its environment.
 mod told {
+    use super::{credentials::Credentials, repository::Root, within::Within};
+
     /// Where all repositories are.
     pub(super) const ROOT: &str = "FERMATA_GIT_ROOT";
     /// The namespace of the function.
@@ -73,23 +83,30 @@ mod told {
     pub(super) const TOKEN: &str = "FERMATA_GIT_TOKEN";
     /// Set if it is a bundle that is pushed.
     pub(super) const BUNDLES: &str = "FERMATA_GIT_BUNDLES";
-    /// Where the server takes bundles of what the hook deploys.
+    /// Where the server takes bundles of what the hook deploys, and the secret by which it knows the hook.
     pub(super) const SERVER: &str = "FERMATA_GIT_SERVER";
+    pub(super) const SECRET: &str = "FERMATA_GIT_SECRET";
     /// Set if another push of the function is under way.
     pub(super) const BUSY: &str = "FERMATA_GIT_BUSY";
     /// In place of a push, the commit that is applied again after one that was broken off.
     pub(super) const SETTLES: &str = "FERMATA_GIT_SETTLES";
-}
 
-/// Where this server takes bundles of what it deploys, if it runs as a function.
-fn own_server() -> Option<String> {
-    let port = std::env::var("PORT").ok()?;
-    Some(format!("http://127.0.0.1:{port}"))
-}
-
-/// Where the hook's own command brings bundles: to the server that the push came to.
-pub(crate) fn bundles_server() -> Option<String> {
-    std::env::var(told::SERVER).ok()
+    /// What every hook of a function is told: where it works, for whom, and where it brings bundles.
+    pub(super) fn hook(
+        root: &Root,
+        (namespace, name): (&str, &str),
+        credentials: &Credentials,
+        within: Option<&Within>,
+    ) -> Vec<(&'static str, String)> {
+        let mut told = vec![
+            (ROOT, root.path().to_string_lossy().into_owned()),
+            (NAMESPACE, namespace.to_owned()),
+            (NAME, name.to_owned()),
+        ];
+        told.extend(credentials.told());
+        told.extend(within.into_iter().flat_map(Within::told));
+        told
+    }
 }
 
 /// Runs one of the hidden commands, if the arguments after the program's name say so.

@@ -13,6 +13,7 @@ mod functions;
 mod git;
 mod manifest;
 mod output;
+mod random;
 mod ready;
 mod suggest;
 mod unready;
@@ -30,7 +31,7 @@ use crate::args::{Arguments, Command};
 pub const CONTAINER_COMMAND: &str = "__container";
 
 /// Runs the command line of this process and gives its exit code: 0, or 1 with a sentence on
-/// standard error.
+/// standard error, or 3 with that of an API server that refuses what was to be applied.
 #[must_use]
 pub fn main() -> ExitCode {
     // A second provider could only come from another call of this function.
@@ -85,5 +86,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn fail(error: &anyhow::Error) -> ExitCode {
     let sentences = errors::sentences(error);
     output::note(&format!("error: {}", sentences.join("\n  ")));
+    if errors::is_refusal(error) {
+        return ExitCode::from(errors::REFUSED);
+    }
     ExitCode::FAILURE
 }

@@ -94,6 +94,14 @@ fn said(output: &Output) -> (bool, String) {
     (output.status.success(), printed)
 }
 
+fn git(folder: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"]);
+    git
+}
+
 fn has(text: &str, part: &str) {
     assert!(text.contains(part), "{part:?} is not in:\n{text}");
 }
@@ -166,9 +174,7 @@ async fn a_watched_folder_with_a_large_file_runs_and_follows_its_changes() {
     world.answers("model", &answered("two")).await;
     assert_eq!(world.bundles("model").len(), 2);
 
-    // What is left out is no change.
     let before = world.revision("model");
-    write(&world.folder(), "README.md", "x");
     write(&world.folder(), "main.py", answer("three"));
     world.answers("model", &answered("three")).await;
     assert_ne!(world.revision("model"), before);
@@ -194,13 +200,15 @@ async fn a_deployed_folder_is_stored_once() {
     let folder = world.folder();
     let path = folder.to_str().unwrap();
     let deploy = ["deploy", "-f", path];
+    write(&folder, ".fermataignore", "!.gitattributes\n*.csv\n");
     let first = world.ok(&deploy);
     has(&first, "model: 5.0 MiB in 8 files stored as ");
     world.answers("model", &answered("one")).await;
     let revision = world.revision("model");
 
-    // The time and the permissions of files are no change, and nothing happens.
+    // The time and the permissions of files are no change, nor is what is left out, and nothing happens.
     write(&folder, "main.py", answer("one"));
+    write(&folder, "data/left-out.csv", "1,2\n");
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(folder.join("main.py"), mode).unwrap();
     let again = world.ok(&deploy);
@@ -309,16 +317,7 @@ async fn a_function_with_a_bundle_runs_after_a_restart_at_another_address() {
 #[tokio::test]
 async fn a_push_may_hold_more_than_a_manifest() {
     let world = World::new(false);
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .current_dir(world.folder())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        said(&output)
-    };
+    let git = |arguments: &[&str]| said(&git(&world.folder()).args(arguments).output().unwrap());
     fs::remove_file(world.folder().join(".gitattributes")).unwrap();
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
@@ -357,18 +356,56 @@ async fn a_push_may_hold_more_than_a_manifest() {
     assert!(!ok, "{printed}");
     has(&printed, "push branches and tags");
     // What has a history, or links, is none.
-    let (_, commit) = git(&["rev-parse", "HEAD"]);
-    let own = format!("HEAD:refs/bundles/{}", commit.trim());
-    let deleted = format!(":{}", &own[5..]);
     std::os::unix::fs::symlink("main.py", world.folder().join("link")).unwrap();
     git(&["add", "--all"]);
     git(&["commit", "--quiet", "--message=second"]);
     let (_, second) = git(&["rev-parse", "HEAD"]);
     let second = format!("HEAD:refs/bundles/{}", second.trim());
     refused(&second, "a bundle has none").await;
-    refused(&deleted, "").await;
+    let stored = world.bundles("model");
+    refused(&format!(":{}", stored[0]), "only bundles are stored here").await;
     assert_eq!(world.bundles("model").len(), 1);
     world.answers("model", &answered("one")).await;
+}
+
+/// As many as may work for one namespace, each of which waits for an instance that fetches what it has brought.
+#[tokio::test]
+async fn pushes_with_bundles_at_once_do_not_wait_for_each_other() {
+    let world = World::new(false);
+    let gateway = world.up.platform().gateway;
+    let pushes: Vec<_> = (0..8)
+        .map(|number| {
+            let (name, folder) = (
+                format!("at-once-{number}"),
+                world.dir.path().join(format!("at-once-{number}")),
+            );
+            let main = format!("def handle(request):\n    return '{name}'\n");
+            write(&folder, "main.py", main);
+            write(&folder, "data.bin", noise((1 << 20) + number));
+            for arguments in [
+                &["init", "--quiet", "--initial-branch=main"][..],
+                &["add", "--all"],
+                &["commit", "--quiet", "--message=first"],
+            ] {
+                let (ok, printed) = said(&git(&folder).args(arguments).output().unwrap());
+                assert!(ok, "{printed}");
+            }
+            let push = git(&folder)
+                .args(["push", &format!("http://{gateway}/git/{name}.git")])
+                .arg("HEAD:main")
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            (name, push)
+        })
+        .collect();
+    for (name, push) in pushes {
+        let (ok, printed) = said(&push.wait_with_output().unwrap());
+        assert!(ok, "{name}: {printed}\n{}", world.up.printed());
+        has(&printed, "stored as ");
+        world.answers(&name, &name).await;
+    }
 }
 
 #[tokio::test]
@@ -465,8 +502,11 @@ async fn a_cluster_that_takes_no_pushes_is_told_with_the_way_out() {
     };
     told("{\"kept\": \"false\"}");
     has(&refused(), "git.push.existingClaim");
-    // A user without a token is told of it before anything is sent.
+    // A user without a token is told of it before anything is made or sent.
     told("{\"kept\": null, \"access\": \"token\", \"url\": \"https://127.0.0.1:9\"}");
+    has(&refused(), "FERMATA_TOKEN");
+    let secret = kubectl(world.kubeconfig(), &["get", "secret", "model-bundles"]);
+    has(&said(&secret).1, "NotFound");
     told("{\"inCluster\": null}");
     let printed = refused();
     for part in [

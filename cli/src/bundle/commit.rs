@@ -5,7 +5,7 @@ use std::{
     io::{self, BufWriter, Read as _, Write},
     path::Path,
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, bail};
@@ -46,7 +46,7 @@ impl Bundle {
         let commit = git::run(repository, ["rev-parse", "--verify", REFERENCE])?;
         Ok(Self {
             commit: commit.trim().to_owned(),
-            repository: Arc::new(dir),
+            repository: Arc::new(Mutex::new(Some(dir))),
             size,
             about,
         })
@@ -163,7 +163,7 @@ mod tests {
         turned.reverse();
         assert_eq!(one, bundle(&turned));
         assert_ne!(one, bundle(&files[1..]));
-        let tree = git::run(one.repository.path(), ["ls-tree", "-r", "-z", REFERENCE]).unwrap();
+        let tree = git::run(&one.path().unwrap(), ["ls-tree", "-r", "-z", REFERENCE]).unwrap();
         let entries = tree.split_terminator('\0').map(|entry| {
             let (about, name) = entry.split_once('\t').unwrap();
             (about.split(' ').next().unwrap(), name)
@@ -178,8 +178,11 @@ mod tests {
             ]
         );
         let text = format!("{REFERENCE}:main.py");
-        let text = git::run(one.repository.path(), ["cat-file", "blob", &text]);
+        let text = git::run(&one.path().unwrap(), ["cat-file", "blob", &text]);
         assert_eq!(text.unwrap(), "x = 1\r\n");
+        let (clone, dir) = (one.clone(), one.path().unwrap());
+        clone.release();
+        assert!(!dir.exists() && one.path().is_err() && one == clone);
         // What it is made of is all that counts, on any machine.
         assert_eq!(
             bundle(&[("main.py", b"x = 1\n")]).commit,

@@ -1,9 +1,6 @@
 //! The key by which instances of a function read its bundles: a Secret beside the function.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, bail};
-use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use fermata_crds::names;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -12,16 +9,13 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{git::KEY_PREFIX, manifest::FIELD_MANAGER};
+use crate::{git::KEY_PREFIX, manifest::FIELD_MANAGER, random};
 
 /// What tells such Secrets from others.
 const TYPE: &str = "fermata.dev/bundles";
 
 /// Where in it the key is, as `source.git.secretName` has it.
 const FIELD: &str = "token";
-
-/// In bytes.
-const LENGTH: usize = 32;
 
 /// The name of a function's Secret.
 pub(super) fn name(function: &str) -> String {
@@ -109,14 +103,7 @@ fn secrets(client: &Client, namespace: &str) -> Api<Secret> {
 }
 
 fn made(function: &str, name: &str) -> anyhow::Result<Secret> {
-    let mut bytes = [0; LENGTH];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .context("this machine has no random numbers")?;
-    let mut key = KEY_PREFIX.to_owned();
-    for byte in bytes {
-        write!(key, "{byte:02x}")?;
-    }
+    let key = KEY_PREFIX.to_owned() + &random::secret()?;
     let mut secret = Secret {
         type_: Some(TYPE.to_owned()),
         string_data: Some([(FIELD.to_owned(), key)].into()),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tokio::{process::Command, time};
 
 use super::{Bundle, git};
-use crate::git::BUNDLES_PREFIX;
+use crate::git::{BUNDLES_PREFIX, TOO_MANY, UNDER_WAY};
 
 /// The longest that a push may take.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
@@ -22,11 +22,8 @@ const WHILE_AWAY: Duration = Duration::from_secs(20);
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What git says while another push is under way.
-const BUSY: [&str; 2] = [
-    "push of the function is under way",
-    "is under way; push again",
-];
+/// What is said while another push is under way, or too many are.
+const BUSY: [&str; 2] = [UNDER_WAY, TOO_MANY];
 
 /// The same when what takes pushes is not there.
 const AWAY: [&str; 6] = [
@@ -76,7 +73,7 @@ impl Push<'_> {
     pub(super) async fn run(&self) -> anyhow::Result<Outcome> {
         let begin = Instant::now();
         loop {
-            let output = time::timeout(LONGEST, self.git().output()).await;
+            let output = time::timeout(LONGEST, self.git()?.output()).await;
             let output = output
                 .with_context(|| format!("a push to {} took too long", self.url))?
                 .map_err(git::missing)?;
@@ -110,7 +107,7 @@ impl Push<'_> {
         }
     }
 
-    fn git(&self) -> Command {
+    fn git(&self) -> anyhow::Result<Command> {
         let headers = self.headers.iter();
         let mut settings: Vec<(&str, &str)> = headers
             .map(|header| ("http.extraHeader", header.as_str()))
@@ -120,13 +117,13 @@ impl Push<'_> {
             settings.push(("http.proxy", ""));
         }
         let commit = &self.bundle.commit;
-        let mut git = git::command(self.bundle.repository.path(), &settings);
+        let mut git = git::command(&self.bundle.path()?, &settings);
         git.args(["push", "--porcelain", "--no-verify", &self.url])
             .arg(format!("{commit}:{BUNDLES_PREFIX}{commit}"))
             .stdin(Stdio::null());
         let mut git = Command::from(git);
         git.kill_on_drop(true);
-        git
+        Ok(git)
     }
 }
 

@@ -70,27 +70,27 @@ impl Store {
         function: &str,
     ) -> anyhow::Result<Kept> {
         // What deploys a push is beside where it goes.
-        let server = git::bundles_server();
-        let url = server.as_deref().or(self.url.as_deref());
-        let place = Place::of(&self.client, url, server.is_some()).await?;
+        let within = git::Within::of_environment();
+        let own = within.as_ref().map(|within| within.url.as_str());
+        let url = own.or(self.url.as_deref());
+        let place = Place::of(&self.client, url, within.is_some()).await?;
         let path = format!("git/{namespace}/{function}{BUNDLES_SUFFIX}");
         let mut push = Push {
             bundle,
             url: format!("{}/{path}", place.url),
             headers: vec![format!("{}: {}", git::BUNDLE_HEADER, bundle.commit)],
             function,
-            is_near: server.is_some() || place.access == Access::User,
+            is_near: within.is_some() || place.access == Access::User,
         };
+        push.headers
+            .extend(within.as_ref().map(git::Within::header));
         let mut secret = None;
         if place.access != Access::User {
+            // First, since a Secret would be left behind by who has no token.
+            push.headers.push(self.authorization().await?);
             let key = key::of(&self.client, namespace, function).await?;
             let reader = format!("{}: {}", git::READER_HEADER, git::digest(&key));
             push.headers.push(reader);
-            push.headers.push(self.authorization().await?);
-            if server.is_some() {
-                // Within the pod.
-                push.headers.push("X-Forwarded-Proto: https".to_owned());
-            }
             secret = Some(key::name(function));
         }
         if push.run().await? == push::Outcome::Stored {

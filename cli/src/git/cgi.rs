@@ -50,9 +50,9 @@ const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// The body of an answer, as it comes.
 pub(super) type Answer = Channel<Bytes, io::Error>;
 
-/// A program that runs, with all that it has started. Dropping it kills them.
-struct Running {
-    child: Child,
+/// A program that runs in a group of its own, with all that it has started. Dropping it kills them.
+pub(super) struct Running {
+    pub(super) child: Child,
     group: Option<Pid>,
 }
 
@@ -96,11 +96,7 @@ pub(super) async fn answer(
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         bail!("git has no pipes");
     };
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let running = Running {
-        child,
-        group: id.and_then(Pid::from_raw),
-    };
+    let running = Running::of(child);
     let broken = CancellationToken::new();
     tasks.spawn(feed(body, stdin, broken.clone()));
     let head = tokio::select! {
@@ -227,12 +223,26 @@ async fn pass_on(
     }
     // Where it has failed it has said so in what it has sent.
     let _ = running.child.wait().await;
-    running.group = None;
+    running.leave();
 }
 
 // === impl Running ===
 
 impl Running {
+    /// A child that was started in a group of its own.
+    pub(super) fn of(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            child,
+            group: id.and_then(Pid::from_raw),
+        }
+    }
+
+    /// It has ended by itself: what it has left running goes on.
+    pub(super) fn leave(&mut self) {
+        self.group = None;
+    }
+
     /// Kills what still runs, and waits until git is gone.
     async fn end(mut self) {
         self.kill();

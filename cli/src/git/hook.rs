@@ -18,14 +18,16 @@ use self::{
     updates::{Update, short},
 };
 use super::{
+    UNDER_WAY,
     credentials::Credentials,
-    repository::{self, Pushing, Root},
+    repository::{Pushing, Root},
     told,
+    within::Within,
 };
-use crate::output;
+use crate::{errors, output};
 
 /// What `fermata deploy` sees of the environment: what containers of the node see too.
-const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
+const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// A push to a function.
 struct Push {
@@ -53,10 +55,7 @@ fn run() -> anyhow::Result<()> {
     let pushed =
         std::io::read_to_string(std::io::stdin()).context("git does not say what is pushed")?;
     if push.busy {
-        bail!(
-            "another push to {} is under way; push again when it has ended",
-            push.name
-        );
+        bail!("another push to {} {UNDER_WAY}", push.name);
     }
     if push.bundles {
         return checkout::check_bundle(updates::bundle(&pushed)?);
@@ -96,17 +95,21 @@ impl Push {
         let pushing = Pushing {
             reference: update.reference.clone(),
             new: update.new.clone(),
+            ran: repository.head()?,
         };
         // From here on it is settled by whoever comes next, if this ends before it has: see `settling`.
         let noted = repository.begin_push(&pushing);
         noted.context("the push cannot be noted in its repository")?;
         let deployed = self.fermata(&checkout, &[])?.status();
         if deployed.context("fermata cannot be started")?.success() {
-            self.point_head(update);
+            if let Err(error) = repository.set_head(&update.reference) {
+                output::note(&format!("clones may begin with another branch: {error}"));
+            }
             return Ok(());
         }
         drop(checkout);
-        let Some(old) = &update.old else {
+        // Not the branch that was pushed to: main and master are both deployed.
+        let Some(old) = &repository.branch(&pushing.ran)? else {
             repository.end_push()?;
             bail!("{} was not taken", short(&update.new));
         };
@@ -138,8 +141,7 @@ impl Push {
         let mut fermata = self.fermata(&checkout, &["--no-wait"])?;
         let applied = fermata.output().context("fermata cannot be started")?;
         if !applied.status.success() {
-            let said = String::from_utf8_lossy(&applied.stderr);
-            bail!("{}", said.trim().trim_start_matches("error: ").to_owned());
+            return Err(errors::of_child(applied.status, &applied.stderr));
         }
         Ok(())
     }
@@ -170,7 +172,7 @@ impl Push {
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
             .envs(self.credentials.told())
-            .envs(env::var_os(told::SERVER).map(|server| (told::SERVER, server)))
+            .envs(Within::of_environment().iter().flat_map(Within::told))
             // A bundle is made there; the container may have no other place.
             .env("TMPDIR", checkout.dir().join(".git"))
             .env("NO_COLOR", "1")
@@ -191,16 +193,5 @@ impl Push {
             );
         }
         Ok(())
-    }
-
-    /// Lets clones begin with the branch that is deployed.
-    fn point_head(&self, update: &Update) {
-        let mut git = Command::new("git");
-        git.args(["symbolic-ref", "HEAD", &update.reference])
-            // Otherwise it writes nothing before the push is taken.
-            .env_remove("GIT_QUARANTINE_PATH");
-        if let Err(error) = repository::output(&mut git) {
-            output::note(&format!("clones may begin with another branch: {error}"));
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -19,9 +20,12 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
+use tokio::time;
 
 use super::{
-    NAMESPACE, SERVER_COMMAND, WEBHOOKS_COMMAND, caller, credentials::Credentials, repository,
+    NAMESPACE, SERVER_COMMAND, WEBHOOKS_COMMAND, caller,
+    credentials::Credentials,
+    repository::{self, Root},
     request, settling, webhook,
 };
 use crate::bundle::place;
@@ -35,6 +39,10 @@ const WEBHOOKS: &str = "webhooks";
 /// The name by which instances fetch bundles. On this machine it leads nowhere: the operator puts the gateway's address in
 /// its place, which is another one whenever the platform is told to listen elsewhere.
 pub(crate) const IN_CLUSTER: &str = "http://git.fermata-system.svc.cluster.local";
+
+/// How often it is tried to settle what was broken off, and the pause between.
+const TRIES: usize = 12;
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Who applies it.
 const FIELD_MANAGER: &str = "fermata";
@@ -107,6 +115,38 @@ async fn apply(client: &Client, name: &str, command: &Value, longest: &str) -> a
     Ok(())
 }
 
+/// Settles the pushes that were broken off before this was called, before anybody pushes: what a killed one has applied
+/// runs no longer than needed. What is applied again may be a bundle, which goes by the gateway to the function that
+/// takes pushes: both may still start.
+///
+/// # Cancel safety
+///
+/// What is not settled when the future is dropped is settled by the next one.
+pub(crate) fn settle(data: &Path, kubeconfig: &Path) -> impl Future<Output = ()> + Send + 'static {
+    let begun = Instant::now();
+    let root = Root::new(root(data));
+    let credentials = Credentials::Kubeconfig(kubeconfig.to_owned());
+    async move {
+        settling::remove_checkouts(&root).await;
+        for left in (0..TRIES).rev() {
+            let unsettled = settling::settle_all(&root, Some(&credentials), None, begun).await;
+            if unsettled.is_empty() {
+                return;
+            }
+            if left == 0 {
+                unsettled.iter().for_each(settling::Unsettled::warn);
+                return;
+            }
+            time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Where the repositories are.
+fn root(data: &Path) -> PathBuf {
+    data.join("git")
+}
+
 /// Tells where bundles are taken, or that none are.
 async fn tell(client: &Client, offer: Offer, url: &str) -> anyhow::Result<()> {
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -153,7 +193,7 @@ impl Offer {
         url: &str,
         forgets: bool,
     ) -> anyhow::Result<Self> {
-        let root = data.join("git");
+        let root = root(data);
         if forgets {
             repository::remove_dir(&root)
                 .with_context(|| format!("cannot remove {}", root.display()))?;
@@ -183,9 +223,6 @@ impl Offer {
         ]);
         let made = apply(client, PUSHES, &command, "1h").await;
         made.context("the function that takes pushes cannot be made")?;
-        // Before anybody pushes: what a killed push has applied runs no longer than needed.
-        let credentials = Credentials::Kubeconfig(kubeconfig.to_owned());
-        settling::settle_all(&repository::Root::new(root), Some(&credentials)).await;
         Ok(offer)
     }
 

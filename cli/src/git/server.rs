@@ -2,11 +2,17 @@
 
 mod answering;
 mod bundles;
+mod looking;
 mod options;
 
 use std::{
-    convert::Infallible, ffi::OsString, net::SocketAddr, process::ExitCode, sync::Arc,
-    time::Duration,
+    convert::Infallible,
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -19,18 +25,30 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use tokio::{
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 
-use self::{answering::Server, options::Options};
-use super::{access::belongs_to_user, listen};
+use self::{
+    answering::{Server, Way},
+    options::Options,
+};
+use super::{access::belongs_to_user, listen, settling, within::Within};
 
-/// The most connections at once; the gateway needs few. Further ones take the place of those that rest.
-const MOST_CONNECTIONS: usize = 64;
+/// The most connections at once of a listener: those that work and wait, of pushes and of fetches. Further ones take the
+/// place of those that rest.
+const MOST_CONNECTIONS: usize = 128;
 
 /// How long a head may take. Longer than the gateway keeps idle connections.
 const IDLE: Duration = Duration::from_secs(900);
+
+/// Whom a listener is for.
+#[derive(Clone, Copy)]
+enum Listens {
+    ToGateway,
+    ToHooks,
+}
 
 /// Serves until it is told to stop, and then until what was begun has ended.
 pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -55,29 +73,74 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
+    let begun = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = Arc::new(Server::new(options)?);
-    server.settle_all().await;
-    let listener = listen(!server.access.is_shared()).await?;
+    let hooks = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let hooks = hooks.context("cannot listen for hooks")?;
+    let within = Within::at(hooks.local_addr()?)?;
+    let server = Arc::new(Server::new(options, within)?);
+    settling::remove_checkouts(&server.root).await;
+    let pushes = listen(!server.access.is_shared()).await?;
+    let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
+    let hooks = tokio::spawn(serve(
+        server.clone(),
+        hooks,
+        Listens::ToHooks,
+        ended.clone().cancelled_owned(),
+    ));
+    // What is applied again may be a bundle, which is brought here, and fetched from here.
+    let (settling, until) = (server.clone(), ending.clone());
+    server.tasks.spawn(async move {
+        // One that is broken off is done again by the next start.
+        until.run_until_cancelled(settling.settle_all(begun)).await
+    });
+    let gateway = Listens::ToGateway;
+    serve(server.clone(), pushes, gateway, terminate.recv()).await;
+    ending.cancel();
+    server.tasks.close();
+    server.tasks.wait().await;
+    // Until here the hooks of what was under way have brought bundles.
+    ended.cancel();
+    Ok(hooks.await?)
+}
+
+/// Serves what comes by a listener until the future ends, and then until what was asked there is answered.
+async fn serve<T>(
+    server: Arc<Server>,
+    listener: TcpListener,
+    listens: Listens,
+    end: impl Future<Output = T>,
+) {
     let bounds = Bounds {
         most: MOST_CONNECTIONS,
-        // All of them are the gateway's.
+        // All of them are the gateway's, or hooks'.
         per_address: MOST_CONNECTIONS,
     };
-    let listener = Listener::new(listener, Seats::new(bounds), "pushes");
+    let purpose = match listens {
+        Listens::ToGateway => "pushes",
+        Listens::ToHooks => "bundles of hooks",
+    };
+    let listener = Listener::new(listener, Seats::new(bounds), purpose);
     let graceful = GracefulShutdown::new();
+    let mut end = pin!(end);
     loop {
         let accepted = tokio::select! {
             accepted = listener.next(|_| false) => accepted,
-            _ = terminate.recv() => break,
+            _ = &mut end => break,
         };
         let Accepted { stream, peer, seat } = accepted;
-        let is_own = !server.access.is_shared() && is_own(peer, &stream).await;
+        let way = match listens {
+            Listens::ToHooks => Way::Within,
+            Listens::ToGateway => {
+                let is_own = !server.access.is_shared() && is_own(peer, &stream).await;
+                Way::Gateway { is_own }
+            }
+        };
         let (own, seat) = (server.clone(), Arc::new(seat));
         let place = seat.clone();
         let service = service_fn(move |request| {
             let (server, place) = (own.clone(), place.clone());
-            async move { Ok::<_, Infallible>(server.respond(request, is_own, &place).await) }
+            async move { Ok::<_, Infallible>(server.respond(request, way, &place).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -94,9 +157,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     drop(listener);
     graceful.shutdown().await;
-    server.tasks.close();
-    server.tasks.wait().await;
-    Ok(())
 }
 
 /// Whether it is the gateway that connects, or something else of the same user.

@@ -14,8 +14,9 @@ const MOST: usize = 32;
 /// The most for one namespace, so that one cannot shut the others out.
 const MOST_OF_NAMESPACE: usize = 8;
 
-/// The most that wait for a place of one namespace. For all together the server's connections are the bound.
+/// The most that wait for a place of one namespace, and of all together.
 const MOST_WAITING: usize = 16;
+const MOST_WAITING_OF_ALL: usize = 32;
 
 /// How long they wait: as long as a push without a build mostly takes, some times over.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,8 +32,8 @@ struct Places {
     freed: Notify,
 }
 
-/// A wait for a place; it is over when this is dropped.
-struct Wait<'a> {
+/// A wait that counts; it is over when this is dropped.
+pub(super) struct Wait<'a> {
     places: &'a Places,
     namespace: &'a str,
 }
@@ -69,7 +70,21 @@ impl Slots {
         if let Some(slot) = self.take(namespace) {
             return Some(slot);
         }
-        let _wait = Wait::begin(&self.0, namespace)?;
+        let _wait = self.line_up(namespace)?;
+        self.wait_with_all(namespace).await
+    }
+
+    /// Lines up with those who wait for a place, unless too many do.
+    pub(super) fn line_up<'a>(&'a self, namespace: &'a str) -> Option<Wait<'a>> {
+        Wait::begin(&self.0, namespace)
+    }
+
+    /// Waits for a place however many do; `None` if there is none in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Slots::wait`].
+    pub(super) async fn wait_with_all(&self, namespace: &str) -> Option<Slot> {
         let free = async {
             loop {
                 // What is freed between the look and the wait is not missed.
@@ -91,11 +106,11 @@ impl Slots {
 impl<'a> Wait<'a> {
     fn begin(places: &'a Places, namespace: &'a str) -> Option<Self> {
         let mut waiting = lock(&places.waiting);
-        let own = waiting.entry(namespace.to_owned()).or_default();
-        if *own >= MOST_WAITING {
+        let own = waiting.get(namespace).copied().unwrap_or_default();
+        if own >= MOST_WAITING || waiting.values().sum::<usize>() >= MOST_WAITING_OF_ALL {
             return None;
         }
-        *own += 1;
+        waiting.insert(namespace.to_owned(), own + 1);
         Some(Self { places, namespace })
     }
 }
@@ -154,6 +169,24 @@ mod tests {
         drop(slot);
         assert!(slots.wait("a").await.is_some());
         assert!(lock(&slots.0.waiting).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_few_wait_of_all_and_others_take_what_is_freed() {
+        let slots = Slots::default();
+        let lines: Vec<_> = ["a", "b", "c"]
+            .iter()
+            .flat_map(|namespace| (0..=MOST_WAITING).map_while(|_| slots.line_up(namespace)))
+            .collect();
+        assert_eq!(lines.len(), MOST_WAITING_OF_ALL);
+        let mut taken: Vec<Slot> = (0..MOST_OF_NAMESPACE)
+            .map_while(|_| slots.take("c"))
+            .collect();
+        assert!(slots.wait("c").await.is_none());
+        let mut beyond = Box::pin(slots.wait_with_all("c"));
+        assert!(futures::poll!(&mut beyond).is_pending());
+        taken.pop();
+        assert!(beyond.await.is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{FIELD_MANAGER, Manifest};
 use crate::{
     bundle::{Kept, Store},
+    errors::Refused,
     suggest,
 };
 
@@ -112,12 +113,19 @@ impl Manifest {
             .await
         {
             Ok(applied) => Ok(applied),
-            Err(kube::Error::Api(status)) => bail!(
-                "{} in {} was refused: {}",
-                self.title(),
-                self.file.display(),
-                status.message
-            ),
+            Err(kube::Error::Api(status)) => {
+                let sentence = format!(
+                    "{} in {} was refused: {}",
+                    self.title(),
+                    self.file.display(),
+                    status.message
+                );
+                // Who has no valid token, comes too often or meets another change is taken another time.
+                match status.code {
+                    400 | 403 | 404 | 422 => Err(Refused(sentence).into()),
+                    _ => bail!(sentence),
+                }
+            }
             Err(error) => Err(error).with_context(|| {
                 format!(
                     "{} in {} was not applied",

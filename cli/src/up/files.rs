@@ -10,7 +10,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bundle::Store,
+    bundle::{Bundle, Store},
     errors,
     manifest::{self, Manifest, Stamp},
     output,
@@ -42,7 +42,10 @@ pub(super) async fn follow(
     };
     let mut pause = LOOK;
     loop {
-        follower.apply().await;
+        // A bundle is pushed as a whole or not at all, and what is applied is whole too.
+        if stop.run_until_cancelled(follower.apply()).await.is_none() {
+            return;
+        }
         if paths.is_empty() || stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
             return;
         }
@@ -101,7 +104,11 @@ impl Follower {
             }
             let deployed = manifest.clone();
             match deployed.deploy(&self.client, &self.store, "default").await {
-                Ok(_) => applied.push(manifest),
+                Ok(_) => {
+                    // As long as the files stay as they are it is not brought once more.
+                    manifest.bundle.iter().for_each(Bundle::release);
+                    applied.push(manifest);
+                }
                 Err(error) => self.complain(errors::line(&error)),
             }
         }

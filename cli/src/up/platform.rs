@@ -25,7 +25,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::{sync::Notify, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::Options;
 use crate::{CONTAINER_COMMAND, git};
@@ -48,6 +48,8 @@ pub(crate) struct Platform {
     events: Part<fermata_events::Error>,
     operator: Part<fermata_operator::Error>,
     proxy: Part<fermata_gateway::Error>,
+    /// Settles the pushes that were broken off, if any are taken.
+    settling: Option<AbortOnDropHandle<()>>,
 }
 
 /// A part that runs as a task until it is told to stop.
@@ -146,18 +148,20 @@ impl Platform {
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
         let internal = gateway.internal_address();
         let events = events.through(authority(reachable(internal))?);
-        let own_kubeconfig = absolute(&kubeconfig)?;
+        let (data, own_kubeconfig) = (absolute(&options.data)?, absolute(&kubeconfig)?);
         let url = format!("http://{}", reachable(address));
         git::make_webhooks(&client, &own_kubeconfig).await?;
         let pushes = git::Offer::make(
             &client,
-            &absolute(&options.data)?,
+            &data,
             &own_kubeconfig,
             address,
             &url,
             options.ephemeral,
         )
         .await?;
+        // Before anybody can push.
+        let settle = (pushes == git::Offer::Taken).then(|| git::settle(&data, &own_kubeconfig));
         let operator = Operator::new(
             client,
             fermata_operator::Options {
@@ -182,6 +186,8 @@ impl Platform {
             events: Part::start(|stop| events.run(stop)),
             operator: Part::start(|stop| operator.run(stop)),
             proxy: Part::start(|stop| gateway.run(stop)),
+            // By the gateway, which takes requests from here on.
+            settling: settle.map(|settle| AbortOnDropHandle::new(tokio::spawn(settle))),
         })
     }
 
@@ -205,6 +211,7 @@ impl Platform {
     /// Stops the gateway, and what calls through it, first, so that running requests finish while everything else still
     /// works.
     pub(super) async fn shutdown(self) {
+        drop(self.settling);
         tokio::join!(self.events.shutdown(), self.proxy.shutdown());
         self.operator.shutdown().await;
         self.cluster.shutdown().await;

@@ -196,6 +196,14 @@ async fn what_does_not_become_ready_is_refused_and_what_ran_before_stays() {
     let remote = pushed.ok(&["ls-remote", &pushed.url("hello"), "main"]);
     assert!(remote.starts_with(good.trim()), "{remote}");
 
+    // The other branch that is deployed: what ran before is of this one.
+    let master = pushed.git(&["push", &pushed.url("hello"), "HEAD:master"]);
+    assert!(!master.ok, "{}", master.text);
+    has(&master.text, &format!("hello stays at {}", good.trim()));
+    assert_eq!(pushed.call("hello").await, "good");
+    let head = pushed.ok(&["ls-remote", "--symref", &pushed.url("hello"), "HEAD"]);
+    has(&head, "refs/heads/main");
+
     pushed.write("main.py", python("mended"));
     pushed.pushed("hello");
     assert_eq!(pushed.call("hello").await, "mended");

@@ -10,15 +10,13 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::super::repository::{self, Root};
+use crate::bundle;
 
 /// The most files of a commit.
 const MOST_FILES: usize = 10_000;
 
 /// The most bytes that they have together. What is deployed of them has a bound of its own.
 const MOST_BYTES: u64 = 256 * 1024 * 1024;
-
-/// The same for a bundle, of which everything is fetched.
-const MOST_BYTES_OF_BUNDLE: u64 = 100 * 1024 * 1024;
 
 /// The longest list of files that is read: what a commit of little size lists may never end.
 const MOST_LISTED: u64 = 16 * 1024 * 1024;
@@ -94,7 +92,8 @@ pub(super) fn check_bundle(commit: &str) -> anyhow::Result<()> {
     {
         bail!("{commit} has a link or a submodule, and a bundle has files alone");
     }
-    check(&listed, MOST_BYTES_OF_BUNDLE)
+    // Everything of it is fetched.
+    check(&listed, bundle::MOST_BYTES)
 }
 
 /// What git lists of a commit.

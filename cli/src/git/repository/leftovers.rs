@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{CHECKOUTS, LOCK_FILE, Repository, Root, remove_dir};
+use super::{CHECKOUTS, LOCK_FILE, Repository, Root, remove_dir, remove_file};
 
 /// How far below a folder is looked: names of branches are bounded by git, and mostly are one folder deep.
 const DEEPEST: usize = 16;
@@ -38,9 +38,7 @@ impl Root {
         }
         Ok(repositories)
     }
-}
 
-impl Root {
     /// Removes the files that hooks were deploying which are not there any more.
     ///
     /// # Errors
@@ -71,10 +69,12 @@ impl Repository {
     ///
     /// When it cannot be looked at or removed.
     pub(in super::super) fn tidy_up(&self, age: Duration) -> io::Result<()> {
-        if !self.leftovers(age)?.is_empty()
+        let left = self.leftovers(age)?;
+        if !left.is_empty()
             && let Some(_held) = self.lock()?
         {
-            self.remove_leftovers(age)?;
+            // Whoever has written one of these anew meanwhile had the right to push, and is gone.
+            remove(&left)?;
         }
         Ok(())
     }
@@ -95,17 +95,7 @@ impl Repository {
     ///
     /// As [`Repository::tidy_up`].
     pub(in super::super) fn remove_leftovers(&self, age: Duration) -> io::Result<()> {
-        for path in self.leftovers(age)? {
-            if path.is_dir() {
-                remove_dir(&path)?;
-                continue;
-            }
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        remove(&self.leftovers(age)?)
     }
 
     /// Files that git writes and then gives another name, or removes.
@@ -134,6 +124,17 @@ impl Repository {
         });
         Ok(left)
     }
+}
+
+fn remove(left: &[PathBuf]) -> io::Result<()> {
+    for path in left {
+        if path.is_dir() {
+            remove_dir(path)?;
+        } else {
+            remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// No branch and no tag has such a name (git-check-ref-format).

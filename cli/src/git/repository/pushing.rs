@@ -17,6 +17,8 @@ pub(in super::super) struct Pushing {
     pub(in super::super) reference: String,
     /// The commit that is deployed for it.
     pub(in super::super) new: String,
+    /// The branch that ran before, which may be another one.
+    pub(in super::super) ran: String,
 }
 
 // === impl Repository ===
@@ -31,7 +33,11 @@ impl Repository {
         let note = self.dir.join(NOTE);
         let new = note.with_added_extension("new");
         let mut file = File::create(&new)?;
-        writeln!(file, "{} {}", pushing.new, pushing.reference)?;
+        writeln!(
+            file,
+            "{} {} {}",
+            pushing.new, pushing.reference, pushing.ran
+        )?;
         file.sync_all()?;
         fs::rename(&new, &note)?;
         File::open(&self.dir)?.sync_all()
@@ -40,10 +46,13 @@ impl Repository {
     /// The push that was begun and has not ended, if there is one.
     pub(in super::super) fn pushing(&self) -> Option<Pushing> {
         let note = fs::read_to_string(self.dir.join(NOTE)).ok()?;
-        let (new, reference) = note.trim_end().split_once(' ')?;
+        let mut fields = note.split_whitespace();
+        let (new, reference) = (fields.next()?, fields.next()?);
         Some(Pushing {
             reference: reference.to_owned(),
             new: new.to_owned(),
+            // Earlier releases knew of one branch.
+            ran: fields.next().unwrap_or(reference).to_owned(),
         })
     }
 
@@ -54,6 +63,29 @@ impl Repository {
     /// When the note cannot be removed.
     pub(in super::super) fn end_push(&self) -> io::Result<()> {
         remove_file(&self.dir.join(NOTE))
+    }
+
+    /// The branch that runs: clones begin with it. It may not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot say so.
+    pub(in super::super) fn head(&self) -> anyhow::Result<String> {
+        let mut git = self.git();
+        git.arg("--git-dir").arg(&self.dir);
+        let head = output(git.args(["symbolic-ref", "HEAD"]))?;
+        Ok(String::from_utf8_lossy(&head).trim().to_owned())
+    }
+
+    /// Notes which branch runs, and lets clones begin with it.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot write it.
+    pub(in super::super) fn set_head(&self, reference: &str) -> anyhow::Result<()> {
+        let mut git = self.git();
+        git.arg("--git-dir").arg(&self.dir);
+        output(git.args(["symbolic-ref", "HEAD", reference])).map(drop)
     }
 
     /// Where a branch leads to, if it is there.

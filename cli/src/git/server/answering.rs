@@ -1,47 +1,51 @@
 //! What is answered to a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use fermata_listen::{Attended, Seat};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
 
 use super::{
     super::{
+        TOO_MANY, UNDER_WAY,
         access::Access,
         cgi::{self, Answer},
         credentials::Credentials,
-        own_server,
         repository::{Repository, Root, remove_dir},
         request::{self, Asked, Refusal, Service},
         room::Room,
-        settling,
+        settling::{self, Unsettled},
         slots::{Slot, Slots},
         told,
+        within::Within,
     },
     bundles,
+    looking::unsettled,
     options::Options,
 };
-use crate::errors;
 
 /// How a client is asked for a token.
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"Fermata\", charset=\"UTF-8\"");
 
-/// The most repositories of one namespace, where many share them.
-const MOST_REPOSITORIES: usize = 1000;
-
-/// What nobody has written to for so long, nobody writes to: no push takes longer.
-const LONG_GONE: Duration = Duration::from_secs(3600);
-
 /// How long a request is that pushes nothing.
 const PROBE: u64 = 4;
 
 pub(super) type Body = Either<Full<Bytes>, Answer>;
+
+/// The way that a request takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// By the gateway; `is_own` says that it is of this user, as the connection is.
+    Gateway { is_own: bool },
+    /// By the listener for hooks.
+    Within,
+}
 
 /// What takes pushes.
 pub(super) struct Server {
@@ -49,8 +53,12 @@ pub(super) struct Server {
     /// What was begun, and goes on when nobody waits for it.
     pub(super) tasks: TaskTracker,
     pub(super) root: Root,
-    room: Arc<Room>,
-    pub(super) slots: Slots,
+    pub(super) room: Arc<Room>,
+    slots: Slots,
+    /// The places of those who fetch bundles: pushes wait for instances that do, and have places meanwhile.
+    fetches: Slots,
+    /// What hooks are told, to bring bundles here.
+    pub(super) within: Arc<Within>,
 }
 
 // === impl Server ===
@@ -61,7 +69,7 @@ impl Server {
     /// # Errors
     ///
     /// When the folder of the repositories cannot be used.
-    pub(super) fn new(options: Options) -> anyhow::Result<Self> {
+    pub(super) fn new(options: Options, within: Within) -> anyhow::Result<Self> {
         let access = options.access().context("nobody may push")?;
         let root = Root::new(options.root);
         root.prepare()?;
@@ -71,16 +79,18 @@ impl Server {
             root,
             room: Arc::new(Room::new(options.capacity)),
             slots: Slots::default(),
+            fetches: Slots::default(),
+            within: Arc::new(within),
         })
     }
 
     pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
-        is_own: bool,
+        way: Way,
         seat: &Seat,
     ) -> Response<Attended<Body>> {
-        let answered = self.try_respond(request, is_own, seat).await;
+        let answered = self.try_respond(request, way, seat).await;
         answered.unwrap_or_else(|refusal| {
             let body = Either::Left(Full::from(refusal.sentence + "\n"));
             let mut response = Response::new(Attended::new(body, seat.busy()));
@@ -96,42 +106,72 @@ impl Server {
         })
     }
 
-    /// Settles what was broken off before this started.
-    pub(super) async fn settle_all(&self) {
-        settling::settle_all(&self.root, self.access.own().as_ref()).await;
+    /// Settles what was broken off before `begun`.
+    pub(super) async fn settle_all(&self, begun: Instant) {
+        let own = self.access.own();
+        let within = Some(&*self.within);
+        let unsettled = settling::settle_all(&self.root, own.as_ref(), within, begun).await;
+        unsettled.iter().for_each(Unsettled::warn);
     }
 
     async fn try_respond(
         &self,
         request: Request<Incoming>,
-        is_own: bool,
+        way: Way,
         seat: &Seat,
     ) -> Result<Response<Attended<Body>>, Refusal> {
         let headers = request.headers().clone();
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
+        let is_own = match way {
+            Way::Within => {
+                let answered = self.respond_within(parts, body, asked?, seat).await?;
+                return Ok(answered);
+            }
+            Way::Gateway { is_own } => is_own,
+        };
         if let Ok(asked) = &asked
             && self.reads_bundles(asked, &headers)?
         {
             let request = Request::from_parts(parts, body);
-            let answered = self.give_bundle(asked, request).await?;
-            return Ok(answered.map(|body| Attended::new(body, seat.busy())));
+            return self.give_bundle(asked, request, seat).await;
         }
         self.access.admit(&headers, is_own).await?;
         let asked = asked?;
         let credentials = self.access.grant(&asked, &headers).await?;
         // Up to here the connection gives way to others, however long strangers have it looked at.
         let busy = seat.busy();
-        let Some(slot) = self.slots.wait(&asked.namespace).await else {
-            let sentence = "too many pushes and clones are under way; try again later";
-            if let Some(answer) = request::told_by_git(&asked, sentence) {
+        let Some(slot) = self.places(&asked).wait(&asked.namespace).await else {
+            if let Some(answer) = request::told_by_git(&asked, TOO_MANY) {
                 return Ok(answer.map(|body| Attended::new(Either::Left(Full::from(body)), busy)));
             }
             let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(request::refused(status, sentence.to_owned()));
+            return Err(request::refused(status, TOO_MANY.to_owned()));
         };
         let request = Request::from_parts(parts, body);
-        let answered = self.answer(asked, credentials, slot, request).await?;
+        let answered = self.answer(asked, credentials, Some(slot), request).await?;
+        Ok(answered.map(|body| Attended::new(body, busy)))
+    }
+
+    /// Takes a bundle of a hook. It takes no place: the push that the hook belongs to has one.
+    async fn respond_within(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        asked: Asked,
+        seat: &Seat,
+    ) -> Result<Response<Attended<Body>>, Refusal> {
+        let is_hooks = self.within.is_brought(&parts.headers);
+        if !is_hooks || !asked.bundles || asked.service != Service::Push {
+            return Err(request::forbidden(
+                "hooks of this server alone bring bundles here",
+            ));
+        }
+        let busy = seat.busy();
+        // Whose it is counts as everywhere.
+        let credentials = self.access.grant(&asked, &parts.headers).await?;
+        let request = Request::from_parts(parts, body);
+        let answered = self.answer(asked, credentials, None, request).await?;
         Ok(answered.map(|body| Attended::new(body, busy)))
     }
 
@@ -139,7 +179,7 @@ impl Server {
         &self,
         asked: Asked,
         credentials: Credentials,
-        slot: Slot,
+        slot: Option<Slot>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Refusal> {
         let repository = self.repository(&asked);
@@ -154,17 +194,7 @@ impl Server {
         } else {
             self.check_there(&asked, &credentials, &repository).await?;
         }
-        let mut told = vec![
-            (told::ROOT, self.root.path().to_string_lossy().into_owned()),
-            (told::NAMESPACE, asked.namespace.clone()),
-            (told::NAME, asked.name.clone()),
-        ];
-        if asked.bundles {
-            told.push((told::BUNDLES, "1".to_owned()));
-        } else if is_shared {
-            // What is pushed may hold more than a manifest does.
-            told.extend(own_server().map(|server| (told::SERVER, server)));
-        }
+        let mut told = Vec::new();
         let (mut held, mut before) = (None, None);
         if is_pushed {
             if request.headers().contains_key(header::CONTENT_ENCODING) {
@@ -173,15 +203,18 @@ impl Server {
                     "a push is not compressed as a whole".to_owned(),
                 ));
             }
-            told.extend(credentials.told());
+            let function = (&*asked.namespace, &*asked.name);
+            // What is pushed may hold more than a manifest does, and a bundle holds no other.
+            let within = (!asked.bundles).then_some(&*self.within);
+            told = told::hook(&self.root, function, &credentials, within);
+            if asked.bundles {
+                told.push((told::BUNDLES, "1".to_owned()));
+            }
             held = repository
                 .lock()
                 .map_err(|error| request::failed(&error.into()))?;
             if held.is_none() {
                 told.push((told::BUSY, "1".to_owned()));
-            } else {
-                let own = repository.clone();
-                blocking(move || Ok(Ok(own.remove_leftovers(LONG_GONE)?))).await?;
             }
             if held.is_some() && is_shared {
                 before = self.check_own(&asked, &credentials, &repository).await?;
@@ -189,14 +222,16 @@ impl Server {
         }
         // Before it sends much, git tries with nothing but its end (`0000`) whether it may.
         let is_probe = request.body().size_hint().exact() == Some(PROBE);
-        let (pushed, root) = (asked.clone(), self.root.clone());
+        let (pushed, root, within) = (asked.clone(), self.root.clone(), self.within.clone());
         let ended = async move {
             // Whoever only hears that another push is under way changes nothing.
             if held.is_some() && !is_probe {
                 let function = (&*pushed.namespace, &*pushed.name);
-                let settled = settling::settle(&root, function, &repository, &credentials).await;
+                let within = Some(&*within);
+                let settled = settling::settle(&root, function, &repository, &credentials, within);
+                let settled = settled.await;
                 if let Err(error) = settled {
-                    settling::warn(&pushed.namespace, &pushed.name, &error);
+                    unsettled(&pushed, error).warn();
                 }
                 if !pushed.bundles {
                     // A hook that was killed has left it.
@@ -220,201 +255,24 @@ impl Server {
             .map_err(|error| request::failed(&error))
     }
 
+    /// The places for what is asked.
+    pub(super) fn places(&self, asked: &Asked) -> &Slots {
+        if asked.bundles && asked.service == Service::Fetch {
+            &self.fetches
+        } else {
+            &self.slots
+        }
+    }
+
     pub(super) fn repository(&self, asked: &Asked) -> Repository {
         self.root
             .repository(&asked.namespace, &asked.name, asked.bundles)
     }
-
-    /// Makes the repository if there is none. What was pushed to a function that was deleted since is pushed as if
-    /// it were new.
-    async fn ready_for_push(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<(), Refusal> {
-        let uid = uid(asked, credentials).await?;
-        let is_shared = self.access.is_shared();
-        let (root, room, namespace) = (
-            self.root.clone(),
-            self.room.clone(),
-            asked.namespace.clone(),
-        );
-        let (own, bundles) = (repository.clone(), asked.bundles);
-        let ready = move || -> anyhow::Result<Result<(), Refusal>> {
-            let repository = own;
-            repository.tidy_up(LONG_GONE)?;
-            if is_shared && let Err(refusal) = has_room(&room, &root, &namespace, &repository)? {
-                return Ok(Err(refusal));
-            }
-            repository.make()?;
-            let known = repository.uid();
-            let is_other = if bundles {
-                // The first one comes before the function, and is named by its number alone.
-                is_shared && known.is_some() && known != uid
-            } else if is_shared {
-                (uid.is_none() || known != uid) && repository.has_references()?
-            } else {
-                uid.is_none() || known.is_some_and(|known| Some(known) != uid)
-            };
-            if !is_other {
-                return Ok(Ok(()));
-            }
-            match (repository.lock()?, is_shared) {
-                (Some(_held), true) => repository.begin_anew()?,
-                (Some(_held), false) => {
-                    repository.forget()?;
-                    repository.set_uid(None)?;
-                }
-                // What is there is not for whoever asks now.
-                (None, true) => return Ok(Err(under_way())),
-                (None, false) => {}
-            }
-            Ok(Ok(()))
-        };
-        blocking(ready).await?;
-        self.settle(asked, credentials, repository).await
-    }
-
-    /// Settles a push that was broken off, before git hears what there is. Where that fails the branch is taken back, so
-    /// that any push is deployed, and whoever asks is told.
-    async fn settle(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<(), Refusal> {
-        if repository.pushing().is_none() {
-            return Ok(());
-        }
-        let held = repository.lock();
-        let Some(held) = held.map_err(|error| request::failed(&error.into()))? else {
-            // It is that one's note.
-            return Ok(());
-        };
-        // It goes on, with the right to push, when nobody waits for it any more: what it applies must not come after
-        // what the next push does.
-        let (root, own, credentials) = (self.root.clone(), repository.clone(), credentials.clone());
-        let (namespace, name) = (asked.namespace.clone(), asked.name.clone());
-        let settling = self.tasks.spawn(async move {
-            let settled = settling::settle(&root, (&namespace, &name), &own, &credentials).await;
-            (settled, held)
-        });
-        let settled = settling.await;
-        let (settled, _held) = settled.map_err(|error| request::failed(&error.into()))?;
-        let Err(error) = settled else {
-            return Ok(());
-        };
-        settling::warn(&asked.namespace, &asked.name, &error);
-        let own = repository.clone();
-        blocking(move || {
-            own.forget()?;
-            Ok(Ok(own.end_push()?))
-        })
-        .await?;
-        let sentence = format!(
-            "a push to {} was broken off, and what ran before it cannot be applied again: {}. What runs may be of that push: push once more, also the same commit",
-            asked.name,
-            errors::line(&error)
-        );
-        Err(request::refused(StatusCode::CONFLICT, sentence))
-    }
-
-    /// Looks once more where many share the repositories, with the right to push: what was pushed to another
-    /// function of this name is not for this one, and there has to be room. The UID of the function that is there.
-    async fn check_own(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<Option<String>, Refusal> {
-        let uid = uid(asked, credentials).await?;
-        let (root, room, namespace) = (
-            self.root.clone(),
-            self.room.clone(),
-            asked.namespace.clone(),
-        );
-        let (repository, own, bundles) = (repository.clone(), uid.clone(), asked.bundles);
-        let look = move || -> anyhow::Result<Result<(), Refusal>> {
-            let known = repository.uid();
-            let is_other = if bundles {
-                known.is_some() && known != own
-            } else {
-                own.is_none() || known != own
-            };
-            if is_other && repository.has_references()? {
-                return Ok(Err(request::refused(
-                    StatusCode::CONFLICT,
-                    "the function is another one than what was pushed before was for; push again"
-                        .to_owned(),
-                )));
-            }
-            has_room(&room, &root, &namespace, &repository)
-        };
-        blocking(look).await?;
-        Ok(uid)
-    }
-
-    /// Whether there is a repository; where many share them, whether it is that of the function that is there.
-    async fn check_there(
-        &self,
-        asked: &Asked,
-        credentials: &Credentials,
-        repository: &Repository,
-    ) -> Result<(), Refusal> {
-        let mut is_there = repository.exists();
-        if is_there && self.access.is_shared() && asked.service == Service::Fetch {
-            let uid = uid(asked, credentials).await?;
-            is_there = uid.is_some() && repository.uid() == uid;
-        }
-        if is_there {
-            return Ok(());
-        }
-        Err(request::refused(
-            StatusCode::NOT_FOUND,
-            format!("nothing was pushed to {} yet", asked.name),
-        ))
-    }
-}
-
-/// Which function is there now.
-async fn uid(asked: &Asked, credentials: &Credentials) -> Result<Option<String>, Refusal> {
-    let uid = credentials.uid(&asked.namespace, &asked.name).await;
-    uid.map_err(|error| request::failed(&error))
-}
-
-/// Does what takes a while on a thread for that.
-async fn blocking(
-    work: impl FnOnce() -> anyhow::Result<Result<(), Refusal>> + Send + 'static,
-) -> Result<(), Refusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| request::failed(&error.into()))?
-        .map_err(|error| request::failed(&error))?
-}
-
-/// Whether a push to the repository has room.
-fn has_room(
-    room: &Room,
-    root: &Root,
-    namespace: &str,
-    repository: &Repository,
-) -> anyhow::Result<Result<(), Refusal>> {
-    let full = |sentence: String| request::refused(StatusCode::INSUFFICIENT_STORAGE, sentence);
-    if let Err(none) = room.check(root, namespace)? {
-        return Ok(Err(full(none.to_string())));
-    }
-    if !repository.exists() && repository.beside() >= MOST_REPOSITORIES {
-        return Ok(Err(full(format!(
-            "the namespace has {MOST_REPOSITORIES} repositories, which is as many as one may have"
-        ))));
-    }
-    Ok(Ok(()))
 }
 
 pub(super) fn under_way() -> Refusal {
-    let sentence = "another push of the function is under way; try again when it has ended";
-    request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
+    let sentence = format!("another push of the function {UNDER_WAY}");
+    request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
 }
 
 /// Remembers which function was pushed to, which is none but the one that was there before, if one was. Where that

@@ -1,11 +1,9 @@
 //! Bundles of functions: who reads them, and which of them stay.
 
-use std::time::Duration;
-
+use fermata_listen::{Attended, Seat};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use tokio::time;
 
 use super::{
     super::{
@@ -16,10 +14,6 @@ use super::{
     },
     answering::{Body, Server, under_way},
 };
-
-/// How long an instance that starts waits for a place, and how often it looks for one.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_FOR_PLACE: Duration = Duration::from_millis(200);
 
 // === impl Server ===
 
@@ -56,23 +50,23 @@ impl Server {
         &self,
         asked: &Asked,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Refusal> {
-        let place = async {
-            loop {
-                if let Some(slot) = self.slots.take(&asked.namespace) {
-                    return slot;
-                }
-                time::sleep(LOOK_FOR_PLACE).await;
-            }
-        };
-        let slot = time::timeout(PATIENCE, place).await.map_err(|_| {
+        seat: &Seat,
+    ) -> Result<Response<Attended<Body>>, Refusal> {
+        let places = self.places(asked);
+        // Of those who wait a few keep their connections, and further ones give way: nobody shuts the others out.
+        let line = places.line_up(&asked.namespace);
+        let waits = line.is_some().then(|| seat.busy());
+        let slot = places.wait_with_all(&asked.namespace).await;
+        let busy = waits.unwrap_or_else(|| seat.busy());
+        drop(line);
+        let slot = slot.ok_or_else(|| {
             let sentence = "too many instances fetch at once; try again later".to_owned();
             request::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
         })?;
         let ended = async move { drop(slot) };
         let answer = cgi::answer(&self.root, asked, request, Vec::new(), ended, &self.tasks).await;
         answer
-            .map(|response| response.map(Either::Right))
+            .map(|response| response.map(|body| Attended::new(Either::Right(body), busy)))
             .map_err(|error| request::failed(&error))
     }
 }
