@@ -48,11 +48,11 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
 
-    /// What calls the function besides its callers, such as times of day. At most 20.
+    /// What calls the function besides its callers: times of day, and messages of topics. At most 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub triggers: Option<Vec<Trigger>>,
 
-    /// How calls are made whose callers do not wait for the answer (Prefer: respond-async).
+    /// How calls are made whose callers do not wait for the answer (Prefer: respond-async), and messages are delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
 

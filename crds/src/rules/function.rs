@@ -29,6 +29,26 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "self.matches('^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$')",
         "a trigger's name has at most 50 characters: lower case letters, digits and '-'",
     ),
+    rule(
+        "triggers[]",
+        "has(self.schedule) != has(self.topic)",
+        "a trigger has a schedule or a topic, and not both",
+    ),
+    rule(
+        "triggers[]",
+        "!has(self.body) || has(self.schedule)",
+        "body goes with schedule: what a topic's trigger sends is the message",
+    ),
+    rule(
+        "triggers[].topic.name",
+        "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
+        "a topic's name has at most 63 characters: lower case letters, digits and '-'",
+    ),
+    rule(
+        "triggers[].topic.filter",
+        "self.all(name, name.matches('^[a-z0-9]{1,64}$') && size(self[name]) >= 1 && size(self[name]) <= 256)",
+        "a filter has names of CloudEvents attributes (lower case letters and digits), and values of 1 to 256 characters",
+    ),
     rule("triggers[].schedule.cron", CRON, CRON_MESSAGE),
     rule("triggers[].schedule.timezone", TIMEZONE, TIMEZONE_MESSAGE),
     duration!("triggers[].schedule.deadline", "10s", "168h"),
