@@ -114,6 +114,7 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("triggers[].topic.filter", MOST_FILTERS),
     ("triggers[].path", 1024),
     ("triggers[].body", 4096),
+    ("output.topic", 63),
     ("delivery.backoff.first", 32),
     ("delivery.backoff.max", 32),
     ("delivery.maxAge", 32),

@@ -164,6 +164,9 @@ pub const DELIVERY_HEADER: &str = "x-fermata-delivery";
 /// Header that the gateway sets for the events program: the namespace of the function that publishes, if one does.
 pub const PUBLISHER_HEADER: &str = "x-fermata-publisher";
 
+/// Header of a message that a function has answered with: how many functions have answered so, one to the other.
+pub const HOPS_HEADER: &str = "x-fermata-hops";
+
 /// Header of a call whose caller does not wait: its id, the same at each attempt.
 pub const INVOCATION_HEADER: &str = "x-fermata-invocation";
 

@@ -23,6 +23,14 @@ pub struct TopicTrigger {
     pub filter: Option<BTreeMap<String, String>>,
 }
 
+/// What becomes of the answers to messages.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// Name of the topic, in the function's namespace, to which they are published.
+    pub topic: String,
+}
+
 /// One trigger of one Function that hears a topic: what the gateway tells the events program when somebody publishes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +46,9 @@ pub struct Subscription {
     /// The filter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filter: BTreeMap<String, String>,
+    /// The topic to which the answers are published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Box<str>>,
     /// How often, and for how long, it is tried to deliver a message.
     #[serde(default)]
     pub delivery: Delivery,
@@ -130,6 +141,7 @@ mod tests {
                     .iter()
                     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                     .collect(),
+                output: None,
                 delivery: Delivery::default(),
             };
             subscription.hears(|name| match name {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fermata_crds::Subscription;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::invocation::{Call, CallHead, Fields};
 
@@ -118,6 +118,27 @@ pub(crate) fn read(
         body,
         defaults,
     )?])
+}
+
+/// Whether a header is an attribute in binary content mode.
+#[must_use]
+pub(crate) fn is_attribute(name: &HeaderName) -> bool {
+    name.as_str().starts_with(PREFIX)
+}
+
+/// Whether a header of a message goes on to those who hear it, and from there to those who hear what they answer.
+#[must_use]
+pub(crate) fn is_passed_on(name: &HeaderName) -> bool {
+    PASSED_ON.contains(&name.as_str())
+}
+
+/// Whether the body holds the attributes too.
+#[must_use]
+pub(crate) fn is_structured(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let media_type = content_type.as_deref().map(media_type).unwrap_or_default();
+    media_type == STRUCTURED || media_type == BATCHED
 }
 
 /// What a media type is without its parameters, in lower case.
@@ -242,7 +263,7 @@ impl Event {
     /// The request by which it is delivered, in binary content mode. The headers are those of the publisher.
     #[must_use]
     pub(crate) fn call(&self, subscription: &Subscription, headers: &HeaderMap) -> Call {
-        let mut fields = Fields::of(headers, |name| PASSED_ON.contains(&name.as_str()));
+        let mut fields = Fields::of(headers, is_passed_on);
         for (name, value) in &self.attributes {
             if &**name == "datacontenttype" {
                 fields.push(header::CONTENT_TYPE.as_str(), value);

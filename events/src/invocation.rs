@@ -76,6 +76,12 @@ pub(crate) struct Heard {
     pub(crate) topic: Box<str>,
     /// Name of the trigger.
     pub(crate) trigger: Box<str>,
+    /// The topic that hears what is answered, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<Box<str>>,
+    /// How many functions have answered, one to the other, before this message was published.
+    #[serde(default)]
+    pub(crate) hops: u32,
 }
 
 /// Where a call came in.

@@ -145,6 +145,39 @@ async fn each_function_hears_what_it_wants_to_hear_and_is_woken_for_it() {
 }
 
 #[tokio::test]
+async fn what_is_answered_is_heard_by_the_next() {
+    let space = Space::new().await;
+    let answers = r#"
+def handle(request):
+    return {"total": 7}, 200, {"ce-type": "bill"}
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let more = json!({
+        "source": {"runtime": "python", "files": {"main.py": answers}},
+        "output": {"topic": "bills"},
+    });
+    space.function("biller", hearer(&orders, &more)).await;
+    let bills = json!([{"name": "bills", "topic": {"name": "bills", "filter": {"type": "bill"}}}]);
+    space.function("mailer", hearer(&bills, &json!({}))).await;
+    for name in ["biller", "mailer"] {
+        space.ready(name).await;
+    }
+    // Until all gateways know who hears it.
+    publish(&space, "bills", ("0", "other"), "", 0).await;
+    publish(&space, "orders", ("1", "order"), "one", 1).await;
+    let line = eventually_within(2 * DEADLINE, "the bill is heard", async || {
+        let text = space.fetch("mailer", "/").await.text();
+        if text.ends_with("bill {\"total\":7}") {
+            Ok(text)
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+    assert_eq!(line.lines().count(), 1, "{line}");
+}
+
+#[tokio::test]
 async fn a_topic_is_closed_to_the_world_when_one_who_hears_it_is() {
     let space = Space::new().await;
     let triggers = json!([{"name": "secrets", "topic": {"name": "secrets"}}]);
@@ -209,4 +242,13 @@ async fn triggers_that_make_no_sense_are_refused() {
         let refused = space.try_apply(&function).await.unwrap_err().to_string();
         assert!(refused.contains(why), "{refused}");
     }
+    let circle = json!({
+        "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "echo"},
+        "spec": {
+            "image": "example.com/echo", "output": {"topic": "a"},
+            "triggers": [{"name": "t", "topic": {"name": "a"}}],
+        },
+    });
+    let refused = space.try_apply(&circle).await.unwrap_err().to_string();
+    assert!(refused.contains("hears itself"), "{refused}");
 }

@@ -2,6 +2,11 @@
 
 use super::{CRON, CRON_MESSAGE, Rule, TIMEZONE, TIMEZONE_MESSAGE, duration, rule};
 
+/// The name of a topic.
+const TOPIC: &str = "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')";
+const TOPIC_MESSAGE: &str =
+    "a topic's name has at most 63 characters: lower case letters, digits and '-'";
+
 /// Rules for a Function's `spec` beyond the template and the scale.
 pub(crate) const FUNCTION: &[Rule] = &[
     rule(
@@ -39,10 +44,12 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "!has(self.body) || has(self.schedule)",
         "body goes with schedule: what a topic's trigger sends is the message",
     ),
+    rule("triggers[].topic.name", TOPIC, TOPIC_MESSAGE),
+    rule("output.topic", TOPIC, TOPIC_MESSAGE),
     rule(
-        "triggers[].topic.name",
-        "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
-        "a topic's name has at most 63 characters: lower case letters, digits and '-'",
+        "",
+        "!has(self.output) || !has(self.triggers) || self.triggers.all(t, !has(t.topic) || t.topic.name != self.output.topic)",
+        "output.topic is a topic that the function hears itself: it would answer to its own answers",
     ),
     rule(
         "triggers[].topic.filter",

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use fermata_crds::{
     Subscription,
-    names::PUBLISHER_HEADER,
+    names::{HOPS_HEADER, PUBLISHER_HEADER},
     topic::{self, MOST_FRAMED},
 };
 use http::{Request, StatusCode, request::Parts};
@@ -35,6 +35,9 @@ pub(super) const MOST_AT_ONCE: u64 = 4 * MOST_WRITTEN;
 /// The unit in which that is counted.
 pub(super) const UNIT: u64 = 1024;
 
+/// The most functions that answer one to the other with messages.
+const MOST_HOPS: u32 = 16;
+
 /// What was published.
 struct Published {
     ids: Vec<String>,
@@ -50,6 +53,8 @@ struct Publisher<'a> {
     namespace: &'a str,
     topic: &'a str,
     entrance: Entrance,
+    /// How many functions have answered, one to the other, before.
+    hops: u32,
     /// The key by which it publishes once.
     key: Option<&'a [u8]>,
 }
@@ -89,7 +94,20 @@ impl Server {
         request: Request<Incoming>,
     ) -> Result<Published, Problem> {
         let (parts, body) = request.into_parts();
+        let hops = text(&parts.headers, HOPS_HEADER).and_then(|hops| hops.parse().ok());
+        let hops = hops.unwrap_or(0);
+        if hops > MOST_HOPS {
+            return Err(Problem::new(
+                StatusCode::LOOP_DETECTED,
+                "MessageLoop",
+                format!(
+                    "{MOST_HOPS} functions have answered one to the other with a message (spec.output), and it is to go \
+                     on: do they go round?"
+                ),
+            ));
+        }
         let publisher = Publisher {
+            hops,
             parts: &parts,
             namespace,
             topic,
@@ -201,6 +219,8 @@ impl Publisher<'_> {
                     heard: Some(Heard {
                         topic: self.topic.into(),
                         trigger: subscription.trigger.clone(),
+                        output: subscription.output.clone(),
+                        hops: self.hops,
                     }),
                     entrance: self.entrance,
                     accepted_at: now,

@@ -237,3 +237,102 @@ async fn nothing_of_it_is_kept_when_there_is_no_room_or_nobody_said_who_hears_it
     assert_eq!(asked.len(), 3);
     kept.end().await;
 }
+
+fn passes_on(function: &str) -> Subscription {
+    Subscription {
+        output: Some("bills".into()),
+        ..heard(function, &[])
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_to_a_message_is_published() {
+    let gateway = Gateway::answering(|asked| match asked.head.uri.path() {
+        "/topics/bills.shop" => answer(202, "{}"),
+        "/silent" => answer(204, ""),
+        _ => {
+            let mut said = answer(200, "paid 7");
+            let headers = said.headers_mut();
+            headers.insert("content-type", "text/plain".parse().unwrap());
+            headers.insert("ce-type", "bill".parse().unwrap());
+            headers.insert("x-a", "1".parse().unwrap());
+            said
+        }
+    })
+    .await;
+    let kept = Kept::start(&gateway, None).await;
+    let message = kept
+        .message()
+        .header("traceparent", "00-1-2-01")
+        .header("x-fermata-hops", "3");
+    let both = [passes_on("orders"), passes_on("silent")];
+    let told = kept.publish(&both, message, "seven").await;
+    assert_eq!(told.json()["deliveries"], 2, "{told:?}");
+    let asked = delivered(&gateway, 3).await;
+    let paths: Vec<_> = asked.iter().map(|asked| asked.head.uri.path()).collect();
+    assert_eq!(paths, ["/orders", "/silent", "/topics/bills.shop"]);
+    let id = asked[0].head.headers["x-fermata-invocation"].clone();
+    let (head, body) = (&asked[2].head, &asked[2].body);
+    assert_eq!((head.method.as_str(), &**body), ("POST", &b"paid 7"[..]));
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", id.to_str().unwrap()),
+        ("ce-source", "/namespaces/shop/functions/orders"),
+        ("ce-type", "bill"),
+        ("idempotency-key", id.to_str().unwrap()),
+        ("traceparent", "00-1-2-01"),
+        ("x-fermata-hops", "4"),
+    ] {
+        assert_eq!(head.headers[name], value, "{name}");
+    }
+    assert!(!head.headers.contains_key("x-a"));
+    assert_eq!(kept.over(id.to_str().unwrap()).await["state"], "Succeeded");
+    kept.end().await;
+}
+
+#[tokio::test]
+async fn a_message_is_not_done_before_its_answer_is_published() {
+    let gateway = Gateway::answering(|asked| match (asked.head.uri.path(), asked.before) {
+        ("/topics/bills.shop", 0..=1) => answer(503, "full"),
+        ("/topics/bills.shop", _) => answer(400, "no event"),
+        _ => answer(200, "paid"),
+    })
+    .await;
+    let kept = Kept::start(&gateway, None).await;
+    kept.publish(&[passes_on("orders")], kept.message(), "x")
+        .await;
+    // The function and its answer, a second later both once more, and no more: 400 is final.
+    let asked = delivered(&gateway, 4).await;
+    let id = asked[0].head.headers["x-fermata-invocation"].clone();
+    assert_eq!(asked[1].head.headers["x-fermata-invocation"], id);
+    for published in &asked[2..] {
+        assert_eq!(published.head.headers["idempotency-key"], id);
+    }
+    let state = kept.over(id.to_str().unwrap()).await;
+    assert_eq!(state["state"], "Failed");
+    let message = state["message"].as_str().unwrap();
+    assert!(
+        message.contains("spec.output") && message.contains("400"),
+        "{message}"
+    );
+    kept.end().await;
+}
+
+#[tokio::test]
+async fn what_nobody_hears_is_done_and_what_goes_round_has_an_end() {
+    let gateway = Gateway::answering(|asked| match asked.head.uri.path() {
+        "/topics/bills.shop" => answer(404, "nobody"),
+        _ => answer(200, "paid"),
+    })
+    .await;
+    let kept = Kept::start(&gateway, None).await;
+    let hops = |hops: &str| kept.message().header("x-fermata-hops", hops);
+    let round = kept.publish(&[passes_on("orders")], hops("17"), "x").await;
+    assert_eq!(round.status, 508, "{round:?}");
+    kept.publish(&[passes_on("orders")], hops("16"), "x").await;
+    let asked = delivered(&gateway, 2).await;
+    let id = asked[0].head.headers["x-fermata-invocation"].clone();
+    assert_eq!(kept.over(id.to_str().unwrap()).await["state"], "Succeeded");
+    kept.end().await;
+}

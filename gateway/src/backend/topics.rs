@@ -69,6 +69,8 @@ impl Heard {
         if function.metadata.deletion_timestamp.is_some() {
             return None;
         }
+        let output = function.spec.output.as_ref();
+        let output = output.map(|output| Box::from(output.topic.as_str()));
         let triggers = function.spec.triggers().iter();
         let subscriptions: Vec<_> = triggers
             .filter_map(|trigger| {
@@ -79,6 +81,7 @@ impl Heard {
                     trigger: trigger.name.as_str().into(),
                     path: trigger.path().into(),
                     filter: topic.filter.clone().unwrap_or_default(),
+                    output: output.clone(),
                     delivery: function.spec.delivery.clone().unwrap_or_default(),
                 };
                 Some((topic.name.as_str().into(), subscription))
