@@ -292,6 +292,7 @@ pub(super) fn problem(refused: &Refused) -> Problem {
         reason,
         detail: refused.to_string(),
         retry_after: seconds,
+        allow: None,
     }
 }
 
