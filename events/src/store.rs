@@ -37,7 +37,7 @@ use index::{Index, Waits};
 use writer::Writer;
 
 pub(crate) use change::Changed;
-pub(crate) use index::{Backlog, Next, Order};
+pub(crate) use index::{Backlog, Next, Order, Owner};
 pub(crate) use list::Listed;
 
 /// How much is kept.

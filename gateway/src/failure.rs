@@ -12,7 +12,9 @@ use http::StatusCode;
 
 use crate::options::ErrorDetails;
 
-pub(crate) use cause::{BadRequest, Peer, Reset, ResetCause, SlowClient, Unreachable};
+pub(crate) use cause::{
+    AccessRefused, BadRequest, Peer, Reset, ResetCause, SlowClient, Unreachable,
+};
 pub(crate) use reason::Reason;
 
 /// Why the gateway answers instead of the function.
@@ -71,6 +73,9 @@ pub(crate) enum Failure {
          Idempotency-Key makes it once all the same"
     )]
     EventsUnreachable,
+    /// Who asks does not get to see the calls of a function.
+    #[error(transparent)]
+    AccessRefused(#[from] AccessRefused),
     /// This many requests wait already.
     #[error("{limit} requests wait for an instance already; spec.scale.queue allows no more")]
     QueueFull {
@@ -156,6 +161,7 @@ impl Failure {
             Self::ClientTimeout(_) => Reason::ClientTimeout,
             Self::EventsOff => Reason::EventsOff,
             Self::EventsUnreachable => Reason::EventsUnreachable,
+            Self::AccessRefused(why) => why.reason(),
             Self::QueueFull { .. } => Reason::QueueFull,
             Self::StartFailed(_) => Reason::StartFailed,
             Self::Draining => Reason::Draining,
@@ -180,6 +186,7 @@ impl Failure {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::AccessRefused(why) => why.status(),
             Self::ClientTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::QueueFull { .. }
             | Self::StartFailed(_)
@@ -201,6 +208,7 @@ impl Failure {
         match self {
             Self::NoSuchFunction | Self::ForeignCoding | Self::EventsOff => "12",
             Self::BadRequest(_) | Self::NotDeferrable => "3",
+            Self::AccessRefused(why) => why.grpc_status(),
             Self::HeadersTooLarge { .. }
             | Self::TooManyHeaders { .. }
             | Self::DeferredTooLarge
@@ -225,7 +233,7 @@ impl Failure {
     pub(crate) const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::QueueFull { .. } | Self::Draining => Some(1),
-            Self::EventsUnreachable => Some(5),
+            Self::EventsUnreachable | Self::AccessRefused(AccessRefused::Unanswered) => Some(5),
             Self::StartFailed(_) => Some(10),
             _ => None,
         }

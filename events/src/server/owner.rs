@@ -1,18 +1,19 @@
 //! What whoever a function belongs to asks: `/owned/NAMESPACE/NAME` and what is below. The gateway has seen to it that
 //! it is them.
 
+use fermata_crds::names::FUNCTION_UID_HEADER;
 use fermata_daemon::watch::Key;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{Server, accept, no_such_invocation, not_allowed, tell};
+use super::{Server, accept, no_such_invocation, not_allowed, not_from_the_gateway, tell};
 use crate::{
     id::Id,
     invocation::{Invocation, Standing, State},
     problem::{Answer, Problem, json_answer},
-    store::{Changed, Listed, Order, Refused, Store},
+    store::{Changed, Listed, Order, Owner, Refused, Store},
 };
 
 /// Calls of a page where nothing is said, and at most.
@@ -23,9 +24,7 @@ const AT_ONCE: usize = 64;
 
 /// What is asked about which function.
 struct Asked {
-    function: Key,
-    /// The uid of the function of this name, if there is one.
-    uid: Option<Box<str>>,
+    owner: Owner,
     query: Query,
 }
 
@@ -54,8 +53,12 @@ impl Server {
             return Err(no_such_invocation());
         };
         let asked = Asked {
-            function: Key::new(namespace, name),
-            uid: super::owner(headers).map(Into::into),
+            owner: Owner {
+                function: Key::new(namespace, name),
+                uid: super::owner(headers)
+                    .ok_or_else(|| not_from_the_gateway(FUNCTION_UID_HEADER))?
+                    .into(),
+            },
             query: Query::read(uri.query().unwrap_or_default())?,
         };
         let (what, rest) = (
@@ -77,7 +80,7 @@ impl Server {
                     "" if reads => asked.show(store, id, found).await,
                     "result" if reads => tell::answered(store, id, &found.0).await,
                     "cancel" if method == Method::POST => tell::call_off(store, id).await,
-                    "redrive" if method == Method::POST => asked.redrive(store, id, found.0).await,
+                    "redrive" if method == Method::POST => tell::try_anew(store, id).await,
                     "purge" if method == Method::POST => purge(store, id, found.0).await,
                     "" | "result" => Err(not_allowed("result")),
                     "cancel" | "redrive" | "purge" => Err(not_allowed(rest)),
@@ -93,23 +96,23 @@ impl Server {
 impl Asked {
     async fn list(&self, store: &Store) -> Result<Answer, Problem> {
         let (order, wanted) = ((Order::Newest, self.query.behind), self.query.state);
-        let listed = store.list(&self.function, order, self.query.most(), wanted);
+        let listed = store.list(&self.owner, order, self.query.most(), wanted);
         let (calls, next) = listed.await.map_err(|error| tell::unavailable(&error))?;
         let items: Vec<Value> = calls.iter().map(document).collect();
         Ok(told(&json!({
             "items": items,
-            "failed": store.failed(&self.function),
+            "failed": store.failed(&self.owner),
             "continue": next.map(|id| id.to_string()),
         })))
     }
 
-    /// The call, if it is this function's.
+    /// The call, if it is this function's, and no earlier one's of its name.
     async fn found(&self, store: &Store, id: Id) -> Result<(Invocation, bool), Problem> {
         let found = store
             .get(id)
             .await
             .map_err(|error| tell::unavailable(&error))?;
-        let found = found.filter(|(invocation, _)| invocation.key() == self.function);
+        let found = found.filter(|(invocation, _)| Owner::of(invocation) == self.owner);
         found.ok_or_else(no_such_invocation)
     }
 
@@ -142,42 +145,17 @@ impl Asked {
         Ok(told(&shown))
     }
 
-    async fn redrive(
-        &self,
-        store: &Store,
-        id: Id,
-        invocation: Invocation,
-    ) -> Result<Answer, Problem> {
-        if self
-            .uid
-            .as_deref()
-            .is_none_or(|uid| uid != &*invocation.uid)
-        {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "NotItsFunction",
-                "the call was for an earlier function of this name, and is made by no other; call the function anew",
-            ));
-        }
-        tell::try_anew(store, id).await
-    }
-
     /// Has those that have failed tried anew, the oldest first: so many, and none that has failed after the time of
     /// the first question, so that nobody goes round in a circle.
     async fn redrive_failed(&self, store: &Store) -> Result<Answer, Problem> {
         let (calls, next, until) = self.failed(store).await?;
         let (mut done, mut stopped) = (0, None);
         let mut skipped = 0;
-        let own = |call: &Listed| self.uid.as_deref() == Some(&*call.invocation.uid);
         for calls in calls.chunks(AT_ONCE) {
             let mut tries = JoinSet::new();
             for call in calls {
-                if own(call) {
-                    let (store, id) = (store.clone(), call.id);
-                    tries.spawn(async move { store.redrive(id).await });
-                } else {
-                    skipped += 1;
-                }
+                let (store, id) = (store.clone(), call.id);
+                tries.spawn(async move { store.redrive(id).await });
             }
             while let Some(tried) = tries.join_next().await {
                 match tried {
@@ -212,7 +190,7 @@ impl Asked {
     async fn failed(&self, store: &Store) -> Result<(Vec<Listed>, Option<Id>, Timestamp), Problem> {
         let until = self.query.until.unwrap_or_else(Timestamp::now);
         let (order, wanted) = ((Order::Oldest, self.query.behind), Some(Standing::Failed));
-        let listed = store.list(&self.function, order, self.query.most(), wanted);
+        let listed = store.list(&self.owner, order, self.query.most(), wanted);
         let (mut calls, next) = listed.await.map_err(|error| tell::unavailable(&error))?;
         calls.retain(|call| {
             let finished = call.invocation.finished_at;
@@ -232,7 +210,7 @@ impl Asked {
         told(&json!({
             "done": done,
             "skipped": skipped,
-            "failed": store.failed(&self.function),
+            "failed": store.failed(&self.owner),
             "until": until,
             "continue": next.map(|id| id.to_string()),
         }))
@@ -303,7 +281,6 @@ async fn purge(store: &Store, id: Id, invocation: Invocation) -> Result<Answer, 
 fn document(call: &Listed) -> Value {
     let mut document = tell::document(call.id, &call.invocation, call.standing);
     document["bytes"] = call.invocation.bytes.into();
-    document["functionUid"] = (&*call.invocation.uid).into();
     document
 }
 

@@ -21,7 +21,7 @@ use crate::{
 use super::{Bounds, Refused};
 use known::Known;
 
-pub(crate) use known::{Order, Part};
+pub(crate) use known::{Order, Owner, Part};
 
 /// Everything in memory.
 #[derive(Debug, Default)]
@@ -140,7 +140,7 @@ impl Index {
     pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> Waits {
         self.know(id, invocation, true);
         let key = invocation.key();
-        self.known.set(key.clone(), id, State::Waiting);
+        self.known.set(Owner::of(invocation), id, State::Waiting);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
         if queue
@@ -339,7 +339,7 @@ impl Index {
         let bytes = bytes + RECORD as u64;
         let key = (invocation.kept_until(), id);
         self.add_over(&invocation.namespace, key, bytes);
-        self.known.set(invocation.key(), id, invocation.state);
+        self.known.set(Owner::of(invocation), id, invocation.state);
     }
 
     fn add_over(&mut self, namespace: &str, key: (Timestamp, Id), bytes: u64) {

@@ -1,11 +1,13 @@
 //! Calls of a function, for whom it belongs to: listed, and removed.
 
+use std::collections::HashMap;
+
 use fermata_daemon::watch::Key;
 
 use super::{
     Store,
     disk::{self, Rows},
-    index::{Order, Part, Stale},
+    index::{Order, Owner, Part, Stale},
     on_disk,
 };
 use crate::{
@@ -36,12 +38,12 @@ impl Store {
     /// When the disk cannot be read.
     pub(crate) async fn list(
         &self,
-        function: &Key,
+        owner: &Owner,
         from: (Order, Option<Id>),
         most: usize,
         wanted: Option<Standing>,
     ) -> Result<(Vec<Listed>, Option<Id>), StoreError> {
-        let Part { ids, next } = self.index().part(function, from, most, wanted);
+        let Part { ids, next } = self.index().part(owner, from, most, wanted);
         let disk = self.0.disk.clone();
         let rows = on_disk(move || disk.rows(Rows::Invocations, &ids)).await?;
         let mut calls = Vec::with_capacity(rows.len());
@@ -51,7 +53,7 @@ impl Store {
         let index = self.index();
         let calls = calls.into_iter().map(|(id, invocation)| Listed {
             id,
-            standing: Standing::of(invocation.state, index.is_running(function, id)),
+            standing: Standing::of(invocation.state, index.is_running(&owner.function, id)),
             invocation,
         });
         // One may have gone on since it was found.
@@ -61,13 +63,13 @@ impl Store {
 
     /// How many calls of a function have failed and can be tried anew.
     #[must_use]
-    pub(crate) fn failed(&self, function: &Key) -> usize {
-        self.index().failed(function)
+    pub(crate) fn failed(&self, owner: &Owner) -> usize {
+        self.index().failed(owner)
     }
 
-    /// The functions of which calls have failed, and how many.
+    /// The functions of which calls have failed, and how many, with those of earlier ones of their names.
     #[must_use]
-    pub(crate) fn all_failed(&self) -> Vec<(Key, usize)> {
+    pub(crate) fn all_failed(&self) -> HashMap<Key, usize> {
         self.index().all_failed()
     }
 

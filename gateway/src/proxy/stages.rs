@@ -6,10 +6,12 @@ mod check;
 mod defer;
 mod forward;
 mod identify;
+mod own;
 mod route;
 
 pub(crate) use check::check;
 pub(crate) use defer::{ask_about, defer, is_of_invocations, prefers_async};
 pub(crate) use forward::{Call, forward};
 pub(crate) use identify::{Identity, identify};
+pub(crate) use own::{ask_as_owner, is_of_owners};
 pub(crate) use route::{Routed, route};

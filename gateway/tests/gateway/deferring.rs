@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use crate::support::{Answer, FunctionSpec, Harness, echo, get, request};
 
 /// An events program that says what it was asked.
-async fn events() -> Authority {
+pub(crate) async fn events() -> Authority {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -60,7 +60,11 @@ fn deferred(method: &str, host: &str, path: &str) -> http::request::Builder {
         .header("prefer", "respond-async")
 }
 
-async fn send(address: std::net::SocketAddr, asked: http::request::Builder, body: &str) -> Answer {
+pub(crate) async fn send(
+    address: std::net::SocketAddr,
+    asked: http::request::Builder,
+    body: &str,
+) -> Answer {
     let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
     request(address, asked.body(body).unwrap()).await
 }

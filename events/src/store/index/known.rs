@@ -7,7 +7,10 @@ use std::{
 
 use fermata_daemon::watch::Key;
 
-use crate::{id::Id, invocation::State};
+use crate::{
+    id::Id,
+    invocation::{Invocation, State},
+};
 
 /// The most calls that are looked at for one page, whatever is looked for: others wait meanwhile.
 const LOOKED_AT: usize = 10_000;
@@ -30,10 +33,19 @@ pub(crate) struct Part {
     pub(crate) next: Option<Id>,
 }
 
+/// A function: what an earlier one of its name was sent may have been another tenant's.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Owner {
+    /// Namespace and name.
+    pub(crate) function: Key,
+    /// What tells it from others of its name.
+    pub(crate) uid: Box<str>,
+}
+
 /// Calls by function.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    functions: HashMap<Key, Calls>,
+    functions: HashMap<Owner, Calls>,
 }
 
 #[derive(Debug, Default)]
@@ -42,11 +54,23 @@ struct Calls {
     failed: usize,
 }
 
+// === impl Owner ===
+
+impl Owner {
+    /// The function that is called.
+    pub(crate) fn of(invocation: &Invocation) -> Self {
+        Self {
+            function: invocation.key(),
+            uid: invocation.uid.clone(),
+        }
+    }
+}
+
 // === impl Known ===
 
 impl Known {
     /// A call stands so from now on.
-    pub(super) fn set(&mut self, function: Key, id: Id, state: State) {
+    pub(super) fn set(&mut self, function: Owner, id: Id, state: State) {
         let calls = self.functions.entry(function).or_default();
         let before = calls.states.insert(id, state);
         calls.failed += usize::from(state == State::Failed);
@@ -54,7 +78,7 @@ impl Known {
     }
 
     /// Nothing is known of a call any more.
-    pub(super) fn forget(&mut self, function: &Key, id: Id) {
+    pub(super) fn forget(&mut self, function: &Owner, id: Id) {
         if let Some(calls) = self.functions.get_mut(function) {
             let before = calls.states.remove(&id);
             calls.failed -= usize::from(before == Some(State::Failed));
@@ -65,7 +89,7 @@ impl Known {
     }
 
     /// How many calls of a function have failed.
-    pub(super) fn failed(&self, function: &Key) -> usize {
+    pub(super) fn failed(&self, function: &Owner) -> usize {
         self.functions.get(function).map_or(0, |calls| calls.failed)
     }
 
@@ -73,14 +97,14 @@ impl Known {
     pub(super) fn all_failed(&self) -> impl Iterator<Item = (&Key, usize)> {
         let functions = self.functions.iter();
         functions
-            .map(|(function, calls)| (function, calls.failed))
+            .map(|(owner, calls)| (&owner.function, calls.failed))
             .filter(|(_, failed)| *failed > 0)
     }
 
     /// At most so many calls of a function that are wanted, behind the one that was last.
     pub(super) fn part(
         &self,
-        function: &Key,
+        function: &Owner,
         (order, behind): (Order, Option<Id>),
         most: usize,
         is_wanted: impl Fn(Id, State) -> bool,
@@ -124,8 +148,15 @@ mod tests {
         Id::of(bytes)
     }
 
-    fn known(calls: u8) -> (Known, Key) {
-        let (mut known, key) = (Known::default(), Key::new("shop", "orders"));
+    fn owner(name: &str) -> Owner {
+        Owner {
+            function: Key::new("shop", name),
+            uid: "u-1".into(),
+        }
+    }
+
+    fn known(calls: u8) -> (Known, Owner) {
+        let (mut known, key) = (Known::default(), owner("orders"));
         for number in 1..=calls {
             let state = match number % 3 {
                 0 => State::Failed,
@@ -156,13 +187,14 @@ mod tests {
             }
             assert_eq!(all, expected);
         }
-        let of_other = known.part(
-            &Key::new("shop", "other"),
-            (Order::Oldest, None),
-            3,
-            |_, _| true,
-        );
-        assert_eq!((of_other.ids.len(), of_other.next), (0, None));
+        let later = Owner {
+            uid: "u-2".into(),
+            ..owner("orders")
+        };
+        for other in [owner("other"), later] {
+            let part = known.part(&other, (Order::Oldest, None), 3, |_, _| true);
+            assert_eq!((part.ids.len(), part.next), (0, None));
+        }
     }
 
     #[test]

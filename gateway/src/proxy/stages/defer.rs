@@ -140,21 +140,11 @@ pub(crate) async fn ask_about(
     body: Incoming,
     record: Record,
 ) -> Response<ResponseBody> {
+    let (owner, is_of_functions) = host_of(context, &identity, host);
     let Identity {
         caller, requester, ..
     } = identity;
-    let routes = context.registry.routes();
-    let host = host.to_str().unwrap_or_default();
-    let owner = match caller.entrance {
-        Entrance::Public => routes.owner(host),
-        Entrance::Internal => {
-            routes.owner_in_cluster(host, caller.namespace(&context.registry).as_deref())
-        }
-    };
-    let owner = owner.map(|function| function.uid().to_owned());
-    let is_nobodys = owner.is_none() && routes.is_of_functions(host);
-    drop(routes);
-    if is_nobodys {
+    if owner.is_none() && is_of_functions {
         return refuse(&Failure::NoSuchFunction, &requester, record);
     }
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -169,7 +159,26 @@ pub(crate) async fn ask_about(
     answer(asked.await, &requester, record)
 }
 
-async fn ask(
+/// The uid of the function whose own the host is, if there is one, and whether the host is one that functions alone
+/// have.
+pub(super) fn host_of(
+    context: &ProxyContext,
+    identity: &Identity,
+    host: &HeaderValue,
+) -> (Option<String>, bool) {
+    let (routes, caller) = (context.registry.routes(), &identity.caller);
+    let host = host.to_str().unwrap_or_default();
+    let owner = match caller.entrance {
+        Entrance::Public => routes.owner(host),
+        Entrance::Internal => {
+            routes.owner_in_cluster(host, caller.namespace(&context.registry).as_deref())
+        }
+    };
+    let owner = owner.map(|function| function.uid().to_owned());
+    (owner, routes.is_of_functions(host))
+}
+
+pub(super) async fn ask(
     context: &ProxyContext,
     client: &Client,
     path: &str,
@@ -229,7 +238,7 @@ fn failure(context: &ProxyContext, error: EventsError, meter: &Meter) -> Failure
 }
 
 /// What the events program says is for the caller as it is.
-fn answer(
+pub(super) fn answer(
     asked: Result<Response<Incoming>, Failure>,
     requester: &Requester,
     mut record: Record,
