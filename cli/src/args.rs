@@ -66,6 +66,11 @@ pub(crate) enum Command {
     Deploy(commands::deploy::Options),
     /// Call a function and print its answer.
     Invoke(commands::invoke::Options),
+    /// See and change the calls whose callers do not wait for the answer.
+    #[command(visible_alias = "inv")]
+    Invocations(commands::invocations::Options),
+    /// The same for those that have failed: dead letters.
+    Dlq(commands::invocations::FailedOptions),
     /// List functions.
     #[command(visible_aliases = ["ls", "get"])]
     List(commands::list::Options),

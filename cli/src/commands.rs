@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod deploy;
 pub(crate) mod describe;
 pub(crate) mod init;
+pub(crate) mod invocations;
 pub(crate) mod invoke;
 pub(crate) mod list;
 pub(crate) mod logs;

@@ -4,12 +4,14 @@
 //! commands work on whatever cluster the kubeconfig names.
 
 mod args;
+mod bearer;
 mod building;
 mod bundle;
 mod cluster;
 mod commands;
 mod errors;
 mod functions;
+mod gateway;
 mod git;
 mod manifest;
 mod output;
@@ -68,6 +70,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Init(options) => commands::init::run(&options)?,
         Command::Deploy(options) => commands::deploy::run(&target, options).await?,
         Command::Invoke(options) => return commands::invoke::run(&target, options).await,
+        Command::Invocations(options) => {
+            return commands::invocations::run(&target, options).await;
+        }
+        Command::Dlq(options) => return commands::invocations::run_failed(&target, options).await,
         Command::List(options) => commands::list::run(&target, &options).await?,
         Command::Describe(options) => commands::describe::run(&target, &options).await?,
         Command::Logs(options) => commands::logs::run(&target, options).await?,

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 mod files;
 mod news;
+mod owner;
 mod platform;
 mod report;
 

@@ -112,6 +112,12 @@ pub const BUNDLES_NAMESPACE: &str = "kube-public";
 /// Name of that ConfigMap.
 pub const BUNDLES_CONFIG_MAP: &str = "fermata-bundles";
 
+/// Namespace of the Secret by which the gateway of `fermata up` knows its user.
+pub const OWNER_NAMESPACE: &str = "fermata-system";
+
+/// Name of that Secret: `url` is where the gateway is, `token` is what is shown there.
+pub const OWNER_SECRET: &str = "fermata-owner";
+
 /// Names of volumes that a manifest with source cannot use.
 pub const RESERVED_VOLUMES: [&str; 6] = [
     SOURCE_VOLUME,
@@ -150,6 +156,10 @@ pub const GATEWAY_PATHS: [&str; 8] = [
 /// Path of the calls whose callers do not wait, on every host (RFC 8615): it is followed by their id. No function gets
 /// requests under it.
 pub const INVOCATIONS_PATH: &str = "/.well-known/fermata/invocations/";
+
+/// Path of what whoever a function belongs to asks of it, on every host that is no function's: it is followed by
+/// `NAMESPACE/NAME/invocations`. No function gets requests under it.
+pub const FUNCTIONS_PATH: &str = "/.well-known/fermata/functions/";
 
 /// Header that the gateway sets for the events program: the uid of the function that is called. On a request from
 /// inside the cluster it says that no later function of the same name is meant.

@@ -110,11 +110,20 @@ fn shutdown() -> io::Result<CancellationToken> {
 ///
 /// When it names none, or one that cannot be used.
 pub async fn client() -> Result<Client, StartError> {
+    Client::try_from(config().await?).map_err(StartError::Cluster)
+}
+
+/// How the cluster is reached that the environment names.
+///
+/// # Errors
+///
+/// When it names none.
+pub async fn config() -> Result<Config, StartError> {
     let mut config = Config::infer().await.map_err(StartError::NoCluster)?;
     // The client itself would try again after up to minutes what an overloaded API server, or one that
     // has just begun, refuses. Who calls it knows better when: watches and writes have waits of their own.
     config.default_retry = false;
-    Client::try_from(config).map_err(StartError::Cluster)
+    Ok(config)
 }
 
 #[allow(clippy::print_stderr, reason = "it is what the caller gets to read")]

@@ -97,6 +97,12 @@ impl Events {
         self.address
     }
 
+    /// Its metrics, to be shown elsewhere as well.
+    #[must_use]
+    pub fn metrics(&self) -> Registry {
+        self.registry.clone()
+    }
+
     /// Calls functions through this gateway in place of the one in the options.
     #[must_use]
     pub fn through(mut self, gateway: Authority) -> Self {

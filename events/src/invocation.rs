@@ -107,6 +107,21 @@ pub(crate) enum State {
     Cancelled,
 }
 
+/// How a call stands, as it is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// It waits for its first or its next attempt.
+    Waiting,
+    /// It is being made.
+    Running,
+    /// The function has answered with a status below 400.
+    Succeeded,
+    /// It is tried no more.
+    Failed,
+    /// Somebody has called it off.
+    Cancelled,
+}
+
 /// What makes a call the same as an earlier one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Idempotency {
@@ -228,6 +243,49 @@ impl Invocation {
     }
 }
 
+// === impl Standing ===
+
+impl Standing {
+    const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// That of a call in this state, which is just being made or not.
+    #[must_use]
+    pub(crate) fn of(state: State, is_running: bool) -> Self {
+        match state {
+            State::Waiting if is_running => Self::Running,
+            State::Waiting => Self::Waiting,
+            State::Succeeded => Self::Succeeded,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// The one of this word, in capitals or not.
+    #[must_use]
+    pub(crate) fn read(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|standing| standing.word().eq_ignore_ascii_case(word))
+    }
+}
+
 // === impl Call ===
 
 impl Call {
@@ -260,6 +318,12 @@ impl Fields {
     /// Adds a field.
     pub(crate) fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.into(), value.into()));
+    }
+
+    /// The names, each as often as it is there.
+    #[must_use]
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| &**name).collect()
     }
 
     /// Adds them to headers.

@@ -38,6 +38,7 @@ pub(crate) struct Page {
     waiting: IntGaugeVec,
     running: IntGaugeVec,
     oldest: IntGaugeVec,
+    failed: IntGaugeVec,
     records: IntGauge,
 }
 
@@ -170,6 +171,10 @@ impl Page {
                 "fermata_invocations_oldest_timestamp_seconds",
                 "When the oldest asynchronous call was accepted that is not over, in seconds since 1970.",
             )?,
+            failed: gauge(
+                "fermata_invocations_failed",
+                "Asynchronous calls that have failed and can be tried anew.",
+            )?,
             records: IntGauge::new(
                 "fermata_invocations_records",
                 "Asynchronous calls that are over and of which is known what became of them.",
@@ -180,14 +185,14 @@ impl Page {
 
 impl Collector for Page {
     fn desc(&self) -> Vec<&Desc> {
-        let gauges = [&self.waiting, &self.running, &self.oldest];
+        let gauges = [&self.waiting, &self.running, &self.oldest, &self.failed];
         let mut descriptions: Vec<&Desc> = gauges.iter().flat_map(|gauge| gauge.desc()).collect();
         descriptions.extend(self.records.desc());
         descriptions
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let gauges = [&self.waiting, &self.running, &self.oldest];
+        let gauges = [&self.waiting, &self.running, &self.oldest, &self.failed];
         for gauge in gauges {
             gauge.reset();
         }
@@ -204,6 +209,10 @@ impl Collector for Page {
                 let accepted = oldest.accepted_at().as_second();
                 self.oldest.with_label_values(&labels).set(accepted);
             }
+        }
+        for (function, failed) in self.store.all_failed() {
+            let labels = [&*function.namespace, &*function.name];
+            self.failed.with_label_values(&labels).set(count(failed));
         }
         self.records.set(count(self.store.records()));
         let mut families: Vec<MetricFamily> =

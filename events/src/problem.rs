@@ -1,13 +1,27 @@
 //! Answers that say why not, in the form of RFC 9457, as the gateway's own.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use fermata_crds::names::REASON_HEADER;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
 
 /// An answer with all of its body.
 pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// The media type of gRPC, before its message format.
+const GRPC: &str = "application/grpc";
+
+/// What a problem's answer needs to know of its request.
+#[derive(Clone, Debug)]
+pub(crate) struct Requester {
+    /// The request's name, which the gateway has given it.
+    id: String,
+    /// Whether it speaks gRPC.
+    grpc: bool,
+}
 
 /// Why something is not done.
 #[derive(Debug)]
@@ -20,6 +34,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// Seconds after which it may be otherwise.
     pub(crate) retry_after: Option<u64>,
+    /// The methods that mean something there.
+    pub(crate) allow: Option<&'static str>,
 }
 
 // === impl Problem ===
@@ -32,6 +48,7 @@ impl Problem {
             reason,
             detail: detail.into(),
             retry_after: None,
+            allow: None,
         }
     }
 
@@ -43,18 +60,23 @@ impl Problem {
         }
     }
 
-    /// The answer that says so.
-    pub(crate) fn answer(&self) -> Answer {
-        let mut answer = json_answer(
-            self.status,
-            "application/problem+json",
-            &json!({
-                "status": self.status.as_u16(),
-                "title": self.status.canonical_reason().unwrap_or("Error"),
-                "detail": self.detail,
-                "reason": self.reason,
-            }),
-        );
+    /// The answer that says so, in the terms of who asks.
+    pub(crate) fn answer(&self, requester: &Requester) -> Answer {
+        let mut answer = if requester.grpc {
+            self.grpc()
+        } else {
+            json_answer(
+                self.status,
+                "application/problem+json",
+                &json!({
+                    "status": self.status.as_u16(),
+                    "title": self.status.canonical_reason().unwrap_or("Error"),
+                    "detail": self.detail,
+                    "reason": self.reason,
+                    "requestId": requester.id,
+                }),
+            )
+        };
         let headers = answer.headers_mut();
         headers.insert(
             HeaderName::from_static(REASON_HEADER),
@@ -63,8 +85,66 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
         answer
     }
+
+    /// An answer of trailers only, which is how gRPC tells a failure without a message.
+    fn grpc(&self) -> Answer {
+        let mut answer = Response::new(Full::default());
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        let status = HeaderValue::from_static(grpc_status(self.status));
+        headers.insert("grpc-status", status);
+        let message = percent_encoded(&format!("{}: {}", self.reason, self.detail));
+        if let Ok(message) = HeaderValue::try_from(message) {
+            headers.insert("grpc-message", message);
+        }
+        answer
+    }
+}
+
+// === impl Requester ===
+
+impl Requester {
+    /// What there is to know of a request.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        let rest = kind.strip_prefix(GRPC);
+        Self {
+            id: text("x-request-id").unwrap_or_default().to_owned(),
+            grpc: rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';'])),
+        }
+    }
+}
+
+/// A status in gRPC's terms (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>).
+const fn grpc_status(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 | 422 => "3",
+        404 => "5",
+        409 => "9",
+        413 | 429 | 507 => "8",
+        405 | 501 => "12",
+        _ => "14",
+    }
+}
+
+/// The encoding of `grpc-message`: printable ASCII but for the percent sign stays as it is.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// An answer of JSON.

@@ -1,25 +1,28 @@
 //! What the gateway asks: to keep a call (`/functions/NAMESPACE/NAME/PATH`, with the call's own method, headers and
-//! body) or a message (`/topics/NAMESPACE/NAME`, with its headers, and behind those who hear it its body), and what became of one (`/invocations/ID`, `/invocations/ID/result`).
+//! body) or a message (`/topics/NAMESPACE/NAME`, with its headers, and behind those who hear it its body), what became
+//! of one (`/invocations/ID`, `/invocations/ID/result`), and for whom a function belongs to which calls there are
+//! (`/owned/NAMESPACE/NAME`).
 //!
 //! Nobody but the gateway is to reach it: whoever does may have any function called, as anybody inside the cluster may.
 
 mod accept;
 mod body;
 mod listener;
+mod owner;
 mod publish;
 mod tell;
 
 use std::sync::Arc;
 
 use fermata_crds::names::{ENTRANCE_HEADER, FUNCTION_UID_HEADER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::{
     invocation::Entrance,
     metrics::Metrics,
-    problem::{Answer, Problem},
+    problem::{Answer, Problem, Requester},
     store::Store,
 };
 
@@ -52,16 +55,20 @@ impl Server {
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
+        let requester = Requester::of(request.headers());
         let answered = if let Some(rest) = path.strip_prefix("/functions/") {
             self.accept(rest, request).await
         } else if let Some(rest) = path.strip_prefix("/topics/") {
             self.publish(rest, request).await
         } else if let Some(rest) = path.strip_prefix("/invocations/") {
             self.tell(rest, request.method(), request.headers()).await
+        } else if let Some(rest) = path.strip_prefix("/owned/") {
+            let (uri, method) = (request.uri(), request.method());
+            self.owned(rest, uri, method, request.headers()).await
         } else {
             Err(no_such_invocation())
         };
-        answered.unwrap_or_else(|problem| problem.answer())
+        answered.unwrap_or_else(|problem| problem.answer(&requester))
     }
 
     async fn tell(
@@ -74,16 +81,14 @@ impl Server {
         let id = id.parse().map_err(|_| no_such_invocation())?;
         let asker = Asker {
             entrance: entrance(headers)?,
-            owner: headers
-                .get(FUNCTION_UID_HEADER)
-                .and_then(|uid| uid.to_str().ok()),
+            owner: owner(headers),
         };
         match (method, rest) {
             (&Method::GET | &Method::HEAD, "") => tell::state(&self.store, id, asker).await,
             (&Method::GET | &Method::HEAD, "result") => tell::result(&self.store, id, asker).await,
             (&Method::DELETE, "") => tell::cancel(&self.store, id, asker).await,
             (&Method::POST, "redrive") => tell::redrive(&self.store, id, asker).await,
-            (_, "" | "result" | "redrive") => Ok(not_allowed(rest)),
+            (_, "" | "result" | "redrive") => Err(not_allowed(rest)),
             _ => Err(no_such_invocation()),
         }
     }
@@ -98,23 +103,28 @@ struct Asker<'a> {
     owner: Option<&'a str>,
 }
 
-/// The answer to a method that means nothing there (RFC 9110, section 15.5.6).
-fn not_allowed(what: &str) -> Answer {
+/// The method means nothing there (RFC 9110, section 15.5.6).
+fn not_allowed(what: &str) -> Problem {
     let problem = Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "MethodNotAllowed",
         "GET tells how a call stands, GET .../result what was answered, DELETE calls it off, and POST .../redrive \
-         has one that failed tried anew",
+         has one that failed tried anew; whoever the function belongs to cancels, redrives and purges by POST",
     );
-    let allowed = match what {
+    let allow = match what {
         "" => "GET, HEAD, DELETE",
         "result" => "GET, HEAD",
         _ => "POST",
     };
-    let mut answer = problem.answer();
-    let allowed = HeaderValue::from_static(allowed);
-    answer.headers_mut().insert(header::ALLOW, allowed);
-    answer
+    Problem {
+        allow: Some(allow),
+        ..problem
+    }
+}
+
+/// The function that the gateway has named, by its uid.
+fn owner(headers: &HeaderMap) -> Option<&str> {
+    headers.get(FUNCTION_UID_HEADER)?.to_str().ok()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -6,6 +6,7 @@
 mod change;
 mod disk;
 mod index;
+mod list;
 mod sweep;
 mod writer;
 
@@ -36,7 +37,8 @@ use index::{Index, Waits};
 use writer::Writer;
 
 pub(crate) use change::Changed;
-pub(crate) use index::{Backlog, Next};
+pub(crate) use index::{Backlog, Next, Order, Owner};
+pub(crate) use list::Listed;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,9 @@ use http::StatusCode;
 
 use crate::options::ErrorDetails;
 
-pub(crate) use cause::{BadRequest, Peer, Reset, ResetCause, SlowClient, Unreachable};
+pub(crate) use cause::{
+    AccessRefused, BadRequest, Peer, Reset, ResetCause, SlowClient, Unreachable,
+};
 pub(crate) use reason::Reason;
 pub(crate) use topic::TopicFailure;
 
@@ -76,6 +78,9 @@ pub(crate) enum Failure {
          Idempotency-Key makes it once all the same"
     )]
     EventsUnreachable,
+    /// Who asks does not get to see the calls of a function.
+    #[error(transparent)]
+    AccessRefused(#[from] AccessRefused),
     /// This many requests wait already.
     #[error("{limit} requests wait for an instance already; spec.scale.queue allows no more")]
     QueueFull {
@@ -162,6 +167,7 @@ impl Failure {
             Self::ClientTimeout(_) => Reason::ClientTimeout,
             Self::EventsOff => Reason::EventsOff,
             Self::EventsUnreachable => Reason::EventsUnreachable,
+            Self::AccessRefused(why) => why.reason(),
             Self::QueueFull { .. } => Reason::QueueFull,
             Self::StartFailed(_) => Reason::StartFailed,
             Self::Draining => Reason::Draining,
@@ -187,6 +193,7 @@ impl Failure {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::AccessRefused(why) => why.status(),
             Self::ClientTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::QueueFull { .. }
             | Self::StartFailed(_)
@@ -208,6 +215,7 @@ impl Failure {
         match self {
             Self::NoSuchFunction | Self::Topic(_) | Self::ForeignCoding | Self::EventsOff => "12",
             Self::BadRequest(_) | Self::NotDeferrable => "3",
+            Self::AccessRefused(why) => why.grpc_status(),
             Self::HeadersTooLarge { .. }
             | Self::TooManyHeaders { .. }
             | Self::DeferredTooLarge
@@ -232,7 +240,7 @@ impl Failure {
     pub(crate) const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::QueueFull { .. } | Self::Draining => Some(1),
-            Self::EventsUnreachable => Some(5),
+            Self::EventsUnreachable | Self::AccessRefused(AccessRefused::Unanswered) => Some(5),
             Self::StartFailed(_) => Some(10),
             _ => None,
         }

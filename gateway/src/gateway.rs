@@ -1,6 +1,7 @@
 //! The gateway as a whole: how its tasks are put together, started and stopped.
 
 mod listener;
+mod others;
 mod shutdown;
 mod tasks;
 
@@ -12,11 +13,7 @@ use std::{
     },
 };
 
-use fermata_daemon::{
-    admin::Admin,
-    lease::{Claim, Elector},
-    watch::Places,
-};
+use fermata_daemon::{admin::Admin, watch::Places};
 use fermata_listen::{Seats, files};
 use kube::Client;
 use tokio::{net::TcpListener, runtime::Handle, sync::Notify};
@@ -29,7 +26,7 @@ use crate::{
         wake::Activator,
     },
     admin::{
-        metrics::{Metrics, Page},
+        metrics::{Metrics, Others, Page},
         pages::Pages,
     },
     backend::{registry::Registry, router::Router},
@@ -45,9 +42,9 @@ use crate::{
     proxy::{
         context::{Limits, ProxyContext},
         events::EventsClient,
+        owners::Owners,
         server::{Clocks, Server},
     },
-    random,
     scale::{scaler::Scaler, stats::Counter, stats_client::StatsClient},
     trigger::Timer,
 };
@@ -70,6 +67,9 @@ pub struct Gateway {
     data: Listener,
     internal: Listener,
     admin: Listener,
+    owners: Owners,
+    /// Metrics of others, shown beside its own.
+    more_metrics: Option<prometheus::Registry>,
 }
 
 // === impl Gateway ===
@@ -95,7 +95,24 @@ impl Gateway {
             data,
             internal,
             admin,
+            owners: Owners::default(),
+            more_metrics: None,
         })
+    }
+
+    /// Lets these see and change the calls of functions whose callers do not wait. Without, nobody may.
+    #[must_use]
+    pub fn owned_by(self, owners: Owners) -> Self {
+        Self { owners, ..self }
+    }
+
+    /// Shows these metrics beside its own.
+    #[must_use]
+    pub fn showing(self, metrics: prometheus::Registry) -> Self {
+        Self {
+            more_metrics: Some(metrics),
+            ..self
+        }
     }
 
     /// Where requests from everywhere are taken.
@@ -206,6 +223,10 @@ impl Gateway {
         metrics_registry
             .register(Box::new(page))
             .map_err(Error::Metrics)?;
+        if let Some(more) = self.more_metrics {
+            let more = Box::new(Others::new(more).map_err(Error::Metrics)?);
+            metrics_registry.register(more).map_err(Error::Metrics)?;
+        }
         let admin = Arc::new(Admin {
             registry: metrics_registry,
             routes: Pages {
@@ -235,6 +256,7 @@ impl Gateway {
             peers: peers.clone(),
             ownership,
             events: options.events.clone().map(EventsClient::new),
+            owners: self.owners,
             metrics,
             limits: Limits::of(options),
             tunnels: trackers.tunnels.clone(),
@@ -316,55 +338,6 @@ impl Gateway {
         trackers.background.wait().await;
         tracing::info!("gateway stopped");
         outcome
-    }
-
-    /// The name of this gateway among others.
-    fn identity(&self) -> String {
-        let identity = self.options.identity.clone();
-        identity.unwrap_or_else(|| format!("gateway-{:016x}", random::bits()))
-    }
-
-    /// The other gateways.
-    fn others(&self, identity: &str, tasks: &mut Tasks, stages: &ShutdownStages) -> Arc<Peers> {
-        let options = &self.options;
-        let peers = Arc::new(Peers::new(
-            identity,
-            self.data.address.port(),
-            self.internal.address.port(),
-        ));
-        if let Some(selector) = &options.peer_selector {
-            let watch = peers.clone().watch(
-                self.client.clone(),
-                options.lease_namespace.clone(),
-                selector.clone(),
-                stages.background.clone(),
-            );
-            tasks.begin("watch of the other gateways", watch);
-        }
-        peers
-    }
-
-    /// Runs for a Lease, until it is given up.
-    fn claim(
-        &self,
-        lease: &'static str,
-        identity: &str,
-        title: &'static str,
-        stop: CancellationToken,
-        tasks: &mut Tasks,
-    ) -> Claim {
-        let options = &self.options;
-        if !options.leader_elect {
-            return Claim::always();
-        }
-        let (elector, claim) = Elector::new(
-            self.client.clone(),
-            &options.lease_namespace,
-            lease,
-            identity.to_owned(),
-        );
-        tasks.begin(title, async move { elector.run(&stop).await });
-        claim
     }
 }
 

@@ -47,3 +47,4 @@ mod upstream;
 pub use error::Error;
 pub use gateway::Gateway;
 pub use options::{AccessLog, Bound, ErrorDetails, Network, NotAnOwnPath, Options, OwnPath};
+pub use proxy::owners::Owners;

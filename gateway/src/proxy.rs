@@ -10,6 +10,7 @@ mod forwarding;
 mod header_scan;
 mod headers;
 mod ids;
+pub(crate) mod owners;
 mod respond;
 mod response_body;
 #[cfg(test)]

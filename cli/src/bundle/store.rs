@@ -1,25 +1,15 @@
 //! Brings bundles to where the cluster keeps them.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use fermata_crds::BUNDLES_SUFFIX;
-use futures::future::BoxFuture;
-use http::{HeaderValue, Request, Response, header};
-use kube::{
-    Client, Config, ResourceExt as _,
-    api::DynamicObject,
-    client::{Body, ConfigExt as _},
-};
-use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
+use kube::{Client, Config, ResourceExt as _, api::DynamicObject};
 
 use super::{
     Bundle, Kept, key,
     place::{Access, Place},
     push::{self, Push},
 };
-use crate::{git, output};
-
-/// A token for who has none in the kubeconfig.
-const TOKEN: &str = "FERMATA_TOKEN";
+use crate::{bearer, git, output};
 
 /// Where bundles are kept.
 #[derive(Clone)]
@@ -87,7 +77,9 @@ impl Store {
         let mut secret = None;
         if place.access != Access::User {
             // First, since a Secret would be left behind by who has no token.
-            push.headers.push(self.authorization().await?);
+            let whom = "what takes pushes";
+            let authorization = bearer::authorization(self.config.as_ref(), whom).await?;
+            push.headers.push(format!("Authorization: {authorization}"));
             let key = key::of(&self.client, namespace, function).await?;
             let reader = format!("{}: {}", git::READER_HEADER, git::digest(&key));
             push.headers.push(reader);
@@ -116,46 +108,4 @@ impl Store {
         }
         key::adopt(&self.client, &namespace, function).await
     }
-
-    /// The header by which the one who deploys is known to the API server, and to what takes pushes.
-    async fn authorization(&self) -> anyhow::Result<String> {
-        if let Some(token) = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()) {
-            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                bail!("{TOKEN} is no token");
-            }
-            return Ok(format!("Authorization: Bearer {token}"));
-        }
-        let none = || {
-            format!(
-                "the user of the kubeconfig has no token, by which what takes pushes could know it; put one into the variable {TOKEN}, such as `kubectl create token ACCOUNT` prints"
-            )
-        };
-        let config = self.config.as_ref().with_context(none)?;
-        let asking = header_of(config).context("the kubeconfig cannot be used")?;
-        let answer = asking.with_context(none)?.await;
-        let answer = answer
-            .map_err(|error| anyhow::anyhow!("{error}"))
-            .context("the kubeconfig gives no token")?;
-        let value = answer.into_body().with_context(none)?;
-        let value = value.to_str().context("the token is no text")?;
-        Ok(format!("Authorization: {value}"))
-    }
-}
-
-/// What the client itself sends.
-type Seen = Response<Option<HeaderValue>>;
-
-/// Asks for what the client itself sends, which may run a plugin or refresh a token; nothing if it shows a certificate.
-fn header_of(
-    config: &Config,
-) -> Result<Option<BoxFuture<'static, Result<Seen, BoxError>>>, kube::Error> {
-    let seen = service_fn(|request: Request<Body>| async move {
-        let value = request.headers().get(header::AUTHORIZATION).cloned();
-        Ok::<_, BoxError>(Response::new(value))
-    });
-    let layer = config.auth_layer()?;
-    Ok(layer.map(|layer| {
-        let asking = layer.layer(seen).oneshot(Request::new(Body::empty()));
-        Box::pin(asking) as _
-    }))
 }

@@ -11,8 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -20,15 +18,12 @@ use tokio::{
 };
 
 use super::completion;
-use crate::{args::Target, cluster, functions, output};
-
-/// What to do where the gateway cannot be found.
-const HINT: &str = "name the gateway with --gateway";
-/// The labels that the Helm chart gives to the gateway's pods.
-const GATEWAY_PODS: &str = "app.kubernetes.io/name=fermata,app.kubernetes.io/component=gateway";
-
-/// The port on which those pods take requests.
-const GATEWAY_PORT: u16 = 8081;
+use crate::{
+    args::Target,
+    cluster, functions,
+    gateway::{self, Connection},
+    output,
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -73,10 +68,6 @@ pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<Exi
     }
 }
 
-/// A connection to a gateway, whichever way it takes.
-trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
-
 async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
     let cluster = cluster::connect(target).await?;
     let name = &options.name;
@@ -89,16 +80,16 @@ async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
     let (stream, host): (Box<dyn Connection>, String) = match &options.gateway {
         Some(gateway) => (Box::new(connect(gateway).await?), own_host),
         None => match (
-            gateway_pod(&cluster.client).await,
+            gateway::pod(&cluster.client).await,
             on_this_machine(&function),
         ) {
             (Ok(Some(pod)), _) => {
-                let stream = forward(&cluster.client, &pod).await?;
+                let stream = gateway::forward(&cluster.client, &pod).await?;
                 (Box::new(stream), internal_host)
             }
             // No pod: the gateway is a part of `fermata up`.
             (_, Some(gateway)) => (Box::new(connect(&gateway).await?), own_host),
-            (Ok(None), None) => bail!("no pod of the gateway is ready; {HINT}"),
+            (Ok(None), None) => bail!("no pod of the gateway is ready; {}", gateway::HINT),
             (Err(error), None) => return Err(error),
         },
     };
@@ -189,36 +180,6 @@ async fn connect(gateway: &Uri) -> anyhow::Result<TcpStream> {
     TcpStream::connect((host, port))
         .await
         .with_context(|| format!("the gateway at {host}:{port} does not answer"))
-}
-
-/// One of the gateway's pods that is ready.
-async fn gateway_pod(client: &Client) -> anyhow::Result<Option<Pod>> {
-    let pods = Api::<Pod>::all(client.clone())
-        .list(&ListParams::default().labels(GATEWAY_PODS))
-        .await
-        .with_context(|| format!("cannot look for the gateway's pods; {HINT}"))?;
-    let ready = |pod: &Pod| {
-        let status = pod.status.iter();
-        status
-            .flat_map(|status| status.conditions.iter().flatten())
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    Ok(pods.items.into_iter().find(ready))
-}
-
-/// A connection to a pod of the gateway, through the API server.
-async fn forward(
-    client: &Client,
-    pod: &Pod,
-) -> anyhow::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
-    let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    let mut forwarder = api
-        .portforward(&pod.name_any(), &[GATEWAY_PORT])
-        .await
-        .with_context(|| format!("cannot reach the gateway through the cluster; {HINT}"))?;
-    forwarder
-        .take_stream(GATEWAY_PORT)
-        .context("the cluster gave no connection to the gateway")
 }
 
 async fn exchange(

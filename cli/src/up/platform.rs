@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::Options;
+use super::{Options, owner};
 use crate::{CONTAINER_COMMAND, git};
 
 /// What containers see of this process's own environment; anything more could be a secret.
@@ -146,11 +146,13 @@ impl Platform {
             )
         })?;
         let (address, admin) = (gateway.data_address(), gateway.admin_address());
+        let gateway = gateway.showing(events.metrics());
         let internal = gateway.internal_address();
         let events = events.through(authority(reachable(internal))?);
         let (data, own_kubeconfig) = (absolute(&options.data)?, absolute(&kubeconfig)?);
         let url = format!("http://{}", reachable(address));
         git::make_webhooks(&client, &own_kubeconfig).await?;
+        let gateway = gateway.owned_by(owner::make(&client, &url).await?);
         let pushes = git::Offer::make(
             &client,
             &data,

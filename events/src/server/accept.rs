@@ -264,5 +264,6 @@ pub(super) fn problem(refused: &Refused) -> Problem {
         reason,
         detail: refused.to_string(),
         retry_after: seconds,
+        allow: None,
     }
 }

@@ -8,7 +8,7 @@ use super::{Asker, accept, no_such_invocation};
 use crate::{
     error::StoreError,
     id::Id,
-    invocation::{Invocation, State},
+    invocation::{Invocation, Standing, State},
     problem::{Answer, Problem, json_answer},
     store::{Changed, Store},
 };
@@ -25,6 +25,15 @@ pub(super) async fn state(store: &Store, id: Id, asker: Asker<'_>) -> Result<Ans
 /// What was answered, as it was answered.
 pub(super) async fn result(store: &Store, id: Id, asker: Asker<'_>) -> Result<Answer, Problem> {
     let (invocation, _) = found(store, id, asker).await?;
+    answered(store, id, &invocation).await
+}
+
+/// What was answered to a call.
+pub(super) async fn answered(
+    store: &Store,
+    id: Id,
+    invocation: &Invocation,
+) -> Result<Answer, Problem> {
     if !invocation.is_over() {
         return Err(not_over());
     }
@@ -63,6 +72,11 @@ pub(super) async fn result(store: &Store, id: Id, asker: Asker<'_>) -> Result<An
 /// Calls the call off.
 pub(super) async fn cancel(store: &Store, id: Id, asker: Asker<'_>) -> Result<Answer, Problem> {
     found(store, id, asker).await?;
+    call_off(store, id).await
+}
+
+/// Calls a call off that is there.
+pub(super) async fn call_off(store: &Store, id: Id) -> Result<Answer, Problem> {
     match store
         .cancel(id)
         .await
@@ -85,6 +99,11 @@ pub(super) async fn cancel(store: &Store, id: Id, asker: Asker<'_>) -> Result<An
 /// Has a call tried anew that has failed.
 pub(super) async fn redrive(store: &Store, id: Id, asker: Asker<'_>) -> Result<Answer, Problem> {
     found(store, id, asker).await?;
+    try_anew(store, id).await
+}
+
+/// Has a call tried anew that is there and has failed.
+pub(super) async fn try_anew(store: &Store, id: Id) -> Result<Answer, Problem> {
     match store
         .redrive(id)
         .await
@@ -118,7 +137,7 @@ fn told(status: StatusCode, id: Id, invocation: &Invocation, running: bool) -> A
     let mut answer = json_answer(
         status,
         "application/json",
-        &document(id, invocation, running),
+        &document(id, invocation, Standing::of(invocation.state, running)),
     );
     private(answer.headers_mut());
     if !invocation.is_over() {
@@ -131,17 +150,10 @@ fn told(status: StatusCode, id: Id, invocation: &Invocation, running: bool) -> A
 
 /// What is told of a call. What the cluster said of a function that does not start is for its owner alone: the gateway
 /// has told as much of it as strangers may know.
-fn document(id: Id, invocation: &Invocation, running: bool) -> Value {
-    let state = match invocation.state {
-        State::Waiting if running => "Running",
-        State::Waiting => "Waiting",
-        State::Succeeded => "Succeeded",
-        State::Failed => "Failed",
-        State::Cancelled => "Cancelled",
-    };
+pub(super) fn document(id: Id, invocation: &Invocation, standing: Standing) -> Value {
     let mut document = json!({
         "id": id.to_string(),
-        "state": state,
+        "state": standing.word(),
         "attempts": invocation.attempts,
         "acceptedAt": invocation.accepted_at,
     });
@@ -165,7 +177,7 @@ fn document(id: Id, invocation: &Invocation, running: bool) -> Value {
 }
 
 /// It is for the one who asks, and may be otherwise at once.
-fn private(headers: &mut HeaderMap) {
+pub(super) fn private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
@@ -178,7 +190,7 @@ fn not_over() -> Problem {
     .for_seconds(ASK_AGAIN)
 }
 
-fn unavailable(error: &StoreError) -> Problem {
+pub(super) fn unavailable(error: &StoreError) -> Problem {
     tracing::warn!(
         error = error as &dyn std::error::Error,
         "the store cannot be asked"

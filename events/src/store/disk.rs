@@ -159,6 +159,26 @@ impl Disk {
         damaged.map_or(Ok(invocations), Err)
     }
 
+    /// The rows of these calls that are there, as they were at one moment.
+    pub(super) fn rows(&self, table: Rows, ids: &[Id]) -> Result<Vec<(Id, Vec<u8>)>, StoreError> {
+        let read = self.with(|database| {
+            let table = database.begin_read()?.open_table(table.table())?;
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows.extend(
+                    table
+                        .get(&id.bytes())?
+                        .map(|row| (*id, row.value().to_vec())),
+                );
+            }
+            Ok(rows)
+        });
+        if read.is_err() {
+            self.close();
+        }
+        read.map_err(|error| StoreError::Read(Arc::new(error)))
+    }
+
     /// One row, read as what it was written from.
     pub(super) fn get(&self, table: Rows, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
         let read = self.with(|database| {

@@ -1,5 +1,8 @@
 //! What of the store is in memory: which calls wait, for what and since when, and how much room they take.
 
+mod known;
+mod lists;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -12,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     id::Id,
-    invocation::{Idempotency, Invocation, RECORD},
+    invocation::{Idempotency, Invocation, RECORD, State},
 };
 
 use super::{Bounds, Refused};
+use known::Known;
+
+pub(crate) use known::{Order, Owner, Part};
 
 /// Everything in memory.
 #[derive(Debug, Default)]
@@ -29,6 +35,8 @@ pub(super) struct Index {
     /// What is over, by namespace; the oldest first.
     over: HashMap<Box<str>, Over>,
     over_bytes: u64,
+    /// What is on the disk, by function.
+    known: Known,
 }
 
 /// The calls of one function that wait.
@@ -132,6 +140,7 @@ impl Index {
     pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> Waits {
         self.know(id, invocation, true);
         let key = invocation.key();
+        self.known.set(Owner::of(invocation), id, State::Waiting);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
         if queue
@@ -308,7 +317,7 @@ impl Index {
     }
 
     /// Forgets the key of a call whose record is removed.
-    pub(super) fn forget_key(&mut self, invocation: &Invocation) {
+    fn forget_key(&mut self, invocation: &Invocation) {
         if let Some(Idempotency { key, .. }) = &invocation.idempotency {
             self.keys.remove(&(invocation.key(), key.clone()));
         }
@@ -330,6 +339,7 @@ impl Index {
         let bytes = bytes + RECORD as u64;
         let key = (invocation.kept_until(), id);
         self.add_over(&invocation.namespace, key, bytes);
+        self.known.set(Owner::of(invocation), id, invocation.state);
     }
 
     fn add_over(&mut self, namespace: &str, key: (Timestamp, Id), bytes: u64) {

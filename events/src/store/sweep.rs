@@ -38,21 +38,19 @@ impl Store {
         }
     }
 
-    async fn remove(&self, stale: &[Stale]) -> Result<(), StoreError> {
+    /// Removes records that were taken out of what is in memory.
+    pub(super) async fn remove(&self, stale: &[Stale]) -> Result<(), StoreError> {
         let (mut known, mut rows) = (Vec::new(), Vec::with_capacity(3 * stale.len()));
         for stale in stale {
-            known.extend(
-                self.get(stale.id())
-                    .await?
-                    .map(|(invocation, _)| invocation),
-            );
+            let invocation = self.get(stale.id()).await?;
+            known.extend(invocation.map(|(invocation, _)| (stale.id(), invocation)));
             rows.extend(removal(stale.id()));
         }
         self.0.writer.write(rows).await?;
         let mut index = self.index();
         known
             .iter()
-            .for_each(|invocation| index.forget_key(invocation));
+            .for_each(|(id, invocation)| index.forget_record(*id, invocation));
         Ok(())
     }
 }

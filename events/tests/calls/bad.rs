@@ -114,6 +114,28 @@ async fn what_does_not_come_through_the_gateway_or_is_not_there_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_problem_is_told_under_the_name_of_its_request_and_in_the_terms_of_grpc() {
+    let gateway = Gateway::answering(|_| answer(200, "")).await;
+    let kept = Kept::start(&gateway, None).await;
+    let asked = || {
+        kept.request("GET", "/invocations/7")
+            .header("x-request-id", "r-7")
+    };
+    let problem = kept.ask(asked(), "").await;
+    assert_eq!(problem.status, 404);
+    assert_eq!(problem.json()["requestId"], "r-7");
+    let grpc = asked().header("content-type", "application/grpc+proto");
+    let grpc = kept.ask(grpc, "").await;
+    assert_eq!(grpc.status, 200, "{grpc:?}");
+    assert_eq!(grpc.headers["content-type"], "application/grpc");
+    assert_eq!(grpc.headers["grpc-status"], "5");
+    assert_eq!(grpc.headers["x-fermata-reason"], "NoSuchInvocation");
+    let message = grpc.headers["grpc-message"].to_str().unwrap();
+    assert!(message.starts_with("NoSuchInvocation: "), "{message}");
+    kept.end().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_there_yet_is_told_so() {
     let gateway = Gateway::start(|_| Box::pin(std::future::pending())).await;
     let kept = Kept::start(&gateway, None).await;

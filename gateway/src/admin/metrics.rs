@@ -3,6 +3,7 @@
 //! A request touches only atomics of its own function. Names and labels are put together when
 //! somebody asks, from the functions that exist then: what is deleted vanishes from the page.
 
+mod others;
 mod page;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use others::Others;
 pub(crate) use page::Page;
 
 use crate::{clock, sync::lock};

@@ -2,6 +2,9 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use http::StatusCode;
+
+use super::Reason;
 use crate::upstream::{HeadBound, pool::ConnectError};
 
 /// What is wrong with a request.
@@ -36,6 +39,73 @@ pub(crate) enum BadRequest {
     /// Its body has no end.
     #[error("the body of the request broke off")]
     Body,
+}
+
+/// Why somebody does not get to see the calls of a function.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum AccessRefused {
+    /// Nobody is known to whom functions belong.
+    #[error("this gateway knows nobody to whom functions belong")]
+    Unknown,
+    /// Others may read what is shown.
+    #[error(
+        "what is shown here can be read on the way: come by https, through a proxy that --trusted-proxies names, or from \
+         inside the cluster"
+    )]
+    Plain,
+    /// Nothing is shown.
+    #[error(
+        "the calls of a function are for whom it belongs to: show a token of the cluster as `Authorization: Bearer TOKEN`, \
+         such as `kubectl create token ACCOUNT` prints"
+    )]
+    NoToken,
+    /// Nobody knows what is shown.
+    #[error("the cluster does not know this token, or it has expired")]
+    Stranger,
+    /// The one whose token it is may not do that.
+    #[error(
+        "your token does not allow to {verb} functions/invocations of {function}; the role edit of its namespace does"
+    )]
+    NotAllowed {
+        /// What was to be done.
+        verb: &'static str,
+        /// Namespace and name.
+        function: String,
+    },
+    /// The API server does not say.
+    #[error("the API server does not say whether you may; try again")]
+    Unanswered,
+}
+
+// === impl AccessRefused ===
+
+impl AccessRefused {
+    pub(super) const fn reason(&self) -> Reason {
+        match self {
+            Self::Unknown => Reason::OwnersUnknown,
+            Self::NoToken | Self::Stranger => Reason::Unauthorized,
+            Self::Plain | Self::NotAllowed { .. } => Reason::Forbidden,
+            Self::Unanswered => Reason::ReviewUnavailable,
+        }
+    }
+
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unknown => StatusCode::NOT_IMPLEMENTED,
+            Self::NoToken | Self::Stranger => StatusCode::UNAUTHORIZED,
+            Self::Plain | Self::NotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::Unanswered => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    pub(super) const fn grpc_status(&self) -> &'static str {
+        match self {
+            Self::Unknown => "12",
+            Self::NoToken | Self::Stranger => "16",
+            Self::Plain | Self::NotAllowed { .. } => "7",
+            Self::Unanswered => "14",
+        }
+    }
 }
 
 /// What a client did not send in time.

@@ -46,6 +46,14 @@ pub(crate) enum Reason {
     EventsOff,
     /// Asynchronous calls cannot be kept.
     EventsUnreachable,
+    /// Nobody is known to whom functions belong.
+    OwnersUnknown,
+    /// Nothing shows who asks for the calls of a function.
+    Unauthorized,
+    /// Who asks may not see the calls of a function, or shows what others can read.
+    Forbidden,
+    /// The API server does not say who may see the calls of a function.
+    ReviewUnavailable,
     /// The connection of another protocol, such as a WebSocket, broke.
     TunnelBroke,
 }
@@ -78,6 +86,10 @@ impl Reason {
             Self::ClientStalled => "ClientStalled",
             Self::EventsOff => "EventsOff",
             Self::EventsUnreachable => "EventsUnreachable",
+            Self::OwnersUnknown => "OwnersUnknown",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden => "Forbidden",
+            Self::ReviewUnavailable => "ReviewUnavailable",
             Self::TunnelBroke => "TunnelBroke",
         }
     }

@@ -109,6 +109,18 @@ impl Client {
         self.entrance
     }
 
+    /// Whether what it says about who asks is believed.
+    #[must_use]
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Whether it is a process of this machine, or of this pod.
+    #[must_use]
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.peer.is_loopback() && self.client.ip().is_loopback()
+    }
+
     /// Waits for as long as the client does.
     ///
     /// # Cancel safety

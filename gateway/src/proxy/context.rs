@@ -13,7 +13,7 @@ use crate::{
     backend::registry::Registry,
     cluster::{ownership::Ownership, peers::Peers},
     options::{AccessLog, ErrorDetails, Network, Options},
-    proxy::events::EventsClient,
+    proxy::{events::EventsClient, owners::Owners},
     upstream::deadlines::Patience,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct ProxyContext {
     pub(crate) activator: Activator,
     /// Where calls are kept whose callers do not wait, if that is switched on.
     pub(crate) events: Option<EventsClient>,
+    /// Who may see those of a function.
+    pub(crate) owners: Owners,
     /// Numbers.
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds.

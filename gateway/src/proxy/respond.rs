@@ -110,6 +110,10 @@ fn respond(failure: &Failure, requester: &Requester, timing: &Timing) -> Respons
     headers.insert(REASON, HeaderValue::from_static(failure.reason().as_str()));
     headers.insert(REQUEST_ID, requester.id.clone());
     headers.insert(SERVER_TIMING, timing.header());
+    if failure.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        headers.insert(header::WWW_AUTHENTICATE, scheme);
+    }
     if let Some(seconds) = failure.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use fermata_crds::names::{FUNCTION_UID_HEADER, INVOCATIONS_PATH};
+use fermata_crds::names::{FUNCTION_UID_HEADER, FUNCTIONS_PATH, INVOCATIONS_PATH};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION, request::Parts,
 };
@@ -20,8 +20,8 @@ use crate::{
         respond::{REASON, refuse},
         response_body::ResponseBody,
         stages::{
-            Call, Identity, Routed, ask_about, check, defer, forward, identify, is_of_invocations,
-            is_of_topics, prefers_async, publish, route,
+            Call, Identity, Routed, ask_about, ask_as_owner, check, defer, forward, identify,
+            is_of_invocations, is_of_owners, is_of_topics, prefers_async, publish, route,
         },
     },
 };
@@ -84,6 +84,8 @@ async fn answer(
         // The id that follows is the key to what was answered.
         let path = if is_of_invocations(path) {
             INVOCATIONS_PATH
+        } else if is_of_owners(path) {
+            FUNCTIONS_PATH
         } else {
             path
         };
@@ -93,6 +95,9 @@ async fn answer(
     let comes_back = identity.scan.function_uid && identity.caller.entrance == Entrance::Internal;
     if is_of_invocations(parts.uri.path()) && !comes_back {
         return ask_about(context, client, identity, &host, parts, body, record).await;
+    }
+    if is_of_owners(parts.uri.path()) && !comes_back {
+        return ask_as_owner(context, client, identity, &host, parts, body, record).await;
     }
     let path = parts.uri.path();
     if !comes_back && is_of_topics(context, &identity.caller, &host, path) {

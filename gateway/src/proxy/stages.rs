@@ -7,6 +7,7 @@ mod defer;
 mod events;
 mod forward;
 mod identify;
+mod own;
 mod publish;
 mod route;
 
@@ -14,5 +15,6 @@ pub(crate) use check::check;
 pub(crate) use defer::{ask_about, defer, is_of_invocations, prefers_async};
 pub(crate) use forward::{Call, forward};
 pub(crate) use identify::{Identity, identify};
+pub(crate) use own::{ask_as_owner, is_of_owners};
 pub(crate) use publish::{is_of_topics, publish};
 pub(crate) use route::{Routed, route};

@@ -25,7 +25,11 @@ fn deferred(method: &str, host: &str, path: &str) -> http::request::Builder {
         .header("prefer", "respond-async")
 }
 
-async fn send(address: std::net::SocketAddr, asked: http::request::Builder, body: &str) -> Answer {
+pub(crate) async fn send(
+    address: std::net::SocketAddr,
+    asked: http::request::Builder,
+    body: &str,
+) -> Answer {
     let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
     request(address, asked.body(body).unwrap()).await
 }

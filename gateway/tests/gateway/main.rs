@@ -12,6 +12,7 @@ mod heads;
 mod kept_connections;
 mod leading;
 mod leaving;
+mod owners;
 mod owning;
 mod passing;
 mod protocols;

@@ -15,6 +15,7 @@ use crate::{
     failure::{BadRequest, Failure},
     proxy::{
         access::Record,
+        caller::Caller,
         client::Client,
         context::{MOST_FIELDS, ProxyContext},
         forwarding, headers,
@@ -136,21 +137,11 @@ pub(crate) async fn ask_about(
     body: Incoming,
     record: Record,
 ) -> Response<ResponseBody> {
+    let (owner, is_of_functions) = host_of(context, &identity.caller, host);
     let Identity {
         caller, requester, ..
     } = identity;
-    let routes = context.registry.routes();
-    let host = host.to_str().unwrap_or_default();
-    let owner = match caller.entrance {
-        Entrance::Public => routes.owner(host),
-        Entrance::Internal => {
-            routes.owner_in_cluster(host, caller.namespace(&context.registry).as_deref())
-        }
-    };
-    let owner = owner.map(|function| function.uid().to_owned());
-    let is_nobodys = owner.is_none() && routes.is_of_functions(host);
-    drop(routes);
-    if is_nobodys {
+    if owner.is_none() && is_of_functions {
         return refuse(&Failure::NoSuchFunction, &requester, record);
     }
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -166,6 +157,25 @@ pub(crate) async fn ask_about(
     };
     let asked = ask(context, client, question, body);
     answer(asked.await, &requester, record)
+}
+
+/// The uid of the function whose own the host is, if there is one, and whether the host is one that functions alone
+/// have.
+pub(super) fn host_of(
+    context: &ProxyContext,
+    caller: &Caller,
+    host: &HeaderValue,
+) -> (Option<String>, bool) {
+    let routes = context.registry.routes();
+    let host = host.to_str().unwrap_or_default();
+    let owner = match caller.entrance {
+        Entrance::Public => routes.owner(host),
+        Entrance::Internal => {
+            routes.owner_in_cluster(host, caller.namespace(&context.registry).as_deref())
+        }
+    };
+    let owner = owner.map(|function| function.uid().to_owned());
+    (owner, routes.is_of_functions(host))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::{
     Identity,
+    defer::host_of,
     events::{Question, answer, ask},
 };
 use crate::{
@@ -32,14 +33,7 @@ pub(crate) fn is_of_topics(
     if name_in(path).is_none() {
         return false;
     }
-    let (routes, host) = (context.registry.routes(), host.to_str().unwrap_or_default());
-    let owner = match caller.entrance {
-        Entrance::Public => routes.owner(host),
-        Entrance::Internal => {
-            let namespace = caller.namespace(&context.registry);
-            routes.owner_in_cluster(host, namespace.as_deref())
-        }
-    };
+    let (owner, _) = host_of(context, caller, host);
     owner.is_none()
 }
 

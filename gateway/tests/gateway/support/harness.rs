@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use fermata_daemon::admin::AdminOptions;
-use fermata_gateway::{Error, ErrorDetails, Gateway, Options};
+use fermata_gateway::{Error, ErrorDetails, Gateway, Options, Owners};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,18 +36,34 @@ impl Harness {
         for function in functions {
             cluster.add(function);
         }
-        Self::in_front_of(cluster, everything, change).await
+        Self::in_front_of(cluster, everything, change, Owners::default()).await
+    }
+
+    /// A gateway with other settings, whose functions belong to these.
+    pub(crate) async fn owned_by(
+        functions: &[FunctionSpec],
+        owners: Owners,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let everything = CancellationToken::new();
+        let cluster = Cluster::start(everything.clone());
+        for function in functions {
+            cluster.add(function);
+        }
+        Self::in_front_of(cluster, everything, change, owners).await
     }
 
     /// Another gateway in front of the same cluster.
     pub(crate) async fn another(&self, change: impl FnOnce(&mut Options)) -> Self {
-        Self::in_front_of(self.cluster.clone(), self.everything.child_token(), change).await
+        let everything = self.everything.child_token();
+        Self::in_front_of(self.cluster.clone(), everything, change, Owners::default()).await
     }
 
     async fn in_front_of(
         cluster: Cluster,
         everything: CancellationToken,
         change: impl FnOnce(&mut Options),
+        owners: Owners,
     ) -> Self {
         let mut options = Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -59,6 +75,7 @@ impl Harness {
         };
         change(&mut options);
         let gateway = Gateway::bind(cluster.api.client(), options).await.unwrap();
+        let gateway = gateway.owned_by(owners);
         let (data, admin) = (gateway.data_address(), gateway.admin_address());
         let internal = gateway.internal_address();
         let shutdown = everything.child_token();
