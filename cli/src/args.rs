@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Describe(commands::describe::Options),
     /// Print what a function's instances log.
     Logs(commands::logs::Options),
+    /// Publish a message to a topic.
+    Publish(commands::publish::Options),
     /// List topics, with the functions that hear them.
     Topics(commands::topics::Options),
     /// Start functions anew: the same code in a new revision.

@@ -10,6 +10,7 @@ pub(crate) mod invocations;
 pub(crate) mod invoke;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod publish;
 pub(crate) mod restart;
 pub(crate) mod schema;
 pub(crate) mod test;

@@ -1,5 +1,6 @@
 //! The gateway of the cluster, and the ways to it.
 
+pub(crate) mod call;
 pub(crate) mod owner;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What to do where the gateway cannot be found.
-pub(crate) const HINT: &str = "name the gateway with --gateway";
+const HINT: &str = "name the gateway with --gateway";
 
 /// The labels that the Helm chart gives to the gateway's pods.
 const GATEWAY_PODS: &str = "app.kubernetes.io/name=fermata,app.kubernetes.io/component=gateway";

@@ -77,6 +77,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::List(options) => commands::list::run(&target, &options).await?,
         Command::Describe(options) => commands::describe::run(&target, &options).await?,
         Command::Logs(options) => commands::logs::run(&target, options).await?,
+        Command::Publish(options) => return commands::publish::run(&target, options).await,
         Command::Topics(options) => commands::topics::run(&target, &options).await?,
         Command::Restart(options) => commands::restart::run(&target, options).await?,
         Command::Build(options) => commands::build::run(&target, options).await?,

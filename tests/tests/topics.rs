@@ -1,7 +1,7 @@
 //! Messages are published to topics, and functions hear them.
 
 use bytes::Bytes;
-use fermata_tests::{Answer, DEADLINE, Gateway, Space, eventually, eventually_within};
+use fermata_tests::{Answer, DEADLINE, Gateway, Space, eventually, eventually_within, fermata};
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -175,6 +175,66 @@ def handle(request):
     })
     .await;
     assert_eq!(line.lines().count(), 1, "{line}");
+}
+
+#[tokio::test]
+async fn a_message_is_published_from_the_command_line() {
+    let space = Space::new().await;
+    let triggers =
+        json!([{"name": "orders", "topic": {"name": "orders", "filter": {"type": "order"}}}]);
+    space.function("bills", hearer(&triggers, &json!({}))).await;
+    space.ready("bills").await;
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["-n", &*space.name];
+        all.extend(arguments);
+        let output = fermata(&space.platform.kubeconfig, &all);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.success(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    // Once all gateways know it: the same message goes to nobody twice.
+    let event = [
+        "publish",
+        "orders",
+        "--type",
+        "order",
+        "-d",
+        "seven",
+        "-H",
+        "ce-specversion: 1.0",
+        "-H",
+        "ce-id: 7",
+        "-H",
+        "ce-source: /test",
+    ];
+    eventually("it is published", async || {
+        let (published, told, error) = run(&event);
+        if published && told.contains("\"ids\":[\"7\"]") {
+            Ok(())
+        } else {
+            Err(told + &error)
+        }
+    })
+    .await;
+    heard(&space, "bills", &["/ 7 order seven"]).await;
+    let (_, listed, error) = run(&["topics"]);
+    let listed: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        listed[1],
+        ["orders", "bills", "orders", "type=order", "-"],
+        "{error}"
+    );
+    let (published, _, error) = run(&["publish", "order", "-d", "x"]);
+    assert!(
+        !published && error.contains("did you mean orders?"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `fermata completion`, and what shells ask while somebody types.
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -69,6 +69,19 @@ pub(crate) fn functions() -> Vec<CompletionCandidate> {
     candidates(async |cluster| {
         let api = Api::<Function>::namespaced(cluster.client, &cluster.namespace);
         names(&api).await
+    })
+}
+
+/// The names of the topics that they hear, likewise.
+pub(crate) fn topics() -> Vec<CompletionCandidate> {
+    candidates(async |cluster| {
+        let api = Api::<Function>::namespaced(cluster.client, &cluster.namespace);
+        let listed = api.list(&ListParams::default().limit(MOST_NAMES)).await;
+        let listed = listed.ok()?;
+        let triggers = listed.iter().flat_map(|function| function.spec.triggers());
+        let names = triggers.filter_map(|trigger| Some(trigger.topic.as_ref()?.name.clone()));
+        let names: BTreeSet<String> = names.collect();
+        Some(names.into_iter().collect())
     })
 }
 
