@@ -12,6 +12,7 @@ mod place;
 mod program;
 mod python;
 pub(crate) mod registry;
+pub(crate) mod room;
 mod rust;
 mod said;
 pub(crate) mod settings;
@@ -25,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::error::NO_ROOM;
 use self::{
     error::Error,
     place::Place,
@@ -144,7 +146,10 @@ impl Build {
     }
 
     fn failure(&self, tool: &'static str, registry: bool, ended: Ended) -> Error {
-        let Ended { status, said } = ended;
+        let Ended { status, mut said } = ended;
+        if let Some(line) = said.full.take() {
+            return Error::Full(line);
+        }
         match said.sign {
             Some(sign) if registry => Error::Registry(sign),
             _ => Error::Failed { tool, status, said },

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{credentials::Credentials, error::Error, memory};
 use crate::{
-    build::{registry::Sign, settings::Bounds, tree},
+    build::{registry::Sign, room, settings::Bounds, tree},
     process,
 };
 
@@ -94,6 +94,10 @@ pub(super) enum Failure {
     NotFound,
     /// What the repository holds is damaged.
     Damaged,
+    /// What answers is no git repository, such as the page of one.
+    NoRepository,
+    /// There is no room for what it holds.
+    NoRoom,
     /// Anything else.
     Other,
 }
@@ -353,7 +357,10 @@ fn judge(said: &str) -> (Failure, &str) {
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
             .or_else(|| lines().next_back())
     };
-    let (failure, line) = if let Some(line) = unknown_host() {
+    let no_repository = || found(&["is this a git repository?"]);
+    let (failure, line) = if let Some(line) = lines().find(|line| room::is_missed_in(line)) {
+        (Failure::NoRoom, line)
+    } else if let Some(line) = unknown_host() {
         (Failure::UnknownHost, line)
     } else if let Some(line) = key_refused() {
         (Failure::KeyRefused, line)
@@ -361,6 +368,8 @@ fn judge(said: &str) -> (Failure, &str) {
         (Failure::NotAllowed, line)
     } else if let Some(line) = not_found() {
         (Failure::NotFound, line)
+    } else if let Some(line) = no_repository() {
+        (Failure::NoRepository, line)
     } else if let Some(line) = damaged() {
         (Failure::Damaged, line)
     } else if let Some(line) = away() {
@@ -415,6 +424,14 @@ mod tests {
             (
                 "remote: Not Found\nfatal: repository 'http://h/a/' not found",
                 Failure::NotFound,
+            ),
+            (
+                "fatal: https://h/a/b/info/refs not valid: is this a git repository?",
+                Failure::NoRepository,
+            ),
+            (
+                "fatal: write error: No space left on device\nfatal: early EOF",
+                Failure::NoRoom,
             ),
             ("fatal: something else", Failure::Other),
         ] {

@@ -290,6 +290,19 @@ fn the_exit_code_of_a_program_is_passed_on_with_its_last_line() {
 }
 
 #[test]
+fn a_full_disk_is_worth_another_try() {
+    let (code, last) = Job::shell("cp /proc/version /dev/full").fail();
+    assert_eq!(code, 74, "{last}");
+    for words in [
+        "the disk of the build is full",
+        "another try succeeds",
+        "No space left on device",
+    ] {
+        assert!(last.contains(words), "{last}");
+    }
+}
+
+#[test]
 fn a_build_that_takes_too_long_ends_with_all_it_has_started() {
     let script = "setsid sh -c 'echo $$ > $FERMATA_TARGET/away; sleep 300' & \
                   sleep 300 & echo $! > $FERMATA_TARGET/child; wait";
