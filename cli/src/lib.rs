@@ -12,6 +12,7 @@ mod errors;
 mod functions;
 mod git;
 mod manifest;
+mod namespace;
 mod output;
 mod random;
 mod ready;

@@ -127,6 +127,21 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
+/// The name of a file in a sentence, on one line: control characters as Rust writes them.
+pub(crate) fn name(name: &str) -> Cow<'_, str> {
+    if !name.contains(char::is_control) {
+        return Cow::Borrowed(name);
+    }
+    let shown = name.chars().map(|character| {
+        if character.is_control() {
+            character.escape_default().to_string()
+        } else {
+            character.to_string()
+        }
+    });
+    Cow::Owned(shown.collect())
+}
+
 /// The same in one line.
 pub(crate) fn clean_line(text: &str) -> String {
     clean(text).replace('\n', " ")
@@ -253,5 +268,6 @@ mod tests {
             "a\u{fffd}[31mb\u{fffd}c\u{fffd}"
         );
         assert_eq!(clean_line("a\n\tb"), "a  b");
+        assert_eq!(name("a\u{1b}[31m\nb ä"), "a\\u{1b}[31m\\nb ä");
     }
 }

@@ -16,7 +16,7 @@ use super::{
     place::{Access, Place},
     push::{self, Push},
 };
-use crate::{git, output};
+use crate::{git, namespace, output};
 
 /// A token for who has none in the kubeconfig.
 const TOKEN: &str = "FERMATA_TOKEN";
@@ -54,6 +54,8 @@ impl Store {
         namespace: &str,
         function: &str,
     ) -> anyhow::Result<Kept> {
+        // What is brought to a namespace that is not there would stay behind.
+        namespace::check(&self.client, namespace).await?;
         let kept = self.try_keep(bundle, namespace, function).await;
         kept.with_context(|| {
             format!(
