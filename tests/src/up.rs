@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{platform::Platform, tools::program};
+use crate::{git_server, platform::Platform, tools::program};
 
 /// How long `fermata up` may take until it is up.
 const START: Duration = Duration::from_secs(60);
@@ -269,5 +269,9 @@ fn test_path() -> std::ffi::OsString {
         .to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
+    if let Some(folder) = git_server::git_lfs() {
+        path.push(":");
+        path.push(folder);
+    }
     path
 }

@@ -59,7 +59,7 @@ pub(super) enum Error {
     #[error("{link} is a link that leads out of the folder, to {to}; put in what it leads to")]
     LeadsOut { link: PathBuf, to: PathBuf },
     #[error(
-        "Git LFS keeps what {count} of the files hold ({named}), and it is not asked; commit the files themselves, name a folder without them in source.git.path, or deploy the folder with `fermata deploy` after `git lfs pull`"
+        "Git LFS keeps what {count} of the files hold ({named}), and there is no git-lfs on PATH to ask it; install that (https://git-lfs.com), commit the files themselves, name a folder without them in source.git.path, or deploy the folder with `fermata deploy` after `git lfs pull`"
     )]
     Pointers { count: usize, named: String },
     #[error("git lists more than {}, which no repository of a function has; is it the right one?", size(*.0))]
@@ -95,6 +95,9 @@ fn hint(failure: Failure) -> &'static str {
         Failure::NoRepository => {
             "; something else answers there, such as a page: give the address in source.git.url that `git clone` takes"
         }
+        Failure::NoObject => {
+            "; Git LFS does not have what the commit names: `git lfs push --all` brings it there from a clone that has it"
+        }
         Failure::NoRoom => "; another try succeeds once there is room on the disk",
         Failure::Damaged => "; the repository is damaged: `git fsck` says there what is missing",
         Failure::NotAllowed => {
@@ -118,6 +121,7 @@ impl Error {
                 Failure::NoRoom => NO_ROOM.into(),
                 Failure::UnknownHost
                 | Failure::NoRepository
+                | Failure::NoObject
                 | Failure::Damaged
                 | Failure::Other => ExitCode::FAILURE,
             },
