@@ -22,6 +22,7 @@ pub(crate) mod tree;
 use std::{
     env,
     ffi::OsString,
+    os::unix::process::ExitStatusExt as _,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -35,6 +36,9 @@ use self::{
     tool::{Deadline, Ended, Tool, Use},
 };
 use crate::{arguments::Language, log, orphans, stop::Stop};
+
+/// The signal by which the kernel ends processes where memory runs out.
+const SIGKILL: i32 = 9;
 
 /// A build under way.
 struct Build {
@@ -149,6 +153,9 @@ impl Build {
         let Ended { status, mut said } = ended;
         if let Some(line) = said.full.take() {
             return Error::Full(line);
+        }
+        if said.killed || status.signal() == Some(SIGKILL) {
+            return Error::Killed { tool };
         }
         match said.sign {
             Some(sign) if registry => Error::Registry(sign),

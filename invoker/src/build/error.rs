@@ -54,6 +54,10 @@ pub(super) enum Error {
     /// The files cannot be built as they are.
     #[error("{0}")]
     Refused(String),
+    #[error(
+        "{tool}, or what it had started, was killed, as happens where memory runs out; give the build more in source.build.resources"
+    )]
+    Killed { tool: &'static str },
     #[error("{tool} {}", how(*.status))]
     Failed {
         tool: &'static str,

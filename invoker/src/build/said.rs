@@ -36,6 +36,8 @@ pub(super) struct Said {
     pub(super) last: String,
     /// What says that a registry cannot be reached.
     pub(super) sign: Option<Sign>,
+    /// Whether something that it had started was killed.
+    pub(super) killed: bool,
     /// What says that a disk is full.
     pub(super) full: Option<String>,
     /// What it wrote to standard output, when it was asked.
@@ -53,6 +55,7 @@ impl Said {
             telling: String::new(),
             last: String::new(),
             sign: None,
+            killed: false,
             full: None,
             output: String::new(),
             follows: false,
@@ -63,6 +66,7 @@ impl Said {
     pub(super) fn note(&mut self, line: &str, is_error: bool) {
         let line = cut(line.trim_end());
         self.sign = Sign::of(line).or(self.sign);
+        self.killed |= is_killed(line);
         if room::is_missed_in(line) {
             self.full = Some(line.trim().to_owned());
         }
@@ -139,6 +143,13 @@ impl Said {
             self.output.push('\n');
         }
     }
+}
+
+/// Whether a line says that a process was killed: in the words of go, and of Python and cargo.
+fn is_killed(line: &str) -> bool {
+    ["signal: killed", "SIGKILL"]
+        .iter()
+        .any(|words| line.contains(words))
 }
 
 /// What go says, as a sentence of its own: the command that it gives stands in the line after it, and does not
@@ -235,6 +246,26 @@ mod tests {
             telling(Words::Cargo, lines),
             "error[E0425]: cannot find value `y` (src/main.rs:2:5)"
         );
+    }
+
+    #[test]
+    fn a_process_that_was_killed_is_known_by_what_its_parent_says() {
+        for (line, killed) in [
+            ("x/y: /go/tool/compile: signal: killed", true),
+            (
+                "subprocess.CalledProcessError: died with <Signals.SIGKILL: 9>.",
+                true,
+            ),
+            (
+                "  process didn't exit successfully: `rustc` (signal: 9, SIGKILL: kill)",
+                true,
+            ),
+            ("killed", false),
+        ] {
+            let mut said = Said::new(Words::Last);
+            said.note(line, true);
+            assert_eq!(said.killed, killed, "{line}");
+        }
     }
 
     #[test]

@@ -108,6 +108,16 @@ mod tests {
             message.ends_with("ERROR: No matching distribution found for foo==9"),
             "{message}"
         );
+        let killed = Crash {
+            reason: Some("OOMKilled".into()),
+            ..crash(137)
+        };
+        let (reason, message) = build_failure(&killed);
+        assert_eq!(reason, reasons::BUILD_FAILED);
+        assert!(
+            message.contains("more memory in source.build.resources"),
+            "{message}"
+        );
         assert_eq!(build_failure(&crash(75)).0, reasons::REGISTRY_UNREACHABLE);
         assert_eq!(build_failure(&crash(74)).0, reasons::DISK_FULL);
     }
