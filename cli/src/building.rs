@@ -1,6 +1,7 @@
 //! The build of a function: how far it is, and what it says.
 
 mod log;
+mod progress;
 mod show;
 
 use fermata_crds::{Function, conditions, reasons};

@@ -19,6 +19,8 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+#[cfg(feature = "embedded")]
+pub(crate) use self::git::NoGit;
 pub(crate) use self::store::Store;
 
 /// The most bytes that the files may hold together: as much as is fetched of a repository.

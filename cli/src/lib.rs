@@ -14,6 +14,7 @@ mod functions;
 mod gateway;
 mod git;
 mod manifest;
+mod namespace;
 mod output;
 mod random;
 mod ready;

@@ -17,6 +17,9 @@ use self::folder::Folder;
 
 pub(crate) use self::document::{is_candidate, is_meant, text_found};
 
+#[cfg(feature = "embedded")]
+use crate::{bundle::NoGit, errors};
+
 use crate::bundle::Bundle;
 
 /// The field manager of everything that the command line writes.
@@ -29,6 +32,8 @@ pub(crate) struct Manifest {
     pub(crate) object: DynamicObject,
     /// The code of a Function, where it is too large for the manifest.
     pub(crate) bundle: Option<Bundle>,
+    /// Why there is no such code on this machine; see [`read_what_can_be`].
+    pub(crate) uncarried: Option<String>,
 }
 
 // === impl Manifest ===
@@ -62,6 +67,26 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = read_without_code(paths)?;
     for manifest in &mut manifests {
         source::complete(manifest)?;
+    }
+    Ok(manifests)
+}
+
+/// The same where the others are to run although there is no git that could carry the code of one, which fails
+/// when it is deployed.
+///
+/// # Errors
+///
+/// As [`read`], but for that.
+#[cfg(feature = "embedded")]
+pub(crate) fn read_what_can_be(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
+    let mut manifests = read_without_code(paths)?;
+    for manifest in &mut manifests {
+        match source::complete(manifest) {
+            Err(error) if error.downcast_ref::<NoGit>().is_some() => {
+                manifest.uncarried = Some(errors::line(&error));
+            }
+            completed => completed?,
+        }
     }
     Ok(manifests)
 }

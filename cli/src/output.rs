@@ -1,5 +1,7 @@
 //! Output for people and for programs.
 
+mod status;
+
 use std::{
     borrow::Cow,
     io::{self, Write as _},
@@ -15,6 +17,8 @@ use kube::{Resource as _, ResourceExt as _};
 use serde::Serialize;
 use serde_json::json;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+pub(crate) use self::status::Status;
 
 /// How objects are printed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -96,6 +100,7 @@ pub(crate) fn line(text: &str) {
 
 /// Prints bytes to standard output as they are.
 pub(crate) fn raw(bytes: &[u8]) {
+    let _away = status::away();
     let mut out = io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
@@ -106,6 +111,7 @@ pub(crate) fn raw(bytes: &[u8]) {
 #[allow(clippy::print_stderr, reason = "progress is for people")]
 pub(crate) fn note(text: &str) {
     let text = clean(text);
+    let _away = status::away();
     let detached = DETACHED.get();
     if !detached.is_some_and(|detached| detached.err.push(format!("{text}\n").as_bytes())) {
         eprintln!("{text}");
@@ -125,6 +131,21 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
         character => character,
     };
     Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// The name of a file in a sentence, on one line: control characters as Rust writes them.
+pub(crate) fn name(name: &str) -> Cow<'_, str> {
+    if !name.contains(char::is_control) {
+        return Cow::Borrowed(name);
+    }
+    let shown = name.chars().map(|character| {
+        if character.is_control() {
+            character.escape_default().to_string()
+        } else {
+            character.to_string()
+        }
+    });
+    Cow::Owned(shown.collect())
 }
 
 /// The same in one line.
@@ -253,5 +274,6 @@ mod tests {
             "a\u{fffd}[31mb\u{fffd}c\u{fffd}"
         );
         assert_eq!(clean_line("a\n\tb"), "a  b");
+        assert_eq!(name("a\u{1b}[31m\nb ä"), "a\\u{1b}[31m\\nb ä");
     }
 }

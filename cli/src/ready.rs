@@ -286,9 +286,7 @@ fn grace(reason: &str, moved: bool) -> Duration {
 fn more(reason: &str, name: &str) -> String {
     match reason {
         reasons::BUILD_FAILED => {
-            format!(
-                "`fermata build logs {name}` shows all of it, and `fermata build --fresh {name}` builds again"
-            )
+            format!("`fermata build logs {name}` shows all of it; correct it and deploy again")
         }
         reasons::CRASH_LOOP => {
             format!("`fermata describe {name}` and `fermata logs {name}` show more")

@@ -88,7 +88,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     // Both before anything starts: a mistake in a file is told at once, and a Ctrl-C during the
     // start is not lost.
     let stamp = manifest::stamp(&options.files);
-    let manifests = manifest::read(&options.files)?;
+    let manifests = manifest::read_what_can_be(&options.files)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 

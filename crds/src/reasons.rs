@@ -85,6 +85,9 @@ pub const BUILD_FAILED: &str = "BuildFailed";
 /// The dependencies are not installed, because a registry cannot be reached; it is tried again.
 pub const REGISTRY_UNREACHABLE: &str = "RegistryUnreachable";
 
+/// The files cannot be fetched or built, because a disk has no room; it is tried again.
+pub const DISK_FULL: &str = "DiskFull";
+
 /// The build waits for others to end.
 pub const BUILD_QUEUED: &str = "BuildQueued";
 

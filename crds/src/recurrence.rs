@@ -3,6 +3,8 @@
 //! The operator refuses what can never occur, and the gateway asks whether a time is on; both read the
 //! fields here. Every question is answered in bounded work, whatever the fields are.
 
+mod fault;
+
 use croner::{
     Cron, Weekday,
     parser::{CronParser, Seconds, Year},
@@ -91,7 +93,7 @@ impl Recurrence {
             .build();
         let parsed = parser.parse(cron).map_err(|error| RecurrenceError::Cron {
             cron: cron.to_owned(),
-            detail: error.to_string(),
+            detail: fault::of(&parser, cron).unwrap_or_else(|| error.to_string()),
         })?;
         let name = timezone.unwrap_or("UTC");
         let timezone =

@@ -64,7 +64,8 @@ pub struct RuntimeBuild {
     pub image: String,
 
     /// The command, such as ["fermata-invoker", "build", "python"]. Exit code 75 means that a registry could not
-    /// be reached; any other but 0, that the files have to be changed. The last line it writes to standard error
+    /// be reached, 74 that a disk is full, and both that it is tried again; any other but 0, that the files have to be
+    /// changed. The last line it writes to standard error
     /// is shown to the user.
     pub command: Vec<String>,
 

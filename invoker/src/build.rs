@@ -12,6 +12,7 @@ mod place;
 mod program;
 mod python;
 pub(crate) mod registry;
+pub(crate) mod room;
 mod rust;
 mod said;
 pub(crate) mod settings;
@@ -21,10 +22,12 @@ pub(crate) mod tree;
 use std::{
     env,
     ffi::OsString,
+    os::unix::process::ExitStatusExt as _,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
+pub(crate) use self::error::NO_ROOM;
 use self::{
     error::Error,
     place::Place,
@@ -33,6 +36,9 @@ use self::{
     tool::{Deadline, Ended, Tool, Use},
 };
 use crate::{arguments::Language, log, orphans, stop::Stop};
+
+/// The signal by which the kernel ends processes where memory runs out.
+const SIGKILL: i32 = 9;
 
 /// A build under way.
 struct Build {
@@ -144,7 +150,13 @@ impl Build {
     }
 
     fn failure(&self, tool: &'static str, registry: bool, ended: Ended) -> Error {
-        let Ended { status, said } = ended;
+        let Ended { status, mut said } = ended;
+        if let Some(line) = said.full.take() {
+            return Error::Full(line);
+        }
+        if said.killed || status.signal() == Some(SIGKILL) {
+            return Error::Killed { tool };
+        }
         match said.sign {
             Some(sign) if registry => Error::Registry(sign),
             _ => Error::Failed { tool, status, said },

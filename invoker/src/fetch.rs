@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod files;
 mod git;
+mod lfs;
 mod look;
 mod memory;
 mod settings;

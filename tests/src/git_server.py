@@ -1,5 +1,6 @@
-"""Repositories below a folder over HTTP, by git's own CGI program. What is below /private/ wants a password."""
-import base64, http.server, os, subprocess, sys
+"""Repositories below a folder over HTTP, by git's own CGI program, and what Git LFS keeps of them (its batch API). What
+is below /private/ wants a password."""
+import base64, http.server, json, os, subprocess, sys
 
 folder, address, port, login = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 expected = "Basic " + base64.b64encode(login.encode()).decode()
@@ -26,6 +27,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        repository, is_lfs, of_lfs = path.partition("/info/lfs/")
+        if is_lfs:
+            self.answer_lfs(repository, of_lfs, body)
+            return
         variables = dict(
             os.environ,
             GIT_PROJECT_ROOT=folder,
@@ -47,6 +52,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in lines:
             if name not in ("Status", "Content-Length"):
                 self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def answer_lfs(self, repository, path, body):
+        """The addresses of objects, or one of them: all are in one folder, by their names."""
+        kept = os.path.join(folder, ".lfs")
+        if path != "objects/batch":
+            with open(os.path.join(kept, os.path.basename(path)), "rb") as file:
+                self.send(file.read(), "application/octet-stream")
+            return
+        objects = []
+        for wanted in json.loads(body)["objects"]:
+            if os.path.exists(os.path.join(kept, wanted["oid"])):
+                href = f"http://{self.headers['Host']}{repository}/info/lfs/{wanted['oid']}"
+                objects.append(dict(wanted, actions={"download": {"href": href}}))
+            else:
+                objects.append(dict(wanted, error={"code": 404, "message": "Object does not exist"}))
+        answer = json.dumps({"transfer": "basic", "objects": objects})
+        self.send(answer.encode(), "application/vnd.git-lfs+json")
+
+    def send(self, content, kind):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

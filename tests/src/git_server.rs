@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -14,6 +14,25 @@ const SCRIPT: &str = include_str!("git_server.py");
 
 /// The user and the password of what is private.
 pub const LOGIN: (&str, &str) = ("reader", "pass word:with@signs/%");
+
+/// The folder with git-lfs that `cargo xtask test` has unpacked, if it is not on `PATH`.
+#[must_use]
+pub fn git_lfs() -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let folder = tools.join("target/tools/git-lfs/usr/bin");
+    folder.join("git-lfs").is_file().then_some(folder)
+}
+
+/// Whether git-lfs is there, one way or the other.
+#[must_use]
+pub fn has_git_lfs() -> bool {
+    let found = Command::new("git-lfs").arg("version").output().is_ok();
+    if !found && git_lfs().is_none() {
+        println!("git-lfs is not on PATH: what Git LFS keeps is not tested");
+        return false;
+    }
+    true
+}
 
 /// Repositories of a folder, served until this is dropped.
 #[derive(Debug)]
@@ -148,6 +167,24 @@ impl GitServer {
         fs::write(path, content).expect("a file");
     }
 
+    /// Has Git LFS keep a content for all repositories, and gives what a commit has in its place.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    #[must_use]
+    pub fn keep(&self, content: &str) -> String {
+        let kept = self.folder.path().join(".lfs");
+        fs::create_dir_all(&kept).expect("a directory");
+        let new = tempfile::NamedTempFile::new_in(&kept).expect("a file");
+        fs::write(new.path(), content).expect("a file");
+        let sum = Command::new("sha256sum").arg(new.path()).output();
+        let sum = sum.expect("the tests need sha256sum").stdout;
+        let oid: String = String::from_utf8_lossy(&sum).chars().take(64).collect();
+        new.persist(kept.join(&oid)).expect("a file");
+        pointer(&oid, content.len())
+    }
+
     /// Puts a link into a repository.
     ///
     /// # Panics
@@ -163,4 +200,10 @@ impl Drop for GitServer {
     fn drop(&mut self) {
         self.pause();
     }
+}
+
+/// What Git LFS puts in the place of a file.
+#[must_use]
+pub fn pointer(oid: &str, size: usize) -> String {
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n")
 }

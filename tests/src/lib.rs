@@ -21,7 +21,7 @@ mod wait;
 
 pub use client::{Answer, Gateway};
 pub use cluster::{Cluster, Container, SYSTEM};
-pub use git_server::{GitServer, LOGIN};
+pub use git_server::{GitServer, LOGIN, git_lfs, has_git_lfs, pointer};
 pub use kept::Kept;
 pub use load::{Failure, Load, Report};
 pub use namespace::{Space, test_function};

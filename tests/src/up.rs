@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{platform::Platform, tools::program};
+use crate::{git_server, platform::Platform, tools::program};
 
 /// How long `fermata up` may take until it is up.
 const START: Duration = Duration::from_secs(60);
@@ -51,6 +51,19 @@ impl Up {
     ///
     /// The output, when the process ends before it is up.
     pub fn try_start<A: AsRef<OsStr>>(dir: &Path, arguments: &[A]) -> Result<Self, String> {
+        Self::try_start_with(dir, arguments, &test_path())
+    }
+
+    /// The same with these folders for programs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Up::try_start`].
+    pub fn try_start_with<A: AsRef<OsStr>>(
+        dir: &Path,
+        arguments: &[A],
+        path: &OsStr,
+    ) -> Result<Self, String> {
         let data = dir.join("data");
         let mut process = Command::new(fermata_bin())
             .arg("__container")
@@ -67,7 +80,7 @@ impl Up {
             .arg(&data)
             .args(arguments)
             .current_dir(dir)
-            .env("PATH", test_path())
+            .env("PATH", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -256,5 +269,9 @@ fn test_path() -> std::ffi::OsString {
         .to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
+    if let Some(folder) = git_server::git_lfs() {
+        path.push(":");
+        path.push(folder);
+    }
     path
 }

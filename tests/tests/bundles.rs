@@ -483,6 +483,84 @@ async fn without_git_it_is_said_what_is_missing() {
     assert!(!plain.contains("stored as"), "{plain}");
 }
 
+#[tokio::test]
+async fn without_git_what_needs_none_runs_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    write_function(&dir.path().join("all/model"), "one");
+    let small = dir.path().join("all/small");
+    let manifest = "apiVersion: fermata.dev/v1alpha1\nkind: Function\nmetadata: {name: small}\n\
+        spec: {source: {runtime: command, handler: sh main.sh}}\n";
+    write(&small, "function.yaml", manifest);
+    write(&small, "main.sh", "echo small\n");
+    let programs = dir.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", programs.join("sh")).unwrap();
+    let arguments = ["--ephemeral", "-f", "all"];
+    let up = Up::try_start_with(dir.path(), &arguments, programs.as_os_str());
+    let up = up.unwrap_or_else(|printed| panic!("{printed}"));
+    eventually("what needs no git answers", async || {
+        match up.platform().gateway().get("/function/small").await.text() {
+            text if text == "small\n" => Ok(()),
+            text => Err(format!("{text}\n{}", up.printed())),
+        }
+    })
+    .await;
+    let printed = up.printed();
+    has(&printed, "function/model in all/model/function.yaml");
+    has(&printed, "there is no git on PATH; install it");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told_and_nothing_is_left_in_it() {
+    let world = World::new(false);
+    let folder = world.folder();
+    let folder = folder.to_str().unwrap();
+    for more in [&[][..], &["--dry-run"]] {
+        let deploy = ["-n", "nowhere", "deploy", "-f", folder];
+        let (deployed, printed) = world.run(&[&deploy[..], more].concat());
+        assert!(!deployed, "{printed}");
+        has(&printed, "kubectl create namespace nowhere");
+    }
+    assert!(!world.dir.path().join("data/git/nowhere").exists());
+    let small = world.dir.path().join("small");
+    write(&small, "main.py", "def handle(request):\n    return 'x'\n");
+    write(
+        &small,
+        "function.yaml",
+        "apiVersion: fermata.dev/v1alpha1\nkind: Function\nmetadata: {name: small}\nspec: {source: {runtime: python}}\n",
+    );
+    let small_folder = small.to_str().unwrap();
+    let (deployed, printed) = world.run(&["-n", "nowhere", "deploy", "-f", small_folder]);
+    assert!(!deployed, "{printed}");
+    has(&printed, "kubectl create namespace nowhere");
+
+    // A push is told so as well.
+    let git = |arguments: &[&str]| {
+        let output = git(&small).args(arguments).output().unwrap();
+        let (_, printed) = said(&output);
+        printed
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message=x"]);
+    let gateway = world.up.platform().gateway;
+    let url = format!("http://{gateway}/git/nowhere/small.git");
+    has(
+        &git(&["push", &url, "HEAD:main"]),
+        "kubectl create namespace nowhere",
+    );
+    eventually("what was pushed is gone", async || {
+        let folder = world.dir.path().join("data/git/nowhere");
+        let left: Vec<_> = fs::read_dir(folder).into_iter().flatten().collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
+}
+
 /// Where nothing takes pushes, it is said how large it is and what else there is to do.
 #[tokio::test]
 async fn a_cluster_that_takes_no_pushes_is_told_with_the_way_out() {

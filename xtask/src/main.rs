@@ -9,6 +9,7 @@ mod generate;
 mod image;
 mod kubernetes;
 mod layers;
+mod lfs;
 mod node;
 mod platform;
 mod reference;

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, layers, node, shell, sshd};
+use crate::{cluster, deny, generate, layers, lfs, node, shell, sshd};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -46,6 +46,8 @@ struct Setting<'a> {
     with_node: bool,
     /// Whether a server of SSH is there.
     with_sshd: bool,
+    /// Whether Git LFS is there.
+    with_lfs: bool,
 }
 
 #[allow(clippy::print_stderr, reason = "it is for people")]
@@ -57,6 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         filter: options.filter.as_deref(),
         with_node: node::ensure(),
         with_sshd: sshd::ensure(),
+        with_lfs: lfs::ensure(),
     };
     if !options.no_checks {
         check()?;
@@ -120,6 +123,9 @@ impl Setting<'_> {
         }
         if !self.with_sshd {
             test.args(["--skip", "ssh::"]);
+        }
+        if !self.with_lfs {
+            test.args(["--skip", "lfs::"]);
         }
         if let Some(threads) = threads {
             test.arg(format!("--test-threads={threads}"));

@@ -1,14 +1,19 @@
 //! Shows a build to somebody who waits for the function.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use fermata_crds::{Function, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _};
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Build, Stage, follow, newest, stage};
+use super::{Build, Stage, follow, newest, progress::Progress, stage};
+use crate::output::Status;
 
 /// The most lines of a build that are shown; all of them are in its log.
 const MOST_LINES: usize = 1000;
@@ -18,6 +23,9 @@ const WIDTH: usize = 500;
 
 /// How long the last lines of a build that has ended may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// How often it is told how far a build is.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What prints a sentence about a function.
 pub(crate) type Print = fn(&Function, &str);
@@ -36,7 +44,13 @@ struct Running {
     pods: Api<Pod>,
     over: CancellationToken,
     lines: AbortOnDropHandle<Option<Build>>,
+    /// Tells how far it is, until this is dropped.
+    _ticks: AbortOnDropHandle<()>,
 }
+
+/// How far a build is, for those who read its lines and those who look at the clock.
+#[derive(Clone, Default)]
+struct Watched(Arc<Mutex<(Progress, Option<Instant>)>>);
 
 // === impl Show ===
 
@@ -92,13 +106,16 @@ impl Show {
         let namespace = function.namespace().unwrap_or_default();
         let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
         let over = CancellationToken::new();
-        let line = lines(self.print, function.clone());
+        let watched = Watched::default();
+        let line = lines(self.print, function.clone(), watched.clone());
+        let ticks = ticks(self.print, function.clone(), watched);
         let lines = follow(pods.clone(), of_revision(revision), over.clone(), line);
         Running {
             revision: revision.to_owned(),
             pods,
             lines: AbortOnDropHandle::new(tokio::spawn(lines)),
             over,
+            _ticks: AbortOnDropHandle::new(tokio::spawn(ticks)),
         }
     }
 }
@@ -121,12 +138,54 @@ fn of_revision(revision: &str) -> String {
     format!("{}={revision}", names::REVISION_LABEL)
 }
 
+// === impl Watched ===
+
+impl Watched {
+    /// Gives how far it is, and how much time has passed since this was asked first.
+    fn with<T>(&self, use_it: impl FnOnce(&mut Progress, Duration) -> T) -> T {
+        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = *both.1.get_or_insert_with(Instant::now);
+        use_it(&mut both.0, begin.elapsed())
+    }
+
+    /// Whether a line has come.
+    fn has_begun(&self) -> bool {
+        let both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        both.1.is_some()
+    }
+}
+
+/// Tells how far a build is: in the last line of a terminal, else now and then in a line of its own.
+async fn ticks(print: Print, function: Function, watched: Watched) {
+    let status = Status::about(&function.name_any());
+    let mut ticks = time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        if !watched.has_begun() {
+            continue;
+        }
+        match &status {
+            Some(status) => {
+                let line = watched.with(|progress, at| progress.line(at));
+                status.tell(&format!("build: {line}"));
+            }
+            None => {
+                let line = watched.with(Progress::heartbeat);
+                if let Some(line) = line {
+                    print(&function, &format!("build: {line}"));
+                }
+            }
+        }
+    }
+}
+
 /// What prints the lines of a build, as many as are shown.
-fn lines(print: Print, function: Function) -> impl FnMut(&str) + Send {
+fn lines(print: Print, function: Function, watched: Watched) -> impl FnMut(&str) + Send {
     // Who calls it by its name alone has a shorter beginning of the line than a table of names.
     let taken = (function.name_any().len() + " build: ".len()).max(24);
     let mut shown = 0;
     move |line| {
+        watched.with(|progress, at| progress.take(line, at));
         shown += 1;
         if shown <= MOST_LINES {
             let width = width().saturating_sub(taken);

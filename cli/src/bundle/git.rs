@@ -4,6 +4,13 @@ use std::{env, ffi::OsStr, io, path::Path, process::Output};
 
 use anyhow::{Context as _, bail};
 
+/// There is no git on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a folder that is too large for a manifest is carried by git, and there is no git on PATH; install it, or leave files out in .fermataignore"
+)]
+pub(crate) struct NoGit;
+
 /// Variables of this program that git sees as well: where programs and folders are, how the network is reached, and whom
 /// to trust there.
 const PASSED_ON: [&str; 13] = [
@@ -104,10 +111,8 @@ pub(super) fn said(output: Output) -> anyhow::Result<String> {
 
 /// Why git cannot be started.
 pub(super) fn missing(error: io::Error) -> anyhow::Error {
-    let sentence = if error.kind() == io::ErrorKind::NotFound {
-        "a folder that is too large for a manifest is carried by git, and there is no git on PATH; install it, or leave files out in .fermataignore"
-    } else {
-        "git cannot be started"
-    };
-    anyhow::Error::new(error).context(sentence)
+    if error.kind() == io::ErrorKind::NotFound {
+        return NoGit.into();
+    }
+    anyhow::Error::new(error).context("git cannot be started")
 }

@@ -9,7 +9,7 @@ use super::{
     place::{Access, Place},
     push::{self, Push},
 };
-use crate::{bearer, git, output};
+use crate::{bearer, git, namespace, output};
 
 /// Where bundles are kept.
 #[derive(Clone)]
@@ -44,6 +44,8 @@ impl Store {
         namespace: &str,
         function: &str,
     ) -> anyhow::Result<Kept> {
+        // What is brought to a namespace that is not there would stay behind.
+        namespace::check(&self.client, namespace).await?;
         let kept = self.try_keep(bundle, namespace, function).await;
         kept.with_context(|| {
             format!(

@@ -176,6 +176,7 @@ async fn one(target: &Target, name: &str, options: &Options) -> anyhow::Result<W
                 file,
                 object,
                 bundle: None,
+                uncarried: None,
             };
             return show(&[manifest], options).map(|()| None);
         }
@@ -213,6 +214,7 @@ fn described(name: &str, settings: &Settings, code: Option<&Placed>) -> anyhow::
         file: PathBuf::from("the command line"),
         object,
         bundle: None,
+        uncarried: None,
     })
 }
 

@@ -143,8 +143,8 @@ fn about(function: &Function, urls: &Urls) {
         "Revision:",
         &format!(
             "{} (newest: {})",
-            status.latest_ready_revision.unwrap_or_default(),
-            status.latest_created_revision.unwrap_or_default()
+            status.latest_ready_revision.as_deref().unwrap_or("none"),
+            status.latest_created_revision.as_deref().unwrap_or("none")
         ),
     );
     field(
@@ -270,6 +270,7 @@ fn build(built: &Condition, name: &str) -> String {
             None => format!("done {since} ago"),
         },
         ("False", message) => {
+            let message = message.trim_start_matches("the function cannot be built: ");
             format!("failed: {message} (`fermata build logs {name}` shows all of it)")
         }
         (_, "") => format!("{} for {since}", built.reason),
@@ -279,20 +280,31 @@ fn build(built: &Condition, name: &str) -> String {
 
 fn print_conditions(conditions: &[Condition]) {
     output::line("\nConditions:");
+    let mut told: Vec<&str> = Vec::new();
     let rows: Vec<Vec<String>> = conditions
         .iter()
         .map(|condition| {
+            let message = once(&mut told, &condition.message);
             let since = output::age(Some(condition.last_transition_time.0), Timestamp::now());
             vec![
                 format!("  {}", condition.type_),
                 condition.status.clone(),
                 since,
                 condition.reason.clone(),
-                condition.message.clone(),
+                message.to_owned(),
             ]
         })
         .collect();
     output::table(&["  TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"], &rows);
+}
+
+/// The message, unless it is a part of one that was told before.
+fn once<'a>(told: &mut Vec<&'a str>, message: &'a str) -> &'a str {
+    if !message.is_empty() && told.iter().any(|earlier| earlier.ends_with(message)) {
+        return "(as above)";
+    }
+    told.push(message);
+    message
 }
 
 fn print_revisions(revisions: &[Revision], traffic: impl Fn(&str) -> u32) {
@@ -332,6 +344,9 @@ fn print_pods(pods: &[Pod]) {
                 let waiting = before.iter().chain(&containers).find_map(|container| {
                     container.state.as_ref()?.waiting.as_ref()?.reason.clone()
                 });
+                // While it is built, that is what starts again.
+                let restarts = before.iter().chain(&containers);
+                let restarts: i32 = restarts.map(|container| container.restart_count).sum();
                 let ending = pod
                     .metadata
                     .deletion_timestamp
@@ -340,11 +355,7 @@ fn print_pods(pods: &[Pod]) {
                 vec![
                     format!("  {}", pod.name_any()),
                     ending.or(waiting).or(status.phase).unwrap_or_default(),
-                    containers
-                        .iter()
-                        .map(|container| container.restart_count)
-                        .sum::<i32>()
-                        .to_string(),
+                    restarts.to_string(),
                     output::age(
                         pod.creation_timestamp().map(|time| time.0),
                         Timestamp::now(),

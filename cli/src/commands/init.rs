@@ -24,7 +24,7 @@ pub(crate) struct Options {
     runtime: Language,
 
     /// With a small package of the language's registry, and a test that uses it. It is downloaded when the function
-    /// runs for the first time. Python and Node.js; that of TypeScript and of Rust has packages anyway.
+    /// runs for the first time. Python, Node.js and Go; that of TypeScript and of Rust has packages anyway.
     #[arg(long)]
     dependency: bool,
 
@@ -59,8 +59,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let name = &options.name;
     check_name(name)?;
     let dir = options.dir.clone().unwrap_or_else(|| PathBuf::from(name));
-    fs::create_dir_all(&dir)
-        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     let schema = serde_json::to_string(&fermata_crds::schema::function())
         .context("the manifest's schema cannot be written")?;
     let code = match (options.dependency, options.runtime) {
@@ -201,9 +199,27 @@ fn code_with_dependency(
                 include_str!("../../templates/node-dependency/package-lock.json"),
             ),
         ],
+        Language::Go => &[
+            (
+                "main.go",
+                include_str!("../../templates/go-dependency/main.go"),
+            ),
+            (
+                "main_test.go",
+                include_str!("../../templates/go-dependency/main_test.go"),
+            ),
+            (
+                "go.mod",
+                include_str!("../../templates/go-dependency/go.mod.template"),
+            ),
+            (
+                "go.sum",
+                include_str!("../../templates/go-dependency/go.sum"),
+            ),
+        ],
         Language::TypeScript | Language::Rust => code(runtime),
-        Language::Go | Language::Command => bail!(
-            "--dependency is for python and node; add a package to a function of Go with `go get`, and what a command needs to its image"
+        Language::Command => bail!(
+            "--dependency is for python, node, typescript, go and rust; what a command needs is put into its image"
         ),
     })
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use fermata_crds::{Function, conditions};
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
@@ -11,15 +12,21 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 
+use super::completion;
 use crate::{
     args::Target,
     cluster::{self, Cluster},
+    functions,
     output::{self, Format},
     urls::Urls,
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    /// Only the functions of these names. Default: all of the namespace.
+    #[arg(conflicts_with_all = ["all_namespaces", "selector"], add = ArgValueCandidates::new(completion::functions))]
+    names: Vec<String>,
+
     /// Functions of all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -37,6 +44,14 @@ pub(crate) struct Options {
     watch: bool,
 }
 
+// === impl Options ===
+
+impl Options {
+    fn wants(&self, function: &Function) -> bool {
+        self.names.is_empty() || self.names.contains(&function.name_any())
+    }
+}
+
 pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()> {
     let cluster = cluster::connect(target).await?;
     let api: Api<Function> = if options.all_namespaces {
@@ -51,10 +66,16 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
     if let Some(selector) = &options.selector {
         params = params.labels(selector);
     }
-    let functions = api
+    let mut functions = api
         .list(&params)
         .await
         .context("the functions cannot be listed")?;
+    for name in &options.names {
+        if !functions.iter().any(|one| one.name_any() == *name) {
+            functions::find(&cluster, name).await?;
+        }
+    }
+    functions.items.retain(|function| options.wants(function));
     match options.output {
         Format::Json | Format::Yaml => output::structured(options.output, &functions)?,
         Format::Name => functions.iter().for_each(|function| {
@@ -93,7 +114,8 @@ async fn watch(api: Api<Function>, cluster: &Cluster, options: &Options) -> anyh
             watcher::Event::InitDone => None,
             watcher::Event::Apply(function) | watcher::Event::Delete(function) => Some(function),
         };
-        let functions: Vec<Function> = first.drain(..).chain(function).collect();
+        let functions = first.drain(..).chain(function);
+        let functions: Vec<Function> = functions.filter(|one| options.wants(one)).collect();
         match options.output {
             Format::Json | Format::Yaml => {
                 for function in &functions {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DynamicObject, GroupVersionKind, Patch, PatchParams, ValidationDirective},
-    core::GroupVersion,
+    core::{GroupVersion, Status},
     discovery::{self, Scope},
 };
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::{FIELD_MANAGER, Manifest};
 use crate::{
     bundle::{Kept, Store},
     errors::Refused,
-    suggest,
+    namespace, suggest,
 };
 
 // === impl Manifest ===
@@ -48,6 +48,9 @@ impl Manifest {
         store: &Store,
         namespace: &str,
     ) -> anyhow::Result<Option<Kept>> {
+        if let Some(why) = &self.uncarried {
+            bail!("{} in {}: {why}", self.title(), self.file.display());
+        }
         let Some(bundle) = &self.bundle else {
             return Ok(None);
         };
@@ -115,10 +118,11 @@ impl Manifest {
             Ok(applied) => Ok(applied),
             Err(kube::Error::Api(status)) => {
                 let sentence = format!(
-                    "{} in {} was refused: {}",
+                    "{} in {} was refused: {}{}",
                     self.title(),
                     self.file.display(),
-                    status.message
+                    status.message,
+                    way_out(&status)
                 );
                 // Who has no valid token, comes too often or meets another change is taken another time.
                 match status.code {
@@ -135,6 +139,15 @@ impl Manifest {
             }),
         }
     }
+}
+
+/// What to do about a refusal, as a part of a sentence, where the server's own one does not say it.
+fn way_out(status: &Status) -> String {
+    let details = status.details.as_ref();
+    let missing = details.filter(|details| status.code == 404 && details.kind == "namespaces");
+    missing.map_or_else(String::new, |namespace| {
+        format!("; {}", namespace::way_out(&namespace.name))
+    })
 }
 
 /// The kind of the same API that was perhaps meant, as a part of a sentence.

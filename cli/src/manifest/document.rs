@@ -203,6 +203,7 @@ fn manifest(path: &Path, object: Value) -> anyhow::Result<Manifest> {
     }
     Ok(Manifest {
         bundle: None,
+        uncarried: None,
         file: path.to_owned(),
         object,
     })

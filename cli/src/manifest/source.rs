@@ -1,6 +1,7 @@
 //! A function's code: the files beside its manifest.
 
 mod content;
+mod secrets;
 mod walk;
 
 use std::path::{Path, PathBuf};

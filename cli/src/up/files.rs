@@ -74,7 +74,7 @@ struct Follower {
 impl Follower {
     fn read(&mut self, paths: &[PathBuf]) {
         self.complaints.clear();
-        match manifest::read(paths) {
+        match manifest::read_what_can_be(paths) {
             Ok(manifests) => self.wanted = manifests,
             Err(error) => self.complain(errors::line(&error)),
         }

@@ -7,11 +7,14 @@ use std::{
     process::{ExitCode, ExitStatus},
 };
 
-use super::{registry::Sign, said::Said, settings::SettingsError, size};
+use super::{registry::Sign, room, said::Said, settings::SettingsError, size};
 use crate::{log, process::how};
 
 /// What programs end with when another try may succeed (EX_TEMPFAIL of sysexits.h).
 const TRY_AGAIN: u8 = 75;
+
+/// What programs end with when a disk has no room (EX_IOERR), which passes as well.
+pub(crate) const NO_ROOM: u8 = 74;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -51,6 +54,10 @@ pub(super) enum Error {
     /// The files cannot be built as they are.
     #[error("{0}")]
     Refused(String),
+    #[error(
+        "{tool}, or what it had started, was killed, as happens where memory runs out; give the build more in source.build.resources"
+    )]
+    Killed { tool: &'static str },
     #[error("{tool} {}", how(*.status))]
     Failed {
         tool: &'static str,
@@ -59,6 +66,8 @@ pub(super) enum Error {
     },
     #[error("a registry cannot be reached: {0}")]
     Registry(Sign),
+    #[error("the disk of the build is full, and another try succeeds once there is room: {0}")]
+    Full(String),
     #[error(
         "the build took longer than {0} s and was ended; source.build.timeout sets how long it may take"
     )]
@@ -102,6 +111,8 @@ impl Error {
     pub(super) fn code(&self) -> ExitCode {
         match self {
             Self::Registry(sign) if sign.passes() => TRY_AGAIN.into(),
+            Self::Full(_) => NO_ROOM.into(),
+            error if room::is_missed(error) => NO_ROOM.into(),
             Self::Stopped => TRY_AGAIN.into(),
             // A program of the Runtime's own knows by itself what another try is worth.
             Self::Failed {

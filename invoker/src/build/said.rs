@@ -1,6 +1,6 @@
 //! What a tool has said, as far as it matters.
 
-use super::registry::Sign;
+use super::{registry::Sign, room};
 
 /// The most that is kept of a line.
 const LONGEST_LINE: usize = 1000;
@@ -36,6 +36,10 @@ pub(super) struct Said {
     pub(super) last: String,
     /// What says that a registry cannot be reached.
     pub(super) sign: Option<Sign>,
+    /// Whether something that it had started was killed.
+    pub(super) killed: bool,
+    /// What says that a disk is full.
+    pub(super) full: Option<String>,
     /// What it wrote to standard output, when it was asked.
     pub(super) output: String,
     /// The line before was the telling one.
@@ -51,6 +55,8 @@ impl Said {
             telling: String::new(),
             last: String::new(),
             sign: None,
+            killed: false,
+            full: None,
             output: String::new(),
             follows: false,
         }
@@ -60,6 +66,10 @@ impl Said {
     pub(super) fn note(&mut self, line: &str, is_error: bool) {
         let line = cut(line.trim_end());
         self.sign = Sign::of(line).or(self.sign);
+        self.killed |= is_killed(line);
+        if room::is_missed_in(line) {
+            self.full = Some(line.trim().to_owned());
+        }
         line.clone_into(&mut self.last);
         if !is_error {
             return;
@@ -85,7 +95,7 @@ impl Said {
                     .iter()
                     .any(|begin| line.starts_with(begin));
                 if self.telling.is_empty() && !is_progress {
-                    line.clone_into(&mut self.telling);
+                    self.telling = with_way_out(line);
                 }
             }
             Words::Cargo => {
@@ -132,6 +142,27 @@ impl Said {
             self.output.push_str(line);
             self.output.push('\n');
         }
+    }
+}
+
+/// Whether a line says that a process was killed: in the words of go, and of Python and cargo.
+fn is_killed(line: &str) -> bool {
+    ["signal: killed", "SIGKILL"]
+        .iter()
+        .any(|words| line.contains(words))
+}
+
+/// What go says, as a sentence of its own: the command that it gives stands in the line after it, and does not
+/// always help.
+fn with_way_out(line: &str) -> String {
+    let what = ["; to add", "; to update"]
+        .iter()
+        .find_map(|words| line.split_once(words));
+    match what {
+        Some((what, rest)) if rest.ends_with(':') => format!(
+            "{what}; run `go mod tidy` in the function's folder, and put in go.mod and go.sum as it leaves them"
+        ),
+        _ => line.to_owned(),
     }
 }
 
@@ -192,12 +223,49 @@ mod tests {
         let lines =
             "go: downloading x v1\n# hello\n./main.go:4:2: undefined: y\n./main.go:5:2: z\n";
         assert_eq!(telling(Words::Go, lines), "./main.go:4:2: undefined: y");
+        for (line, what) in [
+            (
+                "main.go:2:8: missing go.sum entry for module providing package x/y (imported by m); to add:\n\tgo get m\n",
+                "main.go:2:8: missing go.sum entry for module providing package x/y (imported by m)",
+            ),
+            (
+                "go: x@v1.0.0: missing go.sum entry for go.mod file; to add it:\n\tgo mod download x\n",
+                "go: x@v1.0.0: missing go.sum entry for go.mod file",
+            ),
+            (
+                "go: updates to go.mod needed; to update it:\n\tgo mod tidy\n",
+                "go: updates to go.mod needed",
+            ),
+        ] {
+            let way_out = "; run `go mod tidy` in the function's folder, and put in go.mod and go.sum as it leaves them";
+            assert_eq!(telling(Words::Go, line), format!("{what}{way_out}"));
+        }
         let lines = "   Compiling hello\nerror[E0425]: cannot find value `y`\n --> src/main.rs:2:5\n  |\n\
                      error: could not compile\n";
         assert_eq!(
             telling(Words::Cargo, lines),
             "error[E0425]: cannot find value `y` (src/main.rs:2:5)"
         );
+    }
+
+    #[test]
+    fn a_process_that_was_killed_is_known_by_what_its_parent_says() {
+        for (line, killed) in [
+            ("x/y: /go/tool/compile: signal: killed", true),
+            (
+                "subprocess.CalledProcessError: died with <Signals.SIGKILL: 9>.",
+                true,
+            ),
+            (
+                "  process didn't exit successfully: `rustc` (signal: 9, SIGKILL: kill)",
+                true,
+            ),
+            ("killed", false),
+        ] {
+            let mut said = Said::new(Words::Last);
+            said.note(line, true);
+            assert_eq!(said.killed, killed, "{line}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, process::ExitCode};
 
 use super::git::Failure;
-use crate::build::size;
+use crate::build::{NO_ROOM, room, size};
 
 /// What programs end with when what was asked for is not there (EX_NOINPUT of sysexits.h).
 const NOT_FOUND: u8 = 66;
@@ -45,7 +45,8 @@ pub(super) enum Error {
     Stopped,
     #[error("there is no branch and no tag named {reference} in {url}{}", short(.reference))]
     NoReference { reference: String, url: String },
-    #[error("{0} has no commits")]
+    /// git takes a page of one line for a repository that is empty.
+    #[error("{0} has no commits; is it the address that `git clone` takes?")]
     Empty(String),
     #[error("the commit {commit} is not in {url} (any more)")]
     NoCommit { commit: String, url: String },
@@ -58,7 +59,7 @@ pub(super) enum Error {
     #[error("{link} is a link that leads out of the folder, to {to}; put in what it leads to")]
     LeadsOut { link: PathBuf, to: PathBuf },
     #[error(
-        "Git LFS keeps what {count} of the files hold ({named}), and it is not asked; commit the files themselves, name a folder without them in source.git.path, or deploy the folder with `fermata deploy` after `git lfs pull`"
+        "Git LFS keeps what {count} of the files hold ({named}), and there is no git-lfs on PATH to ask it; install that (https://git-lfs.com), commit the files themselves, name a folder without them in source.git.path, or deploy the folder with `fermata deploy` after `git lfs pull`"
     )]
     Pointers { count: usize, named: String },
     #[error("git lists more than {}, which no repository of a function has; is it the right one?", size(*.0))]
@@ -91,6 +92,13 @@ fn hint(failure: Failure) -> &'static str {
         Failure::UnknownHost => {
             "; the host has another key than known_hosts of the Secret in source.git.secretName says, or none there: compare `ssh-keyscan HOST` with what the host publishes"
         }
+        Failure::NoRepository => {
+            "; something else answers there, such as a page: give the address in source.git.url that `git clone` takes"
+        }
+        Failure::NoObject => {
+            "; Git LFS does not have what the commit names: `git lfs push --all` brings it there from a clone that has it"
+        }
+        Failure::NoRoom => "; another try succeeds once there is room on the disk",
         Failure::Damaged => "; the repository is damaged: `git fsck` says there what is missing",
         Failure::NotAllowed => {
             "; if the repository is there, it needs credentials that may read it: see source.git.secretName"
@@ -104,12 +112,18 @@ fn hint(failure: Failure) -> &'static str {
 impl Error {
     pub(super) fn code(&self) -> ExitCode {
         match self {
+            error if room::is_missed(error) => NO_ROOM.into(),
             Self::TimedOut(_) | Self::Stopped => TRY_AGAIN.into(),
             Self::Git { failure, .. } => match failure {
                 Failure::Away => TRY_AGAIN.into(),
                 Failure::NotAllowed | Failure::KeyRefused => NOT_ALLOWED.into(),
                 Failure::NotFound => NOT_FOUND.into(),
-                Failure::UnknownHost | Failure::Damaged | Failure::Other => ExitCode::FAILURE,
+                Failure::NoRoom => NO_ROOM.into(),
+                Failure::UnknownHost
+                | Failure::NoRepository
+                | Failure::NoObject
+                | Failure::Damaged
+                | Failure::Other => ExitCode::FAILURE,
             },
             Self::NoReference { .. }
             | Self::Empty(_)

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Instant};
 use super::{
     error::Error,
     git::{Failure, Git},
+    lfs::{self, Missing},
     settings::Settings,
     submodules,
 };
@@ -18,15 +19,6 @@ pub(super) const MOST: Bounds = Bounds {
     bytes: 100 << 20,
     files: 100_000,
 };
-
-/// What a file begins with whose content is elsewhere (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
-const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
-
-/// The largest of these files.
-const LARGEST_POINTER: u64 = 1024;
-
-/// How many of these files are named.
-const MOST_NAMED: usize = 3;
 
 /// Takes back what attributes among the files say of how they are written out; in `info/attributes`, which goes before
 /// all others (gitattributes(5)).
@@ -44,18 +36,11 @@ pub(super) struct Entry {
 /// What was taken until now, submodules included.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    bytes: u64,
+    pub(super) bytes: u64,
     files: u64,
     pub(super) submodules: usize,
-    pointers: Pointers,
-}
-
-/// Files whose content Git LFS keeps elsewhere: a function would get but the few lines that say where.
-#[derive(Debug, Default)]
-struct Pointers {
-    count: usize,
-    /// The first of them.
-    named: Vec<String>,
+    /// Files that Git LFS keeps, where there is no git-lfs.
+    pub(super) missing: Missing,
 }
 
 /// One commit of one repository, and where its files go.
@@ -98,12 +83,9 @@ pub(super) async fn fetch(git: &Git, settings: &Settings, scratch: &Path) -> Res
     };
     let entries = check_out(git, &checkout, &mut taken).await?;
     submodules::fetch(git, &checkout, entries, scratch, &mut taken).await?;
-    if taken.pointers.count > 0 {
+    if let Some(error) = taken.missing.error() {
         tree::clear(&target)?;
-        return Err(Error::Pointers {
-            count: taken.pointers.count,
-            named: taken.pointers.named.join(", "),
-        });
+        return Err(error);
     }
     if let Some((link, to)) = tree::link_out(&target)? {
         tree::clear(&target)?;
@@ -189,7 +171,7 @@ pub(super) async fn check_out(
     let out = ["checkout-index", "--all", "--force", "--quiet"];
     git.run(target, out, &places).await?;
     if !checkout.verbatim {
-        taken.pointers.add(checkout, &entries);
+        lfs::fill(git, checkout, &entries, taken).await?;
     }
     Ok(entries)
 }
@@ -273,28 +255,6 @@ pub(super) fn joined(folder: &str, path: &str) -> String {
         return path.to_owned();
     }
     format!("{folder}/{path}")
-}
-
-// === impl Pointers ===
-
-impl Pointers {
-    /// Adds those among what was checked out.
-    fn add(&mut self, checkout: &Checkout<'_>, entries: &[Entry]) {
-        let pointers = entries.iter().filter(|entry| {
-            entry.size <= LARGEST_POINTER && is_pointer(&checkout.target.join(&entry.path))
-        });
-        for pointer in pointers {
-            self.count += 1;
-            if self.named.len() < MOST_NAMED {
-                self.named.push(joined(checkout.place, &pointer.path));
-            }
-        }
-    }
-}
-
-fn is_pointer(path: &Path) -> bool {
-    let plain = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    plain && fs::read(path).is_ok_and(|bytes| bytes.starts_with(POINTER))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{credentials::Credentials, error::Error, memory};
 use crate::{
-    build::{registry::Sign, settings::Bounds, tree},
+    build::{registry::Sign, room, settings::Bounds, tree},
     process,
 };
 
@@ -94,6 +94,12 @@ pub(super) enum Failure {
     NotFound,
     /// What the repository holds is damaged.
     Damaged,
+    /// What answers is no git repository, such as the page of one.
+    NoRepository,
+    /// Git LFS does not keep what a commit names.
+    NoObject,
+    /// There is no room for what it holds.
+    NoRoom,
     /// Anything else.
     Other,
 }
@@ -325,6 +331,9 @@ fn judge(said: &str) -> (Failure, &str) {
         "returned error: 401",
         "returned error: 403",
         "access denied",
+        "git credentials for ",
+        "authorization error",
+        "authentication required",
     ]);
     let not_found = || {
         found(&[
@@ -345,6 +354,9 @@ fn judge(said: &str) -> (Failure, &str) {
                 "early eof",
                 "rpc failed",
                 "empty reply from server",
+                "server error: http",
+                "temporarily unavailable",
+                "rate limit exceeded",
             ])
         })
     };
@@ -353,14 +365,22 @@ fn judge(said: &str) -> (Failure, &str) {
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
             .or_else(|| lines().next_back())
     };
-    let (failure, line) = if let Some(line) = unknown_host() {
+    let no_object = || found(&["object does not exist", "repository or object not found"]);
+    let no_repository = || found(&["is this a git repository?"]);
+    let (failure, line) = if let Some(line) = lines().find(|line| room::is_missed_in(line)) {
+        (Failure::NoRoom, line)
+    } else if let Some(line) = unknown_host() {
         (Failure::UnknownHost, line)
     } else if let Some(line) = key_refused() {
         (Failure::KeyRefused, line)
     } else if let Some(line) = not_allowed {
         (Failure::NotAllowed, line)
+    } else if let Some(line) = no_object() {
+        (Failure::NoObject, line)
     } else if let Some(line) = not_found() {
         (Failure::NotFound, line)
+    } else if let Some(line) = no_repository() {
+        (Failure::NoRepository, line)
     } else if let Some(line) = damaged() {
         (Failure::Damaged, line)
     } else if let Some(line) = away() {
@@ -415,6 +435,26 @@ mod tests {
             (
                 "remote: Not Found\nfatal: repository 'http://h/a/' not found",
                 Failure::NotFound,
+            ),
+            (
+                "fatal: https://h/a/b/info/refs not valid: is this a git repository?",
+                Failure::NoRepository,
+            ),
+            (
+                "fatal: write error: No space left on device\nfatal: early EOF",
+                Failure::NoRoom,
+            ),
+            (
+                "fatal: could not read Username for 'http://h': terminal prompts disabled\nbatch response: Git credentials for http://h/a not found.\nerror: failed to fetch some objects from 'http://h/a.git/info/lfs'",
+                Failure::NotAllowed,
+            ),
+            (
+                "[69a0] Object does not exist on the server: [404] Object does not exist on the server\nerror: failed to fetch some objects from 'http://h/a.git/info/lfs'",
+                Failure::NoObject,
+            ),
+            (
+                "batch response: Post \"http://127.0.0.1:9/a.git/info/lfs/objects/batch\": dial tcp 127.0.0.1:9: connect: connection refused\nerror: failed to fetch some objects from 'http://127.0.0.1:9/a.git/info/lfs'",
+                Failure::Away,
             ),
             ("fatal: something else", Failure::Other),
         ] {

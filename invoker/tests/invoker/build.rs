@@ -277,9 +277,14 @@ fn the_exit_code_of_a_program_is_passed_on_with_its_last_line() {
     }
     let (code, last) = Job::shell("kill -9 $$").fail();
     assert_eq!(code, 1);
+    for words in ["was killed", "memory", "source.build.resources"] {
+        assert!(last.contains(words), "{last}");
+    }
+    let (code, last) = Job::shell("kill -6 $$").fail();
+    assert_eq!(code, 1);
     assert_eq!(
         last,
-        "fermata: the program of the build was ended by signal 9"
+        "fermata: the program of the build was ended by signal 6"
     );
     let (code, last) = Job::new(&["--", "fermata-no-such-program"]).fail();
     assert_eq!(code, 1);
@@ -287,6 +292,19 @@ fn the_exit_code_of_a_program_is_passed_on_with_its_last_line() {
         last.contains("cannot run \"fermata-no-such-program\""),
         "{last}"
     );
+}
+
+#[test]
+fn a_full_disk_is_worth_another_try() {
+    let (code, last) = Job::shell("cp /proc/version /dev/full").fail();
+    assert_eq!(code, 74, "{last}");
+    for words in [
+        "the disk of the build is full",
+        "another try succeeds",
+        "No space left on device",
+    ] {
+        assert!(last.contains(words), "{last}");
+    }
 }
 
 #[test]

@@ -88,6 +88,17 @@ fn an_error_of_go_is_told_with_file_and_line() {
 }
 
 #[test]
+fn a_module_without_its_sums_is_told_with_the_command() {
+    let module = "module m\n\ngo 1.20\n\nrequire example.com/none v1.0.0\n";
+    let source = "package main\n\nimport _ \"example.com/none\"\n\nfunc main() {}\n";
+    let (code, last) = go(source).file("go.mod", module).fail();
+    assert_eq!(code, 1, "{last}");
+    for words in ["missing go.sum entry", "`go mod tidy`"] {
+        assert!(last.contains(words), "{last}");
+    }
+}
+
+#[test]
 fn a_package_of_go_that_is_no_program_is_told() {
     let (code, last) = go("package hello\n\nfunc Hello() {}\n").fail();
     assert_eq!(code, 1);

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::git_server::{GitServer, LOGIN};
+use crate::git_server::{GitServer, LOGIN, pointer};
 
 /// A fetch to be run.
 pub(crate) struct Job {
@@ -384,66 +384,18 @@ fn too_much_is_refused() {
     );
 }
 
-/// What Git LFS puts in the place of a file.
-const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
-
-#[test]
-fn a_file_that_git_lfs_keeps_is_refused_by_name() {
-    let server = server();
-    let commit = server.commit(
-        "shop",
-        &[
-            (
-                ".gitattributes",
-                "*.bin filter=lfs diff=lfs merge=lfs -text\n",
-            ),
-            ("data/model.bin", POINTER),
-            ("functions/orders/main.py", "x"),
-        ],
-    );
-    let job = Job::new(&server.url("shop")).commit(&commit);
-    let outcome = job.run();
-    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-    for part in ["1 of the files", "data/model.bin", "git lfs pull"] {
-        assert!(outcome.last().contains(part), "{}", outcome.stderr);
-    }
-    assert_eq!(fs::read_dir(job.target()).unwrap().count(), 0);
-    let beside = Job::new(&server.url("shop")).commit(&commit);
-    beside.path("functions/orders").succeed();
-}
-
-#[test]
-fn files_that_git_lfs_keeps_are_named_as_the_repository_has_them() {
-    let server = server();
-    let models = server.commit("models", &[("small.bin", POINTER), ("README", "x")]);
-    let modules = "[submodule \"m\"]\n\tpath = f/models\n\turl = ../models\n";
-    let files = [(".gitmodules", modules), ("f/data/large.bin", POINTER)];
-    server.commit("shop", &files);
-    let entry = format!("160000,{models},f/models");
-    server.git("shop", &["update-index", "--add", "--cacheinfo", &entry]);
-    server.git("shop", &["commit", "--quiet", "--message=x"]);
-    let head = server.git("shop", &["rev-parse", "HEAD"]);
-    for path in ["f", ""] {
-        let job = Job::new(&server.url("shop")).commit(&head).path(path);
-        let outcome = job.run();
-        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-        let named = "2 of the files hold (f/data/large.bin, f/models/small.bin)";
-        assert!(outcome.last().contains(named), "{}", outcome.stderr);
-        assert_eq!(fs::read_dir(job.target()).unwrap().count(), 0);
-    }
-}
-
 #[test]
 fn a_folder_that_was_deployed_is_there_as_it_was() {
     let server = server();
     let text = "$Id$\na\n";
-    let files = [("data/model.bin", POINTER), ("data/text.txt", text)];
+    let model = pointer(&"4".repeat(64), 12345);
+    let files = [("data/model.bin", &*model), ("data/text.txt", text)];
     server.commit("shop", &files);
     let attributes = [(".gitattributes", "* text eol=crlf ident filter=lfs\n")];
     let commit = server.commit("shop", &attributes);
     let job = Job::new(&server.url("shop")).commit(&commit);
     let job = job.variable("FERMATA_GIT_VERBATIM", "1");
     job.succeed();
-    assert_eq!(job.read("data/model.bin").as_deref(), Some(POINTER));
+    assert_eq!(job.read("data/model.bin").as_deref(), Some(&*model));
     assert_eq!(job.read("data/text.txt").as_deref(), Some(text));
 }

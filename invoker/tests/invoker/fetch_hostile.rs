@@ -69,6 +69,28 @@ fn endless() -> SocketAddr {
     address
 }
 
+/// Answers everything with a page, as a host of repositories does where there is none; its address.
+fn page() -> SocketAddr {
+    const PAGE: &str = "<html>\n<body>Sign in</body>\n</html>\n";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
+                PAGE.len()
+            );
+        }
+    });
+    address
+}
+
 fn list(mut stream: TcpStream) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     while lines
@@ -99,6 +121,18 @@ fn a_server_that_lists_without_end_is_cut_off() {
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     let last = outcome.last();
     assert!(last.contains("more than 512.0 MiB of memory"), "{last}");
+}
+
+#[test]
+fn a_page_is_told_to_be_no_repository() {
+    let url = format!("http://{}/team/shop", page());
+    let looked = Job::new(&url).look();
+    let fetched = Job::new(&url).commit(&"1".repeat(40)).run();
+    for outcome in [looked, fetched] {
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        let last = outcome.last();
+        assert!(last.contains("that `git clone` takes"), "{last}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod command;
 mod deaths;
 mod fetch;
 mod fetch_hostile;
+mod fetch_lfs;
 mod function;
 mod headers;
 mod hostile;

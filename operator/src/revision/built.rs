@@ -35,7 +35,12 @@ pub(crate) fn outcome(
                 failure.message.clone(),
             ));
         }
-        Some(failure) if failure.reason == reasons::REGISTRY_UNREACHABLE => {
+        Some(failure)
+            if matches!(
+                failure.reason,
+                reasons::REGISTRY_UNREACHABLE | reasons::DISK_FULL
+            ) =>
+        {
             return Some(outcome(
                 Status::Unknown,
                 failure.reason,
@@ -129,7 +134,9 @@ mod tests {
         };
         let outcome = told(&revision, &[], Some(&failed(reasons::BUILD_FAILED)));
         assert_eq!((outcome.status, &*outcome.message), (Status::False, "why"));
-        let outcome = told(&revision, &[], Some(&failed(reasons::REGISTRY_UNREACHABLE)));
-        assert_eq!(outcome.status, Status::Unknown);
+        for reason in [reasons::REGISTRY_UNREACHABLE, reasons::DISK_FULL] {
+            let outcome = told(&revision, &[], Some(&failed(reason)));
+            assert_eq!(outcome.status, Status::Unknown);
+        }
     }
 }

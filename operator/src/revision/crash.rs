@@ -10,6 +10,9 @@ const LONGEST_LINE: usize = 512;
 /// The exit code of a program that could not reach a registry or a repository (EX_TEMPFAIL of sysexits.h).
 pub(crate) const TRY_AGAIN: i32 = 75;
 
+/// The exit code of a program that found no room on a disk (EX_IOERR).
+pub(crate) const NO_ROOM: i32 = 74;
+
 /// The last thing that a container has said.
 fn last_line(crash: &Crash) -> Option<String> {
     // The pod asks for the end of its log as termination message; its last line is the one that
@@ -49,9 +52,14 @@ pub(super) fn sentence(crash: &Crash) -> String {
 /// Why an installation ended as it did. What it has said last is the tool's own telling line.
 pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
     let last = last_line(crash).unwrap_or_else(|| sentence(crash));
-    if crash.exit_code == TRY_AGAIN {
+    let passing = match crash.exit_code {
+        TRY_AGAIN => Some(reasons::REGISTRY_UNREACHABLE),
+        NO_ROOM => Some(reasons::DISK_FULL),
+        _ => None,
+    };
+    if let Some(reason) = passing {
         return (
-            reasons::REGISTRY_UNREACHABLE,
+            reason,
             format!("the function cannot be built now, and it is tried again: {last}"),
         );
     }
@@ -65,9 +73,14 @@ pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
 /// Why a fetch ended as it did. What it has said last tells it.
 pub(super) fn fetch_failure(crash: &Crash) -> (&'static str, String) {
     let last = last_line(crash).unwrap_or_else(|| sentence(crash));
-    if crash.exit_code == TRY_AGAIN {
+    let passing = match crash.exit_code {
+        TRY_AGAIN => Some(reasons::REPOSITORY_UNREACHABLE),
+        NO_ROOM => Some(reasons::DISK_FULL),
+        _ => None,
+    };
+    if let Some(reason) = passing {
         return (
-            reasons::REPOSITORY_UNREACHABLE,
+            reason,
             format!("the source files cannot be fetched now, and it is tried again: {last}"),
         );
     }
@@ -95,7 +108,18 @@ mod tests {
             message.ends_with("ERROR: No matching distribution found for foo==9"),
             "{message}"
         );
+        let killed = Crash {
+            reason: Some("OOMKilled".into()),
+            ..crash(137)
+        };
+        let (reason, message) = build_failure(&killed);
+        assert_eq!(reason, reasons::BUILD_FAILED);
+        assert!(
+            message.contains("more memory in source.build.resources"),
+            "{message}"
+        );
         assert_eq!(build_failure(&crash(75)).0, reasons::REGISTRY_UNREACHABLE);
+        assert_eq!(build_failure(&crash(74)).0, reasons::DISK_FULL);
     }
 
     #[test]
@@ -107,6 +131,7 @@ mod tests {
             message: Some("a\nfermata: fatal: no\n".into()),
         };
         assert_eq!(fetch_failure(&crash(75)).0, reasons::REPOSITORY_UNREACHABLE);
+        assert_eq!(fetch_failure(&crash(74)).0, reasons::DISK_FULL);
         let (reason, message) = fetch_failure(&crash(66));
         assert_eq!(reason, reasons::FETCH_FAILED);
         assert!(message.ends_with("fermata: fatal: no"), "{message}");

@@ -1,9 +1,13 @@
 //! Builds, as somebody who deploys sees them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use fermata_crds::Runtime;
-use fermata_tests::{Space, Up, eventually};
+use fermata_tests::{Space, Up, eventually, fermata_bin};
 use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
@@ -14,6 +18,7 @@ const BUILD: &str = "
 import os, sys, time
 wanted = open('wanted.txt').read().strip()
 print('collecting', wanted, flush=True)
+print('   Compiling wanted v1.0', flush=True)
 time.sleep(2)
 if wanted == 'nothing':
     sys.exit('ERROR: there is no package nothing')
@@ -53,6 +58,24 @@ fn write(dir: &Path, name: &str, runtime: &str, wanted: &str) {
     fs::write(dir.join("wanted.txt"), wanted).unwrap();
 }
 
+/// What `fermata` prints on a terminal, which Python makes.
+fn on_a_terminal(arguments: &[&str]) -> String {
+    let output = Command::new("python3")
+        .args([
+            "-c",
+            "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)",
+        ])
+        .arg(fermata_bin())
+        .args(arguments)
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}");
+    printed
+}
+
 #[tokio::test]
 async fn a_build_is_shown_while_it_is_waited_for_and_afterwards() {
     let space = Space::new().await;
@@ -67,6 +90,8 @@ async fn a_build_is_shown_while_it_is_waited_for_and_afterwards() {
     write(dir.path(), "shop", &runtime_name, "apples");
     let deployed = fermata(&["deploy", "-f", path]);
     assert!(deployed.contains("shop is ready"), "{deployed}");
+    // A terminal has a line that says how far it is, and nobody else.
+    assert!(!deployed.contains('\u{1b}'), "{deployed}");
     assert!(
         deployed.contains("shop build: collecting apples"),
         "{deployed}"
@@ -112,6 +137,24 @@ async fn a_build_is_shown_while_it_is_waited_for_and_afterwards() {
         let (done, printed) = run(kubeconfig, &arguments);
         assert!(!done && printed.contains("nothing is built"), "{printed}");
     }
+
+    write(dir.path(), "shop", &runtime_name, "pears");
+    let deploy = [
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+        "-n",
+        &space.name,
+    ];
+    let deploy = [&deploy[..], &["deploy", "-f", path]].concat();
+    let shown = on_a_terminal(&deploy);
+    assert!(shown.contains("shop build: collecting pears"), "{shown}");
+    let far = "1 compiled, compiling wanted";
+    assert!(shown.contains(far), "{shown}");
+    assert!(shown.contains("\r\u{1b}[K"), "{shown}");
+    // Nothing of it is left at the end.
+    let last = shown.rsplit("\u{1b}[K").next().unwrap_or_default();
+    assert!(last.contains("http://") && !last.contains(far), "{shown}");
+
     fermata(&["delete", "shop", "plain"]);
     let runtimes = Api::<Runtime>::all(space.client.clone());
     let params = DeleteParams::default();

@@ -54,6 +54,15 @@ async fn deploy_list_invoke_logs_describe_and_delete() {
     let json: serde_json::Value = serde_json::from_str(&fermata(&["list", "-o", "json"])).unwrap();
     assert_eq!(json["items"][0]["metadata"]["name"], "reverse");
     assert!(fermata(&["list", "-o", "wide"]).contains("python"));
+    let named = fermata(&["list", "reverse"]);
+    assert!(named.contains("reverse"), "{named}");
+    let both = with(&["list", "reverse", "nobody"]);
+    let both: Vec<&str> = both.iter().map(String::as_str).collect();
+    let (found, printed) = run(kubeconfig, &both);
+    assert!(
+        !found && printed.contains("there is no function nobody"),
+        "{printed}"
+    );
     assert_eq!(
         fermata(&["invoke", "reverse", "-d", "abc", "--gateway", &gateway]),
         "cba"

@@ -50,6 +50,17 @@ async fn a_folder_of_code_may_hold_more_than_code() {
     }
     fs::write(folder.join(".fermataignore"), "/lib/a*\nhost\n").unwrap();
     ok(kubeconfig, &deploy);
+
+    // What looks like a secret is carried, and named.
+    let certificate = "-----BEGIN CERTIFICATE-----\n";
+    fs::write(folder.join("ca.pem"), certificate).unwrap();
+    fs::write(folder.join("lib/server.key"), "x").unwrap();
+    let printed = ok(kubeconfig, &deploy);
+    assert!(
+        printed.contains("lib/server.key in") && printed.contains("looks like a secret"),
+        "{printed}"
+    );
+    assert!(!printed.contains("ca.pem"), "{printed}");
     ok(kubeconfig, &["delete", "-n", &space.name, "-f", path]);
 }
 

@@ -118,6 +118,7 @@ async fn what_init_writes_with_a_dependency_installs_it_and_runs_its_tests() {
     for (runtime, package, answer) in [
         ("python", "humanize", "Hello, you! Your name has 3 Bytes.\n"),
         ("node", "pretty-bytes", "Hello, you! Your name has 3 B.\n"),
+        ("go", "go-humanize", "Hello, you! Your name has 3 B.\n"),
     ] {
         if !has_tool(runtime) {
             println!("{runtime} is not on PATH: its runtime is not tested");
@@ -146,13 +147,32 @@ async fn what_init_writes_with_a_dependency_installs_it_and_runs_its_tests() {
             }
         })
         .await;
-        let refused = init(&["--runtime", "go", "--force"]);
+        let refused = init(&["--runtime", "command", "--dir", "other"]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(
-            !refused.status.success() && said.contains("go get"),
+            !refused.status.success() && said.contains("put into its image"),
             "{said}"
         );
+        assert!(!dir.path().join("other").exists());
     }
+}
+
+#[test]
+fn tests_leave_nothing_in_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let function = dir.path().join("shop");
+    fs::create_dir(&function).unwrap();
+    fs::write(function.join("main.py"), "x = 1\n").unwrap();
+    let tests = "import unittest\nimport main\n\n\nclass Test(unittest.TestCase):\n    def test_x(self):\n        assert main.x == 1\n";
+    fs::write(function.join("test_main.py"), tests).unwrap();
+    let (passed, printed) = test(dir.path(), &["shop", "--runtime", "python"]);
+    assert!(passed, "{printed}");
+    let mut left: Vec<_> = fs::read_dir(&function)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["main.py", "test_main.py"]);
 }
 
 #[test]

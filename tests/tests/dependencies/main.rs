@@ -1,5 +1,7 @@
 //! Functions with dependencies: they are installed from what the files name, and a failure harms nobody.
 
+mod away;
+mod bounds;
 mod compiled;
 mod kept;
 mod registries;

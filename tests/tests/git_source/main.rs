@@ -3,6 +3,7 @@
 
 mod changes;
 mod failures;
+mod lfs;
 mod ssh;
 mod webhooks;
 

@@ -23,6 +23,9 @@ const MOST_KEPT: usize = 16;
 /// The exit code of a build that cannot reach a registry.
 const REGISTRY_UNREACHABLE: i32 = 75;
 
+/// What a build ends with when a disk has no room.
+const NO_ROOM: i32 = 74;
+
 /// Installed dependencies.
 pub(super) struct Installed {
     /// Where they are kept.
@@ -139,6 +142,10 @@ fn install(
         Some(REGISTRY_UNREACHABLE) => {
             bail!("the dependencies cannot be installed now: a registry cannot be reached")
         }
+        Some(NO_ROOM) => bail!(
+            "the dependencies cannot be installed now: there is no room on the disk; make some on that of {} and of the temporary files (TMPDIR)",
+            kept.display()
+        ),
         _ => bail!("the dependencies cannot be installed: {status}"),
     }
     let part = part.keep();

@@ -46,13 +46,34 @@ pub(super) fn tool(dir: &Path, place: &Path, arguments: &[String]) -> anyhow::Re
         .success();
     let mut tool = Command::new(&python);
     tool.env("PYTHONPATH", &path);
+    // The folder is the function's: what Python compiles of it is not to be in it.
+    tool.env("PYTHONDONTWRITEBYTECODE", "1");
     if has_pytest {
         tool.args(["-m", "pytest"]);
+        if !arguments.iter().any(|argument| remembers(argument)) {
+            tool.args(["-p", "no:cacheprovider"]);
+        }
     } else {
         tool.args(["-c", UNITTEST]);
     }
     tool.args(arguments);
     Ok(tool)
+}
+
+/// Whether an argument is about what pytest keeps of earlier runs, in `.pytest_cache`.
+fn remembers(argument: &str) -> bool {
+    let options = [
+        "--lf",
+        "--last-failed",
+        "--ff",
+        "--failed-first",
+        "--nf",
+        "--new-first",
+        "--sw",
+        "--stepwise",
+        "--cache",
+    ];
+    options.iter().any(|option| argument.starts_with(option)) || argument.contains("cache")
 }
 
 /// Which Python it is: what is installed for one does not always run on another.

@@ -9,9 +9,13 @@ use serde_json::{Map, Value};
 
 use super::{
     super::folder::MOST_LOOKED_AT,
+    secrets,
     walk::{self, Found},
 };
-use crate::bundle::{self, Bundle, Kept, Store};
+use crate::{
+    bundle::{self, Bundle, Kept, Store},
+    output,
+};
 
 /// How many of the largest files are named when there is too much.
 const LARGEST_NAMED: usize = 3;
@@ -103,6 +107,7 @@ impl Placed {
 ///
 /// With the largest of them when they are too large together, and with the name of one that cannot be read.
 pub(super) fn read(dir: &Path, found: &[Found]) -> anyhow::Result<Code> {
+    secrets::warn(dir, found);
     let sizes = found.iter().map(|file| file.size + file.name.len() as u64);
     let size: u64 = sizes.sum();
     if size > MOST_SOURCE_BYTES as u64 || found.len() > MOST_SOURCE_FILES {
@@ -196,7 +201,7 @@ fn is_gits_own(name: &str) -> bool {
 fn check_paths(dir: &Path, files: &SourceFiles) -> anyhow::Result<()> {
     files
         .check_paths()
-        .map_err(|(path, why)| walk::refusal(dir, &[format!("{path} ({why})")]))
+        .map_err(|(path, why)| walk::refusal(dir, &[format!("{} ({why})", output::name(&path))]))
 }
 
 /// The largest files, in words.
@@ -207,7 +212,7 @@ fn largest(found: &[Found]) -> String {
     });
     let named = largest.iter().take(LARGEST_NAMED);
     let named: Vec<String> = named
-        .map(|file| format!("{} ({})", file.name, amount(file.size)))
+        .map(|file| format!("{} ({})", output::name(&file.name), amount(file.size)))
         .collect();
     named.join(", ")
 }

@@ -12,6 +12,7 @@ use super::super::{
     document,
     folder::{Entry, Folder, MOST_LOOKED_AT},
 };
+use crate::output;
 
 /// How many of the things that cannot be source are named.
 const MOST_NAMED: usize = 20;
@@ -115,6 +116,7 @@ impl<'a> Walk<'a> {
             let part = match self.part(folder, entry, &name, within) {
                 Ok(part) => part,
                 Err(why) => {
+                    let name = output::name(&name);
                     self.refused.push(format!("{name} ({why})"));
                     continue;
                 }
@@ -234,7 +236,7 @@ mod tests {
         let error = walked(&inside).unwrap_err().to_string();
         for part in [
             "lib/a\\b.py (its path has a backslash or a control character)",
-            "lib/a\nb.py (its path has a backslash or a control character)",
+            "lib/a\\nb.py (its path has a backslash or a control character)",
             "secret.txt (a link out of the folder)",
             "lib/loop (a link to a folder that it is in)",
             "gone (a link to nothing)",

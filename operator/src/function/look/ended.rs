@@ -4,7 +4,10 @@ use fermata_crds::{conditions::Status, git, pod_failure::StartFailure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::{reasons, revision::crash::TRY_AGAIN};
+use crate::{
+    reasons,
+    revision::crash::{NO_ROOM, TRY_AGAIN},
+};
 
 /// The exit codes of the program: no such repository or reference (EX_NOINPUT of sysexits.h), and other credentials
 /// wanted (EX_NOPERM).
@@ -96,6 +99,7 @@ fn failed(code: i32, said: &str) -> Failed {
     };
     let (status, reason) = match code {
         TRY_AGAIN => (Status::Unknown, reasons::REPOSITORY_UNREACHABLE),
+        NO_ROOM => (Status::Unknown, reasons::DISK_FULL),
         NOT_FOUND => (Status::False, reasons::REF_NOT_FOUND),
         NOT_ALLOWED => (Status::False, reasons::AUTHENTICATION_FAILED),
         _ => (Status::False, reasons::LOOK_FAILED),

@@ -125,6 +125,7 @@ fn a_poll_looks_again_in_time() {
 fn failures_are_told_kept_apart_and_tried_again_ever_later() {
     for (code, status, reason) in [
         (75, Status::Unknown, reasons::REPOSITORY_UNREACHABLE),
+        (74, Status::Unknown, reasons::DISK_FULL),
         (66, Status::False, reasons::REF_NOT_FOUND),
         (77, Status::False, reasons::AUTHENTICATION_FAILED),
         (1, Status::False, reasons::LOOK_FAILED),

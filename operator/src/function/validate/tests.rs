@@ -104,12 +104,12 @@ fn what_the_crd_cannot_check_is_refused_with_a_sentence() {
         (
             "{ image: a, scale: { schedules: [{ cron: '61 * * * *', duration: 1h, min: 1 }] } }",
             reasons::INVALID_SPEC,
-            "schedules[0]: cron \"61 * * * *\" is not understood",
+            "schedules[0]: cron \"61 * * * *\" is not understood: the minute is \"61\", and goes from 0 to 59;",
         ),
         (
             "{ image: a, scale: { schedules: [{ cron: '0 0 8 * * MON', duration: 1h, min: 1 }] } }",
             reasons::INVALID_SPEC,
-            "is not understood",
+            "is not understood: it has 6 fields, and needs 5: minute, hour,",
         ),
         (
             "{ image: a, scale: { schedules: [{ cron: '0 8 * * *', timezone: Mars/Base, duration: 1h, min: 1 }] } }",
@@ -124,7 +124,12 @@ fn what_the_crd_cannot_check_is_refused_with_a_sentence() {
         (
             "{ image: a, triggers: [{ name: nightly, schedule: { cron: '0 24 * * *' } }] }",
             reasons::INVALID_SPEC,
-            "the trigger nightly: cron \"0 24 * * *\" is not understood",
+            "the trigger nightly: cron \"0 24 * * *\" is not understood: the hour is \"24\", and goes from 0 to 23;",
+        ),
+        (
+            "{ image: a, triggers: [{ name: nightly, schedule: { cron: '0 9 * * MOO-FRI' } }] }",
+            reasons::INVALID_SPEC,
+            "the day of week is \"MOO-FRI\", and goes from 0 to 7",
         ),
         (
             "{ image: a, triggers: [{ name: nightly, schedule: { cron: '0 0 30 2 *' } }] }",

@@ -115,7 +115,9 @@ fn failed(crash: &Crash) -> Ended {
             };
             let passes = matches!(
                 reason,
-                reasons::REGISTRY_UNREACHABLE | reasons::REPOSITORY_UNREACHABLE
+                reasons::REGISTRY_UNREACHABLE
+                    | reasons::REPOSITORY_UNREACHABLE
+                    | reasons::DISK_FULL
             );
             let status = if passes {
                 Status::Unknown

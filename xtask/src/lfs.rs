@@ -1,0 +1,47 @@
+//! Git LFS for the tests of git sources: the one on `PATH`, else Debian's package, unpacked and not installed, since it
+//! changes git's settings of the whole machine; else none.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::Context as _;
+
+use crate::shell;
+
+/// Where the tests look for it, below the root of the repository.
+const FOLDER: &str = "target/tools/git-lfs";
+
+/// Whether it is there, unpacking it where that takes no more than a package.
+#[allow(clippy::print_stderr, reason = "progress is for people")]
+pub(crate) fn ensure() -> bool {
+    let folder = shell::root().join(FOLDER);
+    let program = folder.join("usr/bin/git-lfs");
+    let is_there = |program: &Path| shell::output(Command::new(program).arg("version")).is_some();
+    if is_there(Path::new("git-lfs")) || is_there(&program) {
+        return true;
+    }
+    if let Err(error) = unpack(&folder) {
+        eprintln!("Git LFS: {error:#}");
+    }
+    let there = is_there(&program);
+    if !there {
+        eprintln!("git-lfs is not on PATH: what Git LFS keeps is not tested.");
+    }
+    there
+}
+
+fn unpack(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut download = Command::new("apt-get");
+    download
+        .args(["download", "-qq", "git-lfs"])
+        .current_dir(folder);
+    shell::run("download git-lfs", &mut download)?;
+    let entries = fs::read_dir(folder)?;
+    let packages = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut packages = packages.filter(|path| path.extension().is_some_and(|end| end == "deb"));
+    let package = packages.next().context("there is no package")?;
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("-x").arg(&package).arg(folder);
+    shell::run("unpack git-lfs", &mut unpack)?;
+    fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
+}
