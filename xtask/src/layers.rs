@@ -125,7 +125,7 @@ const CRATES: [Crate; 9] = [
                 "status",
                 "streaming",
             ],
-            &["names", "response", "schema", "store"],
+            &["names", "response", "schema", "store", "typed"],
             &["apply", "convert", "table"],
             &["resource"],
             &["security", "selector"],

@@ -1,6 +1,6 @@
 //! Bodies read into values, with everything that is odd about them.
 
-pub(crate) mod typed;
+pub(crate) mod requests;
 
 use std::{collections::HashSet, fmt};
 
@@ -128,6 +128,8 @@ impl Decoded {
         if let Some(why) = wrong_type(resource, &value) {
             return Err(cannot_be_handled(resource, &why));
         }
+        (resource.hooks.check)(&value)
+            .map_err(|why| cannot_be_handled(resource, &why.to_string()))?;
         let warnings = if validation == Validation::Warn {
             odd
         } else {

@@ -73,6 +73,7 @@ mod status;
 mod store;
 mod streaming;
 mod table;
+mod typed;
 mod upkeep;
 mod write;
 

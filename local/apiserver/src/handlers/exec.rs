@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fermata_listen::files;
 use http::{HeaderMap, Response, request::Parts};
 use hyper::upgrade::OnUpgrade;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::bridge::{Bridge, Protocol};
@@ -61,7 +61,7 @@ pub(crate) fn exec(
     if command.is_empty() {
         return Err(Failure::bad_request("you must specify at least 1 command"));
     }
-    let asked = Asked::new(&read::find(api, target)?.value(), query)?;
+    let asked = Asked::new(&read::find(api, target)?.read()?, query)?;
     converse(api, parts, upgrade, &asked, |asked| {
         runtime.exec(&ExecRequest {
             pod: asked.pod.clone(),
@@ -84,7 +84,7 @@ pub(crate) fn attach(
     let Some(runtime) = api.streaming.clone() else {
         return Err(Failure::no_such_path());
     };
-    let asked = Asked::new(&read::find(api, target)?.value(), query)?;
+    let asked = Asked::new(&read::find(api, target)?.read()?, query)?;
     converse(api, parts, upgrade, &asked, |asked| {
         runtime.attach(&AttachRequest {
             pod: asked.pod.clone(),
@@ -138,8 +138,8 @@ fn admit(
 // === impl Asked ===
 
 impl Asked {
-    fn new(pod: &Value, query: &Query) -> Result<Self, Failure> {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    fn new(pod: &Pod, query: &Query) -> Result<Self, Failure> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
         let container = logs::container(pod, query.get("container"))?;
         let (stdin, stdout, stderr, tty) = (
             query.flag("stdin"),
@@ -161,10 +161,7 @@ impl Asked {
             )));
         }
         Ok(Self {
-            pod: pod["metadata"]["uid"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
+            pod: pod.metadata.uid.clone().unwrap_or_default(),
             container,
             stdin,
             stdout,

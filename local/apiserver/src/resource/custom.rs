@@ -15,7 +15,7 @@ use crate::{
         compile::{CompileError, compile},
     },
     status::qualified,
-    table::Column,
+    table::Columns,
 };
 
 /// The served versions of a definition, which has to have passed validation.
@@ -78,7 +78,7 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
             ..Subresources::default()
         },
         generation: true,
-        columns: columns(&version["additionalPrinterColumns"]),
+        columns: Columns::custom(&version["additionalPrinterColumns"]),
         hooks: Hooks::NONE,
         custom: Some(Custom {
             rules: Arc::new(Rules::compile(&version["schema"]["openAPIV3Schema"])),
@@ -104,14 +104,4 @@ fn definition_name(group: &str, version: &str, kind: &str) -> String {
     parts.push(version);
     parts.push(kind);
     parts.join(".")
-}
-
-/// The columns of `kubectl get`; without any, the age.
-fn columns(value: &Value) -> Vec<Column> {
-    let mut columns = vec![Column::name()];
-    match value.as_array() {
-        Some(given) if !given.is_empty() => columns.extend(given.iter().map(Column::custom)),
-        _ => columns.push(Column::age()),
-    }
-    columns
 }
