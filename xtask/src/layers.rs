@@ -143,7 +143,7 @@ const CRATES: [Crate; 9] = [
             &["openapi"],
             &["write"],
             &["handlers"],
-            &["router", "upkeep"],
+            &["router", "background"],
             &["server"],
             &["start"],
         ],

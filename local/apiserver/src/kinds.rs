@@ -1,6 +1,7 @@
 //! The built-in kinds: one row for each, from which all else that has to know them takes what it needs. What a kind
 //! fills in and insists on beyond its schema is in a module of its own.
 
+mod action;
 pub(crate) mod config;
 pub(crate) mod container;
 pub(crate) mod definition;

@@ -45,6 +45,7 @@
 mod api;
 mod apply;
 mod auth;
+mod background;
 mod clock;
 mod convert;
 mod decode;
@@ -74,7 +75,6 @@ mod store;
 mod streaming;
 mod table;
 mod typed;
-mod upkeep;
 mod write;
 
 pub use self::{

@@ -31,7 +31,7 @@ pub(crate) struct Column {
 }
 
 /// A column, and how its cell is made of an object of type `T`.
-type Made<T> = (Column, fn(&T) -> Value);
+type TypedColumn<T> = (Column, fn(&T) -> Value);
 
 /// The columns of a kind, and how the cells of a row are made of an object.
 pub(crate) struct Columns {
@@ -96,7 +96,7 @@ impl Column {
 
 impl Columns {
     /// Those of a built-in kind. An object that cannot be read as its type has a row with its name alone.
-    fn of<T: DeserializeOwned + 'static>(columns: Vec<Made<T>>) -> Self {
+    fn of<T: DeserializeOwned + 'static>(columns: Vec<TypedColumn<T>>) -> Self {
         let (columns, cells): (Vec<Column>, Vec<fn(&T) -> Value>) = columns.into_iter().unzip();
         let name = columns.iter().position(|column| column.format == "name");
         Self {
@@ -114,11 +114,12 @@ impl Columns {
     }
 
     /// Those of a built-in kind, the name before them.
-    fn named<T>(columns: Vec<Made<T>>) -> Self
+    fn named<T>(columns: Vec<TypedColumn<T>>) -> Self
     where
         T: DeserializeOwned + Metadata<Ty = ObjectMeta> + 'static,
     {
-        let mut all: Vec<Made<T>> = vec![(Column::name(), |object| json!(object.metadata().name))];
+        let mut all: Vec<TypedColumn<T>> =
+            vec![(Column::name(), |object| json!(object.metadata().name))];
         all.extend(columns);
         Self::of(all)
     }

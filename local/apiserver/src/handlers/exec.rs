@@ -37,7 +37,7 @@ pub(crate) fn most() -> usize {
 }
 
 /// Which streams a request asks for, and of which container.
-struct Asked {
+struct StreamOptions {
     pod: String,
     container: String,
     stdin: bool,
@@ -61,14 +61,14 @@ pub(crate) fn exec(
     if command.is_empty() {
         return Err(Failure::bad_request("you must specify at least 1 command"));
     }
-    let asked = Asked::new(&read::find(api, target)?.read()?, query)?;
-    converse(api, parts, upgrade, &asked, |asked| {
+    let options = StreamOptions::new(&read::find(api, target)?.read()?, query)?;
+    converse(api, parts, upgrade, &options, |options| {
         runtime.exec(&ExecRequest {
-            pod: asked.pod.clone(),
-            container: asked.container.clone(),
+            pod: options.pod.clone(),
+            container: options.container.clone(),
             command,
-            stdin: asked.stdin,
-            tty: asked.tty,
+            stdin: options.stdin,
+            tty: options.tty,
         })
     })
 }
@@ -84,12 +84,12 @@ pub(crate) fn attach(
     let Some(runtime) = api.streaming.clone() else {
         return Err(Failure::no_such_path());
     };
-    let asked = Asked::new(&read::find(api, target)?.read()?, query)?;
-    converse(api, parts, upgrade, &asked, |asked| {
+    let options = StreamOptions::new(&read::find(api, target)?.read()?, query)?;
+    converse(api, parts, upgrade, &options, |options| {
         runtime.attach(&AttachRequest {
-            pod: asked.pod.clone(),
-            container: asked.container.clone(),
-            stdin: asked.stdin,
+            pod: options.pod.clone(),
+            container: options.container.clone(),
+            stdin: options.stdin,
         })
     })
 }
@@ -98,15 +98,15 @@ fn converse(
     api: &Arc<Api>,
     parts: &Parts,
     upgrade: OnUpgrade,
-    asked: &Asked,
-    start: impl FnOnce(&Asked) -> Result<Execution, String>,
+    options: &StreamOptions,
+    start: impl FnOnce(&StreamOptions) -> Result<Execution, String>,
 ) -> Result<Response<Body>, Failure> {
     let (permit, handshake) = admit(&api.executions, &parts.headers)?;
-    let execution = start(asked);
+    let execution = start(options);
     let bridge = Bridge {
         protocol: Protocol::of(handshake.protocol),
-        stdout: asked.stdout,
-        stderr: asked.stderr,
+        stdout: options.stdout,
+        stderr: options.stderr,
     };
     upgrade::go_on(api, upgrade, permit, async move |connection| {
         bridge
@@ -135,9 +135,9 @@ fn admit(
     Ok((permit, Handshake::new(headers, &Protocol::NAMES)?))
 }
 
-// === impl Asked ===
+// === impl StreamOptions ===
 
-impl Asked {
+impl StreamOptions {
     fn new(pod: &Pod, query: &Query) -> Result<Self, Failure> {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let container = logs::container(pod, query.get("container"))?;

@@ -3,9 +3,9 @@
 //! Three forms lead there: SPDY over a WebSocket (what kubectl asks for first, KEP-4006), SPDY alone, and the
 //! channels of a WebSocket, two for each port in the query.
 
+mod buffer;
 mod channels;
 mod relay;
-mod room;
 #[cfg(test)]
 mod sample;
 mod streams;

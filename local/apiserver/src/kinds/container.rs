@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::{
-    api::core::v1::{
-        Container, EnvVar, EnvVarSource, GRPCAction, HTTPGetAction, LifecycleHandler, PodSpec,
-        Probe, TCPSocketAction,
-    },
-    apimachinery::pkg::{api::resource::Quantity as Amount, util::intstr::IntOrString},
+    api::core::v1::{Container, EnvVar, EnvVarSource, HTTPGetAction, PodSpec},
+    apimachinery::pkg::api::resource::Quantity as Amount,
 };
 use serde_json::json;
 
-use super::rule::{label, one_of, port_number};
+use super::{
+    action,
+    rule::{label, one_of, port_name, port_number},
+};
 use crate::{schema::quantity::Quantity, status::FieldError};
 
 /// Amounts of resources, by their names.
@@ -129,21 +129,11 @@ pub(super) fn validate<'a>(
             ("startupProbe", &container.startup_probe),
         ] {
             if let Some(given) = given {
-                probe(given, &format!("{path}.{field}"), errors);
+                action::probe(given, &format!("{path}.{field}"), errors);
             }
         }
-        let Some(hooks) = &container.lifecycle else {
-            continue;
-        };
-        for (field, hook) in [
-            ("postStart", &hooks.post_start),
-            ("preStop", &hooks.pre_stop),
-        ] {
-            if let Some(hook) = hook {
-                let path = format!("{path}.lifecycle.{field}");
-                Action::of_hook(hook).validate(&path, errors);
-                sleep(hook, spec, &path, errors);
-            }
+        if let Some(hooks) = &container.lifecycle {
+            action::hooks(hooks, spec, &format!("{path}.lifecycle"), errors);
         }
     }
 }
@@ -177,25 +167,6 @@ fn ports(container: &Container, path: &str, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::duplicate(path, &json!(name)));
         }
     }
-}
-
-fn port_name(name: &str) -> Option<&'static str> {
-    if name.len() > 15 {
-        return Some("must be no more than 15 characters");
-    }
-    if !name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
-        return Some("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
-    }
-    if !name.bytes().any(|b| b.is_ascii_lowercase()) {
-        return Some("must contain at least one letter (a-z)");
-    }
-    if name.contains("--") {
-        return Some("must not contain consecutive hyphens");
-    }
-    (name.starts_with('-') || name.ends_with('-')).then_some("must not begin or end with a hyphen")
 }
 
 fn env(variable: &EnvVar, path: &str, errors: &mut Vec<FieldError>) {
@@ -338,103 +309,6 @@ fn resources(container: &Container, path: &str, errors: &mut Vec<FieldError>) {
                 &json!(request),
                 format!("must be less than or equal to {name} limit of {most}"),
             ));
-        }
-    }
-}
-
-fn probe(probe: &Probe, path: &str, errors: &mut Vec<FieldError>) {
-    Action::of_probe(probe).validate(path, errors);
-    for (field, seconds) in [
-        ("initialDelaySeconds", probe.initial_delay_seconds),
-        ("timeoutSeconds", probe.timeout_seconds),
-        ("periodSeconds", probe.period_seconds),
-        ("successThreshold", probe.success_threshold),
-        ("failureThreshold", probe.failure_threshold),
-    ] {
-        super::rule::not_negative(seconds, &format!("{path}.{field}"), errors);
-    }
-}
-
-/// A hook may sleep for as long as the pod has to end, and no longer.
-fn sleep(hook: &LifecycleHandler, spec: &PodSpec, path: &str, errors: &mut Vec<FieldError>) {
-    if let (Some(action), Some(most)) = (&hook.sleep, spec.termination_grace_period_seconds)
-        && !(0..=most).contains(&action.seconds)
-    {
-        errors.push(FieldError::invalid(
-            format!("{path}.sleep"),
-            &json!(action.seconds),
-            format!("must be non-negative and less than terminationGracePeriodSeconds ({most})"),
-        ));
-    }
-}
-
-/// What a probe or a hook does.
-struct Action<'a> {
-    exec: bool,
-    http: Option<&'a HTTPGetAction>,
-    tcp: Option<&'a TCPSocketAction>,
-    grpc: Option<&'a GRPCAction>,
-    sleep: bool,
-}
-
-// === impl Action ===
-
-impl<'a> Action<'a> {
-    fn of_probe(probe: &'a Probe) -> Self {
-        Self {
-            exec: probe.exec.is_some(),
-            http: probe.http_get.as_ref(),
-            tcp: probe.tcp_socket.as_ref(),
-            grpc: probe.grpc.as_ref(),
-            sleep: false,
-        }
-    }
-
-    fn of_hook(hook: &'a LifecycleHandler) -> Self {
-        Self {
-            exec: hook.exec.is_some(),
-            http: hook.http_get.as_ref(),
-            tcp: hook.tcp_socket.as_ref(),
-            grpc: None,
-            sleep: hook.sleep.is_some(),
-        }
-    }
-
-    /// There has to be one, with a port that is one.
-    fn validate(&self, path: &str, errors: &mut Vec<FieldError>) {
-        let ports = [
-            ("httpGet", self.http.map(|get| &get.port)),
-            ("tcpSocket", self.tcp.map(|socket| &socket.port)),
-        ];
-        for (kind, port) in ports {
-            let path = format!("{path}.{kind}.port");
-            match port {
-                None => {}
-                Some(IntOrString::Int(number)) => port_number(*number, &path, errors),
-                Some(IntOrString::String(name)) => {
-                    if let Some(why) = port_name(name) {
-                        errors.push(FieldError::invalid(path, &json!(name), why));
-                    }
-                }
-            }
-        }
-        if let Some(grpc) = self.grpc {
-            port_number(grpc.port, &format!("{path}.grpc.port"), errors);
-        }
-        let given = [
-            self.exec,
-            self.http.is_some(),
-            self.tcp.is_some(),
-            self.grpc.is_some(),
-            self.sleep,
-        ];
-        match given.into_iter().filter(|given| *given).count() {
-            0 => errors.push(FieldError::required(path, "must specify a handler type")),
-            1 => {}
-            _ => errors.push(FieldError::forbidden(
-                path,
-                "may not specify more than 1 handler type",
-            )),
         }
     }
 }

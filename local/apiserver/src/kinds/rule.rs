@@ -62,3 +62,23 @@ pub(super) fn label<'a>(
         errors.push(FieldError::duplicate(path, &json!(name)));
     }
 }
+
+/// Why a name of a port is none, if it is none.
+pub(super) fn port_name(name: &str) -> Option<&'static str> {
+    if name.len() > 15 {
+        return Some("must be no more than 15 characters");
+    }
+    if !name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        return Some("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+    }
+    if !name.bytes().any(|b| b.is_ascii_lowercase()) {
+        return Some("must contain at least one letter (a-z)");
+    }
+    if name.contains("--") {
+        return Some("must not contain consecutive hyphens");
+    }
+    (name.starts_with('-') || name.ends_with('-')).then_some("must not begin or end with a hyphen")
+}

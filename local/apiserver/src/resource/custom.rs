@@ -10,7 +10,7 @@ use crate::{
     convert::Conversion,
     kinds::{definition::published, schemas},
     schema::{
-        Link, Node, OBJECT_META, Schema,
+        Node, OBJECT_META, Schema, SchemaRef,
         cel::Rules,
         compile::{CompileError, compile},
     },
@@ -48,8 +48,10 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
     let mut root: Node = compile(&published)?;
     root.root = true;
     // The metadata is the same in every kind.
-    root.properties
-        .insert("metadata".to_owned(), Link::Named(OBJECT_META.to_owned()));
+    root.properties.insert(
+        "metadata".to_owned(),
+        SchemaRef::Named(OBJECT_META.to_owned()),
+    );
     let subresources = &version["subresources"];
     let singular = match text(&names["singular"]) {
         empty if empty.is_empty() => kind.to_lowercase(),
@@ -68,7 +70,7 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
         stored_version: api_version(&group, &stored),
         conversion: Conversion::None,
         schema: Schema {
-            root: Arc::new(Link::Inline(Box::new(root))),
+            root: Arc::new(SchemaRef::Inline(Box::new(root))),
             definitions: Arc::clone(&schemas::builtins().definitions),
         },
         definition: definition_name(&group, &name, &kind),

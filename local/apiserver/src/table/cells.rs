@@ -11,20 +11,20 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use super::{Column, Made, age};
+use super::{Column, TypedColumn, age};
 
 /// A column of text.
-pub(super) fn text<T>(name: &str, cell: fn(&T) -> Value) -> Made<T> {
+pub(super) fn text<T>(name: &str, cell: fn(&T) -> Value) -> TypedColumn<T> {
     (Column::new(name, "string"), cell)
 }
 
 /// A column of numbers.
-pub(super) fn number<T>(name: &str, cell: fn(&T) -> Value) -> Made<T> {
+pub(super) fn number<T>(name: &str, cell: fn(&T) -> Value) -> TypedColumn<T> {
     (Column::new(name, "integer"), cell)
 }
 
 /// A column that is shown with `-o wide` only.
-pub(super) fn wide<T>(name: &str, cell: fn(&T) -> Value) -> Made<T> {
+pub(super) fn wide<T>(name: &str, cell: fn(&T) -> Value) -> TypedColumn<T> {
     let column = Column {
         priority: 1,
         ..Column::new(name, "string")
@@ -33,7 +33,7 @@ pub(super) fn wide<T>(name: &str, cell: fn(&T) -> Value) -> Made<T> {
 }
 
 /// The column that tells how old an object is.
-pub(super) fn age<T: Metadata<Ty = ObjectMeta>>() -> Made<T> {
+pub(super) fn age<T: Metadata<Ty = ObjectMeta>>() -> TypedColumn<T> {
     text("Age", |object| {
         let created = object.metadata().creation_timestamp.as_ref();
         age::of(created.map(|time| time.0))

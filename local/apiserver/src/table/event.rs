@@ -24,7 +24,7 @@ pub(crate) fn new_event() -> Columns {
     columns::<events::Event>()
 }
 
-fn columns<T: Said + DeserializeOwned + 'static>() -> Columns {
+fn columns<T: EventFields + DeserializeOwned + 'static>() -> Columns {
     Columns::of::<T>(vec![
         text("Last Seen", |event| age::of(event.last_seen())),
         text("Type", |event| event.type_().into()),
@@ -58,7 +58,7 @@ fn columns<T: Said + DeserializeOwned + 'static>() -> Columns {
 }
 
 /// What an Event says, in the words of either group.
-trait Said: Metadata<Ty = ObjectMeta> {
+trait EventFields: Metadata<Ty = ObjectMeta> {
     fn last_seen(&self) -> Option<Timestamp>;
     fn first_seen(&self) -> Option<Timestamp>;
     fn type_(&self) -> Option<&str>;
@@ -71,7 +71,7 @@ trait Said: Metadata<Ty = ObjectMeta> {
     fn counts(&self) -> [Option<i32>; 2];
 }
 
-// === impl Said ===
+// === impl EventFields ===
 
 fn time(time: &Option<Time>) -> Option<Timestamp> {
     time.as_ref().map(|time| time.0)
@@ -81,7 +81,7 @@ fn micro(time: &Option<MicroTime>) -> Option<Timestamp> {
     time.as_ref().map(|time| time.0)
 }
 
-impl Said for core::Event {
+impl EventFields for core::Event {
     fn last_seen(&self) -> Option<Timestamp> {
         let series = self.series.as_ref();
         let observed = series.and_then(|series| micro(&series.last_observed_time));
@@ -125,7 +125,7 @@ impl Said for core::Event {
     }
 }
 
-impl Said for events::Event {
+impl EventFields for events::Event {
     fn last_seen(&self) -> Option<Timestamp> {
         let observed = self.series.as_ref().map(|one| one.last_observed_time.0);
         observed

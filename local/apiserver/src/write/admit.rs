@@ -225,4 +225,46 @@ fn quotas_take(state: &State, resource: &Resource, pod: &Value) -> Result<(), Fa
 }
 
 #[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::registry::Registry;
+
+    /// What is said of an object with this spec that is new.
+    fn said(group: &str, plural: &str, spec: &Value) -> Vec<String> {
+        let registry = Registry::builtin();
+        let resource = registry.find(group, "v1", plural).expect("it is served");
+        let mut object = json!({"metadata": {"name": "a"}, "spec": spec});
+        let refused = admit(resource, &mut object, None, |_| Ok(())).expect_err("refused");
+        let causes = refused.to_value()["details"]["causes"].clone();
+        let causes = causes.as_array().into_iter().flatten();
+        causes
+            .map(|cause| format!("{}: {}", cause["field"], cause["message"]).replace('"', ""))
+            .collect()
+    }
+
+    #[test]
+    fn of_what_is_absent_that_is_all_that_is_said() {
+        let probe = json!({"httpGet": {"path": "/"}});
+        let port = json!({"name": "p"});
+        let container = json!({"image": "i:1", "ports": [port], "livenessProbe": probe});
+        assert_eq!(
+            said("", "pods", &json!({"containers": [container]})),
+            [
+                "spec.containers[0].name: Required value",
+                "spec.containers[0].livenessProbe.httpGet.port: Required value",
+                "spec.containers[0].ports[0].containerPort: Required value",
+            ]
+        );
+        assert_eq!(
+            said("apps", "deployments", &json!({})),
+            [
+                "spec.selector: Required value",
+                "spec.template: Required value",
+                "spec.template.spec.containers: Required value",
+            ]
+        );
+    }
+}
+
+#[cfg(test)]
 mod fuzz;

@@ -60,7 +60,7 @@ pub(super) async fn make(client: &Client, pod: &Pod, dir: &Path) -> Result<(), E
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten())
     {
-        let maker = Maker {
+        let maker = VolumeBuilder {
             client,
             pod,
             volume: &volume.name,
@@ -83,15 +83,15 @@ pub(super) fn stays_inside(path: &str) -> bool {
 }
 
 /// Gathers what one volume holds.
-struct Maker<'a> {
+struct VolumeBuilder<'a> {
     client: &'a Client,
     pod: &'a Pod,
     volume: &'a str,
 }
 
-// === impl Maker ===
+// === impl VolumeBuilder ===
 
-impl Maker<'_> {
+impl VolumeBuilder<'_> {
     async fn files(&self, volume: &Volume) -> Result<Files, Error> {
         if volume.empty_dir.is_some() {
             return Ok(Files::new());
