@@ -44,9 +44,9 @@ fn carry(value: &mut Value, before: &Value, after: Value) {
             for (name, after) in after {
                 match (before.get(&name), value.get_mut(&name)) {
                     (Some(before), Some(value)) if !value.is_null() => carry(value, before, after),
-                    // The type has the field whether the value has or not.
-                    (Some(before), _) if *before == after => {}
-                    _ => {
+                    // The type has the field whether the value has it or not.
+                    (Some(_), _) => {}
+                    (None, _) => {
                         value.insert(name, after);
                     }
                 }
