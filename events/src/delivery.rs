@@ -6,6 +6,7 @@
 mod attempt;
 mod decide;
 mod limit;
+mod output;
 
 use std::{
     collections::HashMap,
@@ -194,7 +195,7 @@ impl Shared {
             (None, Pressure::Same)
         } else {
             let outcome = tokio::select! {
-                outcome = self.caller.attempt(&due) => outcome,
+                outcome = self.caller.deliver(&due) => outcome,
                 () = off.cancelled() => Outcome::CalledOff,
                 () = self.abort.cancelled() => {
                     self.store.give_back(id, &due.invocation, Duration::ZERO);

@@ -7,6 +7,7 @@
 
 mod delivery;
 mod error;
+mod event;
 mod events;
 mod id;
 mod invocation;

@@ -1,10 +1,12 @@
 //! What the gateway asks: to keep a call (`/functions/NAMESPACE/NAME/PATH`, with the call's own method, headers and
-//! body), and what became of one (`/invocations/ID`, `/invocations/ID/result`).
+//! body) or a message (`/topics/NAMESPACE/NAME`, with its headers, and behind those who hear it its body), and what became of one (`/invocations/ID`, `/invocations/ID/result`).
 //!
 //! Nobody but the gateway is to reach it: whoever does may have any function called, as anybody inside the cluster may.
 
 mod accept;
+mod body;
 mod listener;
+mod publish;
 mod tell;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use fermata_crds::names::{ENTRANCE_HEADER, FUNCTION_UID_HEADER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 
 use crate::{
     invocation::Entrance,
@@ -25,19 +28,34 @@ pub(crate) use listener::serve;
 /// What answers the gateway.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) store: Store,
-    /// The largest body of a call, in bytes.
-    pub(crate) max_body_bytes: usize,
-    pub(crate) metrics: Arc<Metrics>,
+    store: Store,
+    /// The largest body of a call and of a message, in bytes.
+    max_body_bytes: usize,
+    metrics: Arc<Metrics>,
+    /// Room for what is published and not written yet.
+    room: Semaphore,
 }
 
 // === impl Server ===
 
 impl Server {
+    /// Keeps what the gateway brings there.
+    pub(crate) fn new(store: Store, max_body_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        let room = (publish::MOST_AT_ONCE / publish::UNIT) as usize;
+        Self {
+            store,
+            max_body_bytes,
+            metrics,
+            room: Semaphore::new(room),
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         let answered = if let Some(rest) = path.strip_prefix("/functions/") {
             self.accept(rest, request).await
+        } else if let Some(rest) = path.strip_prefix("/topics/") {
+            self.publish(rest, request).await
         } else if let Some(rest) = path.strip_prefix("/invocations/") {
             self.tell(rest, request.method(), request.headers()).await
         } else {
@@ -97,6 +115,10 @@ fn not_allowed(what: &str) -> Answer {
     let allowed = HeaderValue::from_static(allowed);
     answer.headers_mut().insert(header::ALLOW, allowed);
     answer
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// Where the request came in at the gateway.

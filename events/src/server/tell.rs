@@ -146,7 +146,10 @@ fn document(id: Id, invocation: &Invocation, running: bool) -> Value {
         "acceptedAt": invocation.accepted_at,
     });
     if let Some(document) = document.as_object_mut() {
+        let heard = invocation.heard.as_ref();
         let more = [
+            ("topic", json!(heard.map(|heard| &heard.topic))),
+            ("trigger", json!(heard.map(|heard| &heard.trigger))),
             ("nextAttemptAt", json!(invocation.next_attempt_at)),
             ("finishedAt", json!(invocation.finished_at)),
             ("code", json!(invocation.code)),

@@ -6,6 +6,7 @@ mod bad;
 mod gateway;
 mod keeping;
 mod making;
+mod publishing;
 
 use std::{path::Path, time::Duration};
 

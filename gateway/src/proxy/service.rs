@@ -21,7 +21,7 @@ use crate::{
         response_body::ResponseBody,
         stages::{
             Call, Identity, Routed, ask_about, check, defer, forward, identify, is_of_invocations,
-            prefers_async, route,
+            is_of_topics, prefers_async, publish, route,
         },
     },
 };
@@ -93,6 +93,10 @@ async fn answer(
     let comes_back = identity.scan.function_uid && identity.caller.entrance == Entrance::Internal;
     if is_of_invocations(parts.uri.path()) && !comes_back {
         return ask_about(context, client, identity, &host, parts, body, record).await;
+    }
+    let path = parts.uri.path();
+    if !comes_back && is_of_topics(context, &identity.caller, &host, path) {
+        return publish(context, client, identity, parts, body, record).await;
     }
     let Identity {
         scan,
