@@ -31,12 +31,18 @@ pub(crate) struct Column {
 }
 
 /// A column, and how its cell is made of an object of type `T`.
-type TypedColumn<T> = (Column, fn(&T) -> Value);
+type TypedColumn<T> = (Column, Cell<T>);
+
+/// How a cell is made.
+type Cell<T> = fn(&T) -> Value;
+
+/// How all cells of a row are made.
+type Row = Box<dyn Fn(&Value) -> Vec<Value> + Send + Sync>;
 
 /// The columns of a kind, and how the cells of a row are made of an object.
 pub(crate) struct Columns {
     columns: Vec<Column>,
-    cells: Box<dyn Fn(&Value) -> Vec<Value> + Send + Sync>,
+    cells: Row,
 }
 
 /// How much of each object goes with its row.
@@ -97,7 +103,7 @@ impl Column {
 impl Columns {
     /// Those of a built-in kind. An object that cannot be read as its type has a row with its name alone.
     fn of<T: DeserializeOwned + 'static>(columns: Vec<TypedColumn<T>>) -> Self {
-        let (columns, cells): (Vec<Column>, Vec<fn(&T) -> Value>) = columns.into_iter().unzip();
+        let (columns, cells): (Vec<Column>, Vec<Cell<T>>) = columns.into_iter().unzip();
         let name = columns.iter().position(|column| column.format == "name");
         Self {
             columns,

@@ -111,10 +111,10 @@ fn is_live(pod: &Pod) -> bool {
 }
 
 /// What the pods of a namespace use of what a quota limits.
-fn used<'a>(
-    quota: &'a ResourceQuota,
+fn used(
+    quota: &ResourceQuota,
     pods: impl Iterator<Item = impl Borrow<Pod>>,
-) -> BTreeMap<&'a str, Quantity> {
+) -> BTreeMap<&str, Quantity> {
     let counted: Vec<(&str, Counted<'_>)> = hard(quota)
         .filter_map(|(name, _)| Some((name.as_str(), Counted::parse(name)?)))
         .collect();
