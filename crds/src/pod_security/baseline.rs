@@ -1,12 +1,10 @@
 //! The baseline standard: nothing that is known to lead out of a container.
 
-use serde_json::Value;
+use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use super::{
     Violation,
-    containers::{
-        all, counted, fields, items, named, note, plural, pod_and, quoted, subject, text,
-    },
+    containers::{Common, View, all, counted, named, note, plural, pod_and, quoted, subject, who},
 };
 
 /// Capabilities that a container runtime gives by default.
@@ -54,7 +52,7 @@ const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.i
 
 /// Everything that a pod does against the standard. `restricted` leaves out what the restricted
 /// standard checks more strictly.
-pub(super) fn check(metadata: &Value, spec: &Value, restricted: bool) -> Vec<Violation> {
+pub(super) fn check(metadata: &ObjectMeta, spec: &PodSpec, restricted: bool) -> Vec<Violation> {
     let mut found = vec![app_armor(metadata, spec)];
     if !restricted {
         found.push(capabilities(spec));
@@ -77,22 +75,20 @@ pub(super) fn check(metadata: &Value, spec: &Value, restricted: bool) -> Vec<Vio
     found.into_iter().flatten().collect()
 }
 
-fn app_armor(metadata: &Value, spec: &Value) -> Option<Violation> {
-    let bad = |context: &Value| matches!(context["appArmorProfile"]["type"].as_str(), Some(kind) if !matches!(kind, "RuntimeDefault" | "Localhost"));
+fn app_armor(metadata: &ObjectMeta, spec: &PodSpec) -> Option<Violation> {
+    let bad = |common: Common<'_>| {
+        let kind = common.app_armor.map(|profile| profile.type_.clone());
+        kind.filter(|kind| !matches!(kind.as_str(), "RuntimeDefault" | "Localhost"))
+    };
     let mut values = Vec::new();
-    let pod = bad(&spec["securityContext"]);
-    let containers = named(spec, |one| bad(&one["securityContext"]));
-    let contexts = std::iter::once(spec).chain(all(spec));
-    for one in contexts
-        .map(|one| &one["securityContext"])
-        .filter(|one| bad(one))
-    {
-        let kind = text(&one["appArmorProfile"], "type");
+    let pod = Common::of_pod(spec);
+    let containers = named(spec, |one| bad(one.common()).is_some());
+    let commons = std::iter::once(pod).chain(all(spec).map(View::common));
+    for kind in commons.filter_map(bad) {
         note(&mut values, format!("\"{kind}\""));
     }
     let mut annotations = 0;
-    for (key, value) in fields(&metadata["annotations"]) {
-        let value = value.as_str().unwrap_or_default();
+    for (key, value) in metadata.annotations.iter().flatten() {
         let good =
             value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
         if key.starts_with(APPARMOR_ANNOTATION) && !good {
@@ -100,7 +96,9 @@ fn app_armor(metadata: &Value, spec: &Value) -> Option<Violation> {
             note(&mut values, format!("\"{key}=\"{value}\"\""));
         }
     }
-    let mut who: Vec<String> = pod_and(pod, &containers).into_iter().collect();
+    let mut who: Vec<String> = pod_and(bad(pod).is_some(), &containers)
+        .into_iter()
+        .collect();
     if annotations > 0 {
         who.push(plural("annotation", annotations));
     }
@@ -117,12 +115,17 @@ fn app_armor(metadata: &Value, spec: &Value) -> Option<Violation> {
 }
 
 /// Capabilities that containers add beyond `allowed`, and who does so.
-pub(super) fn added(spec: &Value, allowed: &[&str]) -> Option<String> {
-    let beyond = |one: &Value| -> Vec<String> {
-        items(&one["securityContext"]["capabilities"], "add")
-            .filter_map(|capability| capability.as_str())
-            .filter(|capability| !allowed.contains(capability))
-            .map(str::to_owned)
+pub(super) fn added(spec: &PodSpec, allowed: &[&str]) -> Option<String> {
+    let beyond = |one: View<'_>| -> Vec<String> {
+        let capabilities = one
+            .context
+            .and_then(|context| context.capabilities.as_ref());
+        let added = capabilities.and_then(|capabilities| capabilities.add.as_ref());
+        added
+            .into_iter()
+            .flatten()
+            .filter(|capability| !allowed.contains(&capability.as_str()))
+            .cloned()
             .collect()
     };
     let mut capabilities: Vec<String> = all(spec).flat_map(beyond).collect();
@@ -138,35 +141,43 @@ pub(super) fn added(spec: &Value, allowed: &[&str]) -> Option<String> {
     })
 }
 
-fn capabilities(spec: &Value) -> Option<Violation> {
+fn capabilities(spec: &PodSpec) -> Option<Violation> {
     let detail = added(spec, &CAPABILITIES)?;
     Some(Violation::new("non-default capabilities", detail))
 }
 
-fn host_namespaces(spec: &Value) -> Option<Violation> {
-    let used = ["hostNetwork", "hostPID", "hostIPC"].into_iter();
-    let used: Vec<String> = used
-        .filter(|field| spec[field] == true)
-        .map(|field| format!("{field}=true"))
-        .collect();
+fn host_namespaces(spec: &PodSpec) -> Option<Violation> {
+    let used: Vec<String> = [
+        ("hostNetwork", spec.host_network),
+        ("hostPID", spec.host_pid),
+        ("hostIPC", spec.host_ipc),
+    ]
+    .into_iter()
+    .filter(|(_, used)| *used == Some(true))
+    .map(|(field, _)| format!("{field}=true"))
+    .collect();
     (!used.is_empty()).then(|| Violation::new("host namespaces", used.join(", ")))
 }
 
-fn host_paths(spec: &Value) -> Option<Violation> {
-    let volumes = items(spec, "volumes").filter(|volume| volume["hostPath"].is_object());
+fn host_paths(spec: &PodSpec) -> Option<Violation> {
+    let volumes = spec.volumes.iter().flatten();
     let names: Vec<String> = volumes
-        .map(|volume| text(volume, "name").to_owned())
+        .filter(|volume| volume.host_path.is_some())
+        .map(|volume| volume.name.clone())
         .collect();
     (!names.is_empty()).then(|| Violation::new("hostPath volumes", counted("volume", &names)))
 }
 
-fn host_ports(spec: &Value) -> Option<Violation> {
-    let used = |one: &Value| -> Vec<i64> {
-        let ports = items(one, "ports").filter_map(|port| port["hostPort"].as_i64());
-        ports.filter(|port| *port != 0).collect()
+fn host_ports(spec: &PodSpec) -> Option<Violation> {
+    let used = |one: View<'_>| -> Vec<i32> {
+        let ports = one.ports.unwrap_or_default().iter();
+        ports
+            .filter_map(|port| port.host_port)
+            .filter(|port| *port != 0)
+            .collect()
     };
     let names = named(spec, |one| !used(one).is_empty());
-    let mut ports: Vec<i64> = all(spec).flat_map(used).collect();
+    let mut ports: Vec<i32> = all(spec).flat_map(used).collect();
     ports.sort_unstable();
     ports.dedup();
     let listed: Vec<String> = ports.iter().map(ToString::to_string).collect();
@@ -189,14 +200,22 @@ pub(super) fn uses(count: usize) -> &'static str {
     if count == 1 { "uses" } else { "use" }
 }
 
-fn probe_hosts(spec: &Value) -> Option<Violation> {
-    let hosts = |one: &Value| -> Vec<String> {
-        let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|name| &one[name]);
-        let hooks = ["postStart", "preStop"].map(|name| &one["lifecycle"][name]);
-        let actions = probes.into_iter().chain(hooks);
-        let actions = actions.flat_map(|action| [&action["httpGet"], &action["tcpSocket"]]);
+fn probe_hosts(spec: &PodSpec) -> Option<Violation> {
+    let hosts = |one: View<'_>| -> Vec<String> {
+        let probes = one.probes.into_iter().flatten();
+        let probes = probes.map(|probe| (&probe.http_get, &probe.tcp_socket));
+        let hooks = one.lifecycle.into_iter();
+        let hooks = hooks.flat_map(|hooks| [&hooks.post_start, &hooks.pre_stop]);
+        let hooks = hooks.flatten();
+        let actions = probes.chain(hooks.map(|hook| (&hook.http_get, &hook.tcp_socket)));
         actions
-            .map(|action| text(action, "host").to_owned())
+            .flat_map(|(get, socket)| {
+                [
+                    get.as_ref().and_then(|get| get.host.clone()),
+                    socket.as_ref().and_then(|socket| socket.host.clone()),
+                ]
+            })
+            .flatten()
             .filter(|host| !host.is_empty())
             .collect()
     };
@@ -217,8 +236,10 @@ fn probe_hosts(spec: &Value) -> Option<Violation> {
     })
 }
 
-fn privileged(spec: &Value) -> Option<Violation> {
-    let names = named(spec, |one| one["securityContext"]["privileged"] == true);
+fn privileged(spec: &PodSpec) -> Option<Violation> {
+    let names = named(spec, |one| {
+        one.context.and_then(|context| context.privileged) == Some(true)
+    });
     (!names.is_empty()).then(|| {
         let detail = format!(
             "{} must not set securityContext.privileged=true",
@@ -228,14 +249,14 @@ fn privileged(spec: &Value) -> Option<Violation> {
     })
 }
 
-fn proc_mount(spec: &Value, restricted: bool) -> Option<Violation> {
+fn proc_mount(spec: &PodSpec, restricted: bool) -> Option<Violation> {
     // In a user namespace of its own a pod may see all of /proc.
-    if !restricted && spec["hostUsers"] == false {
+    if !restricted && spec.host_users == Some(false) {
         return None;
     }
-    let bad = |one: &Value| {
-        let mount = text(&one["securityContext"], "procMount").to_owned();
-        Some(mount).filter(|mount| !mount.is_empty() && mount != "Default")
+    let bad = |one: View<'_>| {
+        let mount = one.context.and_then(|context| context.proc_mount.clone());
+        mount.filter(|mount| !mount.is_empty() && mount != "Default")
     };
     let names = named(spec, |one| bad(one).is_some());
     let mut mounts: Vec<String> = all(spec).filter_map(bad).collect();
@@ -253,28 +274,27 @@ fn proc_mount(spec: &Value, restricted: bool) -> Option<Violation> {
     })
 }
 
-fn se_linux(spec: &Value) -> Option<Violation> {
-    let bad = |one: &Value| {
-        let options = &one["securityContext"]["seLinuxOptions"];
-        !SELINUX_TYPES.contains(&text(options, "type"))
-            || !text(options, "user").is_empty()
-            || !text(options, "role").is_empty()
+fn se_linux(spec: &PodSpec) -> Option<Violation> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let is_bad = |common: Common<'_>| {
+        common.se_linux.is_some_and(|options| {
+            !SELINUX_TYPES.contains(&text(&options.type_).as_str())
+                || !text(&options.user).is_empty()
+                || !text(&options.role).is_empty()
+        })
     };
-    let who = pod_and(bad(spec), &named(spec, bad))?;
+    let who = who(spec, is_bad)?;
     let mut types = Vec::new();
     let mut faults = Vec::new();
     let mut later = [false; 2];
-    for one in std::iter::once(spec)
-        .chain(all(spec))
-        .filter(|one| bad(one))
-    {
-        let options = &one["securityContext"]["seLinuxOptions"];
-        let kind = text(options, "type");
-        if !SELINUX_TYPES.contains(&kind) {
+    let commons = std::iter::once(Common::of_pod(spec)).chain(all(spec).map(View::common));
+    for options in commons.filter_map(|common| common.se_linux) {
+        let kind = text(&options.type_);
+        if !SELINUX_TYPES.contains(&kind.as_str()) {
             note(&mut types, kind);
         }
-        later[0] |= !text(options, "user").is_empty();
-        later[1] |= !text(options, "role").is_empty();
+        later[0] |= !text(&options.user).is_empty();
+        later[1] |= !text(&options.role).is_empty();
     }
     if !types.is_empty() {
         faults.push(counted("type", &types));
@@ -294,34 +314,40 @@ fn se_linux(spec: &Value) -> Option<Violation> {
 }
 
 /// Who turns the filter of system calls off.
-pub(super) fn unconfined(spec: &Value) -> Option<String> {
-    let bad = |one: &Value| {
-        let kind = text(&one["securityContext"]["seccompProfile"], "type");
-        !matches!(kind, "" | "RuntimeDefault" | "Localhost")
-    };
-    let who = pod_and(bad(spec), &named(spec, bad))?;
+pub(super) fn unconfined(spec: &PodSpec) -> Option<String> {
+    let who = who(spec, |common| {
+        common.seccomp.is_some_and(|profile| {
+            !matches!(profile.type_.as_str(), "" | "RuntimeDefault" | "Localhost")
+        })
+    })?;
     Some(format!(
         "{who} must not set securityContext.seccompProfile.type to \"Unconfined\""
     ))
 }
 
-fn seccomp(spec: &Value) -> Option<Violation> {
+fn seccomp(spec: &PodSpec) -> Option<Violation> {
     Some(Violation::new("seccompProfile", unconfined(spec)?))
 }
 
-fn sysctls(spec: &Value) -> Option<Violation> {
-    let given = items(&spec["securityContext"], "sysctls");
-    let given = given.map(|sysctl| text(sysctl, "name"));
-    let bad: Vec<&str> = given.filter(|name| !SYSCTLS.contains(name)).collect();
+fn sysctls(spec: &PodSpec) -> Option<Violation> {
+    let context = spec.security_context.as_ref();
+    let given = context.and_then(|context| context.sysctls.as_ref());
+    let bad: Vec<&str> = given
+        .into_iter()
+        .flatten()
+        .map(|sysctl| sysctl.name.as_str())
+        .filter(|name| !SYSCTLS.contains(name))
+        .collect();
     (!bad.is_empty()).then(|| {
         let reason = plural("forbidden sysctl", bad.len());
         Violation::new(reason, bad.join(", "))
     })
 }
 
-fn windows(spec: &Value) -> Option<Violation> {
-    let bad = |one: &Value| one["securityContext"]["windowsOptions"]["hostProcess"] == true;
-    let who = pod_and(bad(spec), &named(spec, bad))?;
+fn windows(spec: &PodSpec) -> Option<Violation> {
+    let who = who(spec, |common| {
+        common.windows.and_then(|options| options.host_process) == Some(true)
+    })?;
     Some(Violation::new(
         "hostProcess",
         format!("{who} must not set securityContext.windowsOptions.hostProcess=true"),

@@ -1,10 +1,11 @@
 //! The restricted standard: what the baseline leaves open and hardened pods do without.
 
-use serde_json::Value;
+use k8s_openapi::api::core::v1::PodSpec;
+use serde_json::json;
 
 use super::{
     Violation, baseline,
-    containers::{fields, items, named, note, plural, pod_and, quoted, subject, text},
+    containers::{Common, named, note, plural, quoted, subject, who},
 };
 
 /// Volumes that hold only what the cluster itself puts there.
@@ -21,7 +22,7 @@ const VOLUMES: [&str; 9] = [
 ];
 
 /// Everything that a pod does against the standard, beyond what the baseline checks.
-pub(super) fn check(spec: &Value) -> Vec<Violation> {
+pub(super) fn check(spec: &PodSpec) -> Vec<Violation> {
     let found = [
         privilege_escalation(spec),
         capabilities(spec),
@@ -34,13 +35,14 @@ pub(super) fn check(spec: &Value) -> Vec<Violation> {
 }
 
 /// Windows has neither these capabilities nor this filter.
-fn is_windows(spec: &Value) -> bool {
-    text(&spec["os"], "name") == "windows"
+fn is_windows(spec: &PodSpec) -> bool {
+    spec.os.as_ref().is_some_and(|os| os.name == "windows")
 }
 
-fn privilege_escalation(spec: &Value) -> Option<Violation> {
+fn privilege_escalation(spec: &PodSpec) -> Option<Violation> {
     let names = named(spec, |one| {
-        one["securityContext"]["allowPrivilegeEscalation"] != false
+        let context = one.context;
+        context.and_then(|context| context.allow_privilege_escalation) != Some(false)
     });
     (!names.is_empty() && !is_windows(spec)).then(|| {
         let detail = format!(
@@ -51,12 +53,16 @@ fn privilege_escalation(spec: &Value) -> Option<Violation> {
     })
 }
 
-fn capabilities(spec: &Value) -> Option<Violation> {
+fn capabilities(spec: &PodSpec) -> Option<Violation> {
     if is_windows(spec) {
         return None;
     }
     let names = named(spec, |one| {
-        !items(&one["securityContext"]["capabilities"], "drop").any(|name| name == "ALL")
+        let capabilities = one
+            .context
+            .and_then(|context| context.capabilities.as_ref());
+        let dropped = capabilities.and_then(|capabilities| capabilities.drop.as_ref());
+        !dropped.is_some_and(|dropped| dropped.iter().any(|name| name == "ALL"))
     });
     let mut details = Vec::new();
     if !names.is_empty() {
@@ -69,17 +75,21 @@ fn capabilities(spec: &Value) -> Option<Violation> {
     (!details.is_empty()).then(|| Violation::new("unrestricted capabilities", details.join("; ")))
 }
 
-fn volumes(spec: &Value) -> Option<Violation> {
+fn volumes(spec: &PodSpec) -> Option<Violation> {
     let mut names = Vec::new();
     let mut kinds = Vec::new();
-    for volume in items(spec, "volumes") {
-        let given = fields(volume).map(|(field, _)| field.as_str());
+    for volume in spec.volumes.iter().flatten() {
+        // Every field but the name is a type.
+        let fields = json!(volume);
+        let given = fields.as_object().into_iter().flatten();
         // A volume of two types is invalid; that is not for this check to rely on.
-        let forbidden = given.filter(|field| *field != "name" && !VOLUMES.contains(field));
+        let forbidden = given
+            .map(|(field, _)| field.as_str())
+            .filter(|field| *field != "name" && !VOLUMES.contains(field));
         let before = names.len();
         for kind in forbidden {
             names.truncate(before);
-            names.push(text(volume, "name").to_owned());
+            names.push(volume.name.clone());
             note(&mut kinds, kind);
         }
     }
@@ -101,23 +111,21 @@ fn volumes(spec: &Value) -> Option<Violation> {
 
 /// Whether root in the pod is nobody on the node, since the pod has a user namespace of its own. Since
 /// Kubernetes 1.35 it may be root then.
-fn is_root_elsewhere(spec: &Value) -> bool {
-    spec["hostUsers"] == false
+fn is_root_elsewhere(spec: &PodSpec) -> bool {
+    spec.host_users == Some(false)
 }
 
-fn run_as_non_root(spec: &Value) -> Option<Violation> {
+fn run_as_non_root(spec: &PodSpec) -> Option<Violation> {
     if is_root_elsewhere(spec) {
         return None;
     }
-    let says = |one: &Value| one["securityContext"]["runAsNonRoot"].as_bool();
     let reason = "runAsNonRoot != true";
-    let explicit = named(spec, |one| says(one) == Some(false));
-    let pod = says(spec);
-    if let Some(who) = pod_and(pod == Some(false), &explicit) {
+    if let Some(who) = who(spec, |common| common.run_as_non_root == Some(false)) {
         let detail = format!("{who} must not set securityContext.runAsNonRoot=false");
         return Some(Violation::new(reason, detail));
     }
-    let silent = named(spec, |one| says(one).is_none());
+    let silent = named(spec, |one| one.common().run_as_non_root.is_none());
+    let pod = Common::of_pod(spec).run_as_non_root;
     (pod.is_none() && !silent.is_empty()).then(|| {
         let who = subject(&silent);
         let detail = format!("pod or {who} must set securityContext.runAsNonRoot=true");
@@ -125,26 +133,29 @@ fn run_as_non_root(spec: &Value) -> Option<Violation> {
     })
 }
 
-fn run_as_user(spec: &Value) -> Option<Violation> {
+fn run_as_user(spec: &PodSpec) -> Option<Violation> {
     if is_root_elsewhere(spec) {
         return None;
     }
-    let root = |one: &Value| one["securityContext"]["runAsUser"] == 0;
-    let who = pod_and(root(spec), &named(spec, root))?;
+    let who = who(spec, |common| common.run_as_user == Some(0))?;
     let detail = format!("{who} must not set runAsUser=0");
     Some(Violation::new("runAsUser=0", detail))
 }
 
-fn seccomp(spec: &Value) -> Option<Violation> {
+fn seccomp(spec: &PodSpec) -> Option<Violation> {
     if is_windows(spec) {
         return None;
     }
-    let says = |one: &Value| !text(&one["securityContext"]["seccompProfile"], "type").is_empty();
+    let says = |common: Common<'_>| {
+        common
+            .seccomp
+            .is_some_and(|profile| !profile.type_.is_empty())
+    };
     if let Some(detail) = baseline::unconfined(spec) {
         return Some(Violation::new("seccompProfile", detail));
     }
-    let silent = named(spec, |one| !says(one));
-    (!says(spec) && !silent.is_empty()).then(|| {
+    let silent = named(spec, |one| !says(one.common()));
+    (!says(Common::of_pod(spec)) && !silent.is_empty()).then(|| {
         let who = subject(&silent);
         let detail = format!(
             "pod or {who} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\""

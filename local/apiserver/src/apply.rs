@@ -12,7 +12,7 @@ use self::{
     managers::{Manager, Managers, Operation},
     walk::{Comparison, compare, field_set, merge, remove},
 };
-use crate::{schema::At, status::Failure};
+use crate::{schema::NodeRef, status::Failure};
 
 /// Metadata that the server decides; nobody owns it.
 const UNOWNED: &[&str] = &[
@@ -33,7 +33,7 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// One write, as far as ownership is concerned.
 pub(crate) struct Writer<'a> {
-    pub(crate) at: At<'a>,
+    pub(crate) at: NodeRef<'a>,
     pub(crate) manager: Manager,
     /// The resource has a status of its own.
     pub(crate) status: bool,

@@ -1,12 +1,12 @@
 //! Bodies read into values, with everything that is odd about them.
 
-pub(crate) mod typed;
+mod checked;
+pub(crate) mod requests;
 
-use std::{collections::HashSet, fmt};
+use serde::de::DeserializeSeed as _;
+use serde_json::{Map, Value};
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
-
+use self::checked::Checked;
 use crate::{
     protobuf,
     resource::Resource,
@@ -67,11 +67,7 @@ pub(crate) fn decode(body: &[u8], content_type: &str) -> Result<Decoded, Failure
     }
     let mut duplicates = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let seed = Checked {
-        path: String::new(),
-        duplicates: &mut duplicates,
-        depth: 0,
-    };
+    let seed = Checked::new(&mut duplicates);
     let value = seed
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
@@ -128,6 +124,8 @@ impl Decoded {
         if let Some(why) = wrong_type(resource, &value) {
             return Err(cannot_be_handled(resource, &why));
         }
+        (resource.hooks.check)(&value)
+            .map_err(|why| cannot_be_handled(resource, &why.to_string()))?;
         let warnings = if validation == Validation::Warn {
             odd
         } else {
@@ -245,95 +243,6 @@ fn other_version(given: &str, wanted: &str) -> Failure {
     Failure::bad_request(format!(
         "the API version in the data ({given}) does not match the expected API version ({wanted})"
     ))
-}
-
-/// Reads a value and notes the fields that an object has twice; the last one counts.
-struct Checked<'a> {
-    path: String,
-    duplicates: &'a mut Vec<String>,
-    depth: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Checked<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.depth > MAX_DEPTH {
-            return Err(serde::de::Error::custom(format!(
-                "values may be nested at most {MAX_DEPTH} deep"
-            )));
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Checked<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        loop {
-            let seed = Checked {
-                path: format!("{}[{}]", self.path, list.len()),
-                duplicates: &mut *self.duplicates,
-                depth: self.depth + 1,
-            };
-            match items.next_element_seed(seed)? {
-                Some(item) => list.push(item),
-                None => return Ok(Value::Array(list)),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        let mut seen = HashSet::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            let path = schema::join(&self.path, &name);
-            if !seen.insert(name.clone()) {
-                self.duplicates.push(path.clone());
-            }
-            let seed = Checked {
-                path,
-                duplicates: &mut *self.duplicates,
-                depth: self.depth + 1,
-            };
-            map.insert(name, fields.next_value_seed(seed)?);
-        }
-        Ok(Value::Object(map))
-    }
 }
 
 // === impl Validation ===

@@ -28,7 +28,7 @@ const VERBS: &[&str] = &[
 ];
 
 /// One resource as discovery shows it, in the words of both forms.
-struct Shown {
+struct ApiResource {
     name: String,
     singular: String,
     kind: String,
@@ -163,8 +163,8 @@ fn group_of(group: &str, versions: &[String]) -> Value {
 }
 
 /// A resource and its subresources.
-fn shown(resource: &Resource) -> Vec<Shown> {
-    let main = Shown {
+fn shown(resource: &Resource) -> Vec<ApiResource> {
+    let main = ApiResource {
         name: resource.plural.clone(),
         singular: resource.singular.clone(),
         kind: resource.kind.clone(),
@@ -175,7 +175,7 @@ fn shown(resource: &Resource) -> Vec<Shown> {
         short_names: resource.short_names.clone(),
         categories: resource.categories.clone(),
     };
-    let below = |name: &str, kind: (&str, &str, &str), verbs: &[&'static str]| Shown {
+    let below = |name: &str, kind: (&str, &str, &str), verbs: &[&'static str]| ApiResource {
         name: format!("{}/{name}", resource.plural),
         singular: String::new(),
         group: kind.0.to_owned(),
@@ -225,14 +225,14 @@ fn shown(resource: &Resource) -> Vec<Shown> {
     all
 }
 
-fn of(registry: &Registry, group: &str, version: &str) -> Vec<Shown> {
-    let mut all: Vec<Shown> = registry
+fn of(registry: &Registry, group: &str, version: &str) -> Vec<ApiResource> {
+    let mut all: Vec<ApiResource> = registry
         .of(group, version)
         .into_iter()
         .flat_map(|resource| shown(resource))
         .collect();
     let asked = questions().filter(|one| one.group == group && one.version == version);
-    all.extend(asked.map(|one| Shown {
+    all.extend(asked.map(|one| ApiResource {
         name: one.plural.unwrap_or_default().to_owned(),
         singular: one.kind.to_lowercase(),
         kind: one.kind.to_owned(),

@@ -1,6 +1,7 @@
 //! The built-in kinds: one row for each, from which all else that has to know them takes what it needs. What a kind
 //! fills in and insists on beyond its schema is in a module of its own.
 
+mod action;
 pub(crate) mod config;
 pub(crate) mod container;
 pub(crate) mod definition;
@@ -10,6 +11,7 @@ pub(crate) mod namespace;
 pub(crate) mod pod;
 pub(crate) mod quota;
 mod row;
+mod rule;
 pub(crate) mod schemas;
 pub(crate) mod service;
 pub(crate) mod volume;
@@ -34,131 +36,110 @@ pub(crate) static KINDS: &[Kind] = &[
     Kind {
         short_names: &["ns"],
         subresources: &["status", "finalize"],
-        columns: columns::namespace,
         hooks: namespace::HOOKS,
-        ..Kind::of::<core::Namespace>()
+        ..Kind::of::<core::Namespace>(columns::namespace)
     },
     Kind {
         short_names: &["po"],
         categories: &["all"],
         subresources: &["status", "log", "streams", "eviction"],
         generation: true,
-        columns: columns::pod,
         hooks: pod::HOOKS,
-        ..Kind::of::<core::Pod>()
+        ..Kind::of::<core::Pod>(columns::pod)
     },
     Kind {
         short_names: &["svc"],
         categories: &["all"],
         subresources: &["status"],
-        columns: columns::service,
         hooks: service::HOOKS,
-        ..Kind::of::<core::Service>()
+        ..Kind::of::<core::Service>(columns::service)
     },
     Kind {
         short_names: &["cm"],
-        columns: columns::config_map,
         hooks: config::CONFIG_MAP,
-        ..Kind::of::<core::ConfigMap>()
+        ..Kind::of::<core::ConfigMap>(columns::config_map)
     },
     Kind {
-        columns: columns::secret,
         hooks: config::SECRET,
-        ..Kind::of::<core::Secret>()
+        ..Kind::of::<core::Secret>(columns::secret)
     },
     Kind {
         short_names: &["sa"],
         subresources: &["token"],
-        columns: columns::service_account,
-        ..Kind::of::<core::ServiceAccount>()
+        ..Kind::of::<core::ServiceAccount>(columns::service_account)
     },
     Kind {
         short_names: &["ev"],
-        columns: columns::event,
         hooks: event::CORE,
-        ..Kind::of::<core::Event>()
+        ..Kind::of::<core::Event>(columns::event)
     },
     Kind {
         short_names: &["no"],
         subresources: &["status"],
-        columns: columns::node,
-        ..Kind::of::<core::Node>()
+        ..Kind::of::<core::Node>(columns::node)
     },
     Kind {
         short_names: &["ep"],
-        columns: columns::endpoints,
-        ..Kind::of::<core::Endpoints>()
+        ..Kind::of::<core::Endpoints>(columns::endpoints)
     },
     Kind {
         short_names: &["quota"],
         subresources: &["status"],
-        columns: columns::resource_quota,
         hooks: quota::HOOKS,
-        ..Kind::of::<core::ResourceQuota>()
+        ..Kind::of::<core::ResourceQuota>(columns::resource_quota)
     },
     Kind {
         short_names: &["deploy"],
         categories: &["all"],
         subresources: &["status", "scale"],
         generation: true,
-        columns: columns::deployment,
         hooks: workload::DEPLOYMENT,
-        ..Kind::of::<apps::Deployment>()
+        ..Kind::of::<apps::Deployment>(columns::deployment)
     },
     Kind {
         short_names: &["rs"],
         categories: &["all"],
         subresources: &["status", "scale"],
         generation: true,
-        columns: columns::replica_set,
         hooks: workload::REPLICA_SET,
-        ..Kind::of::<apps::ReplicaSet>()
+        ..Kind::of::<apps::ReplicaSet>(columns::replica_set)
     },
-    Kind {
-        columns: columns::lease,
-        ..Kind::of::<coordination::Lease>()
-    },
+    Kind::of::<coordination::Lease>(columns::lease),
     Kind {
         short_names: &["ev"],
         // Both kinds of Event are one set of objects.
         storage_group: "",
         conversion: Conversion::Event,
-        columns: columns::event,
         hooks: event::NEW,
-        ..Kind::of::<events::Event>()
+        ..Kind::of::<events::Event>(columns::new_event)
     },
     Kind {
         generation: true,
-        columns: columns::endpoint_slice,
-        ..Kind::of::<discovery::EndpointSlice>()
+        ..Kind::of::<discovery::EndpointSlice>(columns::endpoint_slice)
     },
     Kind {
         short_names: &["pdb"],
         subresources: &["status"],
         generation: true,
-        columns: columns::disruption_budget,
-        ..Kind::of::<policy::PodDisruptionBudget>()
+        ..Kind::of::<policy::PodDisruptionBudget>(columns::disruption_budget)
     },
     Kind {
         short_names: &["netpol"],
         generation: true,
-        columns: columns::network_policy,
-        ..Kind::of::<networking::NetworkPolicy>()
+        ..Kind::of::<networking::NetworkPolicy>(columns::network_policy)
     },
     Kind {
         short_names: &["ing"],
         subresources: &["status"],
         generation: true,
-        columns: columns::ingress,
-        ..Kind::of::<networking::Ingress>()
+        ..Kind::of::<networking::Ingress>(columns::ingress)
     },
     Kind {
         short_names: &["crd", "crds"],
         subresources: &["status"],
         generation: true,
-        columns: columns::definition,
         hooks: definition::HOOKS,
-        ..Kind::of::<apiextensions::CustomResourceDefinition>()
+        ..Kind::of::<apiextensions::CustomResourceDefinition>(columns::definition)
     },
 ];
 
@@ -204,15 +185,6 @@ pub(crate) fn items<'a>(
     field: &str,
 ) -> impl Iterator<Item = (usize, &'a Value)> {
     object[field].as_array().into_iter().flatten().enumerate()
-}
-
-/// The items of a list field, to be changed.
-fn items_mut<'a>(object: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
-    object
-        .get_mut(field)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
 }
 
 /// The struct in a field, if it is there.

@@ -45,6 +45,7 @@
 mod api;
 mod apply;
 mod auth;
+mod background;
 mod clock;
 mod convert;
 mod decode;
@@ -73,7 +74,7 @@ mod status;
 mod store;
 mod streaming;
 mod table;
-mod upkeep;
+mod typed;
 mod write;
 
 pub use self::{

@@ -2,11 +2,15 @@
 //! kinds (<https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding>). They are
 //! read into JSON; answers are always JSON.
 
+mod wire;
+
 use std::{collections::HashMap, sync::OnceLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+use self::wire::{Reader, Wire};
 
 /// The media type.
 pub(crate) const CONTENT_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -56,12 +60,6 @@ struct FieldInfo {
 }
 
 type Messages = HashMap<&'static str, HashMap<u64, FieldInfo>>;
-
-/// One field as it stands on the wire.
-enum Wire<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
 
 /// Reads an object, with its apiVersion and kind.
 pub(crate) fn decode(body: &[u8]) -> Result<Value> {
@@ -291,55 +289,6 @@ fn inner(bytes: &[u8], wanted: u64) -> Result<Option<&[u8]>> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Reads fields off the wire.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// The next field, or `None` at the end.
-    fn field(&mut self) -> Result<Option<(u64, Wire<'a>)>> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let key = self.varint()?;
-        let number = key >> 3;
-        let wire = match key & 7 {
-            0 => Wire::Number(self.varint()?),
-            1 => Wire::Bytes(self.take(8)?),
-            2 => {
-                let length = self.varint()?;
-                let length = usize::try_from(length).map_err(|_| ProtobufError::Truncated)?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => Wire::Bytes(self.take(4)?),
-            _ => return Err(ProtobufError::Type(number)),
-        };
-        Ok(Some((number, wire)))
-    }
-
-    fn varint(&mut self) -> Result<u64> {
-        let mut value = 0;
-        for shift in (0..70).step_by(7) {
-            let byte = *self.take(1)?.first().ok_or(ProtobufError::Truncated)?;
-            if shift < 64 {
-                value |= u64::from(byte & 0x7f) << shift;
-            }
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(ProtobufError::Truncated)
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(ProtobufError::Truncated)?;
-        self.0 = rest;
-        Ok(taken)
-    }
 }
 
 #[cfg(test)]

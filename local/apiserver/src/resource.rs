@@ -14,7 +14,7 @@ use crate::{
     names,
     schema::{Schema, cel::Rules},
     status::{Failure, FieldError},
-    table::Column,
+    table::Columns,
 };
 
 /// One version of one kind of objects.
@@ -39,7 +39,7 @@ pub(crate) struct Resource {
     pub(crate) subresources: Subresources,
     /// `metadata.generation` counts the changes of the spec.
     pub(crate) generation: bool,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Columns,
     pub(crate) hooks: Hooks,
     /// What only custom resources have.
     pub(crate) custom: Option<Custom>,
@@ -71,6 +71,8 @@ pub(crate) struct ScalePaths {
 /// What only a kind itself knows.
 #[derive(Clone, Copy)]
 pub(crate) struct Hooks {
+    /// Says why an object cannot be read as the type of its kind, if it cannot. What is stored can.
+    pub(crate) check: fn(&Value) -> Result<(), serde_json::Error>,
     /// Fills in defaults and what the server decides, before validation.
     pub(crate) prepare: fn(&mut Value, Option<&Value>),
     /// Rules beyond the schema.
@@ -136,6 +138,7 @@ impl fmt::Debug for Resource {
 impl Hooks {
     /// Those of a custom resource.
     pub(crate) const NONE: Self = Self {
+        check: |_| Ok(()),
         prepare: |_, _| {},
         validate: |_, _, _| {},
         name: names::subdomain,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     resource::{Resource, registry::Registry},
-    schema::{At, Type},
+    schema::{NodeRef, Type},
 };
 
 /// How deep values that have a schema go.
@@ -64,7 +64,7 @@ pub(crate) fn object(resource: &Resource, choose: Choices<'_>) -> Value {
 }
 
 /// A value that fits the types of its schema, if not its bounds.
-pub(crate) fn value(at: At<'_>, depth: usize, choose: Choices<'_>) -> Value {
+pub(crate) fn value(at: NodeRef<'_>, depth: usize, choose: Choices<'_>) -> Value {
     let Some(node) = at.node.filter(|_| depth < DEEPEST) else {
         return anything(2, choose);
     };
@@ -84,7 +84,7 @@ pub(crate) fn value(at: At<'_>, depth: usize, choose: Choices<'_>) -> Value {
     }
 }
 
-fn fields(at: At<'_>, depth: usize, choose: Choices<'_>) -> Map<String, Value> {
+fn fields(at: NodeRef<'_>, depth: usize, choose: Choices<'_>) -> Map<String, Value> {
     let mut fields = Map::new();
     let Some(node) = at.node else { return fields };
     for (name, link) in &node.properties {
@@ -92,7 +92,7 @@ fn fields(at: At<'_>, depth: usize, choose: Choices<'_>) -> Map<String, Value> {
         if !node.required.contains(name) && choose(4) != 3 {
             continue;
         }
-        let at = at.link(link);
+        let at = at.resolve(link);
         let is_text = at.node.is_some_and(|node| node.type_ == Type::String);
         let value = match KEYS.contains(&name.as_str()) {
             true if is_text => pick(&["a", "b", "c"], choose).into(),
@@ -109,7 +109,7 @@ fn fields(at: At<'_>, depth: usize, choose: Choices<'_>) -> Map<String, Value> {
             let key = pick(&["a", "b", "cpu", "memory", "pods", "x/y"], choose);
             let value = match choose(8) {
                 7 => Value::Null,
-                _ => value(at.link(values), depth + 1, choose),
+                _ => value(at.resolve(values), depth + 1, choose),
             };
             fields.insert(key.to_owned(), value);
         }

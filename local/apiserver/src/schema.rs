@@ -29,13 +29,13 @@ pub(crate) type Definitions = HashMap<String, Node>;
 /// A schema with all that its references lead to.
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
-    pub(crate) root: Arc<Link>,
+    pub(crate) root: Arc<SchemaRef>,
     pub(crate) definitions: Arc<Definitions>,
 }
 
 /// A schema in place, or the name of one.
 #[derive(Debug)]
-pub(crate) enum Link {
+pub(crate) enum SchemaRef {
     Inline(Box<Node>),
     Named(String),
 }
@@ -84,11 +84,11 @@ pub(crate) struct Node {
     pub(crate) preserve_unknown: bool,
     /// The value is a whole object with its own apiVersion, kind and metadata.
     pub(crate) embedded: bool,
-    pub(crate) properties: BTreeMap<String, Link>,
+    pub(crate) properties: BTreeMap<String, SchemaRef>,
     pub(crate) required: Vec<String>,
     /// The schema of the values of a map.
-    pub(crate) values: Option<Link>,
-    pub(crate) items: Option<Link>,
+    pub(crate) values: Option<SchemaRef>,
+    pub(crate) items: Option<SchemaRef>,
     pub(crate) default: Option<Value>,
     pub(crate) list: ListKind,
     /// A map or struct that is one value for server-side apply.
@@ -97,10 +97,10 @@ pub(crate) struct Node {
     /// Fields that a strategic merge patch replaces. What they refer to cannot say so, since others refer to it too.
     pub(crate) replaced: BTreeSet<String>,
     pub(crate) limits: Limits,
-    pub(crate) all_of: Vec<Link>,
-    pub(crate) any_of: Vec<Link>,
-    pub(crate) one_of: Vec<Link>,
-    pub(crate) not: Option<Link>,
+    pub(crate) all_of: Vec<SchemaRef>,
+    pub(crate) any_of: Vec<SchemaRef>,
+    pub(crate) one_of: Vec<SchemaRef>,
+    pub(crate) not: Option<SchemaRef>,
     /// The root of a whole object, whose metadata has rules of its own.
     pub(crate) root: bool,
 }
@@ -127,7 +127,7 @@ pub(crate) struct Limits {
 /// A place in a schema while a value is walked. Without a node nothing is known of the value:
 /// its objects are maps and its lists are atomic.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct At<'a> {
+pub(crate) struct NodeRef<'a> {
     pub(crate) node: Option<&'a Node>,
     definitions: Option<&'a Definitions>,
 }
@@ -136,9 +136,9 @@ pub(crate) struct At<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Field<'a> {
     /// A field of a struct.
-    Declared(At<'a>),
+    Declared(NodeRef<'a>),
     /// A key of a map.
-    Key(At<'a>),
+    Key(NodeRef<'a>),
     /// Neither.
     Unknown,
 }
@@ -146,60 +146,60 @@ pub(crate) enum Field<'a> {
 // === impl Schema ===
 
 impl Schema {
-    pub(crate) fn at_root(&self) -> At<'_> {
-        let at = At {
+    pub(crate) fn at_root(&self) -> NodeRef<'_> {
+        let at = NodeRef {
             node: None,
             definitions: Some(&self.definitions),
         };
-        at.link(&self.root)
+        at.resolve(&self.root)
     }
 }
 
-// === impl At ===
+// === impl NodeRef ===
 
-impl<'a> At<'a> {
+impl<'a> NodeRef<'a> {
     /// A place of which nothing is known.
-    pub(crate) const UNKNOWN: At<'static> = At {
+    pub(crate) const UNKNOWN: NodeRef<'static> = NodeRef {
         node: None,
         definitions: None,
     };
 
-    pub(crate) fn link(self, link: &'a Link) -> At<'a> {
+    pub(crate) fn resolve(self, link: &'a SchemaRef) -> NodeRef<'a> {
         let node = match link {
-            Link::Inline(node) => Some(node.as_ref()),
-            Link::Named(name) => self.definitions.and_then(|all| all.get(name)),
+            SchemaRef::Inline(node) => Some(node.as_ref()),
+            SchemaRef::Named(name) => self.definitions.and_then(|all| all.get(name)),
         };
-        At { node, ..self }
+        NodeRef { node, ..self }
     }
 
     pub(crate) fn field(self, name: &str) -> Field<'a> {
         let Some(node) = self.node else {
-            return Field::Key(At::UNKNOWN);
+            return Field::Key(NodeRef::UNKNOWN);
         };
         if let Some(link) = node.properties.get(name) {
-            return Field::Declared(self.link(link));
+            return Field::Declared(self.resolve(link));
         }
         if let Some(link) = &node.values {
-            return Field::Key(self.link(link));
+            return Field::Key(self.resolve(link));
         }
         if node.preserve_unknown || (node.type_ == Type::Any && node.properties.is_empty()) {
-            return Field::Key(At::UNKNOWN);
+            return Field::Key(NodeRef::UNKNOWN);
         }
         Field::Unknown
     }
 
     /// The place of a field, known or not.
-    pub(crate) fn child(self, name: &str) -> At<'a> {
+    pub(crate) fn child(self, name: &str) -> NodeRef<'a> {
         match self.field(name) {
             Field::Declared(at) | Field::Key(at) => at,
-            Field::Unknown => At::UNKNOWN,
+            Field::Unknown => NodeRef::UNKNOWN,
         }
     }
 
-    pub(crate) fn item(self) -> At<'a> {
+    pub(crate) fn item(self) -> NodeRef<'a> {
         match self.node.and_then(|node| node.items.as_ref()) {
-            Some(link) => self.link(link),
-            None => At::UNKNOWN,
+            Some(link) => self.resolve(link),
+            None => NodeRef::UNKNOWN,
         }
     }
 

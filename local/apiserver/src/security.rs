@@ -1,13 +1,21 @@
 //! Pod Security Admission: what the labels of a namespace let its pods do
 //! (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).
 
-use fermata_crds::pod_security::{Level, violations};
+use fermata_crds::pod_security::{Level, pod_violations};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Pod, PodSpec, PodTemplateSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use serde_json::Value;
 
 use crate::{
     resource::Resource,
     status::{Failure, FieldError},
     store::{Key, State},
+    typed,
 };
 
 /// The prefix of the labels.
@@ -36,8 +44,8 @@ impl Policy {
     }
 
     /// How a pod breaks the standard, in one sentence.
-    fn broken_by(&self, metadata: &Value, spec: &Value) -> Option<String> {
-        let violations = violations(self.level, metadata, spec);
+    fn broken_by(&self, metadata: &ObjectMeta, spec: &PodSpec) -> Option<String> {
+        let violations = pod_violations(self.level, metadata, spec);
         if violations.is_empty() {
             return None;
         }
@@ -59,27 +67,49 @@ pub(crate) fn enforce(state: &State, resource: &Resource, pod: &Value) -> Result
     let Some(policy) = policy(state, pod, "enforce") else {
         return Ok(());
     };
-    match policy.broken_by(&pod["metadata"], &pod["spec"]) {
+    let pod: Pod = typed::read(pod).map_err(Failure::internal)?;
+    match policy.broken_by(&pod.metadata, &pod.spec.unwrap_or_default()) {
         None => Ok(()),
         Some(how) => {
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-            Err(resource.forbidden(name, format!("violates {how}")))
+            let name = pod.metadata.name.unwrap_or_default();
+            Err(resource.forbidden(&name, format!("violates {how}")))
         }
     }
 }
 
 /// What to warn of when a pod, or an object with a template of pods, is written.
 pub(crate) fn warning(state: &State, resource: &Resource, object: &Value) -> Option<String> {
-    let (metadata, spec) = if resource.is("", "pods") {
-        (&object["metadata"], &object["spec"])
-    } else if resource.is("apps", "deployments") || resource.is("apps", "replicasets") {
-        let template = &object["spec"]["template"];
-        (&template["metadata"], &template["spec"])
-    } else {
-        return None;
+    let read_template = match (resource.group.as_str(), resource.plural.as_str()) {
+        ("", "pods") => of_pod,
+        ("apps", "deployments") => of_deployment,
+        ("apps", "replicasets") => of_replica_set,
+        _ => return None,
     };
     let warn = policy(state, object, "warn").or_else(|| policy(state, object, "enforce"))?;
-    Some(format!("would violate {}", warn.broken_by(metadata, spec)?))
+    let template = read_template(object)?;
+    let broken = warn.broken_by(
+        &template.metadata.unwrap_or_default(),
+        &template.spec.unwrap_or_default(),
+    );
+    Some(format!("would violate {}", broken?))
+}
+
+fn of_pod(object: &Value) -> Option<PodTemplateSpec> {
+    let pod: Pod = typed::read(object).ok()?;
+    Some(PodTemplateSpec {
+        metadata: Some(pod.metadata),
+        spec: pod.spec,
+    })
+}
+
+fn of_deployment(object: &Value) -> Option<PodTemplateSpec> {
+    let deployment: Deployment = typed::read(object).ok()?;
+    Some(deployment.spec?.template)
+}
+
+fn of_replica_set(object: &Value) -> Option<PodTemplateSpec> {
+    let set: ReplicaSet = typed::read(object).ok()?;
+    set.spec?.template
 }
 
 fn policy(state: &State, object: &Value, mode: &str) -> Option<Policy> {

@@ -1,8 +1,9 @@
 //! Label and field selectors of requests
 //! (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>).
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Selector;
 use serde_json::Value;
 
 use crate::{names, resource::Resource, status::Failure};
@@ -29,6 +30,26 @@ pub(crate) struct FieldSelector {
     requirements: Vec<(String, String, bool)>,
 }
 
+/// Labels, be they of a tree or of a type.
+pub(crate) trait Labels {
+    /// The value of one; `None` when it is not there.
+    fn label(&self, key: &str) -> Option<&str>;
+}
+
+// === impl Labels ===
+
+impl Labels for Value {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+}
+
+impl Labels for Option<&BTreeMap<String, String>> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.and_then(|labels| labels.get(key)).map(String::as_str)
+    }
+}
+
 // === impl LabelSelector ===
 
 impl LabelSelector {
@@ -48,38 +69,26 @@ impl LabelSelector {
         Ok(Self { requirements })
     }
 
-    /// From a `LabelSelector` object.
-    pub(crate) fn from_object(selector: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let labels = selector["matchLabels"].as_object();
+    /// From the selector of an object.
+    pub(crate) fn of(selector: &Selector) -> Self {
+        let labels = selector.match_labels.iter().flatten();
         let mut requirements: Vec<Requirement> = labels
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| Requirement::In(key.clone(), vec![text(value)]))
+            .map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()]))
             .collect();
-        for one in selector["matchExpressions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            let key = text(&one["key"]);
-            let values = one["values"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(text)
-                .collect();
-            requirements.push(match one["operator"].as_str() {
-                Some("In") => Requirement::In(key, values),
-                Some("NotIn") => Requirement::NotIn(key, values),
-                Some("DoesNotExist") => Requirement::Absent(key),
+        for one in selector.match_expressions.iter().flatten() {
+            let key = one.key.clone();
+            let values = one.values.clone().unwrap_or_default();
+            requirements.push(match one.operator.as_str() {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "DoesNotExist" => Requirement::Absent(key),
                 _ => Requirement::Exists(key),
             });
         }
         Self { requirements }
     }
 
-    pub(crate) fn matches(&self, labels: &Value) -> bool {
+    pub(crate) fn matches(&self, labels: &impl Labels) -> bool {
         self.requirements
             .iter()
             .all(|requirement| requirement.holds(labels))
@@ -91,8 +100,8 @@ impl LabelSelector {
 }
 
 impl Requirement {
-    fn holds(&self, labels: &Value) -> bool {
-        let get = |key: &String| labels.get(key).and_then(Value::as_str);
+    fn holds(&self, labels: &impl Labels) -> bool {
+        let get = |key: &String| labels.label(key);
         let number = |key: &String| get(key)?.parse::<i64>().ok();
         match self {
             Self::In(key, values) => {
@@ -346,8 +355,9 @@ mod tests {
             "matchLabels": {"app": "a"},
             "matchExpressions": [{"key": "x", "operator": "DoesNotExist"}],
         });
+        let object = serde_json::from_value(object).expect("a selector");
         assert_eq!(
-            LabelSelector::from_object(&object),
+            LabelSelector::of(&object),
             LabelSelector::parse("app=a,!x").expect("selector")
         );
     }

@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     StreamingRuntime,
     api::{Api, Mutator},
+    background,
     handlers::{exec, forward},
     kinds::namespace,
     resource::registry::Registry,
@@ -36,7 +37,6 @@ use crate::{
         pki::{self, Pki, PkiError},
     },
     store::{OpenError, Store},
-    upkeep,
     write::definitions::{self, DEFINITIONS},
 };
 
@@ -208,7 +208,7 @@ impl ApiServer {
         }
         server
             .tasks
-            .push(tokio::spawn(upkeep::run(Arc::clone(&api))));
+            .push(tokio::spawn(background::run(Arc::clone(&api))));
         server
             .tasks
             .push(tokio::spawn(listener::serve(api, listener, tls)));

@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod history;
 mod memory;
+mod object;
 mod recent;
 mod writer;
 
@@ -20,14 +21,13 @@ use std::{
     fmt,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
 };
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
@@ -37,26 +37,11 @@ pub(crate) use self::{
     error::{CommitError, WriteFailed},
     history::{Change, Event},
     memory::{Listing, State},
+    object::{Key, Object},
 };
 
 /// Changes that may wait for the disk; beyond, writes are refused.
 const MAX_PENDING: usize = 8192;
-
-/// Where an object stands among those of its resource. Cluster-scoped objects have no namespace.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-/// An object as stored: its serialised form, which every response shares. As a tree it takes several times
-/// as much, so that there is one only while somebody looks at it.
-#[derive(Debug)]
-pub(crate) struct Object {
-    pub(crate) json: Bytes,
-    pub(crate) revision: u64,
-    tree: Mutex<Weak<Value>>,
-}
 
 /// The past that a read asked for is forgotten.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -335,93 +320,6 @@ fn first_revision() -> u64 {
 /// The state stays whole even if a holder of the lock panicked: every change is one call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// === impl Key ===
-
-impl Key {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-
-    /// Where an object says that it stands.
-    pub(crate) fn of(value: &Value) -> Self {
-        let text = |field: &str| {
-            value["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        Self::new(text("namespace"), text("name"))
-    }
-}
-
-// === impl Object ===
-
-impl Object {
-    /// Numbers the object with the revision and serialises it.
-    pub(crate) fn new(value: Value, revision: u64) -> Self {
-        Self::with_tree(value, revision).0
-    }
-
-    /// The same, with the tree that it has as long as somebody keeps it.
-    fn with_tree(mut value: Value, revision: u64) -> (Self, Arc<Value>) {
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert(
-                "resourceVersion".to_owned(),
-                Value::String(revision.to_string()),
-            );
-        }
-        let tree = Arc::new(value);
-        let object = Self {
-            // Without the room that a growing string has left over.
-            json: Bytes::from(tree.to_string().into_boxed_str().into_boxed_bytes()),
-            revision,
-            tree: Mutex::new(Arc::downgrade(&tree)),
-        };
-        (object, tree)
-    }
-
-    /// An object that is shown but not stored: what a dry run answers.
-    pub(crate) fn unstored(value: &Value) -> Self {
-        let revision = value["metadata"]["resourceVersion"]
-            .as_str()
-            .and_then(|revision| revision.parse().ok())
-            .unwrap_or(0);
-        Self {
-            json: Bytes::from(value.to_string()),
-            revision,
-            tree: Mutex::default(),
-        }
-    }
-
-    /// The object as a tree, which all who look at it now share.
-    pub(crate) fn value(&self) -> Arc<Value> {
-        let mut tree = lock(&self.tree);
-        if let Some(value) = tree.upgrade() {
-            return value;
-        }
-        // What is stored was serialised here, or read once already.
-        let value: Arc<Value> = Arc::new(serde_json::from_slice(&self.json).unwrap_or_default());
-        *tree = Arc::downgrade(&value);
-        value
-    }
-
-    fn parse(json: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(json).ok()?;
-        let revision = value["metadata"]["resourceVersion"]
-            .as_str()?
-            .parse()
-            .ok()?;
-        Some(Self {
-            json: Bytes::copy_from_slice(json),
-            revision,
-            tree: Mutex::default(),
-        })
-    }
 }
 
 impl fmt::Debug for Store {

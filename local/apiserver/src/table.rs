@@ -3,12 +3,18 @@
 
 pub(crate) mod age;
 pub(crate) mod builtin;
+mod cells;
 mod event;
 pub(crate) mod jsonpath;
+mod network;
+mod node;
 mod pod;
+mod workload;
 
 use std::borrow::Borrow;
 
+use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::jsonpath::JsonPath;
@@ -22,15 +28,21 @@ pub(crate) struct Column {
     description: String,
     /// 0 is always shown, more only with `-o wide`.
     priority: i64,
-    cell: Cell,
 }
 
-#[derive(Debug)]
-enum Cell {
-    Made(fn(&Value) -> Value),
-    Path(JsonPath),
-    /// The path of a column could not be understood; its cells stay empty.
-    Empty,
+/// A column, and how its cell is made of an object of type `T`.
+type TypedColumn<T> = (Column, Cell<T>);
+
+/// How a cell is made.
+type Cell<T> = fn(&T) -> Value;
+
+/// How all cells of a row are made.
+type Row = Box<dyn Fn(&Value) -> Vec<Value> + Send + Sync>;
+
+/// The columns of a kind, and how the cells of a row are made of an object.
+pub(crate) struct Columns {
+    columns: Vec<Column>,
+    cells: Row,
 }
 
 /// How much of each object goes with its row.
@@ -44,43 +56,27 @@ pub(crate) enum Include {
 // === impl Column ===
 
 impl Column {
-    pub(crate) fn new(name: &str, type_: &str, cell: fn(&Value) -> Value) -> Self {
+    fn new(name: &str, type_: &str) -> Self {
         Self {
             name: name.to_owned(),
             type_: type_.to_owned(),
             format: String::new(),
             description: String::new(),
             priority: 0,
-            cell: Cell::Made(cell),
         }
     }
 
-    /// Shown with `-o wide` only.
-    pub(crate) fn wide(name: &str, cell: fn(&Value) -> Value) -> Self {
-        Self {
-            priority: 1,
-            ..Self::new(name, "string", cell)
-        }
-    }
-
-    pub(crate) fn name() -> Self {
+    /// The name of an object, which comes first.
+    fn name() -> Self {
         Self {
             format: "name".to_owned(),
             description: "Name must be unique within a namespace.".to_owned(),
-            ..Self::new("Name", "string", |object| {
-                object["metadata"]["name"].clone()
-            })
+            ..Self::new("Name", "string")
         }
     }
 
-    pub(crate) fn age() -> Self {
-        Self::new("Age", "string", |object| {
-            age::since(&object["metadata"]["creationTimestamp"])
-        })
-    }
-
     /// From `additionalPrinterColumns`.
-    pub(crate) fn custom(column: &Value) -> Self {
+    fn custom(column: &Value) -> Self {
         let text = |name: &str| column[name].as_str().unwrap_or_default().to_owned();
         Self {
             name: text("name"),
@@ -88,7 +84,6 @@ impl Column {
             format: text("format"),
             description: text("description"),
             priority: column["priority"].as_i64().unwrap_or(0),
-            cell: JsonPath::parse(&text("jsonPath")).map_or(Cell::Empty, Cell::Path),
         }
     }
 
@@ -101,13 +96,75 @@ impl Column {
             "priority": self.priority,
         })
     }
+}
 
-    fn value(&self, object: &Value) -> Value {
-        match &self.cell {
-            Cell::Made(make) => make(object),
-            Cell::Path(path) => cell(&self.type_, &path.find(object)),
-            Cell::Empty => Value::Null,
+// === impl Columns ===
+
+impl Columns {
+    /// Those of a built-in kind. An object that cannot be read as its type has a row with its name alone.
+    fn of<T: DeserializeOwned + 'static>(columns: Vec<TypedColumn<T>>) -> Self {
+        let (columns, cells): (Vec<Column>, Vec<Cell<T>>) = columns.into_iter().unzip();
+        let name = columns.iter().position(|column| column.format == "name");
+        Self {
+            columns,
+            cells: Box::new(move |object| match T::deserialize(object) {
+                Ok(object) => cells.iter().map(|cell| cell(&object)).collect(),
+                Err(_) => (0..cells.len())
+                    .map(|index| match name {
+                        Some(name) if name == index => object["metadata"]["name"].clone(),
+                        _ => Value::Null,
+                    })
+                    .collect(),
+            }),
         }
+    }
+
+    /// Those of a built-in kind, the name before them.
+    fn named<T>(columns: Vec<TypedColumn<T>>) -> Self
+    where
+        T: DeserializeOwned + Metadata<Ty = ObjectMeta> + 'static,
+    {
+        let mut all: Vec<TypedColumn<T>> =
+            vec![(Column::name(), |object| json!(object.metadata().name))];
+        all.extend(columns);
+        Self::of(all)
+    }
+
+    /// Those of a definition, as its `additionalPrinterColumns` say; without any, the age.
+    pub(crate) fn custom(given: &Value) -> Self {
+        let default = [json!({
+            "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp",
+        })];
+        let given = match given.as_array() {
+            Some(given) if !given.is_empty() => given.as_slice(),
+            _ => &default,
+        };
+        let mut columns = vec![Column::name()];
+        columns.extend(given.iter().map(Column::custom));
+        // The cells of a path that cannot be understood stay empty.
+        let paths: Vec<(String, Option<JsonPath>)> = given
+            .iter()
+            .map(|column| {
+                let text = |name: &str| column[name].as_str().unwrap_or_default();
+                (text("type").to_owned(), JsonPath::parse(text("jsonPath")))
+            })
+            .collect();
+        Self {
+            columns,
+            cells: Box::new(move |object| {
+                let name = object["metadata"]["name"].clone();
+                let cells = paths.iter().map(|(type_, path)| {
+                    let found = path.as_ref().map(|path| path.find(object));
+                    cell(type_, &found.unwrap_or_default())
+                });
+                std::iter::once(name).chain(cells).collect()
+            }),
+        }
+    }
+
+    /// The cells of an object's row.
+    fn cells(&self, object: &Value) -> Vec<Value> {
+        (self.cells)(object)
     }
 }
 
@@ -144,7 +201,7 @@ fn plain(value: &Value) -> String {
 
 /// A table of objects. `metadata` is that of the list; without `header` the columns are not named again.
 pub(crate) fn table(
-    columns: &[Column],
+    columns: &Columns,
     objects: impl Iterator<Item = impl Borrow<Value>>,
     metadata: &Value,
     include: Include,
@@ -153,7 +210,7 @@ pub(crate) fn table(
     let rows: Vec<Value> = objects
         .map(|object| {
             let object = object.borrow();
-            let cells: Vec<Value> = columns.iter().map(|column| column.value(object)).collect();
+            let cells = columns.cells(object);
             match include {
                 Include::None => json!({"cells": cells}),
                 Include::Metadata => json!({"cells": cells, "object": partial(object)}),
@@ -162,7 +219,7 @@ pub(crate) fn table(
         })
         .collect();
     let definitions: Value = if header {
-        columns.iter().map(Column::definition).collect()
+        columns.columns.iter().map(Column::definition).collect()
     } else {
         Value::Null
     };

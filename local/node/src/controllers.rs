@@ -1,5 +1,6 @@
 //! The controllers that Fermata's objects need of a cluster.
 
+mod controller;
 mod deployment;
 mod garbage;
 mod kinds;

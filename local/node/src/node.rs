@@ -2,17 +2,17 @@
 
 mod attach;
 mod backoff;
-mod board;
+mod build_cache;
 mod container;
 mod env;
 mod events;
 mod exec;
 mod expand;
 mod forward;
-mod kept;
 mod log;
 mod mounts;
 mod pod;
+mod pod_state;
 mod probe;
 mod process;
 mod status;
@@ -45,11 +45,11 @@ use kube::{
 use tokio::{sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
-use self::{events::Events, kept::Store, pod::Seen};
+use self::{build_cache::BuildCache, events::Events, pod::PodUpdate};
 pub use self::{
+    build_cache::Keep,
     exec::{Containers, Execution, NotExecuted},
     forward::{Forwarding, NotForwarded},
-    kept::Keep,
 };
 use crate::NODE_NAME;
 
@@ -112,7 +112,7 @@ struct Shared {
     events: Events,
     containers: Containers,
     /// What init containers have made.
-    kept: Option<Store>,
+    build_cache: Option<BuildCache>,
 }
 
 // === impl Node ===
@@ -122,14 +122,14 @@ impl Node {
     #[must_use]
     pub fn new(client: Client, containers: Containers, options: Options) -> Self {
         let events = Events::new(client.clone());
-        let kept = options.keep.clone().map(Store::new);
+        let build_cache = options.keep.clone().map(BuildCache::new);
         Self {
             shared: Arc::new(Shared {
                 client,
                 options,
                 events,
                 containers,
-                kept,
+                build_cache,
             }),
         }
     }
@@ -167,7 +167,7 @@ impl Node {
                     source,
                 })?;
         }
-        if let Some(kept) = &self.shared.kept {
+        if let Some(kept) = &self.shared.build_cache {
             kept.prepare().map_err(|source| Error::Dir {
                 path: kept.keep().dir.clone(),
                 source,
@@ -310,7 +310,7 @@ impl Shared {
 /// The pods that run now, a task each.
 struct Running {
     shared: Arc<Shared>,
-    pods: HashMap<String, watch::Sender<Seen>>,
+    pods: HashMap<String, watch::Sender<PodUpdate>>,
     tasks: JoinSet<String>,
     /// The pods seen in a list that is under way.
     listed: HashSet<String>,
@@ -329,14 +329,14 @@ impl Running {
             watcher::Event::InitDone => {
                 for (uid, pod) in &self.pods {
                     if !self.listed.contains(uid) {
-                        pod.send_replace(Seen::Gone);
+                        pod.send_replace(PodUpdate::Gone);
                     }
                 }
             }
             watcher::Event::Apply(pod) => self.seen(pod),
             watcher::Event::Delete(pod) => {
                 if let Some(running) = pod.uid().and_then(|uid| self.pods.get(&uid)) {
-                    running.send_replace(Seen::Gone);
+                    running.send_replace(PodUpdate::Gone);
                 }
             }
         }
@@ -346,10 +346,10 @@ impl Running {
         let Some(uid) = pod.uid() else { return };
         let pod = Arc::new(pod);
         if let Some(running) = self.pods.get(&uid) {
-            running.send_replace(Seen::Pod(pod));
+            running.send_replace(PodUpdate::Pod(pod));
             return;
         }
-        let (sender, seen) = watch::channel(Seen::Pod(Arc::clone(&pod)));
+        let (sender, seen) = watch::channel(PodUpdate::Pod(Arc::clone(&pod)));
         self.pods.insert(uid.clone(), sender);
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
@@ -361,7 +361,7 @@ impl Running {
     /// Ends all pods; their objects stay, so that the next run brings them back.
     async fn stop(mut self) {
         for pod in self.pods.values() {
-            pod.send_replace(Seen::NodeStops);
+            pod.send_replace(PodUpdate::NodeStops);
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if time::timeout(SHUTDOWN_GRACE + Duration::from_secs(2), all)

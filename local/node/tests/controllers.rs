@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -37,12 +37,7 @@ async fn a_deployment_scales_rolls_and_goes_with_all_it_owns() {
     cluster.create::<Deployment>(deployment(2, "1")).await;
     let settled = async |replicas: i32, version: &str| {
         eventually("the Deployment has settled", async || {
-            let pods = cluster
-                .api::<Pod>()
-                .list(&ListParams::default())
-                .await
-                .unwrap()
-                .items;
+            let pods = cluster.list::<Pod>().await;
             let status = cluster
                 .api::<Deployment>()
                 .get("web")
@@ -92,16 +87,7 @@ async fn a_deployment_scales_rolls_and_goes_with_all_it_owns() {
         .await
         .unwrap();
     settled(3, "2").await;
-    assert_eq!(
-        cluster
-            .api::<ReplicaSet>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        2
-    );
+    assert_eq!(cluster.list::<ReplicaSet>().await.len(), 2);
 
     cluster
         .api::<Deployment>()
@@ -109,27 +95,9 @@ async fn a_deployment_scales_rolls_and_goes_with_all_it_owns() {
         .await
         .unwrap();
     eventually("nothing is left", async || {
-        let deployments = cluster
-            .api::<Deployment>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len();
-        let sets = cluster
-            .api::<ReplicaSet>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len();
-        let pods = cluster
-            .api::<Pod>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len();
+        let deployments = cluster.list::<Deployment>().await.len();
+        let sets = cluster.list::<ReplicaSet>().await.len();
+        let pods = cluster.list::<Pod>().await.len();
         if (deployments, sets, pods) == (0, 0, 0) {
             Ok(())
         } else {
@@ -144,12 +112,7 @@ async fn the_cheapest_pod_goes_first() {
     let cluster = Cluster::start().await;
     cluster.create::<Deployment>(deployment(3, "1")).await;
     let pods = eventually("three are ready", async || {
-        let pods = cluster
-            .api::<Pod>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items;
+        let pods = cluster.list::<Pod>().await;
         if pods.iter().filter(|pod| is_ready(pod)).count() == 3 {
             Ok(pods)
         } else {
@@ -172,12 +135,7 @@ async fn the_cheapest_pod_goes_first() {
         .await
         .unwrap();
     let left = eventually("two are left", async || {
-        let pods = cluster
-            .api::<Pod>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items;
+        let pods = cluster.list::<Pod>().await;
         if pods.len() == 2 {
             Ok(pods)
         } else {
@@ -274,12 +232,7 @@ async fn a_node_that_comes_back_replaces_the_pods_it_had() {
     let mut cluster = Cluster::start().await;
     cluster.create::<Deployment>(deployment(1, "1")).await;
     let first = eventually("one is ready", async || {
-        let pods = cluster
-            .api::<Pod>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items;
+        let pods = cluster.list::<Pod>().await;
         pods.iter()
             .find(|pod| is_ready(pod))
             .map(kube::ResourceExt::name_any)
@@ -292,12 +245,7 @@ async fn a_node_that_comes_back_replaces_the_pods_it_had() {
     let (_node, stop) = node(&cluster.client, containers, cluster.dir.path()).await;
     tokio::spawn(Controllers::new(cluster.client.clone()).run(stop.clone()));
     let second = eventually("another is ready", async || {
-        let pods = cluster
-            .api::<Pod>()
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items;
+        let pods = cluster.list::<Pod>().await;
         pods.iter()
             .find(|pod| is_ready(pod) && pod.name_any() != first)
             .map(kube::ResourceExt::name_any)

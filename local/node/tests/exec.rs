@@ -5,18 +5,13 @@
 #[path = "support/cluster.rs"]
 mod cluster;
 
-use std::time::Duration;
-
 use fermata_node::{Execution, NotExecuted};
 use kube::{ResourceExt as _, api::DeleteParams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use cluster::{Cluster, eventually};
+use cluster::{Cluster, PATIENCE, eventually};
 use k8s_openapi::api::core::v1::Pod;
-
-/// How long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn running(cluster: &Cluster) -> String {
     let more = json!({"container": {"env": [{"name": "COLOUR", "value": "blue"}]}});

@@ -5,8 +5,6 @@
 #[path = "support/cluster.rs"]
 mod cluster;
 
-use std::time::Duration;
-
 use fermata_node::{NotExecuted, NotForwarded};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -16,10 +14,7 @@ use kube::{
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use cluster::{Cluster, eventually};
-
-/// How long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+use cluster::{Cluster, PATIENCE, eventually};
 
 /// Serves a folder with one file on the pod's port.
 const SERVER: &str = "mkdir served; echo hello > served/file; exec python3 -m http.server --bind 127.0.0.1 --directory served $PORT";

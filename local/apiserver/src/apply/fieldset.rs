@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{At, Field};
+use crate::schema::{Field, NodeRef};
 
 /// One step of a path to a field.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -152,7 +152,7 @@ impl FieldSet {
     }
 
     /// The set with the structs on the way to its members.
-    pub(crate) fn with_structs(&self, at: At<'_>) -> Self {
+    pub(crate) fn with_structs(&self, at: NodeRef<'_>) -> Self {
         let mut all = self.clone();
         for (element, child) in &self.children {
             let below = match element {

@@ -28,7 +28,7 @@ fn config(resource: &Resource, choose: Choices<'_>) -> Option<Value> {
 }
 
 /// Whether two items of a list are told apart by nothing.
-fn has_doubles(at: At<'_>, value: &Value) -> bool {
+fn has_doubles(at: NodeRef<'_>, value: &Value) -> bool {
     match value {
         Value::Object(fields) => fields
             .iter()
@@ -44,7 +44,7 @@ fn has_doubles(at: At<'_>, value: &Value) -> bool {
 }
 
 /// What is there: fields, and the structs that hold them, or nothing but empty lists.
-fn there(at: At<'_>, object: &Value) -> FieldSet {
+fn there(at: NodeRef<'_>, object: &Value) -> FieldSet {
     let object = bare(object);
     let filled = field_set(at, &object).with_structs(at);
     filled.union(&field_set(at, &without_empty_lists(object)).with_structs(at))

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::fieldset::{Element, FieldSet};
-use crate::schema::{At, Field, ListKind};
+use crate::schema::{Field, ListKind, NodeRef};
 
 /// In what one value differs from another.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +17,7 @@ pub(crate) struct Comparison {
 }
 
 /// What tells an item of a list apart; `None` in an atomic list.
-fn element(at: At<'_>, item: &Value) -> Option<Element> {
+fn element(at: NodeRef<'_>, item: &Value) -> Option<Element> {
     match at.list() {
         ListKind::Atomic => None,
         ListKind::Set => Some(Element::Value(item.to_string())),
@@ -29,7 +29,7 @@ fn element(at: At<'_>, item: &Value) -> Option<Element> {
 }
 
 /// The items of a granular list by what tells them apart, in order; `None` when it is atomic.
-fn elements<'a>(at: At<'_>, items: &'a [Value]) -> Option<Vec<(Element, &'a Value)>> {
+fn elements<'a>(at: NodeRef<'_>, items: &'a [Value]) -> Option<Vec<(Element, &'a Value)>> {
     if *at.list() == ListKind::Atomic {
         return None;
     }
@@ -42,13 +42,13 @@ fn elements<'a>(at: At<'_>, items: &'a [Value]) -> Option<Vec<(Element, &'a Valu
 // === the fields of a value ===
 
 /// All fields that a value sets.
-pub(crate) fn field_set(at: At<'_>, value: &Value) -> FieldSet {
+pub(crate) fn field_set(at: NodeRef<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet::default();
     collect(at, value, &mut Vec::new(), &mut set);
     set
 }
 
-fn collect(at: At<'_>, value: &Value, path: &mut Vec<Element>, set: &mut FieldSet) {
+fn collect(at: NodeRef<'_>, value: &Value, path: &mut Vec<Element>, set: &mut FieldSet) {
     match value {
         Value::Object(fields) if !at.atomic() => {
             for (name, child) in fields {
@@ -80,14 +80,14 @@ fn collect(at: At<'_>, value: &Value, path: &mut Vec<Element>, set: &mut FieldSe
 // === two values ===
 
 /// In what `new` differs from `old`.
-pub(crate) fn compare(at: At<'_>, old: &Value, new: &Value) -> Comparison {
+pub(crate) fn compare(at: NodeRef<'_>, old: &Value, new: &Value) -> Comparison {
     let mut comparison = Comparison::default();
     differ(at, Some(old), Some(new), &mut Vec::new(), &mut comparison);
     comparison
 }
 
 fn differ(
-    at: At<'_>,
+    at: NodeRef<'_>,
     old: Option<&Value>,
     new: Option<&Value>,
     path: &mut Vec<Element>,
@@ -118,10 +118,14 @@ fn differ(
     }
 }
 
-type Pair<'a> = (Element, At<'a>, Option<&'a Value>, Option<&'a Value>);
+type Pair<'a> = (Element, NodeRef<'a>, Option<&'a Value>, Option<&'a Value>);
 
 /// What is inside two values, matched up; `None` when they are to be compared as wholes.
-fn pairs<'a>(at: At<'a>, old: Option<&'a Value>, new: Option<&'a Value>) -> Option<Vec<Pair<'a>>> {
+fn pairs<'a>(
+    at: NodeRef<'a>,
+    old: Option<&'a Value>,
+    new: Option<&'a Value>,
+) -> Option<Vec<Pair<'a>>> {
     let empty = |value: Option<&Value>| match value {
         None | Some(Value::Null) => true,
         Some(Value::Object(fields)) => fields.is_empty(),
@@ -179,7 +183,7 @@ fn pairs<'a>(at: At<'a>, old: Option<&'a Value>, new: Option<&'a Value>) -> Opti
 // === one value into another ===
 
 /// `config` merged into `live`: what both have is taken from `config`.
-pub(crate) fn merge(at: At<'_>, live: &Value, config: &Value) -> Value {
+pub(crate) fn merge(at: NodeRef<'_>, live: &Value, config: &Value) -> Value {
     match (live, config) {
         (Value::Object(live), Value::Object(config)) if !at.atomic() => {
             let mut merged = live.clone();
@@ -201,7 +205,11 @@ pub(crate) fn merge(at: At<'_>, live: &Value, config: &Value) -> Value {
 }
 
 /// Items in the order of `new`; those of `old` alone stay before the item that they preceded.
-fn merge_items(at: At<'_>, old: &[(Element, &Value)], new: &[(Element, &Value)]) -> Vec<Value> {
+fn merge_items(
+    at: NodeRef<'_>,
+    old: &[(Element, &Value)],
+    new: &[(Element, &Value)],
+) -> Vec<Value> {
     let known: BTreeMap<&Element, &Value> = old.iter().map(|(e, value)| (e, *value)).collect();
     let coming: BTreeSet<&Element> = new.iter().map(|(element, _)| element).collect();
     let mut merged = Vec::new();
@@ -230,7 +238,7 @@ fn merge_items(at: At<'_>, old: &[(Element, &Value)], new: &[(Element, &Value)])
 // === fields taken out ===
 
 /// Takes the members of a set, and all below them, out of a value.
-pub(crate) fn remove(at: At<'_>, value: &mut Value, set: &FieldSet) {
+pub(crate) fn remove(at: NodeRef<'_>, value: &mut Value, set: &FieldSet) {
     match value {
         Value::Object(fields) => {
             fields.retain(|name, child| {
@@ -267,7 +275,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{Definitions, Link, Schema, compile::compile};
+    use crate::schema::{Definitions, Schema, SchemaRef, compile::compile};
 
     fn schema() -> Schema {
         let node = compile(&json!({"type": "object", "properties": {
@@ -282,7 +290,7 @@ mod tests {
                 }}},
         }}));
         Schema {
-            root: Arc::new(Link::Inline(Box::new(node.expect("schema")))),
+            root: Arc::new(SchemaRef::Inline(Box::new(node.expect("schema")))),
             definitions: Arc::new(Definitions::new()),
         }
     }

@@ -65,7 +65,7 @@ pub(crate) async fn evict(api: &Api, call: &Call) -> Result<Response<Body>, Fail
     let body = EVICTION.decode(&call.body, call.content_type())?;
     let options = DeleteOptions::of_eviction(call, &body)?;
     let pod = read::find(api, &call.target)?;
-    disruption::allows(api, &pod.value())?;
+    disruption::allows(api, &pod.read()?)?;
     let key = Key::of(&pod.value());
     deletion::delete(api, &call.target.resource, &key, &options).await?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});

@@ -1,28 +1,37 @@
 //! Whether disruption budgets let a pod be evicted.
 
-use std::sync::Arc;
+use k8s_openapi::{
+    api::{core::v1::Pod, policy::v1::PodDisruptionBudgetSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::{api::Api, selector::LabelSelector, status::Failure};
+use crate::{api::Api, selector::LabelSelector, status::Failure, typed};
 
 /// Fails with 429 when the eviction would leave too few healthy pods.
-pub(crate) fn allows(api: &Api, pod: &Value) -> Result<(), Failure> {
-    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+pub(crate) fn allows(api: &Api, pod: &Pod) -> Result<(), Failure> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     api.store.view(|state| {
         for (key, budget) in state.scan("poddisruptionbudgets.policy", Some(namespace)) {
-            let budget = budget.value();
-            let selector = LabelSelector::from_object(&budget["spec"]["selector"]);
-            if !selector.matches(&pod["metadata"]["labels"]) {
+            let spec: PodDisruptionBudgetSpec =
+                typed::read(&budget.value()["spec"]).unwrap_or_default();
+            // A budget without a selector is for no pods, one with an empty selector for all.
+            let Some(selector) = spec.selector.as_ref().map(LabelSelector::of) else {
+                continue;
+            };
+            let chosen = |pod: &Pod| selector.matches(&pod.metadata.labels.as_ref());
+            if !chosen(pod) {
                 continue;
             }
-            let pods: Vec<Arc<Value>> = state
-                .scan("pods", Some(namespace))
-                .map(|(_, pod)| pod.value())
-                .filter(|pod| selector.matches(&pod["metadata"]["labels"]))
-                .collect();
-            let healthy = pods.iter().filter(|pod| is_healthy(pod)).count();
-            let needed = needed(&budget["spec"], pods.len());
+            let (mut all, mut healthy) = (0, 0);
+            for (_, other) in state.scan("pods", Some(namespace)) {
+                let other: Pod = other.read()?;
+                if chosen(&other) {
+                    all += 1;
+                    healthy += usize::from(is_healthy(&other));
+                }
+            }
+            let needed = needed(&spec, all);
             if is_healthy(pod) && healthy <= needed {
                 return Err(refused(&key.name, needed, healthy));
             }
@@ -43,34 +52,33 @@ fn refused(budget: &str, needed: usize, healthy: usize) -> Failure {
 }
 
 /// How many of `all` pods have to stay healthy.
-fn needed(spec: &Value, all: usize) -> usize {
-    match (&spec["minAvailable"], &spec["maxUnavailable"]) {
-        (Value::Null, Value::Null) => all.saturating_sub(1),
-        (Value::Null, most) => all.saturating_sub(share(most, all)),
-        (least, _) => share(least, all),
+fn needed(spec: &PodDisruptionBudgetSpec, all: usize) -> usize {
+    match (&spec.min_available, &spec.max_unavailable) {
+        (None, None) => all.saturating_sub(1),
+        (None, Some(most)) => all.saturating_sub(share(most, all)),
+        (Some(least), _) => share(least, all),
     }
 }
 
 /// A number, or a percentage of all, rounded up.
-fn share(value: &Value, all: usize) -> usize {
-    let percent = value
-        .as_str()
-        .and_then(|text| text.strip_suffix('%')?.parse::<usize>().ok());
-    match percent {
-        Some(percent) => (all * percent).div_ceil(100),
-        None => value
-            .as_u64()
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(0),
+fn share(value: &IntOrString, all: usize) -> usize {
+    match value {
+        IntOrString::Int(count) => usize::try_from(*count).unwrap_or(0),
+        IntOrString::String(text) => {
+            let percent = text.strip_suffix('%').and_then(|text| text.parse().ok());
+            all.saturating_mul(percent.unwrap_or(0)).div_ceil(100)
+        }
     }
 }
 
-fn is_healthy(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    pod["metadata"]["deletionTimestamp"].is_null()
+fn is_healthy(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref());
+    pod.metadata.deletion_timestamp.is_none()
         && conditions
-            .filter(|condition| condition["type"] == "Ready")
-            .any(|condition| condition["status"] == "True")
+            .unwrap_or_default()
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[cfg(test)]
@@ -79,9 +87,15 @@ mod tests {
 
     #[test]
     fn a_budget_is_a_number_or_a_share() {
-        assert_eq!(needed(&json!({"minAvailable": 2}), 5), 2);
-        assert_eq!(needed(&json!({"minAvailable": "50%"}), 5), 3);
-        assert_eq!(needed(&json!({"maxUnavailable": 1}), 5), 4);
-        assert_eq!(needed(&json!({"maxUnavailable": "100%"}), 5), 0);
+        for (spec, wanted) in [
+            (json!({"minAvailable": 2}), 2),
+            (json!({"minAvailable": "50%"}), 3),
+            (json!({"maxUnavailable": 1}), 4),
+            (json!({"maxUnavailable": "100%"}), 0),
+            (json!({}), 4),
+        ] {
+            let spec = serde_json::from_value(spec).expect("a spec");
+            assert_eq!(needed(&spec, 5), wanted);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fermata_listen::files;
 use http::{HeaderMap, Response, request::Parts};
 use hyper::upgrade::OnUpgrade;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::bridge::{Bridge, Protocol};
@@ -37,7 +37,7 @@ pub(crate) fn most() -> usize {
 }
 
 /// Which streams a request asks for, and of which container.
-struct Asked {
+struct StreamOptions {
     pod: String,
     container: String,
     stdin: bool,
@@ -61,14 +61,14 @@ pub(crate) fn exec(
     if command.is_empty() {
         return Err(Failure::bad_request("you must specify at least 1 command"));
     }
-    let asked = Asked::new(&read::find(api, target)?.value(), query)?;
-    converse(api, parts, upgrade, &asked, |asked| {
+    let options = StreamOptions::new(&read::find(api, target)?.read()?, query)?;
+    converse(api, parts, upgrade, &options, |options| {
         runtime.exec(&ExecRequest {
-            pod: asked.pod.clone(),
-            container: asked.container.clone(),
+            pod: options.pod.clone(),
+            container: options.container.clone(),
             command,
-            stdin: asked.stdin,
-            tty: asked.tty,
+            stdin: options.stdin,
+            tty: options.tty,
         })
     })
 }
@@ -84,12 +84,12 @@ pub(crate) fn attach(
     let Some(runtime) = api.streaming.clone() else {
         return Err(Failure::no_such_path());
     };
-    let asked = Asked::new(&read::find(api, target)?.value(), query)?;
-    converse(api, parts, upgrade, &asked, |asked| {
+    let options = StreamOptions::new(&read::find(api, target)?.read()?, query)?;
+    converse(api, parts, upgrade, &options, |options| {
         runtime.attach(&AttachRequest {
-            pod: asked.pod.clone(),
-            container: asked.container.clone(),
-            stdin: asked.stdin,
+            pod: options.pod.clone(),
+            container: options.container.clone(),
+            stdin: options.stdin,
         })
     })
 }
@@ -98,15 +98,15 @@ fn converse(
     api: &Arc<Api>,
     parts: &Parts,
     upgrade: OnUpgrade,
-    asked: &Asked,
-    start: impl FnOnce(&Asked) -> Result<Execution, String>,
+    options: &StreamOptions,
+    start: impl FnOnce(&StreamOptions) -> Result<Execution, String>,
 ) -> Result<Response<Body>, Failure> {
     let (permit, handshake) = admit(&api.executions, &parts.headers)?;
-    let execution = start(asked);
+    let execution = start(options);
     let bridge = Bridge {
         protocol: Protocol::of(handshake.protocol),
-        stdout: asked.stdout,
-        stderr: asked.stderr,
+        stdout: options.stdout,
+        stderr: options.stderr,
     };
     upgrade::go_on(api, upgrade, permit, async move |connection| {
         bridge
@@ -135,11 +135,11 @@ fn admit(
     Ok((permit, Handshake::new(headers, &Protocol::NAMES)?))
 }
 
-// === impl Asked ===
+// === impl StreamOptions ===
 
-impl Asked {
-    fn new(pod: &Value, query: &Query) -> Result<Self, Failure> {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+impl StreamOptions {
+    fn new(pod: &Pod, query: &Query) -> Result<Self, Failure> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
         let container = logs::container(pod, query.get("container"))?;
         let (stdin, stdout, stderr, tty) = (
             query.flag("stdin"),
@@ -161,10 +161,7 @@ impl Asked {
             )));
         }
         Ok(Self {
-            pod: pod["metadata"]["uid"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
+            pod: pod.metadata.uid.clone().unwrap_or_default(),
             container,
             stdin,
             stdout,

@@ -3,9 +3,9 @@
 //! Three forms lead there: SPDY over a WebSocket (what kubectl asks for first, KEP-4006), SPDY alone, and the
 //! channels of a WebSocket, two for each port in the query.
 
+mod buffer;
 mod channels;
 mod relay;
-mod room;
 #[cfg(test)]
 mod sample;
 mod streams;
@@ -16,6 +16,7 @@ use fermata_listen::files;
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
+use k8s_openapi::api::core::v1 as core;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
@@ -68,12 +69,9 @@ pub(crate) fn forward(
         return Err(Failure::no_such_path());
     };
     let headers = &parts.headers;
-    let pod = read::find(api, target)?.value();
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let (name, uid) = (
-        text(&pod["metadata"]["name"]),
-        text(&pod["metadata"]["uid"]),
-    );
+    let metadata = read::find(api, target)?.read::<core::Pod>()?.metadata;
+    let name = metadata.name.unwrap_or_default();
+    let uid = metadata.uid.unwrap_or_default();
     let handshake = if Handshake::is_asked_for(headers) {
         let known = [TUNNEL, CHANNELS, BASE64_CHANNELS];
         Some(Handshake::new(headers, &known)?)

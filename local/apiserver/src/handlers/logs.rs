@@ -8,7 +8,10 @@ use std::{io::SeekFrom, path::PathBuf, sync::Arc, time::Duration};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::Response;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use k8s_openapi::{
+    api::core::v1::{ContainerStatus, Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use tokio::{
     fs::File,
     io::{AsyncReadExt as _, AsyncSeekExt as _},
@@ -35,9 +38,9 @@ const MAX_LINE: usize = 1024 * 1024;
 struct Log {
     api: Arc<Api>,
     pod: Key,
-    uid: Value,
+    uid: String,
     container: String,
-    restarts: i64,
+    restarts: i32,
     path: PathBuf,
     file: Option<File>,
     tail: Option<u64>,
@@ -53,13 +56,11 @@ struct Log {
 }
 
 pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failure> {
-    let object = read::find(api, &call.target)?;
-    let value = object.value();
-    let pod = &*value;
+    let pod: Pod = read::find(api, &call.target)?.read()?;
     let query = &call.query;
-    let container = container(pod, query.get("container"))?;
+    let container = container(&pod, query.get("container"))?;
     let previous = query.flag("previous");
-    let restarts = run(pod, &container, previous)?;
+    let restarts = run(&pod, &container, previous)?;
     let since = match (query.number::<i64>("sinceSeconds")?, query.get("sinceTime")) {
         (Some(seconds), None) => {
             let ago = SignedDuration::from_secs(seconds);
@@ -75,16 +76,17 @@ pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failur
             ));
         }
     };
-    let key = Key::of(pod);
-    let uid = pod["metadata"]["uid"].clone();
+    let ObjectMeta {
+        namespace,
+        name,
+        uid,
+        ..
+    } = pod.metadata;
+    let key = Key::new(namespace.unwrap_or_default(), name.unwrap_or_default());
+    let uid = uid.unwrap_or_default();
     let path = api
         .logs_dir
-        .join(format!(
-            "{}_{}_{}",
-            key.namespace,
-            key.name,
-            uid.as_str().unwrap_or_default()
-        ))
+        .join(format!("{}_{}_{uid}", key.namespace, key.name))
         .join(&container)
         .join(format!("{restarts}.log"));
     let log = Log {
@@ -111,17 +113,23 @@ pub(crate) fn logs(api: &Arc<Api>, call: &Call) -> Result<Response<Body>, Failur
 }
 
 /// The container to read: the one that was named, or the only one.
-pub(super) fn container(pod: &Value, named: Option<&str>) -> Result<String, Failure> {
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let names = |field: &str| -> Vec<&str> {
-        let all = pod["spec"][field].as_array().into_iter().flatten();
-        all.filter_map(|one| one["name"].as_str()).collect()
+pub(super) fn container(pod: &Pod, named: Option<&str>) -> Result<String, Failure> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let spec = pod.spec.as_ref();
+    let names: Vec<&str> = spec
+        .into_iter()
+        .flat_map(|spec| &spec.containers)
+        .map(|container| container.name.as_str())
+        .collect();
+    let is_init = |named: &str| {
+        let mut init = spec
+            .and_then(|spec| spec.init_containers.as_ref())
+            .into_iter()
+            .flatten();
+        init.any(|container| container.name == named)
     };
-    let containers = names("containers");
-    match (named, containers.as_slice()) {
-        (Some(named), all) if all.contains(&named) || names("initContainers").contains(&named) => {
-            Ok(named.to_owned())
-        }
+    match (named, names.as_slice()) {
+        (Some(named), all) if all.contains(&named) || is_init(named) => Ok(named.to_owned()),
         (Some(named), _) => Err(Failure::bad_request(format!(
             "container {named} is not valid for pod {name}"
         ))),
@@ -133,27 +141,30 @@ pub(super) fn container(pod: &Value, named: Option<&str>) -> Result<String, Fail
     }
 }
 
-fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
-    let of = |field: &str| pod["status"][field].as_array().into_iter().flatten();
-    of("containerStatuses")
-        .chain(of("initContainerStatuses"))
-        .find(|status| status["name"] == container)
+fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let running = status.container_statuses.iter().flatten();
+    let init = status.init_container_statuses.iter().flatten();
+    running.chain(init).find(|status| status.name == container)
 }
 
 /// Whether the container runs now.
-pub(super) fn is_running(pod: &Value, container: &str) -> bool {
-    status(pod, container).is_some_and(|status| status["state"]["running"].is_object())
+pub(super) fn is_running(pod: &Pod, container: &str) -> bool {
+    let state = status(pod, container).and_then(|status| status.state.as_ref());
+    state.is_some_and(|state| state.running.is_some())
 }
 
 /// Which run of the container to read, counted from 0.
-fn run(pod: &Value, container: &str, previous: bool) -> Result<i64, Failure> {
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let status = status(pod, container).unwrap_or(&Value::Null);
-    let restarts = status["restartCount"].as_i64().unwrap_or(0);
-    let waiting = &status["state"]["waiting"];
-    let has_ended = restarts > 0 || status["lastState"]["terminated"].is_object();
+fn run(pod: &Pod, container: &str, previous: bool) -> Result<i32, Failure> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = status(pod, container).cloned().unwrap_or_default();
+    let restarts = status.restart_count;
+    let last_state = status.last_state.unwrap_or_default();
+    let is_known = status.state.is_some();
+    let waiting = status.state.and_then(|state| state.waiting);
+    let has_ended = restarts > 0 || last_state.terminated.is_some();
     // The count goes up when the next run starts: between two runs it is that of the last one.
-    let last = if waiting.is_object() {
+    let last = if waiting.is_some() {
         restarts
     } else {
         restarts - 1
@@ -166,12 +177,13 @@ fn run(pod: &Value, container: &str, previous: bool) -> Result<i64, Failure> {
         }
         return Ok(last);
     }
-    if waiting.is_object() && has_ended {
+    if waiting.is_some() && has_ended {
         // What the last run said is what there is, as it is with a kubelet.
         return Ok(last);
     }
-    if waiting.is_object() || !status["state"].is_object() {
-        let reason = waiting["reason"].as_str().unwrap_or("ContainerCreating");
+    if waiting.is_some() || !is_known {
+        let reason = waiting.and_then(|waiting| waiting.reason);
+        let reason = reason.as_deref().unwrap_or("ContainerCreating");
         return Err(Failure::bad_request(format!(
             "container {container:?} in pod {name:?} is waiting to start: {reason}"
         )));
@@ -233,15 +245,18 @@ impl Log {
         let Some(pod) = self.api.store.get("pods", &self.pod) else {
             return true;
         };
-        let value = pod.value();
-        if value["metadata"]["uid"] != self.uid {
+        let Ok(pod) = pod.read::<Pod>() else {
+            return true;
+        };
+        if pod.metadata.uid.as_deref() != Some(self.uid.as_str()) {
             return true;
         }
-        let Some(status) = status(&value, &self.container) else {
+        let Some(status) = status(&pod, &self.container) else {
             return false;
         };
-        status["restartCount"].as_i64().unwrap_or(0) != self.restarts
-            || status["state"]["terminated"].is_object()
+        let state = status.state.as_ref();
+        status.restart_count != self.restarts
+            || state.is_some_and(|state| state.terminated.is_some())
     }
 
     async fn read(&mut self) -> std::io::Result<usize> {

@@ -19,6 +19,7 @@ use crate::{
     selector::LabelSelector,
     status::{Failure, FieldError},
     store::Object,
+    typed,
     write::{options::WriteOptions, ownership, update::Change},
 };
 
@@ -212,7 +213,8 @@ fn scale(resource: &Resource, paths: &ScalePaths, object: &Value) -> Value {
     let selector = match &paths.selector {
         Some(path) => at_path(object, path).as_str().map(str::to_owned),
         None if resource.custom.is_none() => {
-            Some(LabelSelector::from_object(&object["spec"]["selector"]).to_string())
+            let selector = typed::read(&object["spec"]["selector"]).unwrap_or_default();
+            Some(LabelSelector::of(&selector).to_string())
         }
         None => None,
     };

@@ -3,6 +3,7 @@
 
 use http::Response;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -179,17 +180,14 @@ fn bind(api: &Api, bound: &mut Bound, object: &ObjectRef) -> Result<(), Failure>
     let found = api
         .store
         .get(plural, &key)
-        .ok_or_else(|| Failure::not_found("", plural, name))?
-        .value();
+        .ok_or_else(|| Failure::not_found("", plural, name))?;
     let account = &bound.serviceaccount.name;
-    // Pods that name none have this one.
-    let of_pod = found["spec"]["serviceAccountName"].as_str();
-    if plural == "pods" && of_pod.unwrap_or("default") != account {
+    if plural == "pods" && account_of(&found.read()?) != account {
         return Err(Failure::bad_request(format!(
             "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
         )));
     }
-    let found = reference(&found);
+    let found = reference(&found.value());
     if !uid.is_empty() && *uid != found.uid {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
@@ -198,6 +196,13 @@ fn bind(api: &Api, bound: &mut Bound, object: &ObjectRef) -> Result<(), Failure>
     }
     *place = Some(found);
     Ok(())
+}
+
+/// The account of a pod; one that names none has this one.
+fn account_of(pod: &Pod) -> &str {
+    let spec = pod.spec.as_ref();
+    let name = spec.and_then(|spec| spec.service_account_name.as_deref());
+    name.unwrap_or("default")
 }
 
 fn reference(object: &Value) -> Reference {

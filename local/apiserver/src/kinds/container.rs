@@ -1,274 +1,249 @@
 //! Containers: what is filled in and what is insisted on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use serde_json::{Value, json};
+use k8s_openapi::{
+    api::core::v1::{Container, EnvVar, EnvVarSource, HTTPGetAction, PodSpec},
+    apimachinery::pkg::api::resource::Quantity as Amount,
+};
+use serde_json::json;
 
-use super::{default, fields, inner, items, items_mut, text};
-use crate::{names, schema::quantity::Quantity, status::FieldError};
+use super::{
+    action,
+    rule::{label, one_of, port_name, port_number},
+};
+use crate::{schema::quantity::Quantity, status::FieldError};
+
+/// Amounts of resources, by their names.
+pub(super) type Amounts = BTreeMap<String, Amount>;
 
 /// Fills in the defaults of a container.
-pub(super) fn prepare(container: &mut Value) {
-    default(container, "terminationMessagePath", "/dev/termination-log");
-    default(container, "terminationMessagePolicy", "File");
-    default(container, "resources", json!({}));
-    let image = text(container, "image");
-    let latest = !image.contains('@')
-        && image
-            .rsplit('/')
-            .next()
-            .is_none_or(|name| name.split_once(':').is_none_or(|(_, tag)| tag == "latest"));
-    default(
-        container,
-        "imagePullPolicy",
-        if latest { "Always" } else { "IfNotPresent" },
+pub(super) fn prepare(container: &mut Container) {
+    let text = |field: &mut Option<String>, value: &str| {
+        field.get_or_insert_with(|| value.to_owned());
+    };
+    text(
+        &mut container.termination_message_path,
+        "/dev/termination-log",
     );
-    for port in items_mut(container, "ports") {
-        default(port, "protocol", "TCP");
+    text(&mut container.termination_message_policy, "File");
+    let image = container.image.as_deref().unwrap_or_default();
+    let policy = if is_latest(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
+    text(&mut container.image_pull_policy, policy);
+    for port in container.ports.iter_mut().flatten() {
+        text(&mut port.protocol, "TCP");
     }
-    for env in items_mut(container, "env") {
-        if let Some(reference) = inner(env, "valueFrom").and_then(|from| inner(from, "fieldRef")) {
-            default(reference, "apiVersion", "v1");
+    for env in container.env.iter_mut().flatten() {
+        let from = env.value_from.as_mut();
+        if let Some(reference) = from.and_then(|from| from.field_ref.as_mut()) {
+            text(&mut reference.api_version, "v1");
         }
     }
-    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(probe) = inner(container, name) {
-            default(probe, "timeoutSeconds", 1);
-            default(probe, "periodSeconds", 10);
-            default(probe, "successThreshold", 1);
-            default(probe, "failureThreshold", 3);
-            handler(probe);
+    let probes = [
+        &mut container.liveness_probe,
+        &mut container.readiness_probe,
+        &mut container.startup_probe,
+    ];
+    for probe in probes.into_iter().flatten() {
+        probe.timeout_seconds.get_or_insert(1);
+        probe.period_seconds.get_or_insert(10);
+        probe.success_threshold.get_or_insert(1);
+        probe.failure_threshold.get_or_insert(3);
+        prepare_http(probe.http_get.as_mut());
+        if let Some(grpc) = &mut probe.grpc {
+            text(&mut grpc.service, "");
         }
     }
-    for name in ["postStart", "preStop"] {
-        if let Some(hook) = inner(container, "lifecycle").and_then(|all| inner(all, name)) {
-            handler(hook);
+    if let Some(hooks) = &mut container.lifecycle {
+        for hook in [&mut hooks.post_start, &mut hooks.pre_stop] {
+            prepare_http(hook.as_mut().and_then(|hook| hook.http_get.as_mut()));
         }
     }
-    if let Some(resources) = inner(container, "resources") {
-        for kind in ["limits", "requests"] {
-            canonical(resources.get_mut(kind));
-        }
+    let resources = container.resources.get_or_insert_default();
+    canonical(resources.limits.as_mut());
+    canonical(resources.requests.as_mut());
+}
+
+/// Whether an image is named without a version, so that it may be another one each time.
+fn is_latest(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    let tag = name.split_once(':').map(|(_, tag)| tag);
+    !image.contains('@') && tag.is_none_or(|tag| tag == "latest")
+}
+
+fn prepare_http(get: Option<&mut HTTPGetAction>) {
+    if let Some(get) = get {
+        get.path.get_or_insert_with(|| "/".to_owned());
+        get.scheme.get_or_insert_with(|| "HTTP".to_owned());
     }
 }
 
 /// Writes quantities in canonical form.
-pub(super) fn canonical(amounts: Option<&mut Value>) {
-    for amount in amounts
-        .and_then(Value::as_object_mut)
-        .into_iter()
-        .flat_map(|amounts| amounts.values_mut())
-    {
+pub(super) fn canonical(amounts: Option<&mut Amounts>) {
+    for amount in amounts.into_iter().flat_map(BTreeMap::values_mut) {
         if let Some(quantity) = quantity(amount) {
-            *amount = quantity.to_string().into();
+            amount.0 = quantity.to_string();
         }
     }
 }
 
-/// A quantity, which may be written as a number.
-pub(super) fn quantity(value: &Value) -> Option<Quantity> {
-    match value {
-        Value::String(text) => Quantity::parse(text),
-        Value::Number(number) => Quantity::parse(&number.to_string()),
-        _ => None,
-    }
+/// An amount as a number; `None` when it is none.
+pub(super) fn quantity(amount: &Amount) -> Option<Quantity> {
+    Quantity::parse(&amount.0)
 }
 
-fn handler(handler: &mut Value) {
-    if let Some(get) = inner(handler, "httpGet") {
-        default(get, "path", "/");
-        default(get, "scheme", "HTTP");
-    }
-    if let Some(grpc) = inner(handler, "grpc") {
-        default(grpc, "service", "");
-    }
-}
-
-/// Rules for the containers in the list `field` of a pod's spec.
-pub(super) fn validate(
-    spec: &Value,
-    field: &str,
+/// Rules for the containers of a pod's spec in one of its lists, which stands at `path`.
+pub(super) fn validate<'a>(
+    spec: &PodSpec,
+    containers: impl IntoIterator<Item = &'a Container>,
     path: &str,
     volumes: &HashSet<&str>,
-    names: &mut HashSet<String>,
+    names: &mut HashSet<&'a str>,
     errors: &mut Vec<FieldError>,
 ) {
-    for (index, container) in items(spec, field) {
-        let path = format!("{path}.{field}[{index}]");
-        let name = text(container, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(format!("{path}.name"), ""));
-        } else if let Some(why) = names::label(name) {
-            errors.push(FieldError::invalid(
-                format!("{path}.name"),
-                &json!(name),
-                why,
-            ));
-        } else if !names.insert(name.to_owned()) {
-            errors.push(FieldError::duplicate(format!("{path}.name"), &json!(name)));
-        }
-        if text(container, "image").is_empty() {
+    for (index, container) in containers.into_iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        label(&container.name, &format!("{path}.name"), names, errors);
+        if container.image.as_deref().is_none_or(str::is_empty) {
             errors.push(FieldError::required(format!("{path}.image"), ""));
         }
         one_of(
-            container,
-            "imagePullPolicy",
-            &path,
+            container.image_pull_policy.as_deref(),
+            &format!("{path}.imagePullPolicy"),
             &["Always", "IfNotPresent", "Never"],
             errors,
         );
         ports(container, &path, errors);
-        env(container, &path, errors);
+        for (index, variable) in container.env.iter().flatten().enumerate() {
+            env(variable, &format!("{path}.env[{index}]"), errors);
+        }
         mounts(container, &path, volumes, errors);
         resources(container, &path, errors);
-        for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            if container[name].is_object() {
-                probe(&container[name], &format!("{path}.{name}"), errors);
+        for (field, given) in [
+            ("livenessProbe", &container.liveness_probe),
+            ("readinessProbe", &container.readiness_probe),
+            ("startupProbe", &container.startup_probe),
+        ] {
+            if let Some(given) = given {
+                action::probe(given, &format!("{path}.{field}"), errors);
             }
         }
-        for name in ["postStart", "preStop"] {
-            let hook = &container["lifecycle"][name];
-            if hook.is_object() {
-                let path = format!("{path}.lifecycle.{name}");
-                one_handler(hook, &path, errors);
-                sleep(&hook["sleep"], spec, &path, errors);
-            }
+        if let Some(hooks) = &container.lifecycle {
+            action::hooks(hooks, spec, &format!("{path}.lifecycle"), errors);
         }
     }
 }
 
-pub(super) fn one_of(
-    object: &Value,
-    field: &str,
-    path: &str,
-    choices: &[&str],
-    errors: &mut Vec<FieldError>,
-) {
-    if let Some(value) = object[field].as_str()
-        && !choices.contains(&value)
-    {
-        let supported: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
-        errors.push(FieldError::not_supported(
-            format!("{path}.{field}"),
-            &object[field],
-            &supported,
-        ));
-    }
-}
-
-fn ports(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
+fn ports(container: &Container, path: &str, errors: &mut Vec<FieldError>) {
     let mut names = HashSet::new();
-    for (index, port) in items(container, "ports") {
+    for (index, port) in container.ports.iter().flatten().enumerate() {
         let path = format!("{path}.ports[{index}]");
         port_number(
-            &port["containerPort"],
+            port.container_port,
             &format!("{path}.containerPort"),
             errors,
         );
-        if !port["hostPort"].is_null() && port["hostPort"] != 0 {
-            port_number(&port["hostPort"], &format!("{path}.hostPort"), errors);
+        if let Some(number) = port.host_port.filter(|number| *number != 0) {
+            port_number(number, &format!("{path}.hostPort"), errors);
         }
-        one_of(port, "protocol", &path, &["SCTP", "TCP", "UDP"], errors);
-        if let Some(name) = port["name"].as_str().filter(|name| !name.is_empty()) {
-            if let Some(why) = port_name(name) {
-                errors.push(FieldError::invalid(
-                    format!("{path}.name"),
-                    &json!(name),
-                    why,
-                ));
-            } else if !names.insert(name) {
-                errors.push(FieldError::duplicate(format!("{path}.name"), &json!(name)));
-            }
+        one_of(
+            port.protocol.as_deref(),
+            &format!("{path}.protocol"),
+            &["SCTP", "TCP", "UDP"],
+            errors,
+        );
+        let name = port.name.as_deref().unwrap_or_default();
+        if name.is_empty() {
+            continue;
+        }
+        let path = format!("{path}.name");
+        if let Some(why) = port_name(name) {
+            errors.push(FieldError::invalid(path, &json!(name), why));
+        } else if !names.insert(name) {
+            errors.push(FieldError::duplicate(path, &json!(name)));
         }
     }
 }
 
-/// A port number has to be one.
-pub(super) fn port_number(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    match value.as_i64() {
-        None => errors.push(FieldError::required(path, "")),
-        Some(1..=65535) => {}
-        Some(_) => errors.push(FieldError::invalid(
-            path,
-            value,
-            "must be between 1 and 65535, inclusive",
-        )),
+fn env(variable: &EnvVar, path: &str, errors: &mut Vec<FieldError>) {
+    let name = variable.name.as_str();
+    if name.is_empty() {
+        errors.push(FieldError::required(format!("{path}.name"), ""));
+    } else if name.contains('=') || !name.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        errors.push(FieldError::invalid(
+            format!("{path}.name"),
+            &json!(name),
+            "a valid environment variable name must consist only of printable ASCII characters other than '='",
+        ));
     }
-}
-
-fn port_name(name: &str) -> Option<&'static str> {
-    if name.len() > 15 {
-        return Some("must be no more than 15 characters");
-    }
-    if !name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    let Some(from) = &variable.value_from else {
+        return;
+    };
+    let path = format!("{path}.valueFrom");
+    if variable
+        .value
+        .as_deref()
+        .is_some_and(|text| !text.is_empty())
     {
-        return Some("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+        errors.push(FieldError::invalid(
+            &path,
+            &json!(""),
+            "may not be specified when `value` is not empty",
+        ));
     }
-    if !name.bytes().any(|b| b.is_ascii_lowercase()) {
-        return Some("must contain at least one letter (a-z)");
-    }
-    if name.contains("--") {
-        return Some("must not contain consecutive hyphens");
-    }
-    (name.starts_with('-') || name.ends_with('-')).then_some("must not begin or end with a hyphen")
+    let why = match sources(from) {
+        0 => {
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+        }
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.push(FieldError::invalid(path, &json!(""), why));
 }
 
-fn env(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    for (index, env) in items(container, "env") {
-        let path = format!("{path}.env[{index}]");
-        match text(env, "name") {
-            "" => errors.push(FieldError::required(format!("{path}.name"), "")),
-            name if name.contains('=') || !name.bytes().all(|b| (0x20..0x7f).contains(&b)) => {
-                errors.push(FieldError::invalid(
-                    format!("{path}.name"),
-                    &json!(name),
-                    "a valid environment variable name must consist only of printable ASCII characters other than '='",
-                ));
-            }
-            _ => {}
-        }
-        let from = &env["valueFrom"];
-        if from.is_object() {
-            let path = format!("{path}.valueFrom");
-            if !text(env, "value").is_empty() {
-                errors.push(FieldError::invalid(
-                    &path,
-                    &json!(""),
-                    "may not be specified when `value` is not empty",
-                ));
-            }
-            match fields(from).count() {
-                0 => errors.push(FieldError::invalid(
-                    path,
-                    &json!(""),
-                    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
-                )),
-                1 => {}
-                _ => errors.push(FieldError::invalid(
-                    path,
-                    &json!(""),
-                    "may not have more than one field specified at a time",
-                )),
-            }
-        }
-    }
+/// How many places a value is said to come from.
+fn sources(from: &EnvVarSource) -> usize {
+    let EnvVarSource {
+        config_map_key_ref,
+        field_ref,
+        file_key_ref,
+        resource_field_ref,
+        secret_key_ref,
+    } = from;
+    [
+        config_map_key_ref.is_some(),
+        field_ref.is_some(),
+        file_key_ref.is_some(),
+        resource_field_ref.is_some(),
+        secret_key_ref.is_some(),
+    ]
+    .into_iter()
+    .filter(|given| *given)
+    .count()
 }
 
-fn mounts(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut Vec<FieldError>) {
+fn mounts(
+    container: &Container,
+    path: &str,
+    volumes: &HashSet<&str>,
+    errors: &mut Vec<FieldError>,
+) {
     let mut paths = HashSet::new();
     let list = format!("{path}.volumeMounts");
-    for (index, mount) in items(container, "volumeMounts") {
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let path = format!("{list}[{index}]");
-        match text(mount, "name") {
+        match mount.name.as_str() {
             "" => errors.push(FieldError::required(format!("{path}.name"), "")),
             name if !volumes.contains(name) => {
                 errors.push(FieldError::not_found(format!("{path}.name"), &json!(name)));
             }
             _ => {}
         }
-        match text(mount, "mountPath") {
+        match mount.mount_path.as_str() {
             "" => errors.push(FieldError::required(format!("{path}.mountPath"), "")),
             at if !paths.insert(at) => errors.push(FieldError::invalid(
                 format!("{path}.mountPath"),
@@ -277,10 +252,14 @@ fn mounts(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut V
             )),
             _ => {}
         }
-        for field in ["subPath", "subPathExpr"] {
-            if let Some(why) = leaves_volume(text(mount, field)) {
-                let field_path = format!("{list}.{field}");
-                errors.push(FieldError::invalid(field_path, &mount[field], why));
+        for (field, below) in [
+            ("subPath", &mount.sub_path),
+            ("subPathExpr", &mount.sub_path_expr),
+        ] {
+            let below = below.as_deref().unwrap_or_default();
+            if let Some(why) = leaves_volume(below) {
+                let path = format!("{list}.{field}");
+                errors.push(FieldError::invalid(path, &json!(below), why));
             }
         }
     }
@@ -297,95 +276,39 @@ fn leaves_volume(path: &str) -> Option<&'static str> {
         .then_some("must not contain '..'")
 }
 
-fn resources(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let resources = &container["resources"];
-    for kind in ["limits", "requests"] {
-        for (name, amount) in fields(&resources[kind]) {
-            let field = format!("{path}.resources.{kind}[{name}]");
-            match quantity(amount) {
-                None => errors.push(FieldError::invalid(
-                    field,
-                    amount,
-                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-                )),
-                Some(amount_) if Quantity::ZERO.exceeds(amount_) => errors.push(
-                    FieldError::invalid(field, amount, "must be greater than or equal to 0"),
-                ),
-                Some(_) => {}
-            }
+fn resources(container: &Container, path: &str, errors: &mut Vec<FieldError>) {
+    let Some(resources) = &container.resources else {
+        return;
+    };
+    let path = format!("{path}.resources");
+    for (kind, amounts) in [
+        ("limits", &resources.limits),
+        ("requests", &resources.requests),
+    ] {
+        for (name, amount) in amounts.iter().flatten() {
+            let why = match quantity(amount) {
+                None => {
+                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                }
+                Some(amount) if Quantity::ZERO.exceeds(amount) => {
+                    "must be greater than or equal to 0"
+                }
+                Some(_) => continue,
+            };
+            let path = format!("{path}.{kind}[{name}]");
+            errors.push(FieldError::invalid(path, &json!(amount), why));
         }
     }
-    for (name, request) in fields(&resources["requests"]) {
-        let limit = &resources["limits"][name.as_str()];
-        if let (Some(asked), Some(most)) = (quantity(request), quantity(limit))
+    for (name, request) in resources.requests.iter().flatten() {
+        let limit = resources.limits.as_ref().and_then(|all| all.get(name));
+        if let (Some(asked), Some(most)) = (quantity(request), limit.and_then(quantity))
             && asked.exceeds(most)
         {
             errors.push(FieldError::invalid(
-                format!("{path}.resources.requests"),
-                request,
+                format!("{path}.requests"),
+                &json!(request),
                 format!("must be less than or equal to {name} limit of {most}"),
             ));
         }
-    }
-}
-
-fn probe(probe: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    one_handler(probe, path, errors);
-    for field in [
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ] {
-        if probe[field].as_i64().is_some_and(|seconds| seconds < 0) {
-            errors.push(FieldError::invalid(
-                format!("{path}.{field}"),
-                &probe[field],
-                "must be greater than or equal to 0",
-            ));
-        }
-    }
-}
-
-/// A hook may sleep for as long as the pod has to end, and no longer.
-fn sleep(action: &Value, spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let (seconds, grace) = (&action["seconds"], &spec["terminationGracePeriodSeconds"]);
-    if let (Some(asked), Some(most)) = (seconds.as_i64(), grace.as_i64())
-        && !(0..=most).contains(&asked)
-    {
-        errors.push(FieldError::invalid(
-            format!("{path}.sleep"),
-            seconds,
-            format!("must be non-negative and less than terminationGracePeriodSeconds ({most})"),
-        ));
-    }
-}
-
-fn one_handler(handler: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    for kind in ["httpGet", "tcpSocket", "grpc"] {
-        let port = &handler[kind]["port"];
-        let path = format!("{path}.{kind}.port");
-        match port {
-            Value::Null => {}
-            Value::String(name) if kind != "grpc" => {
-                if let Some(why) = port_name(name) {
-                    errors.push(FieldError::invalid(path, port, why));
-                }
-            }
-            _ => port_number(port, &path, errors),
-        }
-    }
-    let given = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"]
-        .into_iter()
-        .filter(|kind| handler[kind].is_object())
-        .count();
-    match given {
-        0 => errors.push(FieldError::required(path, "must specify a handler type")),
-        1 => {}
-        _ => errors.push(FieldError::forbidden(
-            path,
-            "may not specify more than 1 handler type",
-        )),
     }
 }

@@ -95,7 +95,12 @@ fn validate(definition: &Value, old: Option<&Value>, errors: &mut Vec<FieldError
             "is a group of built-in kinds; choose a group of your own",
         ));
     }
-    super::container::one_of(spec, "scope", "spec", &["Cluster", "Namespaced"], errors);
+    super::rule::one_of(
+        spec["scope"].as_str(),
+        "spec.scope",
+        &["Cluster", "Namespaced"],
+        errors,
+    );
     if text(names, "kind").is_empty() {
         errors.push(FieldError::required("spec.names.kind", ""));
     }

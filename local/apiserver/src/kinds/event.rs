@@ -1,12 +1,14 @@
 //! Events. All of their times are always written, as Go does with structs: clients sort by them.
 
+use k8s_openapi::api::{core::v1 as core, events::v1 as events};
 use serde_json::{Map, Value, json};
 
 use super::default;
-use crate::resource::Hooks;
+use crate::{resource::Hooks, typed};
 
 /// Those of the core group.
 pub(crate) const CORE: Hooks = Hooks {
+    check: typed::check::<core::Event>,
     prepare: |event, _| prepare(event, ""),
     skeleton: || skeleton(""),
     ..Hooks::BUILTIN
@@ -14,6 +16,7 @@ pub(crate) const CORE: Hooks = Hooks {
 
 /// Those of `events.k8s.io`.
 pub(crate) const NEW: Hooks = Hooks {
+    check: typed::check::<events::Event>,
     prepare: |event, _| prepare(event, "events.k8s.io"),
     skeleton: || skeleton("events.k8s.io"),
     ..Hooks::BUILTIN

@@ -1,5 +1,7 @@
 //! Names, labels and the other metadata, which all kinds have in common.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{fields, items, text};
@@ -9,15 +11,27 @@ use crate::{names, resource::Resource, status::FieldError};
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// Rules for labels at `path`.
-pub(crate) fn labels(labels: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    for (key, value) in fields(labels) {
+pub(crate) fn labels<'a>(
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
+    for (key, value) in labels {
         if let Some(why) = names::qualified(key) {
             errors.push(FieldError::invalid(path, &json!(key), why));
         }
-        if let Some(why) = names::label_value(value.as_str().unwrap_or_default()) {
-            errors.push(FieldError::invalid(path, value, why));
+        if let Some(why) = names::label_value(value) {
+            errors.push(FieldError::invalid(path, &json!(value), why));
         }
     }
+}
+
+/// The labels of a map that may be absent.
+pub(crate) fn pairs(
+    labels: Option<&BTreeMap<String, String>>,
+) -> impl Iterator<Item = (&str, &str)> {
+    let labels = labels.into_iter().flatten();
+    labels.map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
 /// Rules for the metadata of an object.
@@ -32,7 +46,9 @@ pub(crate) fn validate(resource: &Resource, object: &Value, errors: &mut Vec<Fie
     } else if let Some(why) = (resource.hooks.name)(name) {
         errors.push(FieldError::invalid("metadata.name", &json!(name), why));
     }
-    labels(&metadata["labels"], "metadata.labels", errors);
+    let given = fields(&metadata["labels"])
+        .map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()));
+    labels(given, "metadata.labels", errors);
     let mut size = 0;
     for (key, value) in fields(&metadata["annotations"]) {
         size += key.len() + value.as_str().map_or(0, str::len);

@@ -1,11 +1,13 @@
 //! Namespaces.
 
+use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
 use serde_json::{Value, json};
 
 use super::default;
-use crate::{names, resource::Hooks, security, status::FieldError};
+use crate::{names, resource::Hooks, security, status::FieldError, typed};
 
 pub(crate) const HOOKS: Hooks = Hooks {
+    check: typed::check::<Namespace>,
     prepare,
     validate,
     name: names::label,
@@ -18,8 +20,13 @@ pub(crate) const INITIAL: &[&str] = &["default", "kube-node-lease", "kube-public
 fn prepare(namespace: &mut Value, old: Option<&Value>) {
     if old.is_none() {
         // The controller of namespaces takes the finalizer away when the namespace is empty.
-        namespace["spec"] = json!({"finalizers": ["kubernetes"]});
-        namespace["status"] = json!({"phase": "Active"});
+        namespace["spec"] = json!(NamespaceSpec {
+            finalizers: Some(vec!["kubernetes".to_owned()]),
+        });
+        namespace["status"] = json!(NamespaceStatus {
+            phase: Some("Active".to_owned()),
+            ..NamespaceStatus::default()
+        });
     }
     let name = namespace["metadata"]["name"].clone();
     default(&mut namespace["metadata"], "labels", json!({}));

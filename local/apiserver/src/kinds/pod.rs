@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use serde_json::{Value, json};
 
 use super::{
     container::{self, quantity},
-    default, fields, items, items_mut, text, volume,
+    default,
+    rule::{not_negative, one_of},
+    volume,
 };
-use crate::{names, resource::Hooks, schema::quantity::Quantity, status::FieldError};
+use crate::{names, resource::Hooks, schema::quantity::Quantity, status::FieldError, typed};
 
 pub(crate) const HOOKS: Hooks = Hooks {
+    check: typed::check::<Pod>,
     prepare,
     validate,
     ..Hooks::BUILTIN
@@ -20,64 +24,85 @@ const IMMUTABLE: &str = "pod updates may not change fields other than `spec.cont
 
 fn prepare(pod: &mut Value, old: Option<&Value>) {
     default(pod, "spec", json!({}));
-    let spec = &mut pod["spec"];
-    spec_defaults(spec);
-    default(spec, "enableServiceLinks", true);
-    for field in ["containers", "initContainers"] {
-        for container in items_mut(spec, field) {
-            requests_from_limits(container);
-        }
+    if old.is_some_and(|old| old["spec"] == pod["spec"]) {
+        return;
     }
+    typed::change(&mut pod["spec"], |spec: &mut PodSpec| {
+        spec_defaults(spec);
+        spec.enable_service_links.get_or_insert(true);
+        containers_mut(spec).for_each(requests_from_limits);
+        if old.is_none() {
+            let account = spec
+                .service_account_name
+                .get_or_insert_with(|| "default".to_owned())
+                .clone();
+            spec.service_account.get_or_insert(account);
+            spec.priority.get_or_insert(0);
+            spec.preemption_policy
+                .get_or_insert_with(|| "PreemptLowerPriority".to_owned());
+        }
+    });
     if old.is_none() {
-        default(spec, "serviceAccountName", "default");
-        let account = spec["serviceAccountName"].clone();
-        default(spec, "serviceAccount", account);
-        default(spec, "priority", 0);
-        default(spec, "preemptionPolicy", "PreemptLowerPriority");
-        let quality = quality(spec);
-        pod["status"] = json!({"phase": "Pending", "qosClass": quality});
+        let spec = typed::read(&pod["spec"]).unwrap_or_default();
+        pod["status"] = json!(PodStatus {
+            phase: Some("Pending".to_owned()),
+            qos_class: Some(quality(&spec).to_owned()),
+            ..PodStatus::default()
+        });
     }
 }
 
 /// Fills in the defaults of a pod's spec, be it of a pod or of a template.
-pub(super) fn spec_defaults(spec: &mut Value) {
-    default(spec, "restartPolicy", "Always");
-    default(spec, "dnsPolicy", "ClusterFirst");
-    default(spec, "terminationGracePeriodSeconds", 30);
-    default(spec, "schedulerName", "default-scheduler");
-    default(spec, "securityContext", json!({}));
-    volume::prepare(spec);
-    for field in ["containers", "initContainers"] {
-        for container in items_mut(spec, field) {
-            container::prepare(container);
-        }
+pub(super) fn spec_defaults(spec: &mut PodSpec) {
+    for (field, value) in [
+        (&mut spec.restart_policy, "Always"),
+        (&mut spec.dns_policy, "ClusterFirst"),
+        (&mut spec.scheduler_name, "default-scheduler"),
+    ] {
+        field.get_or_insert_with(|| value.to_owned());
     }
+    spec.termination_grace_period_seconds.get_or_insert(30);
+    spec.security_context.get_or_insert_default();
+    volume::prepare(spec);
+    containers_mut(spec).for_each(container::prepare);
+}
+
+/// The containers of a pod, those that run first among them.
+pub(super) fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    let init = spec.init_containers.iter().flatten();
+    spec.containers.iter().chain(init)
+}
+
+fn containers_mut(spec: &mut PodSpec) -> impl Iterator<Item = &mut Container> {
+    let init = spec.init_containers.iter_mut().flatten();
+    spec.containers.iter_mut().chain(init)
 }
 
 /// A limit without a request is also the request.
-fn requests_from_limits(container: &mut Value) {
-    let limits = container["resources"]["limits"].clone();
-    for (name, amount) in fields(&limits) {
-        default(&mut container["resources"], "requests", json!({}));
-        default(
-            &mut container["resources"]["requests"],
-            name,
-            amount.clone(),
-        );
+fn requests_from_limits(container: &mut Container) {
+    let Some(resources) = &mut container.resources else {
+        return;
+    };
+    for (name, amount) in resources.limits.iter().flatten() {
+        let requests = resources.requests.get_or_insert_default();
+        requests.entry(name.clone()).or_insert(amount.clone());
     }
 }
 
 /// The class that decides who has to go first when a machine runs out of something.
-fn quality(spec: &Value) -> &'static str {
+fn quality(spec: &PodSpec) -> &'static str {
     let mut any = false;
     let mut all_equal = true;
-    for (_, container) in items(spec, "containers").chain(items(spec, "initContainers")) {
-        let resources = &container["resources"];
+    for container in containers(spec) {
+        let resources = container.resources.clone().unwrap_or_default();
         for name in ["cpu", "memory"] {
-            let amount = |kind: &str| {
-                quantity(&resources[kind][name]).filter(|amount| *amount != Quantity::ZERO)
+            let amount = |amounts: &Option<container::Amounts>| {
+                let amount = amounts.as_ref().and_then(|all| all.get(name));
+                amount
+                    .and_then(quantity)
+                    .filter(|amount| *amount != Quantity::ZERO)
             };
-            let (limit, request) = (amount("limits"), amount("requests"));
+            let (limit, request) = (amount(&resources.limits), amount(&resources.requests));
             any |= limit.is_some() || request.is_some();
             all_equal &= limit.is_some() && limit == request;
         }
@@ -90,69 +115,62 @@ fn quality(spec: &Value) -> &'static str {
 }
 
 fn validate(pod: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    spec_rules(&pod["spec"], "spec", errors);
-    if let Some(old) = old
-        && comparable(&pod["spec"]) != comparable(&old["spec"])
-    {
-        errors.push(FieldError::forbidden("spec", IMMUTABLE));
-    }
+    let old = old.map(|old| &old["spec"]);
+    typed::rules(&pod["spec"], old, errors, |spec: &PodSpec, old, errors| {
+        spec_rules(spec, "spec", errors);
+        if old.is_some_and(|old| comparable(old) != comparable(spec)) {
+            errors.push(FieldError::forbidden("spec", IMMUTABLE));
+        }
+    });
 }
 
 /// The spec without what may be changed.
-fn comparable(spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    for field in ["containers", "initContainers"] {
-        for container in items_mut(&mut spec, field) {
-            container["image"].take();
-        }
-    }
-    if let Some(spec) = spec.as_object_mut() {
-        for field in [
-            "activeDeadlineSeconds",
-            "tolerations",
-            "terminationGracePeriodSeconds",
-            "ephemeralContainers",
-            "schedulingGates",
-        ] {
-            spec.remove(field);
-        }
-    }
+fn comparable(spec: &PodSpec) -> PodSpec {
+    let mut spec = PodSpec {
+        active_deadline_seconds: None,
+        tolerations: None,
+        termination_grace_period_seconds: None,
+        ephemeral_containers: None,
+        scheduling_gates: None,
+        ..spec.clone()
+    };
+    containers_mut(&mut spec).for_each(|container| container.image = None);
     spec
 }
 
 /// Rules for a pod's spec, be it of a pod or of a template.
-pub(super) fn spec_rules(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn spec_rules(spec: &PodSpec, path: &str, errors: &mut Vec<FieldError>) {
     let volumes = volume::validate(spec, path, errors);
-    if spec["containers"].as_array().is_none_or(Vec::is_empty) {
+    if spec.containers.is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let mut names = HashSet::new();
-    for field in ["initContainers", "containers"] {
-        container::validate(spec, field, path, &volumes, &mut names, errors);
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    for (field, list) in [
+        ("initContainers", init),
+        ("containers", spec.containers.as_slice()),
+    ] {
+        let path = format!("{path}.{field}");
+        container::validate(spec, list, &path, &volumes, &mut names, errors);
     }
-    container::one_of(
-        spec,
-        "restartPolicy",
-        path,
+    one_of(
+        spec.restart_policy.as_deref(),
+        &format!("{path}.restartPolicy"),
         &["Always", "OnFailure", "Never"],
         errors,
     );
-    container::one_of(
-        spec,
-        "dnsPolicy",
-        path,
+    one_of(
+        spec.dns_policy.as_deref(),
+        &format!("{path}.dnsPolicy"),
         &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
         errors,
     );
-    let grace = &spec["terminationGracePeriodSeconds"];
-    if grace.as_i64().is_some_and(|seconds| seconds < 0) {
-        errors.push(FieldError::invalid(
-            format!("{path}.terminationGracePeriodSeconds"),
-            grace,
-            "must be greater than or equal to 0",
-        ));
-    }
-    let account = text(spec, "serviceAccountName");
+    not_negative(
+        spec.termination_grace_period_seconds,
+        &format!("{path}.terminationGracePeriodSeconds"),
+        errors,
+    );
+    let account = spec.service_account_name.as_deref().unwrap_or_default();
     if let Some(why) = names::subdomain(account).filter(|_| !account.is_empty()) {
         errors.push(FieldError::invalid(
             format!("{path}.serviceAccountName"),
@@ -204,9 +222,13 @@ mod tests {
             ("host:5000/x:1", "IfNotPresent"),
             ("x@sha256:00", "IfNotPresent"),
         ] {
-            let mut container = json!({"name": "a", "image": image});
+            let mut container = Container {
+                image: Some(image.to_owned()),
+                ..Container::default()
+            };
             container::prepare(&mut container);
-            assert_eq!(container["imagePullPolicy"], policy, "{image}");
+            let given = container.image_pull_policy.as_deref();
+            assert_eq!(given, Some(policy), "{image}");
         }
     }
 

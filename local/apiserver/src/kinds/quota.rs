@@ -2,120 +2,168 @@
 
 use std::{borrow::Borrow, collections::BTreeMap};
 
-use serde_json::{Value, json};
-
-use super::{
-    container::{canonical, quantity},
-    fields, items, text,
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, ResourceQuota, ResourceQuotaStatus, ResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity as Amount,
 };
-use crate::{resource::Hooks, schema::quantity::Quantity, status::FieldError};
+use serde_json::json;
+
+use super::container::{Amounts, canonical, quantity};
+use crate::{resource::Hooks, schema::quantity::Quantity, status::FieldError, typed};
 
 pub(crate) const HOOKS: Hooks = Hooks {
-    prepare,
-    validate,
+    check: typed::check::<ResourceQuota>,
+    prepare: |quota, _| typed::change(quota, prepare),
+    validate: |quota, old, errors| typed::rules(quota, old, errors, rules),
     ..Hooks::BUILTIN
 };
 
-fn prepare(quota: &mut Value, _old: Option<&Value>) {
-    canonical(quota.get_mut("spec").and_then(|spec| spec.get_mut("hard")));
+fn prepare(quota: &mut ResourceQuota) {
+    canonical(quota.spec.as_mut().and_then(|spec| spec.hard.as_mut()));
 }
 
-fn validate(quota: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    for (name, amount) in fields(&quota["spec"]["hard"]) {
+fn rules(quota: &ResourceQuota, _old: Option<&ResourceQuota>, errors: &mut Vec<FieldError>) {
+    for (name, amount) in hard(quota) {
         if quantity(amount).is_none() {
             errors.push(FieldError::invalid(
                 format!("spec.hard[{name}]"),
-                amount,
+                &json!(amount),
                 "must be a quantity, such as 10 or 500m or 2Gi",
             ));
         }
     }
 }
 
+/// What a quota limits, and to how much.
+fn hard(quota: &ResourceQuota) -> impl Iterator<Item = (&String, &Amount)> {
+    let spec = quota.spec.as_ref();
+    spec.and_then(|spec| spec.hard.as_ref())
+        .into_iter()
+        .flatten()
+}
+
 /// What a quota counts, of the resources of pods.
-fn counted(name: &str) -> Option<(&'static str, &str)> {
-    Some(match name {
-        "pods" | "count/pods" => ("count", ""),
-        "cpu" | "memory" | "ephemeral-storage" => ("requests", name),
-        _ => match name.split_once('.')? {
-            ("requests", resource) => ("requests", resource),
-            ("limits", resource) => ("limits", resource),
-            _ => return None,
-        },
-    })
+#[derive(Clone, Copy)]
+enum Counted<'a> {
+    Pods,
+    Requests(&'a str),
+    Limits(&'a str),
 }
 
-/// What one pod asks for of a counted resource: the sum of its containers, or what the hungriest
-/// init container needs if that is more.
-fn asked(pod: &Value, name: &str) -> Option<Quantity> {
-    let (kind, resource) = counted(name)?;
-    if kind == "count" {
-        return Some(Quantity::from(1));
+// === impl Counted ===
+
+impl<'a> Counted<'a> {
+    /// `None` for what is no resource of pods.
+    fn parse(name: &'a str) -> Option<Self> {
+        Some(match name {
+            "pods" | "count/pods" => Self::Pods,
+            "cpu" | "memory" | "ephemeral-storage" => Self::Requests(name),
+            _ => match name.split_once('.')? {
+                ("requests", resource) => Self::Requests(resource),
+                ("limits", resource) => Self::Limits(resource),
+                _ => return None,
+            },
+        })
     }
-    let of = |container: &Value| {
-        quantity(&container["resources"][kind][resource]).unwrap_or(Quantity::ZERO)
-    };
-    let sum = items(&pod["spec"], "containers")
-        .map(|(_, container)| of(container))
-        .fold(Quantity::ZERO, Quantity::plus);
-    let most = items(&pod["spec"], "initContainers")
-        .map(|(_, container)| of(container))
-        .fold(sum, |most, one| if one.exceeds(most) { one } else { most });
-    Some(most)
+
+    /// What a container says of the resource; `None` when it says nothing, and for pods.
+    fn given(self, container: &Container) -> Option<&Amount> {
+        let ResourceRequirements {
+            limits, requests, ..
+        } = container.resources.as_ref()?;
+        let (amounts, resource) = match self {
+            Self::Pods => return None,
+            Self::Requests(resource) => (requests, resource),
+            Self::Limits(resource) => (limits, resource),
+        };
+        amounts.as_ref()?.get(resource)
+    }
+
+    /// What one pod asks for: the sum of its containers, or what the hungriest init container needs if that is more.
+    fn asked(self, pod: &Pod) -> Quantity {
+        if matches!(self, Self::Pods) {
+            return Quantity::from(1);
+        }
+        let of = |container: &Container| {
+            let given = self.given(container);
+            given.and_then(quantity).unwrap_or(Quantity::ZERO)
+        };
+        let Some(spec) = &pod.spec else {
+            return Quantity::ZERO;
+        };
+        let sum = spec
+            .containers
+            .iter()
+            .map(of)
+            .fold(Quantity::ZERO, Quantity::plus);
+        let init = spec.init_containers.iter().flatten();
+        init.map(of)
+            .fold(sum, |most, one| if one.exceeds(most) { one } else { most })
+    }
 }
 
-fn live(pod: &Value) -> bool {
-    !matches!(text(&pod["status"], "phase"), "Succeeded" | "Failed")
+fn is_live(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// What the pods of a namespace use of what a quota limits.
-pub(crate) fn used(
-    quota: &Value,
-    pods: impl Iterator<Item = impl Borrow<Value>>,
-) -> BTreeMap<String, Quantity> {
-    let names: Vec<&String> = fields(&quota["spec"]["hard"])
-        .map(|(name, _)| name)
-        .filter(|name| counted(name).is_some())
+fn used(
+    quota: &ResourceQuota,
+    pods: impl Iterator<Item = impl Borrow<Pod>>,
+) -> BTreeMap<&str, Quantity> {
+    let counted: Vec<(&str, Counted<'_>)> = hard(quota)
+        .filter_map(|(name, _)| Some((name.as_str(), Counted::parse(name)?)))
         .collect();
-    let mut used: BTreeMap<String, Quantity> = names
+    let mut used: BTreeMap<&str, Quantity> = counted
         .iter()
-        .map(|name| ((*name).clone(), Quantity::ZERO))
+        .map(|(name, _)| (*name, Quantity::ZERO))
         .collect();
-    for pod in pods.filter(|pod| live(pod.borrow())) {
-        for (name, sum) in &mut used {
-            *sum = sum.plus(asked(pod.borrow(), name).unwrap_or(Quantity::ZERO));
+    for pod in pods.filter(|pod| is_live(pod.borrow())) {
+        for (name, counted) in &counted {
+            if let Some(sum) = used.get_mut(name) {
+                *sum = sum.plus(counted.asked(pod.borrow()));
+            }
         }
     }
     used
 }
 
 /// The status of a quota.
-pub(crate) fn status(quota: &Value, pods: impl Iterator<Item = impl Borrow<Value>>) -> Value {
-    let used: BTreeMap<String, String> = used(quota, pods)
+pub(crate) fn status(
+    quota: &ResourceQuota,
+    pods: impl Iterator<Item = impl Borrow<Pod>>,
+) -> ResourceQuotaStatus {
+    let used: Amounts = used(quota, pods)
         .into_iter()
-        .map(|(name, amount)| (name, amount.to_string()))
+        .map(|(name, amount)| (name.to_owned(), Amount(amount.to_string())))
         .collect();
-    json!({"hard": quota["spec"]["hard"], "used": used})
+    ResourceQuotaStatus {
+        hard: quota.spec.as_ref().and_then(|spec| spec.hard.clone()),
+        used: Some(used),
+    }
 }
 
 /// Why a quota has no room for one more pod, if it has none.
 pub(crate) fn refuses(
-    quota: &Value,
-    pods: impl Iterator<Item = impl Borrow<Value>>,
-    pod: &Value,
+    quota: &ResourceQuota,
+    pods: impl Iterator<Item = impl Borrow<Pod>>,
+    pod: &Pod,
 ) -> Option<String> {
-    let name = text(&quota["metadata"], "name");
-    let hard = &quota["spec"]["hard"];
-    let unset: Vec<String> = fields(hard)
+    let name = quota.metadata.name.as_deref().unwrap_or_default();
+    let containers = || pod.spec.iter().flat_map(|spec| &spec.containers);
+    let unset: Vec<String> = hard(quota)
         .filter_map(|(name, _)| {
-            let (kind, resource) = counted(name)?;
-            if kind == "count" {
+            let counted = Counted::parse(name)?;
+            if matches!(counted, Counted::Pods) {
                 return None;
             }
-            let all = items(&pod["spec"], "containers");
-            let missing: Vec<&str> = all
-                .filter(|(_, one)| one["resources"][kind][resource].is_null())
-                .map(|(_, one)| text(one, "name"))
+            let missing: Vec<&str> = containers()
+                .filter(|container| counted.given(container).is_none())
+                .map(|container| container.name.as_str())
                 .collect();
             (!missing.is_empty()).then(|| format!("{name} for: {}", missing.join(",")))
         })
@@ -127,10 +175,16 @@ pub(crate) fn refuses(
         ));
     }
     let (mut requested, mut before, mut limited) = (Vec::new(), Vec::new(), Vec::new());
-    for (resource, used) in used(quota, pods) {
-        let (Some(more), Some(most)) = (asked(pod, &resource), quantity(&hard[&resource])) else {
+    let used = used(quota, pods);
+    for (resource, most) in hard(quota) {
+        let (Some(used), Some(counted), Some(most)) = (
+            used.get(resource.as_str()),
+            Counted::parse(resource),
+            quantity(most),
+        ) else {
             continue;
         };
+        let more = counted.asked(pod);
         if used.plus(more).exceeds(most) {
             requested.push(format!("{resource}={more}"));
             before.push(format!("{resource}={used}"));
@@ -149,22 +203,26 @@ pub(crate) fn refuses(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    fn pod(cpu: &str, phase: &str) -> Value {
-        json!({
+    fn pod(cpu: &str, phase: &str) -> Pod {
+        typed::read(&json!({
             "spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": cpu}}}]},
             "status": {"phase": phase},
-        })
+        }))
+        .expect("a pod")
     }
 
-    fn quota(hard: Value) -> Value {
-        json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})
+    fn quota(hard: &Value) -> ResourceQuota {
+        let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+        typed::read(&quota).expect("a quota")
     }
 
     #[test]
     fn a_pod_that_does_not_fit_is_refused_with_the_sums() {
-        let quota = quota(json!({"pods": "2", "requests.cpu": "1"}));
+        let quota = quota(&json!({"pods": "2", "requests.cpu": "1"}));
         let pods = [pod("600m", "Running"), pod("9", "Succeeded")];
         assert_eq!(refuses(&quota, pods.iter(), &pod("400m", "")), None);
         assert_eq!(
@@ -180,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_pod_has_to_say_what_a_quota_counts() {
-        let quota = quota(json!({"limits.memory": "1Gi"}));
+        let quota = quota(&json!({"limits.memory": "1Gi"}));
         assert_eq!(
             refuses(&quota, [].iter(), &pod("1", "")).expect("refused"),
             "failed quota: q: must specify limits.memory for: a"

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use schemars::{JsonSchema, SchemaGenerator};
 
-use crate::{convert::Conversion, resource::Hooks, table::Column};
+use crate::{convert::Conversion, resource::Hooks, table::Columns};
 
 /// A kind whose objects are kept.
 pub(crate) struct Kind {
@@ -30,7 +30,7 @@ pub(crate) struct Kind {
     pub(crate) storage_group: &'static str,
     pub(crate) conversion: Conversion,
     /// The columns of its tables.
-    pub(crate) columns: fn() -> Vec<Column>,
+    pub(crate) columns: fn() -> Columns,
     pub(crate) hooks: Hooks,
 }
 
@@ -75,7 +75,7 @@ impl Scope for SubResourceScope {
 
 impl Kind {
     /// What is known of a kind by its type; the rest is as most kinds have it.
-    pub(super) const fn of<T>() -> Self
+    pub(super) const fn of<T>(columns: fn() -> Columns) -> Self
     where
         T: k8s_openapi::Resource + JsonSchema,
         T::Scope: Scope,
@@ -94,7 +94,7 @@ impl Kind {
             generation: false,
             storage_group: T::GROUP,
             conversion: Conversion::None,
-            columns: crate::table::builtin::other,
+            columns,
             hooks: Hooks::BUILTIN,
         }
     }

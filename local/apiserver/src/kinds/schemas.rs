@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 use super::{KINDS, REQUESTS};
-use crate::schema::{Definitions, Link, QUANTITY, Schema, compile::compile, merge_keys};
+use crate::schema::{Definitions, QUANTITY, Schema, SchemaRef, compile::compile, merge_keys};
 
 /// Every definition, as published and as compiled.
 pub(crate) struct Builtins {
@@ -50,7 +50,7 @@ impl Builtins {
     /// The schema of a definition such as `io.k8s.api.core.v1.Pod`.
     pub(crate) fn schema(&self, definition: &str) -> Schema {
         Schema {
-            root: Arc::new(Link::Named(definition.to_owned())),
+            root: Arc::new(SchemaRef::Named(definition.to_owned())),
             definitions: Arc::clone(&self.definitions),
         }
     }

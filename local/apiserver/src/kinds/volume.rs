@@ -2,80 +2,90 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, KeyToPath, PodSpec, Volume};
+use serde_json::json;
 
-use super::{default, inner, items, items_mut, text};
-use crate::{names, status::FieldError};
+use super::rule::label;
+use crate::status::FieldError;
 
 /// Permission bits 0644.
-const FILE_MODE: i64 = 0o644;
+const FILE_MODE: i32 = 0o644;
 
 /// Fills in the defaults of the volumes in a pod's spec.
-pub(super) fn prepare(spec: &mut Value) {
-    for volume in items_mut(spec, "volumes") {
-        if volume.as_object().is_some_and(|fields| fields.len() == 1) {
-            default(volume, "emptyDir", json!({}));
+pub(super) fn prepare(spec: &mut PodSpec) {
+    for volume in spec.volumes.iter_mut().flatten() {
+        if sources(volume) == 0 {
+            volume.empty_dir = Some(EmptyDirVolumeSource::default());
         }
-        for kind in ["secret", "configMap", "downwardAPI", "projected"] {
-            if let Some(source) = inner(volume, kind) {
-                default(source, "defaultMode", FILE_MODE);
-            }
+        if let Some(source) = &mut volume.secret {
+            source.default_mode.get_or_insert(FILE_MODE);
         }
-        if let Some(source) = inner(volume, "hostPath") {
-            default(source, "type", "");
+        if let Some(source) = &mut volume.config_map {
+            source.default_mode.get_or_insert(FILE_MODE);
+        }
+        if let Some(source) = &mut volume.downward_api {
+            source.default_mode.get_or_insert(FILE_MODE);
+        }
+        if let Some(source) = &mut volume.projected {
+            source.default_mode.get_or_insert(FILE_MODE);
+        }
+        if let Some(source) = &mut volume.host_path {
+            source.type_.get_or_insert_default();
         }
     }
 }
 
+/// How many kinds of volume one is said to be: every field but the name is one.
+fn sources(volume: &Volume) -> usize {
+    let fields = serde_json::to_value(volume).unwrap_or_default();
+    fields
+        .as_object()
+        .map_or(0, |fields| fields.len().saturating_sub(1))
+}
+
 /// Rules for the volumes of a pod's spec; returns their names.
 pub(super) fn validate<'a>(
-    spec: &'a Value,
+    spec: &'a PodSpec,
     path: &str,
     errors: &mut Vec<FieldError>,
 ) -> HashSet<&'a str> {
     let mut names = HashSet::new();
-    for (index, volume) in items(spec, "volumes") {
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         let path = format!("{path}.volumes[{index}]");
-        let name = text(volume, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(format!("{path}.name"), ""));
-        } else if let Some(why) = names::label(name) {
-            errors.push(FieldError::invalid(
-                format!("{path}.name"),
-                &json!(name),
-                why,
-            ));
-        } else if !names.insert(name) {
-            errors.push(FieldError::duplicate(format!("{path}.name"), &json!(name)));
-        }
-        let sources = volume.as_object().map_or(0, |fields| {
-            fields.keys().filter(|field| *field != "name").count()
-        });
-        if sources > 1 {
+        label(&volume.name, &format!("{path}.name"), &mut names, errors);
+        if sources(volume) > 1 {
             errors.push(FieldError::forbidden(
                 &path,
                 "may not specify more than 1 volume type",
             ));
         }
-        for (kind, field) in [("secret", "secretName"), ("configMap", "name")] {
-            let source = &volume[kind];
-            if source.is_object() && text(source, field).is_empty() {
-                errors.push(FieldError::required(format!("{path}.{kind}.{field}"), ""));
-            }
-            for (index, item) in items(source, "items") {
-                validate_item(item, &format!("{path}.{kind}.items[{index}]"), errors);
-            }
+        let mut source =
+            |kind: &str, field: &str, name: Option<&str>, items: Option<&Vec<KeyToPath>>| {
+                let path = format!("{path}.{kind}");
+                if name.is_none_or(str::is_empty) {
+                    errors.push(FieldError::required(format!("{path}.{field}"), ""));
+                }
+                for (index, item) in items.into_iter().flatten().enumerate() {
+                    validate_item(item, &format!("{path}.items[{index}]"), errors);
+                }
+            };
+        if let Some(secret) = &volume.secret {
+            let name = secret.secret_name.as_deref();
+            source("secret", "secretName", name, secret.items.as_ref());
+        }
+        if let Some(map) = &volume.config_map {
+            source("configMap", "name", Some(&map.name), map.items.as_ref());
         }
     }
     names
 }
 
 /// Rules for a key of a volume and the path of its file (`validateKeyToPath` of pkg/apis/core/validation).
-fn validate_item(item: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    if text(item, "key").is_empty() {
+fn validate_item(item: &KeyToPath, at: &str, errors: &mut Vec<FieldError>) {
+    if item.key.is_empty() {
         errors.push(FieldError::required(format!("{at}.key"), ""));
     }
-    let path = text(item, "path");
+    let path = item.path.as_str();
     if path.is_empty() {
         errors.push(FieldError::required(format!("{at}.path"), ""));
         return;

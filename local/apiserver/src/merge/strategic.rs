@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{schema::At, status::Failure};
+use crate::{schema::NodeRef, status::Failure};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
@@ -13,7 +13,7 @@ const ORDER: &str = "$setElementOrder/";
 type Object = Map<String, Value>;
 
 /// `patch` merged into `target`, whose schema is at `at`.
-pub(crate) fn strategic(at: At<'_>, target: &Value, patch: &Value) -> Result<Value, Failure> {
+pub(crate) fn strategic(at: NodeRef<'_>, target: &Value, patch: &Value) -> Result<Value, Failure> {
     let (Some(target), Some(patch)) = (target.as_object(), patch.as_object()) else {
         return Err(Failure::bad_request(
             "a strategic merge patch must be an object",
@@ -22,7 +22,7 @@ pub(crate) fn strategic(at: At<'_>, target: &Value, patch: &Value) -> Result<Val
     merge_object(at, target.clone(), patch).map(Value::Object)
 }
 
-fn merge_object(at: At<'_>, mut target: Object, patch: &Object) -> Result<Object, Failure> {
+fn merge_object(at: NodeRef<'_>, mut target: Object, patch: &Object) -> Result<Object, Failure> {
     match patch
         .get(DIRECTIVE)
         .map(|directive| directive.as_str().unwrap_or_default())
@@ -92,7 +92,7 @@ fn merge_object(at: At<'_>, mut target: Object, patch: &Object) -> Result<Object
 }
 
 fn merge_list(
-    at: At<'_>,
+    at: NodeRef<'_>,
     old: &[Value],
     new: &[Value],
     order: Option<&Value>,
@@ -123,7 +123,12 @@ fn merge_list(
     }
 }
 
-fn merge_items(at: At<'_>, old: &[Value], new: &[Value], key: &str) -> Result<Vec<Value>, Failure> {
+fn merge_items(
+    at: NodeRef<'_>,
+    old: &[Value],
+    new: &[Value],
+    key: &str,
+) -> Result<Vec<Value>, Failure> {
     let mut merged = old.to_vec();
     for item in new {
         let Some(patch) = item.as_object() else {

@@ -10,12 +10,12 @@ use crate::{
     convert::Conversion,
     kinds::{definition::published, schemas},
     schema::{
-        Link, Node, OBJECT_META, Schema,
+        Node, OBJECT_META, Schema, SchemaRef,
         cel::Rules,
         compile::{CompileError, compile},
     },
     status::qualified,
-    table::Column,
+    table::Columns,
 };
 
 /// The served versions of a definition, which has to have passed validation.
@@ -48,8 +48,10 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
     let mut root: Node = compile(&published)?;
     root.root = true;
     // The metadata is the same in every kind.
-    root.properties
-        .insert("metadata".to_owned(), Link::Named(OBJECT_META.to_owned()));
+    root.properties.insert(
+        "metadata".to_owned(),
+        SchemaRef::Named(OBJECT_META.to_owned()),
+    );
     let subresources = &version["subresources"];
     let singular = match text(&names["singular"]) {
         empty if empty.is_empty() => kind.to_lowercase(),
@@ -68,7 +70,7 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
         stored_version: api_version(&group, &stored),
         conversion: Conversion::None,
         schema: Schema {
-            root: Arc::new(Link::Inline(Box::new(root))),
+            root: Arc::new(SchemaRef::Inline(Box::new(root))),
             definitions: Arc::clone(&schemas::builtins().definitions),
         },
         definition: definition_name(&group, &name, &kind),
@@ -78,7 +80,7 @@ fn build(spec: &Value, version: &Value) -> Result<Resource, CompileError> {
             ..Subresources::default()
         },
         generation: true,
-        columns: columns(&version["additionalPrinterColumns"]),
+        columns: Columns::custom(&version["additionalPrinterColumns"]),
         hooks: Hooks::NONE,
         custom: Some(Custom {
             rules: Arc::new(Rules::compile(&version["schema"]["openAPIV3Schema"])),
@@ -104,14 +106,4 @@ fn definition_name(group: &str, version: &str, kind: &str) -> String {
     parts.push(version);
     parts.push(kind);
     parts.join(".")
-}
-
-/// The columns of `kubectl get`; without any, the age.
-fn columns(value: &Value) -> Vec<Column> {
-    let mut columns = vec![Column::name()];
-    match value.as_array() {
-        Some(given) if !given.is_empty() => columns.extend(given.iter().map(Column::custom)),
-        _ => columns.push(Column::age()),
-    }
-    columns
 }

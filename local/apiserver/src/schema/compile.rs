@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::RegexBuilder;
 use serde_json::Value;
 
-use super::{Limits, Link, ListKind, Node, Patch, Type};
+use super::{Limits, ListKind, Node, Patch, SchemaRef, Type};
 
 /// A schema that makes no sense.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -31,11 +31,11 @@ pub(crate) fn compile(schema: &Value) -> Result<Node, CompileError> {
     node(schema, "", 0)
 }
 
-fn link(schema: &Value, path: &str, depth: usize) -> Result<Link, CompileError> {
+fn link(schema: &Value, path: &str, depth: usize) -> Result<SchemaRef, CompileError> {
     if let Some(name) = reference(schema) {
-        return Ok(Link::Named(name.to_owned()));
+        return Ok(SchemaRef::Named(name.to_owned()));
     }
-    Ok(Link::Inline(Box::new(node(schema, path, depth)?)))
+    Ok(SchemaRef::Inline(Box::new(node(schema, path, depth)?)))
 }
 
 /// The name that a schema refers to, be it alone or beside a description.
@@ -58,7 +58,7 @@ fn node(schema: &Value, path: &str, depth: usize) -> Result<Node, CompileError> 
     }
     let flag = |name: &str| schema[name].as_bool().unwrap_or(false);
     let under = |name: &str| format!("{path}.{name}");
-    let many = |name: &str| -> Result<Vec<Link>, CompileError> {
+    let many = |name: &str| -> Result<Vec<SchemaRef>, CompileError> {
         schema[name]
             .as_array()
             .into_iter()
@@ -67,7 +67,7 @@ fn node(schema: &Value, path: &str, depth: usize) -> Result<Node, CompileError> 
             .map(|(index, branch)| link(branch, &format!("{path}.{name}[{index}]"), depth + 1))
             .collect()
     };
-    let one = |name: &str| -> Result<Option<Link>, CompileError> {
+    let one = |name: &str| -> Result<Option<SchemaRef>, CompileError> {
         schema
             .get(name)
             .filter(|value| value.is_object())
@@ -93,7 +93,7 @@ fn node(schema: &Value, path: &str, depth: usize) -> Result<Node, CompileError> 
         properties,
         required: strings(&schema["required"]),
         values: match &schema["additionalProperties"] {
-            Value::Bool(true) => Some(Link::Inline(Box::default())),
+            Value::Bool(true) => Some(SchemaRef::Inline(Box::default())),
             _ => one("additionalProperties")?,
         },
         items: one("items")?,

@@ -3,20 +3,20 @@
 
 use serde_json::Value;
 
-use super::At;
+use super::NodeRef;
 
 /// Fills in every absent field that has a default, then what is inside it.
-pub(crate) fn apply(at: At<'_>, value: &mut Value) {
+pub(crate) fn apply(at: NodeRef<'_>, value: &mut Value) {
     let Some(node) = at.node else { return };
     match value {
         Value::Object(object) => {
             for (name, link) in &node.properties {
-                let default = || at.link(link).node.and_then(|node| node.default.clone());
+                let default = || at.resolve(link).node.and_then(|node| node.default.clone());
                 match object.get_mut(name) {
-                    Some(child) => apply(at.link(link), child),
+                    Some(child) => apply(at.resolve(link), child),
                     None => {
                         if let Some(mut default) = default() {
-                            apply(at.link(link), &mut default);
+                            apply(at.resolve(link), &mut default);
                             object.insert(name.clone(), default);
                         }
                     }
@@ -25,7 +25,7 @@ pub(crate) fn apply(at: At<'_>, value: &mut Value) {
             if let Some(values) = &node.values {
                 for (name, child) in object.iter_mut() {
                     if !node.properties.contains_key(name) {
-                        apply(at.link(values), child);
+                        apply(at.resolve(values), child);
                     }
                 }
             }
@@ -33,7 +33,7 @@ pub(crate) fn apply(at: At<'_>, value: &mut Value) {
         Value::Array(items) => {
             if let Some(link) = &node.items {
                 for child in items {
-                    apply(at.link(link), child);
+                    apply(at.resolve(link), child);
                 }
             }
         }
@@ -48,7 +48,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{Definitions, Link, Schema, compile::compile};
+    use crate::schema::{Definitions, Schema, SchemaRef, compile::compile};
 
     #[test]
     fn defaults_reach_into_lists_maps_and_other_defaults_but_invent_no_parent() {
@@ -65,7 +65,7 @@ mod tests {
         }))
         .expect("schema");
         let schema = Schema {
-            root: Arc::new(Link::Inline(Box::new(node))),
+            root: Arc::new(SchemaRef::Inline(Box::new(node))),
             definitions: Arc::new(Definitions::new()),
         };
         let mut value = json!({"list": [{}, {"a": 2}], "map": {"k": {}}});

@@ -75,7 +75,7 @@ fn fuzz_any_schema_checks_any_value() {
             return;
         };
         let schema = Schema {
-            root: Arc::new(Link::Inline(Box::new(node))),
+            root: Arc::new(SchemaRef::Inline(Box::new(node))),
             definitions: Arc::new(Definitions::new()),
         };
         let at = schema.at_root();

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{At, Field, QUANTITY, Type, join};
+use super::{Field, NodeRef, QUANTITY, Type, join};
 
 /// Removes what the schema does not know and returns the paths of it.
 /// Nulls in places that may not be null go too, unnamed: they stand for "not given".
-pub(crate) fn prune(at: At<'_>, value: &mut Value) -> Vec<String> {
+pub(crate) fn prune(at: NodeRef<'_>, value: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
     walk(at, value, "", &mut unknown);
     unknown
@@ -14,7 +14,7 @@ pub(crate) fn prune(at: At<'_>, value: &mut Value) -> Vec<String> {
 
 /// Puts the zero of its type in the place of each null in a list or a map, as Go does when it decodes:
 /// there a null cannot stand for "not given".
-pub(crate) fn fill_nulls(at: At<'_>, value: &mut Value) {
+pub(crate) fn fill_nulls(at: NodeRef<'_>, value: &mut Value) {
     match value {
         Value::Object(object) => {
             for (name, child) in object.iter_mut() {
@@ -37,7 +37,7 @@ pub(crate) fn fill_nulls(at: At<'_>, value: &mut Value) {
     }
 }
 
-fn zero(at: At<'_>) -> Value {
+fn zero(at: NodeRef<'_>) -> Value {
     match at.node.map(|node| (node.type_, node.format.as_deref())) {
         Some((_, Some(QUANTITY))) => "0".into(),
         Some((Type::String, _)) => "".into(),
@@ -49,7 +49,7 @@ fn zero(at: At<'_>) -> Value {
     }
 }
 
-fn walk(at: At<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+fn walk(at: NodeRef<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
     let Some(node) = at.node else { return };
     match value {
         Value::Object(object) => {
@@ -83,7 +83,7 @@ fn walk(at: At<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
     }
 }
 
-fn drops_null(at: At<'_>) -> bool {
+fn drops_null(at: NodeRef<'_>) -> bool {
     at.node
         .is_some_and(|node| !(node.nullable || node.preserve_unknown && node.type_ == Type::Any))
 }
@@ -95,11 +95,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{Definitions, Link, Schema, compile::compile};
+    use crate::schema::{Definitions, Schema, SchemaRef, compile::compile};
 
     pub(crate) fn schema(value: &Value) -> Schema {
         Schema {
-            root: Arc::new(Link::Inline(Box::new(compile(value).expect("schema")))),
+            root: Arc::new(SchemaRef::Inline(Box::new(compile(value).expect("schema")))),
             definitions: Arc::new(Definitions::new()),
         }
     }

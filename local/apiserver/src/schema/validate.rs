@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Number, Value, json};
 
-use super::{At, Field, ListKind, Node, Type, join};
+use super::{Field, ListKind, Node, NodeRef, Type, join};
 use crate::status::FieldError;
 
 /// Everything that is wrong with the value. The metadata of the root is left to its own rules.
-pub(crate) fn validate(at: At<'_>, value: &Value) -> Vec<FieldError> {
+pub(crate) fn validate(at: NodeRef<'_>, value: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     walk(at, value, "", &mut errors);
     errors
@@ -17,7 +17,7 @@ pub(crate) fn validate(at: At<'_>, value: &Value) -> Vec<FieldError> {
 
 /// The first value of a wrong type: path, and the type it should have. A null is of any: it stands for
 /// what is not given.
-pub(crate) fn wrong_type(at: At<'_>, value: &Value, path: &str) -> Option<(String, String)> {
+pub(crate) fn wrong_type(at: NodeRef<'_>, value: &Value, path: &str) -> Option<(String, String)> {
     let node = at.node.filter(|_| !value.is_null())?;
     if !fits(node, value) {
         let wanted = node
@@ -38,7 +38,7 @@ pub(crate) fn wrong_type(at: At<'_>, value: &Value, path: &str) -> Option<(Strin
 }
 
 /// Absent fields that have to be there.
-pub(crate) fn missing(at: At<'_>, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+pub(crate) fn missing(at: NodeRef<'_>, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let Some(node) = at.node else { return };
     match value {
         Value::Object(object) => {
@@ -60,7 +60,7 @@ pub(crate) fn missing(at: At<'_>, value: &Value, path: &str, errors: &mut Vec<Fi
     }
 }
 
-fn walk(at: At<'_>, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+fn walk(at: NodeRef<'_>, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let Some(node) = at.node else { return };
     if value.is_null() && node.nullable {
         return;
@@ -238,7 +238,7 @@ fn range(node: &Node, number: &Number, path: &str, errors: &mut Vec<FieldError>)
     }
 }
 
-fn list(at: At<'_>, node: &Node, items: &[Value], path: &str, errors: &mut Vec<FieldError>) {
+fn list(at: NodeRef<'_>, node: &Node, items: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     let limits = &node.limits;
     let length = items.len() as u64;
     if let Some(most) = limits.max_items.filter(|most| length > *most) {
@@ -284,10 +284,10 @@ fn count(node: &Node, length: usize, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn junctors(at: At<'_>, node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+fn junctors(at: NodeRef<'_>, node: &Node, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let check = |link| {
         let mut found = Vec::new();
-        walk(at.link(link), value, path, &mut found);
+        walk(at.resolve(link), value, path, &mut found);
         found
     };
     for link in &node.all_of {

@@ -8,9 +8,17 @@ pub(crate) fn since(time: &Value) -> Value {
     let Some(text) = time.as_str() else {
         return "<unknown>".into();
     };
-    match text.parse::<Timestamp>() {
-        Ok(time) => human(Timestamp::now().as_second() - time.as_second()).into(),
+    match text.parse() {
+        Ok(time) => of(Some(time)),
         Err(_) => "<invalid>".into(),
+    }
+}
+
+/// The same of a time that has been read.
+pub(crate) fn of(time: Option<Timestamp>) -> Value {
+    match time {
+        Some(time) => human(Timestamp::now().as_second() - time.as_second()).into(),
+        None => "<unknown>".into(),
     }
 }
 

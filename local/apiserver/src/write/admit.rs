@@ -1,18 +1,22 @@
 //! Admission: what is filled in, changed by the server's owner and checked before an object is written, and what
 //! must hold of the cluster when a new one comes.
 
+use std::collections::HashSet;
+
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use serde_json::{Value, json};
 
 use crate::{
     api::Api,
     clock,
-    kinds::{self, meta},
+    kinds::{meta, quota},
     random,
     resource::Resource,
     schema::{default, validate, value_at},
     security,
     status::{Failure, FieldError, FieldErrorKind},
     store::{Key, State},
+    typed,
 };
 
 use super::definitions::DEFINITIONS;
@@ -95,9 +99,19 @@ pub(super) fn admit(
             {
                 errors.push(FieldError::required("spec", ""));
             }
+            // The rules take what is absent for empty: that it is absent is all there is to say.
+            let absent: HashSet<String> = errors
+                .iter()
+                .filter(|error| error.kind == FieldErrorKind::Required)
+                .map(|error| error.field.clone())
+                .collect();
             (resource.hooks.validate)(object, old, &mut errors);
-            let mut seen = std::collections::HashSet::new();
-            errors.retain(|error| seen.insert(error.to_string()));
+            let mut seen = HashSet::new();
+            errors.retain(|error| {
+                let is_said = absent.contains(&error.field);
+                (!is_said || error.kind == FieldErrorKind::Required)
+                    && seen.insert(error.to_string())
+            });
         }
     }
     if errors.is_empty() {
@@ -192,15 +206,64 @@ fn quotas_take(state: &State, resource: &Resource, pod: &Value) -> Result<(), Fa
         return Ok(());
     }
     let key = Key::of(pod);
-    for (_, quota) in state.scan("resourcequotas", Some(&key.namespace)) {
-        let pods = state
-            .scan("pods", Some(&key.namespace))
-            .map(|(_, pod)| pod.value());
-        if let Some(why) = kinds::quota::refuses(&quota.value(), pods, pod) {
+    let quotas = state.scan("resourcequotas", Some(&key.namespace));
+    let quotas: Vec<ResourceQuota> = quotas
+        .map(|(_, quota)| quota.read())
+        .collect::<Result<_, _>>()?;
+    if quotas.is_empty() {
+        return Ok(());
+    }
+    let pod = typed::read(pod).map_err(Failure::internal)?;
+    let there = state.scan("pods", Some(&key.namespace));
+    let there: Vec<Pod> = there.map(|(_, pod)| pod.read()).collect::<Result<_, _>>()?;
+    for quota in &quotas {
+        if let Some(why) = quota::refuses(quota, there.iter(), &pod) {
             return Err(resource.forbidden(&key.name, why));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::registry::Registry;
+
+    /// What is said of an object with this spec that is new.
+    fn said(group: &str, plural: &str, spec: &Value) -> Vec<String> {
+        let registry = Registry::builtin();
+        let resource = registry.find(group, "v1", plural).expect("it is served");
+        let mut object = json!({"metadata": {"name": "a"}, "spec": spec});
+        let refused = admit(resource, &mut object, None, |_| Ok(())).expect_err("refused");
+        let causes = refused.to_value()["details"]["causes"].clone();
+        let causes = causes.as_array().into_iter().flatten();
+        causes
+            .map(|cause| format!("{}: {}", cause["field"], cause["message"]).replace('"', ""))
+            .collect()
+    }
+
+    #[test]
+    fn of_what_is_absent_that_is_all_that_is_said() {
+        let probe = json!({"httpGet": {"path": "/"}});
+        let port = json!({"name": "p"});
+        let container = json!({"image": "i:1", "ports": [port], "livenessProbe": probe});
+        assert_eq!(
+            said("", "pods", &json!({"containers": [container]})),
+            [
+                "spec.containers[0].name: Required value",
+                "spec.containers[0].livenessProbe.httpGet.port: Required value",
+                "spec.containers[0].ports[0].containerPort: Required value",
+            ]
+        );
+        assert_eq!(
+            said("apps", "deployments", &json!({})),
+            [
+                "spec.selector: Required value",
+                "spec.template: Required value",
+                "spec.template.spec.containers: Required value",
+            ]
+        );
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What becomes of an object that is deleted: it goes at once, or is marked and left to whoever has to clean up first.
 
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::Value;
 
 use super::{
@@ -14,6 +15,7 @@ use crate::{
     resource::Resource,
     status::Failure,
     store::{Key, Object},
+    typed,
 };
 
 /// Deletes an object, or marks it.
@@ -106,7 +108,10 @@ fn mark(resource: &Resource, object: &Value, options: &DeleteOptions) -> Option<
         }
     }
     if resource.is("", "namespaces") {
-        marked["status"]["phase"] = "Terminating".into();
+        typed::change(&mut marked, |namespace: &mut Namespace| {
+            let status = namespace.status.get_or_insert_default();
+            status.phase = Some("Terminating".to_owned());
+        });
     }
     (marked != *object || is_over(&marked)).then_some(marked)
 }
@@ -117,16 +122,19 @@ fn grace(resource: &Resource, object: &Value, options: &DeleteOptions) -> i64 {
     if !resource.is("", "pods") {
         return 0;
     }
-    let phase = object["status"]["phase"].as_str().unwrap_or_default();
-    let bound = object["spec"]["nodeName"]
-        .as_str()
-        .is_some_and(|node| !node.is_empty());
-    if !bound || matches!(phase, "Succeeded" | "Failed") {
+    // What cannot be read no node can run.
+    let Ok(Pod { spec, status, .. }) = typed::read(object) else {
+        return 0;
+    };
+    let spec = spec.unwrap_or_default();
+    let phase = status.and_then(|status| status.phase);
+    let is_bound = spec.node_name.is_some_and(|node| !node.is_empty());
+    if !is_bound || matches!(phase.as_deref(), Some("Succeeded" | "Failed")) {
         return 0;
     }
     let wanted = options
         .grace_period_seconds
-        .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64())
+        .or(spec.termination_grace_period_seconds)
         .unwrap_or(30);
     if wanted < 0 { 1 } else { wanted }
 }

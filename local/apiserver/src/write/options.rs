@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apply::managers::{Manager, Operation},
-    decode::{Validation, typed},
+    decode::{Validation, requests},
     media,
     request::Call,
     resource::Resource,
@@ -134,7 +134,7 @@ fn agent(call: &Call) -> String {
 impl DeleteOptions {
     pub(crate) fn new(call: &Call) -> Result<Self, Failure> {
         let content_type = call.content_type();
-        let mut options: Self = typed::options(&call.body, content_type)?;
+        let mut options: Self = requests::options(&call.body, content_type)?;
         if let Some(grace) = call.query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(grace);
         }

@@ -4,11 +4,9 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::cluster,
+    fixtures::{CONFIG_MAPS, PODS},
     requests::{call, eventually, typed},
 };
-
-const PODS: &str = "/api/v1/namespaces/~/pods";
-const CONFIG_MAPS: &str = "/api/v1/namespaces/~/configmaps";
 
 /// A pod that no scheduler takes, or one on a node that is not there.
 fn pod(name: &str, node: Option<&str>) -> Value {
@@ -310,4 +308,17 @@ async fn an_eviction_respects_the_disruption_budget() {
     assert_eq!(body["details"]["causes"][0]["reason"], "DisruptionBudget");
     let (_, two) = call(&client, "GET", &format!("{PODS}/two"), Value::Null).await;
     assert!(two["metadata"].get("deletionTimestamp").is_none());
+}
+
+#[tokio::test]
+async fn a_budget_without_a_selector_is_for_no_pods() {
+    let (_cluster, client) = cluster().await;
+    let budgets = "/apis/policy/v1/namespaces/~/poddisruptionbudgets";
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1}});
+    assert_eq!(call(&client, "POST", budgets, budget).await.0, 201);
+    call(&client, "POST", PODS, pod("one", Some("elsewhere"))).await;
+    let path = format!("{PODS}/one/eviction");
+    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "one"}});
+    let (code, body) = typed(&client, "POST", &path, "application/json", body).await;
+    assert_eq!(code, 201, "{body}");
 }

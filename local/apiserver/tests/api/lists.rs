@@ -1,40 +1,20 @@
 //! Lists and watches: pages, selectors, old versions, bookmarks, tables, slow readers.
 
 use http::Request;
-use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{
     cluster::cluster,
     lines::Lines,
-    requests::{call, send},
+    requests::{call, fill, get, names, send},
 };
 
 const SECRETS: &str = "/api/v1/namespaces/~/secrets";
 
-async fn fill(client: &Client, count: usize) {
-    for n in 0..count {
-        let labels = json!({"n": n.to_string(), "even": (n % 2 == 0).to_string()});
-        let new = json!({"metadata": {"name": format!("c{n:02}"), "labels": labels}});
-        assert_eq!(call(client, "POST", SECRETS, new).await.0, 201);
-    }
-}
-
-fn names(list: &Value) -> Vec<&str> {
-    let items = list["items"].as_array().unwrap().iter();
-    items
-        .map(|item| item["metadata"]["name"].as_str().unwrap())
-        .collect()
-}
-
-async fn get(client: &Client, path: &str) -> (u16, Value) {
-    call(client, "GET", path, Value::Null).await
-}
-
 #[tokio::test]
 async fn pages_show_one_moment_whatever_happens_between_them() {
     let (_cluster, client) = cluster().await;
-    fill(&client, 5).await;
+    fill(&client, SECRETS, 5).await;
     let (_, first) = get(&client, &format!("{SECRETS}?limit=2")).await;
     assert_eq!(names(&first), ["c00", "c01"]);
     assert_eq!(first["metadata"]["remainingItemCount"], 3);
@@ -84,7 +64,7 @@ async fn pages_show_one_moment_whatever_happens_between_them() {
 #[tokio::test]
 async fn selectors_choose() {
     let (_cluster, client) = cluster().await;
-    fill(&client, 4).await;
+    fill(&client, SECRETS, 4).await;
     for (query, expected) in [
         ("labelSelector=even%3Dtrue", vec!["c00", "c02"]),
         ("labelSelector=n%20in%20(1,2),even!%3Dtrue", vec!["c01"]),
@@ -130,7 +110,7 @@ fn fresh() -> u128 {
 #[tokio::test]
 async fn a_streamed_list_ends_with_its_bookmark() {
     let (_cluster, client) = cluster().await;
-    fill(&client, 3).await;
+    fill(&client, SECRETS, 3).await;
     let query =
         "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut watch = Lines::open(&client, &format!("{SECRETS}?{query}")).await;
@@ -168,7 +148,7 @@ async fn a_streamed_list_ends_with_its_bookmark() {
 #[tokio::test]
 async fn a_watch_from_a_version_to_come_hears_nothing_before_it() {
     let (_cluster, client) = cluster().await;
-    fill(&client, 1).await;
+    fill(&client, SECRETS, 1).await;
     let (_, list) = get(&client, SECRETS).await;
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
     // Others write too, where the cluster is shared.
@@ -186,7 +166,7 @@ async fn a_watch_from_a_version_to_come_hears_nothing_before_it() {
 #[tokio::test]
 async fn a_watch_ends_in_time() {
     let (_cluster, client) = cluster().await;
-    fill(&client, 1).await;
+    fill(&client, SECRETS, 1).await;
     let (_, list) = get(&client, SECRETS).await;
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
     let query =
@@ -200,7 +180,7 @@ async fn a_watch_ends_in_time() {
 #[tokio::test]
 async fn tables_and_metadata_come_in_lists_and_in_watches() {
     let (_cluster, client) = cluster().await;
-    fill(&client, 2).await;
+    fill(&client, SECRETS, 2).await;
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     let request = Request::get(SECRETS)
         .header("accept", table)

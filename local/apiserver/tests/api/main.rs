@@ -9,8 +9,10 @@
 
 mod cluster;
 mod custom;
+mod definitions;
 mod deletion;
 mod discovery;
+mod fixtures;
 mod kubectl;
 #[path = "../support/lines.rs"]
 mod lines;
@@ -19,6 +21,8 @@ mod objects;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/requests.rs"]
 mod requests;
+mod rules;
+mod scale;
 mod security;
 mod tokens;
 #[allow(dead_code, reason = "each test program uses a part of it")]

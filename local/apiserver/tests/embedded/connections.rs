@@ -1,6 +1,6 @@
 //! The way in over TLS, and what can go wrong at the start.
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _};
 
 use fermata_apiserver::{ApiServer, Error, Options};
 use futures::StreamExt as _;
@@ -108,7 +108,7 @@ async fn silent_and_rude_clients_disturb_nobody() {
     let params = ListParams::default();
     let list = tokio::time::timeout(PATIENCE, api.list(&params));
     assert!(list.await.unwrap().unwrap().items.is_empty());
-    tokio::time::timeout(Duration::from_secs(15), server.shutdown())
+    tokio::time::timeout(PATIENCE, server.shutdown())
         .await
         .unwrap();
 }

@@ -1,6 +1,9 @@
 //! Logs of containers.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use fermata_apiserver::{ApiServer, Options};
 use futures::AsyncReadExt as _;
@@ -24,15 +27,19 @@ struct Node {
     uid: String,
 }
 
+/// A server that reads the logs in a folder.
+async fn reading(logs: &Path) -> ApiServer {
+    let options = Options {
+        logs_dir: logs.to_owned(),
+        ..options()
+    };
+    ApiServer::start(options).await.unwrap()
+}
+
 impl Node {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::start(Options {
-            logs_dir: dir.path().to_owned(),
-            ..options()
-        })
-        .await
-        .unwrap();
+        let server = reading(dir.path()).await;
         let client = server.client("default");
         let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
         let (_, made) = call(&client, "POST", "/api/v1/namespaces/default/pods", pod).await;
@@ -230,12 +237,7 @@ async fn a_log_is_followed_until_its_run_of_the_container_ends() {
 #[tokio::test]
 async fn kubectl_waits_for_a_pod_and_follows_its_logs() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::start(Options {
-        logs_dir: dir.path().to_owned(),
-        ..options()
-    })
-    .await
-    .unwrap();
+    let server = reading(dir.path()).await;
     let client = server.client("default");
     let kubectl = Kubectl::new(&server.kubeconfig(), "default");
     kubectl.run(&["run", "p", "--image=x"]).await;

@@ -1,37 +1,15 @@
 //! Watches and lists when the server ends, starts again, or has more to say than a reader takes.
 
-use std::time::Duration;
-
 use fermata_apiserver::{ApiServer, Options};
-use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{
     lines::Lines,
-    requests::{PATIENCE, call},
+    requests::{PATIENCE, call, fill, get, names},
     support::{options, server},
 };
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
-
-async fn fill(client: &Client, count: usize) {
-    for n in 0..count {
-        let labels = json!({"n": n.to_string(), "even": (n % 2 == 0).to_string()});
-        let new = json!({"metadata": {"name": format!("c{n:02}"), "labels": labels}});
-        assert_eq!(call(client, "POST", CONFIG_MAPS, new).await.0, 201);
-    }
-}
-
-fn names(list: &Value) -> Vec<&str> {
-    let items = list["items"].as_array().unwrap().iter();
-    items
-        .map(|item| item["metadata"]["name"].as_str().unwrap())
-        .collect()
-}
-
-async fn get(client: &Client, path: &str) -> (u16, Value) {
-    call(client, "GET", path, Value::Null).await
-}
 
 #[tokio::test]
 async fn versions_of_an_earlier_run_are_gone() {
@@ -42,7 +20,7 @@ async fn versions_of_an_earlier_run_are_gone() {
     };
     let server = ApiServer::start(options.clone()).await.unwrap();
     let client = server.client("default");
-    fill(&client, 2).await;
+    fill(&client, CONFIG_MAPS, 2).await;
     let (_, list) = get(&client, &format!("{CONFIG_MAPS}?limit=1")).await;
     server.shutdown().await;
 
@@ -106,7 +84,7 @@ async fn watches_end_with_the_server() {
     let (server, client) = server().await;
     let mut watch = Lines::open(&client, &format!("{CONFIG_MAPS}?watch=1")).await;
     let end = tokio::spawn(async move { watch.next().await });
-    tokio::time::timeout(Duration::from_secs(10), server.shutdown())
+    tokio::time::timeout(PATIENCE, server.shutdown())
         .await
         .unwrap();
     assert_eq!(end.await.unwrap(), None);

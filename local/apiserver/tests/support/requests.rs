@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use kube::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long a test waits for what should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +64,29 @@ pub(crate) async fn typed(
         .expect("request");
     let response = send(client, request).await;
     (response.status().as_u16(), response.into_body())
+}
+
+/// The answer to a GET.
+pub(crate) async fn get(client: &Client, path: &str) -> (u16, Value) {
+    call(client, "GET", path, Value::Null).await
+}
+
+/// Creates objects `c00`, `c01` and so on, with labels that say which and whether that is even.
+pub(crate) async fn fill(client: &Client, path: &str, count: usize) {
+    for n in 0..count {
+        let labels = json!({"n": n.to_string(), "even": (n % 2 == 0).to_string()});
+        let new = json!({"metadata": {"name": format!("c{n:02}"), "labels": labels}});
+        let (code, body) = call(client, "POST", path, new).await;
+        assert_eq!(code, 201, "{body}");
+    }
+}
+
+/// The names of what is in a list.
+pub(crate) fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().expect("a list").iter();
+    items
+        .map(|item| item["metadata"]["name"].as_str().expect("a name"))
+        .collect()
 }
 
 /// A server-side apply.

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -23,13 +22,13 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
     core::Selector,
     runtime::{
-        controller::{Action, Config, Controller},
+        controller::{Action, Controller},
         watcher,
     },
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, api, is_gone, rollout, slim::Slim};
+use super::{Error, api, controller, is_gone, rollout, slim::Slim};
 
 const HASH_LABEL: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -39,36 +38,21 @@ pub(super) async fn run(client: Client, shutdown: CancellationToken) {
         Api::<Slim<Deployment>>::all(client.clone()),
         Api::<Slim<ReplicaSet>>::all(client.clone()),
     );
-    Controller::new(deployments, watcher::Config::default())
-        .owns(sets, watcher::Config::default())
-        .with_config(Config::default().concurrency(16))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(
-            reconcile,
-            |_, error, _| super::replica_set::retry(error),
-            Arc::new(client),
-        )
-        .for_each(|_| async {})
-        .await;
+    let controller = Controller::new(deployments, watcher::Config::default())
+        .owns(sets, watcher::Config::default());
+    controller::run(controller, reconcile, client, shutdown).await;
 }
 
 async fn reconcile(seen: Arc<Slim<Deployment>>, client: Arc<Client>) -> Result<Action, Error> {
     let namespace = seen.namespace().unwrap_or_default();
     let deployments = Api::<Deployment>::namespaced((*client).clone(), &namespace);
     let sets = Api::<ReplicaSet>::namespaced((*client).clone(), &namespace);
-    // The cache may be behind, and a decision on old numbers would be undone a moment later.
-    let Some(deployment) = deployments
-        .get_opt(&seen.name_any())
-        .await
-        .map_err(api("read a Deployment"))?
+    let name = seen.name_any();
+    let Some(deployment) = controller::current(&deployments, &name, "read a Deployment").await?
     else {
         return Ok(Action::await_change());
     };
-    let Some(spec) = deployment
-        .spec
-        .clone()
-        .filter(|_| deployment.metadata.deletion_timestamp.is_none())
-    else {
+    let Some(spec) = deployment.spec.clone() else {
         return Ok(Action::await_change());
     };
     let replicas = spec.replicas.unwrap_or(1);

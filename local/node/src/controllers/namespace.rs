@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api, Client, ResourceExt as _,
@@ -16,7 +15,7 @@ use kube::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, api, kinds};
+use super::{Error, api, controller, kinds};
 
 /// How often a namespace that is going is looked at.
 const CHECK: Duration = Duration::from_millis(500);
@@ -25,7 +24,7 @@ const CHECK: Duration = Duration::from_millis(500);
 const ACCOUNT: &str = "default";
 
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
-    Controller::new(
+    let controller = Controller::new(
         Api::<Namespace>::all(client.clone()),
         watcher::Config::default(),
     )
@@ -34,15 +33,8 @@ pub(super) async fn run(client: Client, shutdown: CancellationToken) {
         Api::<ServiceAccount>::all(client.clone()),
         watcher::Config::default().fields(&format!("metadata.name={ACCOUNT}")),
         |account| account.namespace().map(|name| ObjectRef::new(&name)),
-    )
-    .graceful_shutdown_on(shutdown.cancelled_owned())
-    .run(
-        reconcile,
-        |_, error, _| super::replica_set::retry(error),
-        Arc::new(client),
-    )
-    .for_each(|_| async {})
-    .await;
+    );
+    controller::run(controller, reconcile, client, shutdown).await;
 }
 
 async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Action, Error> {

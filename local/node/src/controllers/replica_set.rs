@@ -16,13 +16,18 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
     core::Selector,
     runtime::{
-        controller::{Action, Config, Controller},
+        controller::{Action, Controller},
         watcher,
     },
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, api, is_gone, slim::Slim};
+use super::{
+    Error, api,
+    controller::{self, RETRY},
+    is_gone,
+    slim::Slim,
+};
 
 /// Pods created or deleted at the same time for one ReplicaSet.
 const AT_ONCE: usize = 16;
@@ -30,48 +35,25 @@ const AT_ONCE: usize = 16;
 /// Pause after a create that the API refused, such as for a quota.
 const REFUSED: Duration = Duration::from_secs(5);
 
-/// Pause after any other failure.
-const FAILED: Duration = Duration::from_secs(1);
-
 pub(super) async fn run(client: Client, shutdown: CancellationToken) {
     let (sets, pods) = (
         Api::<Slim<ReplicaSet>>::all(client.clone()),
         Api::<Slim<Pod>>::all(client.clone()),
     );
-    Controller::new(sets, watcher::Config::default())
-        .owns(pods, watcher::Config::default())
-        .with_config(Config::default().concurrency(16))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, |_, error, _| retry(error), Arc::new(client))
-        .for_each(|_| async {})
-        .await;
-}
-
-/// What to do after a failed reconcile.
-pub(super) fn retry(error: &Error) -> Action {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "a controller failed on an object and tries it again"
-    );
-    Action::requeue(FAILED)
+    let controller =
+        Controller::new(sets, watcher::Config::default()).owns(pods, watcher::Config::default());
+    controller::run(controller, reconcile, client, shutdown).await;
 }
 
 async fn reconcile(seen: Arc<Slim<ReplicaSet>>, client: Arc<Client>) -> Result<Action, Error> {
     let namespace = seen.namespace().unwrap_or_default();
     let sets = Api::<ReplicaSet>::namespaced((*client).clone(), &namespace);
     let pods = Api::<Pod>::namespaced((*client).clone(), &namespace);
-    let Some(set) = sets
-        .get_opt(&seen.name_any())
-        .await
-        .map_err(api("read a ReplicaSet"))?
-    else {
+    let name = seen.name_any();
+    let Some(set) = controller::current(&sets, &name, "read a ReplicaSet").await? else {
         return Ok(Action::await_change());
     };
-    let Some(spec) = set
-        .spec
-        .clone()
-        .filter(|_| set.metadata.deletion_timestamp.is_none())
-    else {
+    let Some(spec) = set.spec.clone() else {
         return Ok(Action::await_change());
     };
     let selector: Selector = spec.selector.clone().try_into().unwrap_or_default();
@@ -122,7 +104,7 @@ async fn reconcile(seen: Arc<Slim<ReplicaSet>>, client: Arc<Client>) -> Result<A
     }
     Ok(match (refused, delay) {
         (Some(_), _) => Action::requeue(REFUSED),
-        (None, 1..) if next.available_replicas != next.ready_replicas => Action::requeue(FAILED),
+        (None, 1..) if next.available_replicas != next.ready_replicas => Action::requeue(RETRY),
         _ => Action::await_change(),
     })
 }

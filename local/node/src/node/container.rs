@@ -1,12 +1,13 @@
 //! One container of a pod: start, probes, restarts, and its end.
 
 mod build;
-mod last_words;
+mod probes;
+mod termination_message;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
 use tokio::{
     sync::{Notify, watch},
@@ -16,21 +17,14 @@ use tokio::{
 use super::{
     Shared,
     backoff::Backoff,
-    board::Board,
     env,
     expand::expand,
     log::Log,
     mounts::{self, Mounts},
-    probe::{self, Timing},
+    pod_state::PodState,
     process::{self, Plan, Process},
     sentence, status,
 };
-
-/// The first pause between the tries of a readiness probe right after the start.
-const EAGER: Duration = Duration::from_millis(20);
-
-/// The longest of these pauses, which double.
-const LEAST_EAGER: Duration = Duration::from_millis(200);
 
 /// Whether and by when a container has to end.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +50,7 @@ pub(super) struct Runner {
     pub(super) pod: Arc<Pod>,
     pub(super) container: Container,
     pub(super) policy: String,
-    pub(super) board: Arc<Board>,
+    pub(super) state: Arc<PodState>,
     pub(super) dir: PathBuf,
     pub(super) logs: PathBuf,
     pub(super) stop: watch::Receiver<Stop>,
@@ -124,7 +118,7 @@ impl Runner {
     }
 
     fn block(&self, blocked: &Blocked) {
-        self.board.update(self.name(), |report| {
+        self.state.update(self.name(), |report| {
             report.ready = false;
             report.enter(status::waiting(
                 blocked.reason,
@@ -145,7 +139,7 @@ impl Runner {
             pod.namespace().unwrap_or_default(),
             pod.uid().unwrap_or_default()
         );
-        self.board.update(self.name(), |report| {
+        self.state.update(self.name(), |report| {
             report.enter(status::waiting("CrashLoopBackOff", Some(message.clone())));
         });
         self.shared.events.warning(pod, "BackOff", message);
@@ -224,15 +218,15 @@ impl Runner {
     }
 
     /// One run of the process, from its start to its exit code.
-    async fn once(&mut self, plan: &Plan, restarts: i32) -> Result<i32, Blocked> {
+    async fn run_once(&mut self, plan: &Plan, restarts: i32) -> Result<i32, Blocked> {
         let failed = |what: &str, error: std::io::Error| Blocked {
             reason: "RunContainerError",
             message: format!("{what}: {error}"),
         };
         let log = Log::open(&self.logs, restarts)
             .map_err(|error| failed("cannot open the log", error))?;
-        let words = last_words::path(&self.container, &self.dir);
-        last_words::forget(words.as_deref());
+        let words = termination_message::path(&self.container, &self.dir);
+        termination_message::forget(words.as_deref());
         let mut process = Process::start(&self.shared.options.supervisor, plan, &log)
             .map_err(|error| failed("cannot start the process", error))?;
         // Commands that run beside this one end with it.
@@ -245,7 +239,7 @@ impl Runner {
         );
         let since = Timestamp::now();
         let id = process.id().map(|id| format!("process://{id}"));
-        self.board.update(self.name(), |report| {
+        self.state.update(self.name(), |report| {
             report.enter(status::running(since));
             report.restarts = restarts;
             report.id.clone_from(&id);
@@ -255,7 +249,7 @@ impl Runner {
             "Started",
             format!("Container started: {}", self.name()),
         );
-        let code = self.attend(plan, &mut process).await;
+        let code = self.supervise(plan, &mut process).await;
         // What the container itself has left goes before what is in its log.
         let wants_log =
             self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
@@ -263,8 +257,8 @@ impl Runner {
             let tail = (code != 0 && wants_log).then(|| log.tail());
             tail.filter(|tail| !tail.is_empty())
         };
-        let message = last_words::read(words.as_deref()).or_else(logged);
-        self.board.update(self.name(), |report| {
+        let message = termination_message::read(words.as_deref()).or_else(logged);
+        self.state.update(self.name(), |report| {
             report.state = status::terminated(code, since, Timestamp::now(), message, id);
             report.started = false;
             report.ready = false;
@@ -273,14 +267,14 @@ impl Runner {
     }
 
     /// Watches over the running process until it has ended, however that comes.
-    async fn attend(&mut self, plan: &Plan, process: &mut Process) -> i32 {
+    async fn supervise(&mut self, plan: &Plan, process: &mut Process) -> i32 {
         let mut stop = self.stop.clone();
         let unhealthy = tokio::select! {
             code = process.ended() => return code,
             reason = self.probe(plan) => Some(reason),
             _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => None,
         };
-        self.board
+        self.state
             .update(self.name(), |report| report.ready = false);
         let grace = self
             .pod
@@ -312,159 +306,21 @@ impl Runner {
                 result = self.hook(hook, plan) => if let Err(reason) = result {
                     self.shared.events.warning(&self.pod, "FailedPreStopHook", reason);
                 },
-                () = due(&mut stop, own_deadline) => {}
+                () = deadline(&mut stop, own_deadline) => {}
             }
         }
         process.terminate().await;
         tokio::select! {
             code = process.ended() => return code,
-            () = due(&mut stop, own_deadline) => {}
+            () = deadline(&mut stop, own_deadline) => {}
         }
         process.kill().await;
         process.ended().await
     }
-
-    /// Runs the probes; ends with a sentence when the container is beyond help.
-    async fn probe(&self, plan: &Plan) -> String {
-        let container = &self.container;
-        if let Some(hook) = container
-            .lifecycle
-            .as_ref()
-            .and_then(|lifecycle| lifecycle.post_start.as_ref())
-            && let Err(reason) = self.hook(hook, plan).await
-        {
-            self.shared
-                .events
-                .warning(&self.pod, "FailedPostStartHook", reason.clone());
-            return format!("its postStart hook failed: {reason}");
-        }
-        if let Some(startup) = &container.startup_probe {
-            time::sleep(Timing::of(startup).initial_delay).await;
-            if let Err(reason) = self.until(startup, plan, "Startup", true).await {
-                return format!("failed startup probe: {reason}");
-            }
-        }
-        self.board.update(self.name(), |report| {
-            report.started = true;
-            report.ready = container.readiness_probe.is_none();
-        });
-        self.started.notify_one();
-        let readiness = async {
-            let Some(readiness) = &container.readiness_probe else {
-                return std::future::pending().await;
-            };
-            time::sleep(Timing::of(readiness).initial_delay).await;
-            let mut succeeded = self.soon(readiness, plan).await;
-            loop {
-                if !succeeded {
-                    succeeded = self.until(readiness, plan, "Readiness", true).await.is_ok();
-                }
-                if succeeded {
-                    self.ready(true);
-                    // Ends when the probe has failed often enough.
-                    let _ = self.until(readiness, plan, "Readiness", false).await;
-                    self.ready(false);
-                    succeeded = false;
-                }
-            }
-        };
-        let liveness = async {
-            let Some(liveness) = &container.liveness_probe else {
-                return std::future::pending().await;
-            };
-            time::sleep(Timing::of(liveness).initial_delay).await;
-            match self.until(liveness, plan, "Liveness", false).await {
-                Err(reason) => format!("failed liveness probe: {reason}"),
-                Ok(()) => String::new(),
-            }
-        };
-        tokio::select! {
-            reason = liveness => reason,
-            () = readiness => String::new(),
-        }
-    }
-
-    fn ready(&self, ready: bool) {
-        self.board
-            .update(self.name(), |report| report.ready = ready);
-    }
-
-    /// Tries a readiness probe often for the length of its first period: a container that has just
-    /// started is seldom ready at the first try, and somebody waits for it.
-    async fn soon(&self, probe: &Probe, plan: &Plan) -> bool {
-        let timing = Timing::of(probe);
-        if timing.success_threshold > 1 {
-            return false;
-        }
-        let until = Instant::now() + timing.period;
-        let mut pause = EAGER;
-        while Instant::now() < until {
-            if probe::check(probe, &self.container, plan).await.is_ok() {
-                return true;
-            }
-            time::sleep(pause).await;
-            pause = (pause * 2).min(LEAST_EAGER);
-        }
-        false
-    }
-
-    /// Tries a probe in its period. Ends with `Ok` after enough successes in a row, if `succeed`
-    /// asks for them, and with the last sentence after enough failures in a row.
-    async fn until(
-        &self,
-        probe: &Probe,
-        plan: &Plan,
-        kind: &str,
-        succeed: bool,
-    ) -> Result<(), String> {
-        let timing = Timing::of(probe);
-        let (mut successes, mut failures) = (0, 0);
-        let mut ticks = time::interval(timing.period);
-        ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match probe::check(probe, &self.container, plan).await {
-                Ok(()) => {
-                    (successes, failures) = (successes + 1, 0);
-                    if succeed && successes >= timing.success_threshold {
-                        return Ok(());
-                    }
-                }
-                Err(reason) => {
-                    (successes, failures) = (0, failures + 1);
-                    self.shared.events.warning(
-                        &self.pod,
-                        "Unhealthy",
-                        format!("{kind} probe failed: {reason}"),
-                    );
-                    if failures >= timing.failure_threshold {
-                        return Err(reason);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn hook(&self, hook: &LifecycleHandler, plan: &Plan) -> Result<(), String> {
-        if let Some(sleep) = &hook.sleep {
-            time::sleep(Duration::from_secs(
-                u64::try_from(sleep.seconds).unwrap_or(0),
-            ))
-            .await;
-            return Ok(());
-        }
-        if let Some(action) = &hook.http_get {
-            return probe::http_get(action, &self.container).await;
-        }
-        match &hook.exec {
-            Some(action) => probe::exec(action.command.as_deref().unwrap_or_default(), plan).await,
-            None => Ok(()),
-        }
-    }
 }
 
 /// Ends at the container's deadline, which a second deletion may bring nearer.
-async fn due(stop: &mut watch::Receiver<Stop>, own: Instant) {
+async fn deadline(stop: &mut watch::Receiver<Stop>, own: Instant) {
     loop {
         let deadline = match *stop.borrow_and_update() {
             Stop::By { deadline, .. } => deadline,

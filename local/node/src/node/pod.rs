@@ -17,14 +17,15 @@ use tokio::{
 use super::{
     SHUTDOWN_GRACE, Shared,
     backoff::Backoff,
-    board::Board,
     container::{Ended, Runner, Stop},
-    mounts, sentence, volumes,
+    mounts,
+    pod_state::PodState,
+    sentence, volumes,
 };
 
 /// What the node knows of a pod's object.
 #[derive(Clone, Debug)]
-pub(super) enum Seen {
+pub(super) enum PodUpdate {
     /// It is there.
     Pod(Arc<Pod>),
     /// It is gone, and its processes must go at once.
@@ -34,8 +35,8 @@ pub(super) enum Seen {
 }
 
 /// Runs the pod until it has ended and its object is gone, or the node stops.
-pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receiver<Seen>) {
-    let board = Arc::new(Board::new(&pod));
+pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receiver<PodUpdate>) {
+    let state = Arc::new(PodState::new(&pod));
     let (stopper, stop) = watch::channel(Stop::No);
     let uid = pod.uid().unwrap_or_default();
     let dir = shared.options.pods_dir.join(&uid);
@@ -45,17 +46,17 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
         pod.name_any()
     );
     let logs = shared.options.logs_dir.join(logs);
-    let life = Life {
+    let worker = PodWorker {
         dir: dir.clone(),
         logs: logs.clone(),
         shared: Arc::clone(&shared),
         pod: Arc::clone(&pod),
-        board: Arc::clone(&board),
+        state: Arc::clone(&state),
         stop,
     };
     let sandboxed = shared.containers.sandbox(&pod);
-    let publisher = tokio::spawn(publish(Arc::clone(&shared), Arc::clone(&pod), board));
-    let end = tokio::join!(life.run(), watch_for_end(seen, stopper, &pod)).1;
+    let publisher = tokio::spawn(publish(Arc::clone(&shared), Arc::clone(&pod), state));
+    let end = tokio::join!(worker.run(), watch_for_end(seen, stopper, &pod)).1;
     drop(sandboxed);
     publisher.abort();
     let _ = publisher.await;
@@ -71,8 +72,8 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>, seen: watch::Receive
             remove_dir(&dir);
         }
     }
-    if let Some(kept) = &shared.kept {
-        kept.release(&uid).await;
+    if let Some(cache) = &shared.build_cache {
+        cache.release(&uid).await;
     }
 }
 
@@ -85,7 +86,7 @@ enum End {
 
 /// Passes the pod's deletion on to its containers, with the time they have left.
 async fn watch_for_end(
-    mut seen: watch::Receiver<Seen>,
+    mut seen: watch::Receiver<PodUpdate>,
     stopper: watch::Sender<Stop>,
     pod: &Pod,
 ) -> End {
@@ -99,7 +100,7 @@ async fn watch_for_end(
         let now = Instant::now();
         let latest = seen.borrow_and_update().clone();
         match latest {
-            Seen::Pod(pod) if pod.metadata.deletion_timestamp.is_some() => {
+            PodUpdate::Pod(pod) if pod.metadata.deletion_timestamp.is_some() => {
                 let grace = pod
                     .metadata
                     .deletion_grace_period_seconds
@@ -111,14 +112,14 @@ async fn watch_for_end(
                     hooks: true,
                 });
             }
-            Seen::Pod(_) => {}
-            Seen::Gone => {
+            PodUpdate::Pod(_) => {}
+            PodUpdate::Gone => {
                 stopper.send_replace(Stop::By {
                     deadline: now,
                     hooks: false,
                 });
             }
-            Seen::NodeStops => {
+            PodUpdate::NodeStops => {
                 stopper.send_replace(Stop::By {
                     deadline: now + SHUTDOWN_GRACE,
                     hooks: false,
@@ -138,18 +139,18 @@ async fn watch_for_end(
 }
 
 /// One pod's life.
-struct Life {
+struct PodWorker {
     shared: Arc<Shared>,
     pod: Arc<Pod>,
-    board: Arc<Board>,
+    state: Arc<PodState>,
     dir: PathBuf,
     logs: PathBuf,
     stop: watch::Receiver<Stop>,
 }
 
-// === impl Life ===
+// === impl PodWorker ===
 
-impl Life {
+impl PodWorker {
     /// Runs the containers; ends when the pod is to stop and all its processes are gone.
     ///
     /// It takes itself along: that the last receiver of `stop` is gone tells that the pod has ended.
@@ -215,14 +216,14 @@ impl Life {
                         "init container {} ended with exit code {code}",
                         container.name
                     );
-                    self.board
+                    self.state
                         .change(|reports| reports.over = Some(("Failed", None, Some(message))));
                     return false;
                 }
                 Ended::Stopped => return false,
             }
         }
-        self.board.change(|reports| {
+        self.state.change(|reports| {
             reports.initialized = true;
             for report in &mut reports.containers {
                 report.state = super::status::waiting("ContainerCreating", None);
@@ -243,7 +244,7 @@ impl Life {
             stopped |= matches!(ended, Ok(Ended::Stopped));
         }
         if !stopped {
-            self.board
+            self.state
                 .change(|reports| reports.over = Some((reports.outcome(), None, None)));
         }
     }
@@ -255,7 +256,7 @@ impl Life {
             pod: Arc::clone(&self.pod),
             container: container.clone(),
             policy: policy.to_owned(),
-            board: Arc::clone(&self.board),
+            state: Arc::clone(&self.state),
             dir: self.dir.clone(),
             logs: self.logs.join(&container.name),
             stop: self.stop.clone(),
@@ -266,12 +267,12 @@ impl Life {
 }
 
 /// Writes the pod's status whenever it has changed, at most one write at a time.
-async fn publish(shared: Arc<Shared>, pod: Arc<Pod>, board: Arc<Board>) {
+async fn publish(shared: Arc<Shared>, pod: Arc<Pod>, state: Arc<PodState>) {
     let api = Api::<Pod>::namespaced(shared.client.clone(), &pod.namespace().unwrap_or_default());
     let mut written: Option<PodStatus> = None;
     let mut backoff = Backoff::default();
     loop {
-        let status = board
+        let status = state
             .snapshot()
             .status(&pod, written.as_ref(), Timestamp::now());
         if written.as_ref() != Some(&status) {
@@ -296,7 +297,7 @@ async fn publish(shared: Arc<Shared>, pod: Arc<Pod>, board: Arc<Board>) {
                 }
             }
         }
-        board.changed.notified().await;
+        state.changed.notified().await;
     }
 }
 

@@ -13,7 +13,7 @@ use super::ADDRESS;
 
 /// What is known of one container.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Report {
+pub(super) struct ContainerReport {
     pub(super) name: String,
     pub(super) image: String,
     pub(super) state: ContainerState,
@@ -26,18 +26,18 @@ pub(super) struct Report {
 
 /// What is known of the pod.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reports {
+pub(super) struct PodReport {
     pub(super) started_at: Timestamp,
     pub(super) initialized: bool,
-    pub(super) inits: Vec<Report>,
-    pub(super) containers: Vec<Report>,
+    pub(super) inits: Vec<ContainerReport>,
+    pub(super) containers: Vec<ContainerReport>,
     /// Set when the pod is over for good: phase, reason and message.
     pub(super) over: Option<(&'static str, Option<String>, Option<String>)>,
 }
 
-// === impl Report ===
+// === impl ContainerReport ===
 
-impl Report {
+impl ContainerReport {
     pub(super) fn new(name: &str, image: Option<&str>, waiting_for: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -79,9 +79,9 @@ impl Report {
     }
 }
 
-// === impl Reports ===
+// === impl PodReport ===
 
-impl Reports {
+impl PodReport {
     /// The pod's status. Conditions keep their transition times from `old`.
     pub(super) fn status(&self, pod: &Pod, old: Option<&PodStatus>, now: Timestamp) -> PodStatus {
         let (phase, reason, message) = self.phase();
@@ -147,8 +147,13 @@ impl Reports {
                 condition("ContainersReady", containers_ready),
             ]),
             init_container_statuses: (!self.inits.is_empty())
-                .then(|| self.inits.iter().map(Report::status).collect()),
-            container_statuses: Some(self.containers.iter().map(Report::status).collect()),
+                .then(|| self.inits.iter().map(ContainerReport::status).collect()),
+            container_statuses: Some(
+                self.containers
+                    .iter()
+                    .map(ContainerReport::status)
+                    .collect(),
+            ),
             ..PodStatus::default()
         }
     }
@@ -157,8 +162,9 @@ impl Reports {
         if let Some(over) = &self.over {
             return over.clone();
         }
-        let has_run =
-            |report: &Report| report.state.waiting.is_none() || report.last_state.is_some();
+        let has_run = |report: &ContainerReport| {
+            report.state.waiting.is_none() || report.last_state.is_some()
+        };
         let phase = if self.initialized && self.containers.iter().all(has_run) {
             "Running"
         } else {
@@ -169,7 +175,8 @@ impl Reports {
 
     /// How the pod ends when none of its containers runs any more.
     pub(super) fn outcome(&self) -> &'static str {
-        let failed = |report: &Report| report.terminated().is_none_or(|state| state.exit_code != 0);
+        let failed =
+            |report: &ContainerReport| report.terminated().is_none_or(|state| state.exit_code != 0);
         if self.containers.iter().any(failed) {
             "Failed"
         } else {
@@ -272,12 +279,12 @@ fn qos_class(pod: &Pod) -> &'static str {
 mod tests {
     use super::*;
 
-    fn reports() -> Reports {
-        Reports {
+    fn reports() -> PodReport {
+        PodReport {
             started_at: Timestamp::UNIX_EPOCH,
             initialized: true,
             inits: Vec::new(),
-            containers: vec![Report::new("function", None, "ContainerCreating")],
+            containers: vec![ContainerReport::new("function", None, "ContainerCreating")],
             over: None,
         }
     }

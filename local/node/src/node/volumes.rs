@@ -2,15 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     io,
     os::unix::fs::PermissionsExt as _,
     path::{Component, Path, PathBuf},
 };
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{
+        ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
+    },
 };
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 
 use super::env;
 
@@ -60,7 +65,7 @@ pub(super) async fn make(client: &Client, pod: &Pod, dir: &Path) -> Result<(), E
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten())
     {
-        let maker = Maker {
+        let maker = VolumeBuilder {
             client,
             pod,
             volume: &volume.name,
@@ -83,15 +88,15 @@ pub(super) fn stays_inside(path: &str) -> bool {
 }
 
 /// Gathers what one volume holds.
-struct Maker<'a> {
+struct VolumeBuilder<'a> {
     client: &'a Client,
     pod: &'a Pod,
     volume: &'a str,
 }
 
-// === impl Maker ===
+// === impl VolumeBuilder ===
 
-impl Maker<'_> {
+impl VolumeBuilder<'_> {
     async fn files(&self, volume: &Volume) -> Result<Files, Error> {
         if volume.empty_dir.is_some() {
             return Ok(Files::new());
@@ -157,11 +162,8 @@ impl Maker<'_> {
         optional: Option<bool>,
         mode: Option<i32>,
     ) -> Result<Files, Error> {
-        let api = Api::<ConfigMap>::namespaced(
-            self.client.clone(),
-            &self.pod.namespace().unwrap_or_default(),
-        );
-        let Some(map) = self.found("configmap", name, optional, api.get_opt(name).await)? else {
+        let read = self.read::<ConfigMap>("configmap", name, optional);
+        let Some(map) = read.await? else {
             return Ok(Files::new());
         };
         let text = map
@@ -184,11 +186,8 @@ impl Maker<'_> {
         optional: Option<bool>,
         mode: Option<i32>,
     ) -> Result<Files, Error> {
-        let api = Api::<Secret>::namespaced(
-            self.client.clone(),
-            &self.pod.namespace().unwrap_or_default(),
-        );
-        let Some(secret) = self.found("secret", name, optional, api.get_opt(name).await)? else {
+        let read = self.read::<Secret>("secret", name, optional);
+        let Some(secret) = read.await? else {
             return Ok(Files::new());
         };
         let data = secret
@@ -258,14 +257,22 @@ impl Maker<'_> {
             .collect()
     }
 
-    fn found<K>(
+    /// Reads an object beside the pod, which has to be there unless it is optional.
+    async fn read<K>(
         &self,
         kind: &'static str,
         name: &str,
         optional: Option<bool>,
-        result: kube::Result<Option<K>>,
-    ) -> Result<Option<K>, Error> {
-        match result {
+    ) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let namespace = self.pod.namespace().unwrap_or_default();
+        let objects = Api::<K>::namespaced(self.client.clone(), &namespace);
+        match objects.get_opt(name).await {
             Ok(None) if optional != Some(true) => Err(Error::Missing {
                 volume: self.volume.to_owned(),
                 kind,

@@ -7,13 +7,16 @@ use fermata_node::{Containers, Controllers, Keep, Node, Options};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
-    api::{LogParams, PostParams},
+    api::{DeleteParams, ListParams, LogParams, PostParams},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for what should come soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster with its node and controllers.
 pub(crate) struct Cluster {
@@ -55,6 +58,30 @@ impl Cluster {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), "default")
+    }
+
+    pub(crate) async fn list<K>(&self) -> Vec<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let listed = self.api::<K>().list(&ListParams::default()).await;
+        listed.unwrap().items
+    }
+
+    /// Deletes a pod, and waits until it is gone.
+    pub(crate) async fn delete_pod(&self, name: &str) {
+        let pods = self.api::<Pod>();
+        pods.delete(name, &DeleteParams::default()).await.unwrap();
+        eventually("the pod is gone", async || {
+            match pods.get_opt(name).await.unwrap() {
+                None => Ok(()),
+                Some(pod) => Err(format!("{:?}", pod.metadata.deletion_timestamp)),
+            }
+        })
+        .await;
     }
 
     pub(crate) async fn create<K>(&self, object: Value) -> K
@@ -144,7 +171,7 @@ pub(crate) async fn eventually<T>(
     what: &str,
     mut check: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
-    let deadline = time::Instant::now() + Duration::from_secs(30);
+    let deadline = time::Instant::now() + PATIENCE;
     loop {
         match check().await {
             Ok(value) => return value,

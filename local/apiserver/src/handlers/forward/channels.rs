@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{
-    relay::{Ends, Pod},
-    room::{Inlet, Outlet, Place, Room, STALLED},
+    buffer::{Buffer, Permit, PieceReceiver, PieceSender, STALLED},
+    relay::{EndsWhen, Pod},
 };
 use crate::{handlers::upgrade, spdy::CHUNK};
 
@@ -39,13 +39,13 @@ pub(super) async fn run<S>(
 {
     let (mut sink, mut source) = socket.split();
     let (out, mut outgoing) = mpsc::channel(MAX_MESSAGES);
-    let (inlets, outlets): (Vec<_>, Vec<_>) = ports.iter().map(|_| Inlet::new()).unzip();
+    let (inlets, outlets): (Vec<_>, Vec<_>) = ports.iter().map(|_| PieceSender::new()).unzip();
     let pod = &pod;
     let relays = ports
         .iter()
         .zip(outlets)
         .zip(0_u8..)
-        .map(|((&port, outlet), index)| {
+        .map(|((&port, receiver), index)| {
             let out = out.clone();
             async move {
                 let (data, error) = (2 * index, 2 * index + 1);
@@ -63,9 +63,9 @@ pub(super) async fn run<S>(
                     let _ = out.send(message(error, why.as_bytes(), base64)).await;
                     return;
                 };
-                let Outlet { pieces, reset } = outlet;
+                let PieceReceiver { pieces, reset } = receiver;
                 let relayed = tokio::select! {
-                    result = pod.relay(port, pieces, Ends::Program, &out, wrap) => result,
+                    result = pod.relay(port, pieces, EndsWhen::Program, &out, wrap) => result,
                     () = reset.cancelled() => Err(format!(
                         "the program on port {port} has taken nothing of what was sent to it for {} s",
                         STALLED.as_secs()
@@ -108,11 +108,11 @@ pub(super) async fn run<S>(
 /// Gives what the client sends to the programs; ends when it has gone.
 async fn take(
     source: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
-    mut inlets: Vec<Inlet>,
+    mut inlets: Vec<PieceSender>,
     pings: &mpsc::WeakSender<Message>,
     base64: bool,
 ) {
-    let room = Room::new();
+    let buffer = Buffer::new();
     while let Some(Ok(message)) = source.next().await {
         let (channel, bytes) = match message {
             Message::Binary(bytes) if !base64 => match bytes.first() {
@@ -145,12 +145,12 @@ async fn take(
             // A copy, or a few bytes that wait would keep the whole message.
             let piece = Bytes::copy_from_slice(&bytes.split_to(bytes.len().min(CHUNK)));
             // A program that reads no more may still have something to say.
-            if !inlets.get(index).is_some_and(Inlet::is_open) {
+            if !inlets.get(index).is_some_and(PieceSender::is_open) {
                 break;
             }
-            let place = place(&room, &mut inlets, pings).await;
-            if let Some(inlet) = inlets.get(index) {
-                inlet.give(piece, place);
+            let place = place(&buffer, &mut inlets, pings).await;
+            if let Some(sender) = inlets.get(index) {
+                sender.give(piece, place);
             }
         }
     }
@@ -158,15 +158,19 @@ async fn take(
 
 /// A place for the next piece. A client that goes meanwhile is not heard, which is why it is pinged; a program that
 /// takes nothing is given up for the others.
-async fn place(room: &Room, inlets: &mut [Inlet], pings: &mpsc::WeakSender<Message>) -> Place {
+async fn place(
+    buffer: &Buffer,
+    inlets: &mut [PieceSender],
+    pings: &mpsc::WeakSender<Message>,
+) -> Permit {
     let mut waited = Duration::ZERO;
     loop {
-        if let Some(place) = room.take(PING).await {
+        if let Some(place) = buffer.take(PING).await {
             return place;
         }
         waited += PING;
         if waited >= STALLED
-            && let Some(longest) = inlets.iter_mut().max_by_key(|inlet| inlet.waiting())
+            && let Some(longest) = inlets.iter_mut().max_by_key(|sender| sender.waiting())
         {
             longest.give_up();
         } else if let Some(pings) = pings.upgrade() {

@@ -8,7 +8,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
-use super::room::Piece;
+use super::buffer::Piece;
 use crate::{Connect, spdy::CHUNK};
 
 /// The pod whose ports are connected to.
@@ -23,7 +23,7 @@ pub(super) struct Pod {
 
 /// When a connection is over.
 #[derive(Clone, Copy)]
-pub(super) enum Ends {
+pub(super) enum EndsWhen {
     /// When both sides have said all.
     Both,
     /// When the program has: clients cannot say it.
@@ -48,7 +48,7 @@ impl Pod {
         &self,
         port: u16,
         mut pieces: mpsc::Receiver<Piece>,
-        ends: Ends,
+        ends: EndsWhen,
         out: &mpsc::Sender<T>,
         wrap: impl Fn(Bytes) -> Option<T>,
     ) -> Result<(), String> {
@@ -81,8 +81,8 @@ impl Pod {
             }
         };
         match ends {
-            Ends::Both => _ = tokio::join!(up, down),
-            Ends::Program => tokio::select! {
+            EndsWhen::Both => _ = tokio::join!(up, down),
+            EndsWhen::Program => tokio::select! {
                 () = down => {}
                 () = async { up.await; pending().await } => {}
             },

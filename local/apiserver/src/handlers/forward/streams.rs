@@ -13,8 +13,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    relay::{Ends, Pod},
-    room::{Inlet, Outlet, Place, Room, STALLED},
+    buffer::{Buffer, Permit, PieceReceiver, PieceSender, STALLED},
+    relay::{EndsWhen, Pod},
 };
 use crate::spdy::{self, Encoder, Error, Frame, Headers, Reader, Reset};
 
@@ -26,7 +26,7 @@ pub(super) const MAX_CONNECTIONS: usize = 128;
 const MAX_REQUEST_ID: usize = 64;
 
 /// How long the first stream of a connection waits for the other, as with a kubelet.
-const LONELY: Duration = Duration::from_secs(30);
+const UNPAIRED: Duration = Duration::from_secs(30);
 
 /// Frames with data that wait for the client to take them.
 const MAX_FRAMES: usize = 16;
@@ -43,13 +43,13 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// What is behind an open stream.
 struct Open {
     /// To the program; none of a stream of errors.
-    inlet: Option<Inlet>,
+    sender: Option<PieceSender>,
     /// The connection that it belongs to.
     request: String,
 }
 
 /// The first stream of a connection.
-struct Lonely {
+struct Unpaired {
     half: Half,
     seat: OwnedSemaphorePermit,
     until: Instant,
@@ -62,7 +62,7 @@ enum Half {
 }
 
 /// Its number, and what comes on it.
-type DataStream = (u32, Outlet);
+type DataStream = (u32, PieceReceiver);
 
 /// What a connection of a client consists of.
 struct Session {
@@ -72,9 +72,9 @@ struct Session {
     encoder: Encoder,
     open: HashMap<u32, Open>,
     /// The connections that wait for their other stream; no more than [`MAX_CONNECTIONS`] with the relays.
-    lonely: HashMap<String, Lonely>,
+    unpaired: HashMap<String, Unpaired>,
     relays: JoinSet<[u32; 2]>,
-    room: Room,
+    buffer: Buffer,
     last: u32,
 }
 
@@ -93,9 +93,9 @@ where
         frames,
         encoder: Encoder::default(),
         open: HashMap::new(),
-        lonely: HashMap::new(),
+        unpaired: HashMap::new(),
         relays: JoinSet::new(),
-        room: Room::new(),
+        buffer: Buffer::new(),
         last: 0,
     };
     let mut writing = pin!(write(to, answered, framed, &stop));
@@ -164,7 +164,7 @@ impl Session {
         });
         let mut frames = pin!(frames.fuse());
         loop {
-            let until = self.lonely.values().map(|lonely| lonely.until).min();
+            let until = self.unpaired.values().map(|unpaired| unpaired.until).min();
             tokio::select! {
                 Some(ended) = self.relays.join_next() => self.close(ended),
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
@@ -220,24 +220,24 @@ impl Session {
         while let Some(ended) = self.relays.try_join_next() {
             self.close(ended);
         }
-        let (first, seat) = match self.lonely.remove(&request) {
-            Some(Lonely { half, seat, .. }) => (Some(half), seat),
+        let (first, seat) = match self.unpaired.remove(&request) {
+            Some(Unpaired { half, seat, .. }) => (Some(half), seat),
             None => match self.seat() {
                 Some(seat) => (None, seat),
                 None => return self.answer(spdy::reset(stream, Reset::Refused)).await,
             },
         };
-        let (half, inlet) = if kind == "error" {
+        let (half, sender) = if kind == "error" {
             (Half::Error(stream), None)
         } else {
-            let (mut inlet, outlet) = Inlet::new();
+            let (mut sender, receiver) = PieceSender::new();
             if fin {
-                inlet.finish();
+                sender.finish();
             }
-            (Half::Data((stream, outlet)), Some(inlet))
+            (Half::Data((stream, receiver)), Some(sender))
         };
         let open = Open {
-            inlet,
+            sender,
             request: request.clone(),
         };
         self.open.insert(stream, open);
@@ -250,8 +250,9 @@ impl Session {
             }
             (Some(_), _) => return Err(Error::Malformed("it opens one stream twice")),
             (None, half) => {
-                let until = Instant::now() + LONELY;
-                self.lonely.insert(request, Lonely { half, seat, until });
+                let until = Instant::now() + UNPAIRED;
+                self.unpaired
+                    .insert(request, Unpaired { half, seat, until });
             }
         }
         Ok(())
@@ -260,8 +261,12 @@ impl Session {
     /// Gives up the streams that have waited long enough for their other one.
     async fn expire(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        let expired = self.lonely.extract_if(|_, lonely| lonely.until <= now);
-        let expired: Vec<u32> = expired.map(|(_, lonely)| lonely.half.stream()).collect();
+        let expired = self
+            .unpaired
+            .extract_if(|_, unpaired| unpaired.until <= now);
+        let expired: Vec<u32> = expired
+            .map(|(_, unpaired)| unpaired.half.stream())
+            .collect();
         for stream in expired {
             self.open.remove(&stream);
             self.answer(spdy::reset(stream, Reset::Cancel)).await?;
@@ -278,19 +283,19 @@ impl Session {
 
     /// A seat for one more connection, if the client may have it and there is one.
     fn seat(&self) -> Option<OwnedSemaphorePermit> {
-        if self.lonely.len() + self.relays.len() >= MAX_CONNECTIONS {
+        if self.unpaired.len() + self.relays.len() >= MAX_CONNECTIONS {
             return None;
         }
         self.pod.seat()
     }
 
     fn connect(&mut self, port: u16, error: u32, data: DataStream, seat: OwnedSemaphorePermit) {
-        let (data, Outlet { pieces, reset }) = data;
+        let (data, PieceReceiver { pieces, reset }) = data;
         let (pod, frames) = (self.pod.clone(), self.frames.clone());
         self.relays.spawn(async move {
             let _seat = seat;
             let wrap = |bytes: Bytes| Some(spdy::data(data, &bytes, bytes.is_empty()));
-            let relay = pod.relay(port, pieces, Ends::Both, &frames, wrap);
+            let relay = pod.relay(port, pieces, EndsWhen::Both, &frames, wrap);
             let result = tokio::select! {
                 result = relay => result,
                 () = reset.cancelled() => Ok(()),
@@ -307,34 +312,37 @@ impl Session {
 
     async fn data(&mut self, stream: u32, bytes: Bytes, fin: bool) -> Result<(), Error> {
         // What is still on its way to a stream that has ended is no fault.
-        let inlet = |open: &Open| open.inlet.as_ref().is_some_and(Inlet::is_open);
-        if !bytes.is_empty() && self.open.get(&stream).is_some_and(inlet) {
+        let sender = |open: &Open| open.sender.as_ref().is_some_and(PieceSender::is_open);
+        if !bytes.is_empty() && self.open.get(&stream).is_some_and(sender) {
             let place = self.place().await?;
             // The stream itself may have had to go for it.
             let open = self.open.get(&stream);
-            if let Some(inlet) = open.and_then(|open| open.inlet.as_ref()) {
-                inlet.give(bytes, place);
+            if let Some(sender) = open.and_then(|open| open.sender.as_ref()) {
+                sender.give(bytes, place);
             }
         }
         if fin
             && let Some(open) = self.open.get_mut(&stream)
-            && let Some(inlet) = &mut open.inlet
+            && let Some(sender) = &mut open.sender
         {
-            inlet.finish();
+            sender.finish();
         }
         Ok(())
     }
 
     /// A place for the next piece. All streams wait for it, since their frames come one after the other: as long as
     /// programs take something, but not behind one that takes nothing.
-    async fn place(&mut self) -> Result<Place, Error> {
+    async fn place(&mut self) -> Result<Permit, Error> {
         loop {
-            if let Some(place) = self.room.try_take() {
+            if let Some(place) = self.buffer.try_take() {
                 return Ok(place);
             }
             // Nobody reads before the other stream is there, which would come behind this.
-            let lonely = self.lonely.values().map(|lonely| lonely.half.stream());
-            if let Some(stream) = self.longest(lonely) {
+            let unpaired = self
+                .unpaired
+                .values()
+                .map(|unpaired| unpaired.half.stream());
+            if let Some(stream) = self.longest(unpaired) {
                 tracing::debug!(
                     stream,
                     "too much is sent before there is a stream of errors"
@@ -343,7 +351,7 @@ impl Session {
                 self.answer(spdy::reset(stream, Reset::FlowControl)).await?;
                 continue;
             }
-            if let Some(place) = self.room.take(STALLED).await {
+            if let Some(place) = self.buffer.take(STALLED).await {
                 return Ok(place);
             }
             if let Some(stream) = self.longest(self.open.keys().copied()) {
@@ -361,8 +369,8 @@ impl Session {
     /// Which of these streams most waits for, if anything does.
     fn longest(&self, streams: impl Iterator<Item = u32>) -> Option<u32> {
         let waiting = |stream: &u32| {
-            let inlet = self.open.get(stream).and_then(|open| open.inlet.as_ref());
-            inlet.map_or(0, Inlet::waiting)
+            let sender = self.open.get(stream).and_then(|open| open.sender.as_ref());
+            sender.map_or(0, PieceSender::waiting)
         };
         let longest = streams.max_by_key(waiting);
         longest.filter(|stream| waiting(stream) > 0)
@@ -373,12 +381,12 @@ impl Session {
         let Some(open) = self.open.get_mut(&stream) else {
             return;
         };
-        if let Some(inlet) = &mut open.inlet {
-            inlet.give_up();
+        if let Some(sender) = &mut open.sender {
+            sender.give_up();
         }
-        let lonely = self.lonely.get(&open.request);
-        if lonely.is_some_and(|lonely| lonely.half.stream() == stream) {
-            self.lonely.remove(&open.request);
+        let unpaired = self.unpaired.get(&open.request);
+        if unpaired.is_some_and(|unpaired| unpaired.half.stream() == stream) {
+            self.unpaired.remove(&open.request);
             self.open.remove(&stream);
         }
     }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::schema::{Definitions, Link, Schema, compile::compile};
+use crate::schema::{Definitions, Schema, SchemaRef, compile::compile};
 
 fn errors(schema: Value, value: Value) -> Vec<String> {
     let node = compile(&json!({"type": "object", "properties": {"spec": schema}}));
     let schema = Schema {
-        root: Arc::new(Link::Inline(Box::new(node.expect("schema")))),
+        root: Arc::new(SchemaRef::Inline(Box::new(node.expect("schema")))),
         definitions: Arc::new(Definitions::new()),
     };
     validate(schema.at_root(), &json!({"spec": value}))

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::{
     super::{
-        kept::{self, Recipe, Store, Turn},
+        build_cache::{self, BuildCache, BuildLock, Recipe},
         process::Plan,
         sentence, status,
     },
@@ -26,13 +26,13 @@ impl Runner {
         plan: &Plan,
         restarts: i32,
     ) -> Result<i32, Blocked> {
-        let kept = self.shared.kept.clone();
-        let recipe = kept
+        let cache = self.shared.build_cache.clone();
+        let recipe = cache
             .as_ref()
-            .and_then(|kept| Recipe::of(kept.keep(), &self.pod, &self.container, &plan.declared));
-        match kept.zip(recipe) {
-            Some((kept, recipe)) => self.build(&kept, recipe, plan, restarts).await,
-            None => self.once(plan, restarts).await,
+            .and_then(|cache| Recipe::of(cache.keep(), &self.pod, &self.container, &plan.declared));
+        match cache.zip(recipe) {
+            Some((cache, recipe)) => self.build(&cache, recipe, plan, restarts).await,
+            None => self.run_once(plan, restarts).await,
         }
     }
 
@@ -53,7 +53,7 @@ impl Runner {
 
     async fn build(
         &mut self,
-        store: &Store,
+        cache: &BuildCache,
         recipe: Recipe,
         plan: &Plan,
         restarts: i32,
@@ -62,51 +62,51 @@ impl Runner {
             .read(&self.container, &plan.mounts)
             .map_err(|error| unreadable(&error))?;
         let (key, name) = (recipe.key(), recipe.name());
-        let Some(turn) = self.turn(store, &key).await else {
+        let Some(lock) = self.lock(cache, &key).await else {
             // It stops, and nobody looks at the code.
             return Ok(0);
         };
         let pod = self.pod.uid().unwrap_or_default();
-        if let Some(folder) = turn.kept(&pod, &name)? {
-            self.use_result(store, &folder)?;
+        if let Some(folder) = lock.kept(&pod, &name)? {
+            self.use_result(cache, &folder)?;
             let now = Timestamp::now();
-            self.board.update(self.name(), |report| {
+            self.state.update(self.name(), |report| {
                 report.enter(status::terminated(0, now, now, None, None));
             });
             return Ok(0);
         }
-        let part = turn.begin(&name).await?;
-        self.use_result(store, &part)?;
-        let code = self.once(plan, restarts).await?;
+        let part = lock.begin(&name).await?;
+        self.use_result(cache, &part)?;
+        let code = self.run_once(plan, restarts).await?;
         if code == 0 && !self.stopping() {
-            let folder = turn.finish(&pod, &name).await?;
-            self.use_result(store, &folder)?;
+            let folder = lock.finish(&pod, &name).await?;
+            self.use_result(cache, &folder)?;
         } else {
-            turn.discard().await?;
+            lock.discard().await?;
         }
         Ok(code)
     }
 
-    /// The turn at a result, for which the pod may have to wait; `None` if it stops meanwhile.
-    async fn turn(&self, store: &Store, key: &str) -> Option<Turn> {
-        if let Some(turn) = store.try_turn(key) {
-            return Some(turn);
+    /// The lock at a result, for which the pod may have to wait; `None` if it stops meanwhile.
+    async fn lock(&self, cache: &BuildCache, key: &str) -> Option<BuildLock> {
+        if let Some(lock) = cache.try_lock(key) {
+            return Some(lock);
         }
-        self.board.update(self.name(), |report| {
+        self.state.update(self.name(), |report| {
             let message = "another pod makes what this one needs; it is used when it is there";
             report.enter(status::waiting("PodInitializing", Some(message.to_owned())));
         });
         let mut stop = self.stop.clone();
         tokio::select! {
-            turn = store.turn(key) => Some(turn),
+            lock = cache.lock(key) => Some(lock),
             _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => None,
         }
     }
 
     /// The pod's volume is this folder.
-    fn use_result(&self, store: &Store, folder: &Path) -> Result<(), Blocked> {
-        let volume = self.dir.join("volumes").join(&store.keep().volume);
-        kept::lead_to(&volume, folder).map_err(|error| unreadable(&error))
+    fn use_result(&self, cache: &BuildCache, folder: &Path) -> Result<(), Blocked> {
+        let volume = self.dir.join("volumes").join(&cache.keep().volume);
+        build_cache::lead_to(&volume, folder).map_err(|error| unreadable(&error))
     }
 }
 
@@ -117,8 +117,8 @@ fn unreadable(error: &io::Error) -> Blocked {
     }
 }
 
-impl From<kept::Error> for Blocked {
-    fn from(error: kept::Error) -> Self {
+impl From<build_cache::Error> for Blocked {
+    fn from(error: build_cache::Error) -> Self {
         Self {
             reason: "CreateContainerError",
             message: sentence(&error),

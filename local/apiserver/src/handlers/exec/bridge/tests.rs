@@ -1,4 +1,7 @@
-use tokio::io::{DuplexStream, duplex};
+use tokio::{
+    io::{DuplexStream, duplex},
+    task::JoinHandle,
+};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
 use super::*;
@@ -26,16 +29,21 @@ async fn client(connection: DuplexStream) -> WebSocketStream<DuplexStream> {
     WebSocketStream::from_raw_socket(connection, Role::Client, None).await
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_goes_while_its_data_waits_ends_the_command() {
+/// A session with a command that takes little, both of its ends, and the command's input.
+async fn session() -> (JoinHandle<()>, WebSocketStream<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(1 << 20);
-    let (execution, mut command) = waiting();
+    let (execution, command) = waiting();
     let session = tokio::spawn(async move {
         BRIDGE
             .run(upgrade::websocket(there).await, Ok(execution))
             .await;
     });
-    let mut client = client(here).await;
+    (session, client(here).await, command)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_while_its_data_waits_ends_the_command() {
+    let (session, mut client, mut command) = session().await;
     // More than the command takes, and more behind it.
     for _ in 0..8 {
         client.send(message(STDIN, &[b'x'; 2048])).await.unwrap();
@@ -51,14 +59,7 @@ async fn a_client_that_goes_while_its_data_waits_ends_the_command() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_reaches_a_slow_command() {
-    let (here, there) = duplex(1 << 20);
-    let (execution, mut command) = waiting();
-    let session = tokio::spawn(async move {
-        BRIDGE
-            .run(upgrade::websocket(there).await, Ok(execution))
-            .await;
-    });
-    let mut client = client(here).await;
+    let (session, mut client, mut command) = session().await;
     client.send(message(STDIN, &[b'x'; 2048])).await.unwrap();
     client.send(message(CLOSE, &[STDIN])).await.unwrap();
     sleep(HEARTBEAT * 3).await;

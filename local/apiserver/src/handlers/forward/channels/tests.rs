@@ -11,7 +11,7 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::handlers::forward::{room::MAX_WAITING, sample};
+use crate::handlers::forward::{buffer::MAX_WAITING, sample};
 
 type Client = WebSocketStream<DuplexStream>;
 

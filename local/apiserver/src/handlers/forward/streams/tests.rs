@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use super::*;
-use crate::handlers::forward::{room::MAX_WAITING, sample};
+use crate::handlers::forward::{buffer::MAX_WAITING, sample};
 
 /// Both streams of the connection that Go numbers 0, to port 8080.
 fn opened() -> Vec<u8> {
@@ -290,7 +290,7 @@ async fn a_stream_waits_for_the_other_of_its_connection_for_a_while_only() {
         assert!(is_taken(&mut client, 2 * index + 1, kind, &index.to_string()).await);
     }
     assert!(!is_taken(&mut client, 2 * most + 1, "error", "more").await);
-    tokio::time::sleep(2 * LONELY).await;
+    tokio::time::sleep(2 * UNPAIRED).await;
     let given_up = until(&mut client, 97).await;
     for index in 0..most {
         assert!(given_up.contains(&spdy::reset(2 * index + 1, Reset::Cancel).to_vec()));

@@ -17,13 +17,13 @@ pub(super) const MAX_WAITING: usize = 512;
 pub(super) const STALLED: Duration = Duration::from_secs(30);
 
 /// What there is for a client.
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Buffer(Arc<Semaphore>);
 
 /// Of one piece.
-pub(super) type Place = OwnedSemaphorePermit;
+pub(super) type Permit = OwnedSemaphorePermit;
 
 /// The way to a program.
-pub(super) struct Inlet {
+pub(super) struct PieceSender {
     /// None when the client has said all.
     pieces: Option<mpsc::Sender<Piece>>,
     /// One more than there are pieces.
@@ -32,7 +32,7 @@ pub(super) struct Inlet {
 }
 
 /// What comes out at the other end.
-pub(super) struct Outlet {
+pub(super) struct PieceReceiver {
     pub(super) pieces: mpsc::Receiver<Piece>,
     /// Whether the connection has been given up.
     pub(super) reset: CancellationToken,
@@ -41,41 +41,41 @@ pub(super) struct Outlet {
 /// Bytes that wait. Their place is free when they are dropped.
 pub(super) struct Piece {
     bytes: Bytes,
-    _place: Place,
+    _place: Permit,
     _waiting: Arc<()>,
 }
 
-// === impl Room ===
+// === impl Buffer ===
 
-impl Room {
+impl Buffer {
     pub(super) fn new() -> Self {
         Self(Arc::new(Semaphore::new(MAX_WAITING)))
     }
 
     /// A place, if there is one now.
-    pub(super) fn try_take(&self) -> Option<Place> {
+    pub(super) fn try_take(&self) -> Option<Permit> {
         Arc::clone(&self.0).try_acquire_owned().ok()
     }
 
     /// The next place that is free within this time. Cancel safe.
-    pub(super) async fn take(&self, within: Duration) -> Option<Place> {
+    pub(super) async fn take(&self, within: Duration) -> Option<Permit> {
         let place = Arc::clone(&self.0).acquire_owned();
         timeout(within, place).await.ok()?.ok()
     }
 }
 
-// === impl Inlet ===
+// === impl PieceSender ===
 
-impl Inlet {
-    pub(super) fn new() -> (Self, Outlet) {
+impl PieceSender {
+    pub(super) fn new() -> (Self, PieceReceiver) {
         let (sender, pieces) = mpsc::channel(MAX_WAITING);
         let reset = CancellationToken::new();
-        let inlet = Self {
+        let sender = Self {
             pieces: Some(sender),
             waiting: Arc::default(),
             reset: reset.clone(),
         };
-        (inlet, Outlet { pieces, reset })
+        (sender, PieceReceiver { pieces, reset })
     }
 
     /// Whether the client has more to say and the program still reads.
@@ -85,7 +85,7 @@ impl Inlet {
     }
 
     /// Adds a piece, unless nobody takes it any more.
-    pub(super) fn give(&self, bytes: Bytes, place: Place) {
+    pub(super) fn give(&self, bytes: Bytes, place: Permit) {
         let piece = Piece {
             bytes,
             _place: place,

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use serde_json::{Value, json};
 
 use crate::{
     api::Api,
@@ -105,13 +106,13 @@ async fn finalize(api: &Api, key: &Key) -> Result<bool, Failure> {
         if let Some(finalizers) = last["metadata"]["finalizers"].as_array_mut() {
             finalizers.retain(|name| name != FINALIZER);
         }
-        if definition["metadata"]["deletionTimestamp"].is_null() {
+        Ok(if definition["metadata"]["deletionTimestamp"].is_null() {
             Decision::Keep
         } else if finalizers(&last).next().is_none() {
             Decision::Remove(last)
         } else {
             Decision::Put(last)
-        }
+        })
     });
     let_go.await.map(|()| true)
 }
@@ -149,7 +150,11 @@ async fn expire(api: &Api, now: Timestamp) {
     let mut all: Vec<(u64, Key, Option<Timestamp>)> = api.store.view(|state| {
         state
             .scan("events", None)
-            .map(|(key, event)| (event.revision, key.clone(), last_seen(&event.value())))
+            .map(|(key, event)| {
+                // What cannot be read is of no use to anybody, and goes as what is old does.
+                let seen = event.read().ok().and_then(|event| last_seen(&event));
+                (event.revision, key.clone(), seen)
+            })
             .collect()
     });
     all.sort_by_key(|(revision, ..)| *revision);
@@ -160,11 +165,11 @@ async fn expire(api: &Api, now: Timestamp) {
             continue;
         }
         let removed = write(api, "events", &key, |event| {
-            if event.revision == revision {
+            Ok(if event.revision == revision {
                 Decision::Remove(Value::clone(&event.value()))
             } else {
                 Decision::Keep
-            }
+            })
         });
         if let Err(failure) = removed.await {
             tracing::warn!(error = %failure, "cannot remove an old event");
@@ -174,16 +179,16 @@ async fn expire(api: &Api, now: Timestamp) {
 }
 
 /// When an event was last told of.
-fn last_seen(event: &Value) -> Option<Timestamp> {
-    let times = [
-        &event["metadata"]["creationTimestamp"],
-        &event["lastTimestamp"],
-        &event["series"]["lastObservedTime"],
-    ];
-    let times = times
-        .into_iter()
-        .filter_map(|time| time.as_str()?.parse().ok());
-    times.max()
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let created = event
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|time| time.0);
+    let told = event.last_timestamp.as_ref().map(|time| time.0);
+    let series = event.series.as_ref();
+    let observed = series.and_then(|series| Some(series.last_observed_time.as_ref()?.0));
+    created.max(told).max(observed)
 }
 
 /// Keeps the status of quotas up to what the pods use.
@@ -200,17 +205,19 @@ async fn quotas(api: &Api) {
         });
         for key in all {
             let written = write(api, "resourcequotas", &key, |quota| {
-                let quota = quota.value();
                 let status = api.store.view(|state| {
                     let pods = state.scan("pods", Some(&key.namespace));
-                    quota::status(&quota, pods.map(|(_, pod)| pod.value()))
-                });
+                    let pods: Vec<Pod> =
+                        pods.map(|(_, pod)| pod.read()).collect::<Result<_, _>>()?;
+                    Ok(json!(quota::status(&quota.read()?, pods.iter())))
+                })?;
+                let quota = quota.value();
                 if quota["status"] == status {
-                    return Decision::Keep;
+                    return Ok(Decision::Keep);
                 }
                 let mut new = Value::clone(&quota);
                 new["status"] = status;
-                Decision::Put(new)
+                Ok(Decision::Put(new))
             });
             if let Err(failure) = written.await {
                 tracing::warn!(quota = key.name, error = %failure, "cannot write the status of a quota");
@@ -228,7 +235,7 @@ async fn write(
     api: &Api,
     storage: &str,
     key: &Key,
-    decide: impl Fn(&Object) -> Decision,
+    decide: impl Fn(&Object) -> Result<Decision, Failure>,
 ) -> Result<(), Failure> {
     let registry = api.registry.load_full();
     let resource = registry
@@ -238,7 +245,7 @@ async fn write(
     let place = Place::Named(key.clone());
     let written = transact(api, resource, &place, false, |_, current| {
         let current = current.ok_or_else(|| resource.not_found(&key.name))?;
-        Ok(decide(current))
+        decide(current)
     });
     match written.await {
         Err(failure) if failure.code == 404 => Ok(()),
@@ -249,8 +256,6 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-
-    use serde_json::json;
 
     use super::*;
     use crate::store::{Expect, Put};

@@ -16,7 +16,7 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
+use tokio::sync::{Mutex as Locks, OwnedMutexGuard};
 
 pub(super) use self::{folder::lead_to, recipe::Recipe};
 
@@ -44,7 +44,7 @@ pub(super) struct Error {
 
 /// The results that are kept. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Store {
+pub(super) struct BuildCache {
     inner: Arc<Inner>,
 }
 
@@ -55,22 +55,22 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// Who makes a result has the turn of its key.
-    turns: HashMap<String, Weak<Turns<()>>>,
+    /// Who makes a result has the lock of its key.
+    locks: HashMap<String, Weak<Locks<()>>>,
     /// The results that each pod uses, by its uid.
     users: HashMap<String, HashSet<String>>,
 }
 
-/// A pod's turn at a key: nobody else makes this result.
-pub(super) struct Turn {
-    store: Store,
+/// A pod's lock at a key: nobody else makes this result.
+pub(super) struct BuildLock {
+    cache: BuildCache,
     key: String,
-    _turn: OwnedMutexGuard<()>,
+    _guard: OwnedMutexGuard<()>,
 }
 
-// === impl Store ===
+// === impl BuildCache ===
 
-impl Store {
+impl BuildCache {
     pub(super) fn new(keep: Keep) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -98,16 +98,16 @@ impl Store {
         Ok(())
     }
 
-    /// The turn at a key, if nobody has it.
-    pub(super) fn try_turn(&self, key: &str) -> Option<Turn> {
-        let turn = self.turns(key).try_lock_owned().ok()?;
-        Some(self.turn_of(key, turn))
+    /// The lock at a key, if nobody has it.
+    pub(super) fn try_lock(&self, key: &str) -> Option<BuildLock> {
+        let lock = self.locks(key).try_lock_owned().ok()?;
+        Some(self.lock_of(key, lock))
     }
 
-    /// The turn at a key. Cancel safe: others are not kept waiting.
-    pub(super) async fn turn(&self, key: &str) -> Turn {
-        let turn = self.turns(key).lock_owned().await;
-        self.turn_of(key, turn)
+    /// The lock at a key. Cancel safe: others are not kept waiting.
+    pub(super) async fn lock(&self, key: &str) -> BuildLock {
+        let lock = self.locks(key).lock_owned().await;
+        self.lock_of(key, lock)
     }
 
     /// The pod has ended: what it has used may go when nobody else needs it.
@@ -161,22 +161,22 @@ impl Store {
         self.keep().dir.join(key)
     }
 
-    fn turns(&self, key: &str) -> Arc<Turns<()>> {
+    fn locks(&self, key: &str) -> Arc<Locks<()>> {
         let mut state = self.state();
-        state.turns.retain(|_, turns| turns.strong_count() > 0);
-        if let Some(turns) = state.turns.get(key).and_then(Weak::upgrade) {
-            return turns;
+        state.locks.retain(|_, locks| locks.strong_count() > 0);
+        if let Some(locks) = state.locks.get(key).and_then(Weak::upgrade) {
+            return locks;
         }
-        let turns = Arc::default();
-        state.turns.insert(key.to_owned(), Arc::downgrade(&turns));
-        turns
+        let locks = Arc::default();
+        state.locks.insert(key.to_owned(), Arc::downgrade(&locks));
+        locks
     }
 
-    fn turn_of(&self, key: &str, turn: OwnedMutexGuard<()>) -> Turn {
-        Turn {
-            store: self.clone(),
+    fn lock_of(&self, key: &str, lock: OwnedMutexGuard<()>) -> BuildLock {
+        BuildLock {
+            cache: self.clone(),
             key: key.to_owned(),
-            _turn: turn,
+            _guard: lock,
         }
     }
 
@@ -188,13 +188,13 @@ impl Store {
     }
 }
 
-// === impl Turn ===
+// === impl BuildLock ===
 
-impl Turn {
+impl BuildLock {
     /// The result, if it is there; the pod uses it from now on.
     pub(super) fn kept(&self, pod: &str, name: &Path) -> Result<Option<PathBuf>, Error> {
-        let place = self.store.place(&self.key);
-        let mut state = self.store.state();
+        let place = self.cache.place(&self.key);
+        let mut state = self.cache.state();
         let folder = place.join(name);
         if !folder.is_dir() {
             return Ok(None);
@@ -223,12 +223,12 @@ impl Turn {
 
     /// The result is whole: it is kept, and the pod uses it.
     pub(super) async fn finish(&self, pod: &str, name: &Path) -> Result<PathBuf, Error> {
-        let (part, place) = (self.part(), self.store.place(&self.key));
+        let (part, place) = (self.part(), self.cache.place(&self.key));
         let folder = part.join(name);
         blocking(move || folder::protect(&folder))
             .await
             .map_err(|source| failed("keep the result", &place, source))?;
-        let mut state = self.store.state();
+        let mut state = self.cache.state();
         fs::rename(part, &place).map_err(|source| failed("keep the result", &place, source))?;
         let used = state.users.entry(pod.to_owned()).or_default();
         used.insert(self.key.clone());
@@ -248,7 +248,7 @@ impl Turn {
     }
 
     fn part(&self) -> PathBuf {
-        self.store.place(&self.key).with_extension("part")
+        self.cache.place(&self.key).with_extension("part")
     }
 }
 

@@ -6,26 +6,26 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use tokio::sync::Notify;
 
-use super::status::{Report, Reports};
+use super::status::{ContainerReport, PodReport};
 
 /// What is known of the pod's containers, shared by their tasks.
-pub(super) struct Board {
-    reports: Mutex<Reports>,
+pub(super) struct PodState {
+    reports: Mutex<PodReport>,
     pub(super) changed: Notify,
 }
 
-// === impl Board ===
+// === impl PodState ===
 
-impl Board {
+impl PodState {
     /// As the pod begins.
     pub(super) fn new(pod: &Pod) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let report = |reason: &'static str| {
             move |container: &Container| {
-                Report::new(&container.name, container.image.as_deref(), reason)
+                ContainerReport::new(&container.name, container.image.as_deref(), reason)
             }
         };
-        let inits: Vec<Report> = spec
+        let inits: Vec<ContainerReport> = spec
             .init_containers
             .iter()
             .flatten()
@@ -36,7 +36,7 @@ impl Board {
         } else {
             "PodInitializing"
         };
-        let reports = Reports {
+        let reports = PodReport {
             started_at: Timestamp::now(),
             initialized: inits.is_empty(),
             containers: spec.containers.iter().map(report(first)).collect(),
@@ -50,7 +50,7 @@ impl Board {
     }
 
     /// Changes what is known of one container.
-    pub(super) fn update(&self, container: &str, change: impl FnOnce(&mut Report)) {
+    pub(super) fn update(&self, container: &str, change: impl FnOnce(&mut ContainerReport)) {
         self.change(|reports| {
             if let Some(report) = reports
                 .inits
@@ -64,14 +64,14 @@ impl Board {
     }
 
     /// Changes what is known, and tells who publishes it.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Reports) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut PodReport) -> T) -> T {
         let value = change(&mut self.reports.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
         value
     }
 
     /// What is known now.
-    pub(super) fn snapshot(&self) -> Reports {
+    pub(super) fn snapshot(&self) -> PodReport {
         self.reports
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
