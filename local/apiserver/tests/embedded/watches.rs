@@ -1,7 +1,7 @@
 //! Watches and lists when the server ends, starts again, or has more to say than a reader takes.
 
 use fermata_apiserver::{ApiServer, Options};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     lines::Lines,
