@@ -33,7 +33,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<ExitCode> {
-    options.call.within_timeout(call(target, &options)).await
+    let call = Box::pin(call(target, &options));
+    options.call.within_timeout(call).await
 }
 
 async fn call(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {

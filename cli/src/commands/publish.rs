@@ -35,7 +35,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(target: &Target, options: Options) -> anyhow::Result<ExitCode> {
-    options.call.within_timeout(publish(target, &options)).await
+    let published = Box::pin(publish(target, &options));
+    options.call.within_timeout(published).await
 }
 
 async fn publish(target: &Target, options: &Options) -> anyhow::Result<ExitCode> {
