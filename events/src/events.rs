@@ -144,6 +144,7 @@ impl Events {
         let server = Arc::new(Server {
             store: store.clone(),
             max_body_bytes: options.max_body_bytes,
+            callbacks: options.callback_allow.clone(),
             metrics: metrics.clone(),
         });
         let serving = serve(server, listener, stop.clone());
@@ -157,6 +158,7 @@ impl Events {
                 namespace: (options.concurrency / 4).max(1),
                 function: OF_A_FUNCTION,
             },
+            callbacks: options.callback_allow.clone(),
             drain: options.drain_timeout.into(),
         };
         let making = dispatcher.run(active, drain.clone());

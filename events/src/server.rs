@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use crate::{
+    allow::AllowedHost,
     invocation::Entrance,
     metrics::Metrics,
     problem::{Answer, Problem, Requester},
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     /// The largest body of a call, in bytes.
     pub(crate) max_body_bytes: usize,
+    /// Who may be called back.
+    pub(crate) callbacks: Vec<AllowedHost>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
