@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Describe(commands::describe::Options),
     /// Print what a function's instances log.
     Logs(commands::logs::Options),
+    /// List topics, with the functions that hear them.
+    Topics(commands::topics::Options),
     /// Start functions anew: the same code in a new revision.
     Restart(commands::restart::Options),
     /// Build a function anew, or show what its build says.

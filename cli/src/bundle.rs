@@ -60,6 +60,7 @@ pub(crate) struct Kept {
 
 impl Bundle {
     /// Removes its repository, for all clones of it: it was brought to where it is kept.
+    #[cfg(any(feature = "embedded", test))]
     pub(crate) fn release(&self) {
         drop(self.repository().take());
     }

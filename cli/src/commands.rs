@@ -13,4 +13,5 @@ pub(crate) mod logs;
 pub(crate) mod restart;
 pub(crate) mod schema;
 pub(crate) mod test;
+pub(crate) mod topics;
 pub(crate) mod version;

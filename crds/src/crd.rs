@@ -13,6 +13,7 @@ use kube::CustomResourceExt as _;
 use crate::{
     Function, Revision, Runtime,
     rules::{self, Rule},
+    topic::MOST_FILTERS,
     trigger::MOST_TRIGGERS,
 };
 
@@ -109,8 +110,11 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("triggers[].schedule.cron", 128),
     ("triggers[].schedule.timezone", 64),
     ("triggers[].schedule.deadline", 32),
+    ("triggers[].topic.name", 63),
+    ("triggers[].topic.filter", MOST_FILTERS),
     ("triggers[].path", 1024),
     ("triggers[].body", 4096),
+    ("output.topic", 63),
     ("delivery.backoff.first", 32),
     ("delivery.backoff.max", 32),
     ("delivery.maxAge", 32),

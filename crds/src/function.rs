@@ -5,7 +5,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Delivery, Expose, GoDuration, Scale, SourceStatus, Template, Trigger, TriggerStatus};
+use crate::{
+    Delivery, Expose, GoDuration, Output, Scale, SourceStatus, Template, Trigger, TriggerStatus,
+};
 
 /// How many old Revisions are kept when the manifest does not say.
 pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
@@ -48,11 +50,15 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
 
-    /// What calls the function besides its callers, such as times of day. At most 20.
+    /// What calls the function besides its callers: times of day, and messages of topics. At most 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub triggers: Option<Vec<Trigger>>,
 
-    /// How calls are made whose callers do not wait for the answer (Prefer: respond-async).
+    /// Where the answers to messages go: an answer with a body becomes a message of that topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+
+    /// How calls are made whose callers do not wait for the answer (Prefer: respond-async), and messages are delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
 

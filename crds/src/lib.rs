@@ -29,6 +29,7 @@ pub mod schema;
 pub mod source;
 pub mod source_files;
 pub mod template;
+pub mod topic;
 pub mod trigger;
 
 pub use delivery::{Delivery, DeliveryBackoff};
@@ -41,6 +42,7 @@ pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
+pub use topic::{Output, Subscription, TopicTrigger};
 pub use trigger::{
     ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
 };

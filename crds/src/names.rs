@@ -138,6 +138,9 @@ pub const FUNCTION_PATH_PREFIX: &str = "/function/";
 /// Prefix of the gateway's path for calls by name whose callers do not wait: that of OpenFaaS.
 pub const ASYNC_FUNCTION_PATH_PREFIX: &str = "/async-function/";
 
+/// Prefixes of the gateway's paths to which messages are published; the second one is riff's.
+pub const TOPIC_PATH_PREFIXES: [&str; 2] = ["/topics/", "/messages/"];
+
 /// First segments of paths that are the gateway's own, those that later versions need included.
 pub const GATEWAY_PATHS: [&str; 8] = [
     "function",
@@ -167,6 +170,12 @@ pub const ENTRANCE_HEADER: &str = "x-fermata-entrance";
 
 /// Header that the gateway sets for the events program: the function's `spec.delivery`, as JSON.
 pub const DELIVERY_HEADER: &str = "x-fermata-delivery";
+
+/// Header that the gateway sets for the events program: the namespace of the function that publishes, if one does.
+pub const PUBLISHER_HEADER: &str = "x-fermata-publisher";
+
+/// Header of a message that a function has answered with: how many functions have answered so, one to the other.
+pub const HOPS_HEADER: &str = "x-fermata-hops";
 
 /// Header of a call whose caller does not wait: its id, the same at each attempt.
 pub const INVOCATION_HEADER: &str = "x-fermata-invocation";

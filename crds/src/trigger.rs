@@ -1,4 +1,4 @@
-//! What calls a function besides its callers: times of day.
+//! What calls a function besides its callers: times of day, and messages of topics.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::GoDuration;
+use crate::{GoDuration, TopicTrigger};
 
 /// The most triggers of one function.
 pub const MOST_TRIGGERS: i64 = 20;
@@ -25,15 +25,20 @@ pub struct Trigger {
     /// Its name, once in a function: lower case letters, digits and '-'.
     pub name: String,
 
-    /// The times at which it calls.
-    pub schedule: TriggerSchedule,
+    /// The times at which it calls. A trigger has this or a topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<TriggerSchedule>,
+
+    /// The messages with which it calls. A trigger has this or a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<TopicTrigger>,
 
     /// The path that is called, which may have a query. Default: /.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 
-    /// What is sent: JSON is sent as application/json, everything else as text/plain. At most 4,096
-    /// characters. Default: nothing.
+    /// What is sent at a time of the schedule: JSON is sent as application/json, everything else as text/plain. At most
+    /// 4,096 characters. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }

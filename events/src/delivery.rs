@@ -7,6 +7,7 @@ mod attempt;
 mod callback;
 mod decide;
 mod limit;
+mod output;
 
 use std::{
     collections::HashMap,
@@ -207,7 +208,7 @@ impl Shared {
             (None, Pressure::Same)
         } else {
             let outcome = tokio::select! {
-                outcome = self.caller.attempt(&due) => outcome,
+                outcome = self.caller.deliver(&due) => outcome,
                 () = off.cancelled() => Outcome::CalledOff,
                 () = self.abort.cancelled() => {
                     self.store.give_back(id, &due.invocation, Duration::ZERO);

@@ -141,12 +141,13 @@ impl Events {
             });
             AbortOnDropHandle::new(tokio::spawn(admin.run(socket, stop.clone())))
         });
-        let server = Arc::new(Server {
-            store: store.clone(),
-            max_body_bytes: options.max_body_bytes,
-            callbacks: options.callback_allow.clone(),
-            metrics: metrics.clone(),
-        });
+        let server = Server::new(
+            store.clone(),
+            options.max_body_bytes,
+            options.callback_allow.clone(),
+            metrics.clone(),
+        );
+        let server = Arc::new(server);
         let serving = serve(server, listener, stop.clone());
         let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
         let dispatcher = Dispatcher {

@@ -37,6 +37,9 @@ pub(crate) struct Invocation {
     pub(crate) function: Box<str>,
     /// Its uid: a later function of the same name is not called.
     pub(crate) uid: Box<str>,
+    /// What it hears, if this is a message of a topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heard: Option<Heard>,
     /// Where the call came in; what has become of it is told there alone.
     pub(crate) entrance: Entrance,
     /// When it was accepted.
@@ -70,6 +73,22 @@ pub(crate) struct Invocation {
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
+}
+
+/// Which trigger of a function a message is for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Heard {
+    /// Name of the topic.
+    pub(crate) topic: Box<str>,
+    /// Name of the trigger.
+    pub(crate) trigger: Box<str>,
+    /// The topic that hears what is answered, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<Box<str>>,
+    /// How many functions have answered, one to the other, before this message was published.
+    #[serde(default)]
+    pub(crate) hops: u32,
 }
 
 /// Where a call came in.
@@ -349,6 +368,11 @@ impl Fields {
     #[must_use]
     pub(crate) fn names(&self) -> Vec<&str> {
         self.0.iter().map(|(name, _)| &**name).collect()
+    }
+
+    /// Adds a field.
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        self.0.push((name.into(), value.into()));
     }
 
     /// Adds them to headers.

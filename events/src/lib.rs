@@ -8,6 +8,7 @@
 mod allow;
 mod delivery;
 mod error;
+mod event;
 mod events;
 mod id;
 mod invocation;

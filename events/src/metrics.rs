@@ -24,6 +24,7 @@ const BUCKETS: [f64; 12] = [
 pub(crate) struct Metrics {
     accepted: IntCounterVec,
     refused: IntCounterVec,
+    published: IntCounterVec,
     finished: IntCounterVec,
     retried: IntCounterVec,
     duration: Histogram,
@@ -73,13 +74,18 @@ impl Metrics {
         Ok(Self {
             accepted: counter(
                 "fermata_invocations_accepted_total",
-                "Asynchronous calls that were kept.",
+                "Asynchronous calls that were kept, and deliveries of messages.",
                 &function,
             )?,
             refused: counter(
                 "fermata_invocations_refused_total",
-                "Asynchronous calls that were not kept, by reason.",
+                "Asynchronous calls and messages that were not kept, by reason.",
                 &["reason"],
+            )?,
+            published: counter(
+                "fermata_messages_published_total",
+                "Messages that were kept for all who hear their topic.",
+                &["namespace", "topic"],
             )?,
             finished: counter(
                 "fermata_invocations_finished_total",
@@ -106,6 +112,14 @@ impl Metrics {
         let labels = [namespace, function];
         match refused {
             None => self.accepted.with_label_values(&labels).inc(),
+            Some(reason) => self.refused.with_label_values(&[reason]).inc(),
+        }
+    }
+
+    /// A message came in, and was kept, or with the reason not.
+    pub(crate) fn published(&self, namespace: &str, topic: &str, refused: Option<&'static str>) {
+        match refused {
+            None => self.published.with_label_values(&[namespace, topic]).inc(),
             Some(reason) => self.refused.with_label_values(&[reason]).inc(),
         }
     }

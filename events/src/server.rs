@@ -1,12 +1,15 @@
 //! What the gateway asks: to keep a call (`/functions/NAMESPACE/NAME/PATH`, with the call's own method, headers and
-//! body), what became of one (`/invocations/ID`, `/invocations/ID/result`), and for whom a function belongs to which
-//! calls there are (`/owned/NAMESPACE/NAME`).
+//! body) or a message (`/topics/NAMESPACE/NAME`, with its headers, and behind those who hear it its body), what became of
+//! one (`/invocations/ID`, `/invocations/ID/result`), and for whom a function belongs to which calls there are
+//! (`/owned/NAMESPACE/NAME`).
 //!
 //! Nobody but the gateway is to reach it: whoever does may have any function called, as anybody inside the cluster may.
 
 mod accept;
+mod body;
 mod listener;
 mod owner;
+mod publish;
 mod tell;
 
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use fermata_crds::names::{ENTRANCE_HEADER, FUNCTION_UID_HEADER};
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 
 use crate::{
     allow::AllowedHost,
@@ -28,22 +32,43 @@ pub(crate) use listener::serve;
 /// What answers the gateway.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) store: Store,
-    /// The largest body of a call, in bytes.
-    pub(crate) max_body_bytes: usize,
+    store: Store,
+    /// The largest body of a call and of a message, in bytes.
+    max_body_bytes: usize,
     /// Who may be called back.
-    pub(crate) callbacks: Vec<AllowedHost>,
-    pub(crate) metrics: Arc<Metrics>,
+    callbacks: Vec<AllowedHost>,
+    metrics: Arc<Metrics>,
+    /// Room for what is published and not written yet.
+    room: Semaphore,
 }
 
 // === impl Server ===
 
 impl Server {
+    /// Keeps what the gateway brings there.
+    pub(crate) fn new(
+        store: Store,
+        max_body_bytes: usize,
+        callbacks: Vec<AllowedHost>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let room = (publish::MOST_AT_ONCE / publish::UNIT) as usize;
+        Self {
+            store,
+            max_body_bytes,
+            callbacks,
+            metrics,
+            room: Semaphore::new(room),
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         let requester = Requester::of(request.headers());
         let answered = if let Some(rest) = path.strip_prefix("/functions/") {
             self.accept(rest, request).await
+        } else if let Some(rest) = path.strip_prefix("/topics/") {
+            self.publish(rest, request).await
         } else if let Some(rest) = path.strip_prefix("/invocations/") {
             self.tell(rest, request.method(), request.headers()).await
         } else if let Some(rest) = path.strip_prefix("/owned/") {
@@ -109,6 +134,10 @@ fn not_allowed(what: &str) -> Problem {
 /// The function that the gateway has named, by its uid.
 fn owner(headers: &HeaderMap) -> Option<&str> {
     headers.get(FUNCTION_UID_HEADER)?.to_str().ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// Where the request came in at the gateway.

@@ -176,51 +176,84 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When there is no room, the key is another call's, or the disk takes nothing. Then nothing is kept.
+    /// As [`Self::accept_all`].
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped the call is kept or not.
+    /// As [`Self::accept_all`].
     pub(crate) async fn accept(
         &self,
         id: Id,
         invocation: Invocation,
         call: Call,
     ) -> Result<Id, Refused> {
+        let kept = self.accept_all(vec![(id, invocation, call)]).await?;
+        Ok(kept.first().copied().unwrap_or(id))
+    }
+
+    /// Keeps all of the calls; returns when they are on the disk. Those that are the same as earlier ones are not kept,
+    /// and their ids are those ones'.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room, a key is another call's, or the disk takes nothing. Then none of them is kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped all calls are kept or none.
+    pub(crate) async fn accept_all(
+        &self,
+        calls: Vec<(Id, Invocation, Call)>,
+    ) -> Result<Vec<Id>, Refused> {
         if self.0.disk.is_short() {
             return Err(Refused::DiskFull);
         }
-        let reserved = self.index().reserve(&self.0.bounds, id, &invocation)?;
-        if let Some(known) = reserved {
-            return Ok(known);
+        let (mut ids, mut kept, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let mut reserve = |(id, invocation, call): (Id, Invocation, Call)| {
+            let written = [
+                change(Rows::Invocations, id, Some(disk::json(&invocation)?)),
+                change(
+                    Rows::Calls,
+                    id,
+                    Some(disk::with_body(&call.head, &call.body)?),
+                ),
+            ];
+            let reserved = self.index().reserve(&self.0.bounds, id, &invocation)?;
+            ids.push(reserved.unwrap_or(id));
+            if reserved.is_none() {
+                rows.extend(written);
+                kept.push((id, invocation));
+            }
+            Ok(())
+        };
+        let reserved: Result<(), Refused> = calls.into_iter().try_for_each(&mut reserve);
+        if let Err(refused) = reserved {
+            let mut index = self.index();
+            for (_, invocation) in &kept {
+                index.forget(invocation);
+            }
+            return Err(refused);
+        }
+        if kept.is_empty() {
+            return Ok(ids);
         }
         let store = self.clone();
         // A task of its own: whether the caller waits or not, what is in memory follows what is on the disk.
-        let kept = tokio::spawn(async move {
-            let kept = async {
-                let rows = vec![
-                    change(Rows::Invocations, id, Some(disk::json(&invocation)?)),
-                    change(
-                        Rows::Calls,
-                        id,
-                        Some(disk::with_body(&call.head, &call.body)?),
-                    ),
-                ];
-                store.0.writer.write(rows).await
-            };
-            match kept.await {
-                Ok(()) => store.wait(id, &invocation, Instant::now()),
-                Err(error) => {
+        let written = tokio::spawn(async move {
+            let written = store.0.writer.write(rows).await;
+            for (id, invocation) in &kept {
+                if written.is_ok() {
+                    store.wait(*id, invocation, Instant::now());
+                } else {
                     // What the disk has not confirmed may be on it all the same, and nobody is to make it.
-                    store.remove_unconfirmed(id);
-                    store.index().forget(&invocation);
-                    return Err(error);
+                    store.remove_unconfirmed(*id);
+                    store.index().forget(invocation);
                 }
             }
-            Ok(())
+            written
         });
-        kept.await.map_err(|_| StoreError::Closed)??;
-        Ok(id)
+        written.await.map_err(|_| StoreError::Closed)??;
+        Ok(ids)
     }
 
     /// What the function has to do, and takes it: who takes a call has to [settle](Self::settle) it or to

@@ -16,4 +16,5 @@ pub(crate) mod router;
 pub(crate) mod scale_settings;
 pub(crate) mod schedule;
 pub(crate) mod settings;
+pub(crate) mod topics;
 pub(crate) mod triggers;

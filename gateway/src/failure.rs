@@ -5,6 +5,7 @@
 
 mod cause;
 mod reason;
+mod topic;
 
 use std::{borrow::Cow, error::Error, fmt::Write, sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ pub(crate) use cause::{
     AccessRefused, BadRequest, Peer, Reset, ResetCause, SlowClient, Unreachable,
 };
 pub(crate) use reason::Reason;
+pub(crate) use topic::TopicFailure;
 
 /// Why the gateway answers instead of the function.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,9 @@ pub(crate) enum Failure {
     /// The request makes no sense.
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
+    /// A message is not published.
+    #[error(transparent)]
+    Topic(#[from] TopicFailure),
     /// The body of the request has a transfer coding that is not known here.
     #[error(
         "the body has a transfer coding other than chunked; use Content-Encoding for what the \
@@ -152,6 +157,7 @@ impl Failure {
     pub(crate) const fn reason(&self) -> Reason {
         match self {
             Self::NoSuchFunction => Reason::NoSuchFunction,
+            Self::Topic(failure) => failure.reason(),
             Self::BadRequest(_) | Self::NotDeferrable => Reason::BadRequest,
             Self::ForeignCoding => Reason::UnsupportedCoding,
             Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } | Self::DeferredTooLarge => {
@@ -180,6 +186,7 @@ impl Failure {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchFunction => StatusCode::NOT_FOUND,
+            Self::Topic(failure) => failure.status(),
             Self::BadRequest(_) | Self::NotDeferrable => StatusCode::BAD_REQUEST,
             Self::ForeignCoding | Self::EventsOff => StatusCode::NOT_IMPLEMENTED,
             Self::HeadersTooLarge { .. } | Self::TooManyHeaders { .. } | Self::DeferredTooLarge => {
@@ -206,7 +213,7 @@ impl Failure {
     #[must_use]
     pub(crate) const fn grpc_status(&self) -> &'static str {
         match self {
-            Self::NoSuchFunction | Self::ForeignCoding | Self::EventsOff => "12",
+            Self::NoSuchFunction | Self::Topic(_) | Self::ForeignCoding | Self::EventsOff => "12",
             Self::BadRequest(_) | Self::NotDeferrable => "3",
             Self::AccessRefused(why) => why.grpc_status(),
             Self::HeadersTooLarge { .. }
@@ -235,6 +242,15 @@ impl Failure {
             Self::QueueFull { .. } | Self::Draining => Some(1),
             Self::EventsUnreachable | Self::AccessRefused(AccessRefused::Unanswered) => Some(5),
             Self::StartFailed(_) => Some(10),
+            _ => None,
+        }
+    }
+
+    /// The methods that would be understood.
+    #[must_use]
+    pub(crate) const fn allow(&self) -> Option<&'static str> {
+        match self {
+            Self::Topic(TopicFailure::OnlyPosted) => Some("POST"),
             _ => None,
         }
     }

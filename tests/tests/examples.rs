@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fermata_tests::{Space, examples};
+use fermata_tests::{Space, eventually, examples};
 use futures::{SinkExt as _, StreamExt as _, future::join_all};
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -56,6 +56,39 @@ async fn the_json_api_reads_its_secret() {
             .json()["text"],
         "Festina lente"
     );
+}
+
+#[tokio::test]
+async fn orders_become_letters() {
+    let space = Space::new().await;
+    space.apply_file(&examples("order-pipeline.yaml")).await;
+    for name in ["prices", "bills", "letters"] {
+        space.ready(name).await;
+    }
+    let path = format!("/topics/orders.{}", space.name);
+    let gateway = space.gateway();
+    // Each gateway hears of the functions in its own time; what is sent before goes nowhere, and is sent again.
+    let letters = eventually("an order has become a letter", async || {
+        for order in [
+            r#"{"item": "tea", "count": 3}"#,
+            r#"{"item": "gold", "count": 1}"#,
+        ] {
+            let told = gateway.post(&path, order).await;
+            if told.status != StatusCode::ACCEPTED {
+                return Err(told.text());
+            }
+        }
+        let letters = space.fetch("letters", "/").await.ok().text();
+        if letters.is_empty() {
+            Err(letters)
+        } else {
+            Ok(letters)
+        }
+    })
+    .await;
+    for letter in letters.lines() {
+        assert_eq!(letter, "3 x tea: 12 EUR");
+    }
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ const CRATES: [Crate; 9] = [
                 "sample",
                 "scale",
                 "source",
+                "topic",
                 "trigger",
             ],
             &["source_files"],
@@ -174,7 +175,7 @@ const CRATES: [Crate; 9] = [
         layers: &[
             &["allow", "error", "id", "options", "problem"],
             &["invocation"],
-            &["store"],
+            &["event", "store"],
             &["metrics"],
             &["delivery", "server"],
             &["events"],

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
-use fermata_crds::{Function, Revision, Trigger, TriggerStatus, conditions, names};
+use fermata_crds::{Function, Revision, TopicTrigger, Trigger, TriggerStatus, conditions, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, Pod},
@@ -220,7 +220,17 @@ fn source(function: &Function) -> Option<String> {
 
 /// When a trigger calls, and how its newest run stands.
 fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
-    let schedule = &trigger.schedule;
+    if let Some(topic) = &trigger.topic {
+        return format!(
+            "{} hears the topic {}{}",
+            trigger.name,
+            topic.name,
+            filter(topic)
+        );
+    }
+    let Some(schedule) = &trigger.schedule else {
+        return trigger.name.clone();
+    };
     let mut line = format!("{} at {}", trigger.name, schedule.text());
     if schedule.is_suspended() {
         line += ", suspended";
@@ -235,6 +245,19 @@ fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
     match &run.message {
         Some(message) => format!("{line}: {message}"),
         None => line,
+    }
+}
+
+/// What of a topic is heard, if it is not everything.
+fn filter(topic: &TopicTrigger) -> String {
+    let filter = topic.filter.iter().flatten();
+    let filter: Vec<_> = filter
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if filter.is_empty() {
+        String::new()
+    } else {
+        format!(" where {}", filter.join(", "))
     }
 }
 

@@ -2,6 +2,11 @@
 
 use super::{CRON, CRON_MESSAGE, Rule, TIMEZONE, TIMEZONE_MESSAGE, duration, rule};
 
+/// The name of a topic.
+const TOPIC: &str = "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')";
+const TOPIC_MESSAGE: &str =
+    "a topic's name has at most 63 characters: lower case letters, digits and '-'";
+
 /// Rules for a Function's `spec` beyond the template and the scale.
 pub(crate) const FUNCTION: &[Rule] = &[
     rule(
@@ -28,6 +33,28 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "triggers[].name",
         "self.matches('^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$')",
         "a trigger's name has at most 50 characters: lower case letters, digits and '-'",
+    ),
+    rule(
+        "triggers[]",
+        "has(self.schedule) != has(self.topic)",
+        "a trigger has a schedule or a topic, and not both",
+    ),
+    rule(
+        "triggers[]",
+        "!has(self.body) || has(self.schedule)",
+        "body goes with schedule: what a topic's trigger sends is the message",
+    ),
+    rule("triggers[].topic.name", TOPIC, TOPIC_MESSAGE),
+    rule("output.topic", TOPIC, TOPIC_MESSAGE),
+    rule(
+        "",
+        "!has(self.output) || !has(self.triggers) || self.triggers.all(t, !has(t.topic) || t.topic.name != self.output.topic)",
+        "output.topic is a topic that the function hears itself: it would answer to its own answers",
+    ),
+    rule(
+        "triggers[].topic.filter",
+        "self.all(name, name.matches('^[a-z0-9]{1,64}$') && size(self[name]) >= 1 && size(self[name]) <= 256)",
+        "a filter has names of CloudEvents attributes (lower case letters and digits), and values of 1 to 256 characters",
     ),
     rule("triggers[].schedule.cron", CRON, CRON_MESSAGE),
     rule("triggers[].schedule.timezone", TIMEZONE, TIMEZONE_MESSAGE),

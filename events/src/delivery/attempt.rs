@@ -38,8 +38,8 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 /// Makes attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    client: Client<HttpConnector, Full<Bytes>>,
-    gateway: Authority,
+    pub(super) client: Client<HttpConnector, Full<Bytes>>,
+    pub(super) gateway: Authority,
     /// The largest body of an answer that is kept, in bytes.
     kept: usize,
 }
@@ -151,7 +151,7 @@ impl Caller {
     }
 
     /// The body, unless it is too large to be kept; it is read to its end all the same.
-    async fn body(&self, mut body: Incoming) -> hyper::Result<(Bytes, bool)> {
+    pub(super) async fn body(&self, mut body: Incoming) -> hyper::Result<(Bytes, bool)> {
         let (mut kept, mut cut) = (Vec::new(), false);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else {

@@ -11,6 +11,9 @@ use crate::invocation::{Answer, Invocation, LONGEST_RETRY_AFTER, State, later};
 /// The pauses after attempts that have reached no function: before the second one, and at most.
 const MISS_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// The most of an answer that is told, in bytes.
+const MOST_TEXT: usize = 200;
+
 /// What came of an attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Outcome {
@@ -27,6 +30,13 @@ pub(super) enum Outcome {
     Unreached(String),
     /// It was sent, and nobody has answered, and why.
     Unanswered(String),
+    /// The function has answered, and the answer cannot be passed on.
+    Unpublished {
+        /// Why.
+        why: String,
+        /// Whether it may be otherwise another time.
+        again: bool,
+    },
     /// The call was called off meanwhile.
     CalledOff,
 }
@@ -73,6 +83,15 @@ pub(super) fn decide(
         Outcome::Unanswered(why) => {
             invocation.message = Some(why);
             (None, Meaning::Again, None)
+        }
+        Outcome::Unpublished { why, again } => {
+            invocation.message = Some(shortened(&why, 2 * MOST_TEXT).into_owned());
+            let meaning = if again {
+                Meaning::Missed
+            } else {
+                Meaning::Refused
+            };
+            (None, meaning, None)
         }
         Outcome::Answered {
             answer,
@@ -201,17 +220,16 @@ pub(super) fn pause((first, longest): (Duration, Duration), attempt: u32, random
 
 /// The beginning of what was answered, or what it says of itself if it is a problem (RFC 9457).
 fn text(answer: &Answer) -> String {
-    const MOST: usize = 200;
     let problem = serde_json::from_slice::<Problem<'_>>(&answer.body);
     let text = match &problem {
         Ok(problem) => problem.detail.clone(),
         Err(_) => {
-            let beginning = answer.body.get(..2 * MOST).unwrap_or(&answer.body);
+            let beginning = answer.body.get(..2 * MOST_TEXT).unwrap_or(&answer.body);
             String::from_utf8_lossy(beginning)
         }
     };
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    shortened(&words, MOST).into_owned()
+    shortened(&words, MOST_TEXT).into_owned()
 }
 
 /// What of a problem is told.

@@ -8,13 +8,12 @@ use fermata_crds::{
     names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Server, entrance, not_from_the_gateway};
+use super::{Server, body, entrance, not_from_the_gateway, text};
 use crate::{
     allow::{self, Target},
     id::Id,
@@ -25,9 +24,6 @@ use crate::{
 
 /// The longest `Idempotency-Key`, in bytes.
 const LONGEST_KEY: usize = 256;
-
-/// Bytes of a body that are read although there are too many to be kept.
-const MOST_UNKEPT: usize = 16 * 1024 * 1024;
 
 /// Seconds after which a caller may try again for whom there was no room.
 const ROOM_AGAIN: u64 = 10;
@@ -88,13 +84,17 @@ impl Server {
         let delivery = text(&parts.headers, DELIVERY_HEADER)
             .and_then(|delivery| serde_json::from_str::<Delivery>(delivery).ok())
             .ok_or_else(|| not_from_the_gateway(DELIVERY_HEADER))?;
-        let body = self.body(&parts, body).await?;
+        let most = self.max_body_bytes;
+        let otherwise = ", or call without Prefer: respond-async";
+        let too_large = || body::too_large("call", most, otherwise);
+        let body = body::read(&parts, body, most, too_large).await?;
         let call = call(&parts, path, body);
         let now = Timestamp::now();
         let invocation = Invocation {
             namespace: namespace.into(),
             function: function.into(),
             uid: uid.into(),
+            heard: None,
             entrance,
             accepted_at: now,
             delivery,
@@ -146,50 +146,6 @@ impl Server {
             Problem::new(status, reason, refused.to_string())
         })
     }
-
-    /// The body. One that is too large is read to its end all the same, within a bound: who still sends may not hear an
-    /// answer.
-    async fn body(&self, parts: &Parts, mut body: Incoming) -> Result<Bytes, Problem> {
-        let most = self.max_body_bytes;
-        let too_large = || {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "PayloadTooLarge",
-                format!(
-                    "the body has more than {most} bytes, which is the most of a call that is kept; put it \
-                     elsewhere and send where it is, or call without Prefer: respond-async"
-                ),
-            )
-        };
-        let length = text(&parts.headers, header::CONTENT_LENGTH.as_str());
-        let length = length.and_then(|length| length.parse::<usize>().ok());
-        let bound = most.saturating_add(MOST_UNKEPT);
-        if length.is_some_and(|length| length > bound) {
-            return Err(too_large());
-        }
-        let (mut kept, mut read) = (Vec::new(), 0_usize);
-        while let Some(frame) = body.frame().await {
-            let broke_off =
-                |_| Problem::new(StatusCode::BAD_REQUEST, "BadRequest", "the body broke off");
-            let Ok(data) = frame.map_err(broke_off)?.into_data() else {
-                continue;
-            };
-            read = read.saturating_add(data.len());
-            if read > bound {
-                return Err(too_large());
-            }
-            if read > most {
-                kept = Vec::new();
-            } else {
-                kept.extend_from_slice(&data);
-            }
-        }
-        if read > most {
-            Err(too_large())
-        } else {
-            Ok(kept.into())
-        }
-    }
 }
 
 /// What is sent to the function.
@@ -219,6 +175,22 @@ fn idempotency(
     call: &Call,
     callback: Option<&str>,
 ) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = idempotency_key(parts)? else {
+        return Ok(None);
+    };
+    let mut whose = vec![uid.as_bytes(), name(entrance).as_bytes(), key.as_bytes()];
+    whose.extend(credentials(&parts.headers));
+    let head = &call.head;
+    let mut sent = vec![head.method.as_bytes(), head.target.as_bytes(), &call.body];
+    sent.extend(callback.map(str::as_bytes));
+    Ok(Some(Idempotency {
+        key: digest(&whose),
+        digest: digest(&sent),
+    }))
+}
+
+/// `Idempotency-Key`, if there is one.
+pub(super) fn idempotency_key(parts: &Parts) -> Result<Option<&HeaderValue>, Problem> {
     let mut keys = parts.headers.get_all("idempotency-key").iter();
     let (Some(key), more) = (keys.next(), keys.next()) else {
         return Ok(None);
@@ -228,41 +200,37 @@ fn idempotency(
         .iter()
         .all(|byte| (b' '..=b'~').contains(byte));
     let fits = !key.is_empty() && key.len() <= LONGEST_KEY && is_printable;
-    if !fits || more.is_some() {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "BadRequest",
-            format!(
-                "there is one Idempotency-Key, of 1 to {LONGEST_KEY} printable ASCII characters"
-            ),
-        ));
+    if fits && more.is_none() {
+        return Ok(Some(key));
     }
-    let entrance = match entrance {
+    Err(Problem::new(
+        StatusCode::BAD_REQUEST,
+        "BadRequest",
+        format!("there is one Idempotency-Key, of 1 to {LONGEST_KEY} printable ASCII characters"),
+    ))
+}
+
+/// What a caller shows to be somebody.
+pub(super) fn credentials(headers: &HeaderMap) -> Vec<&[u8]> {
+    let mut shown = Vec::new();
+    for name in [header::AUTHORIZATION, header::COOKIE] {
+        shown.extend(headers.get_all(name).iter().map(HeaderValue::as_bytes));
+        // So that one is not taken for the other.
+        shown.push(b"");
+    }
+    shown
+}
+
+/// The word for where a call came in.
+pub(super) fn name(entrance: Entrance) -> &'static str {
+    match entrance {
         Entrance::Public => "public",
         Entrance::Internal => "internal",
-    };
-    let mut whose = vec![uid.as_bytes(), entrance.as_bytes(), key.as_bytes()];
-    for name in [header::AUTHORIZATION, header::COOKIE] {
-        let shown = parts.headers.get_all(name);
-        whose.extend(shown.iter().map(HeaderValue::as_bytes));
-        // So that one is not taken for the other.
-        whose.push(b"");
     }
-    let head = &call.head;
-    Ok(Some(Idempotency {
-        key: digest(&whose),
-        digest: match callback {
-            None => digest(&[head.method.as_bytes(), head.target.as_bytes(), &call.body]),
-            Some(url) => {
-                let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
-                digest(&[method, target, &call.body, url.as_bytes()])
-            }
-        },
-    }))
 }
 
 /// SHA-256 of some texts, in hexadecimal digits.
-fn digest(parts: &[&[u8]]) -> Box<str> {
+pub(super) fn digest(parts: &[&[u8]]) -> Box<str> {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -327,8 +295,4 @@ pub(super) fn problem(refused: &Refused) -> Problem {
         retry_after: seconds,
         allow: None,
     }
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }

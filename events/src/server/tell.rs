@@ -158,7 +158,10 @@ pub(super) fn document(id: Id, invocation: &Invocation, standing: Standing) -> V
         "acceptedAt": invocation.accepted_at,
     });
     if let Some(document) = document.as_object_mut() {
+        let heard = invocation.heard.as_ref();
         let more = [
+            ("topic", json!(heard.map(|heard| &heard.topic))),
+            ("trigger", json!(heard.map(|heard| &heard.trigger))),
             ("nextAttemptAt", json!(invocation.next_attempt_at)),
             ("finishedAt", json!(invocation.finished_at)),
             ("code", json!(invocation.code)),

@@ -25,6 +25,7 @@ fn invocation(function: &str, body: &str) -> Invocation {
         namespace: namespace.into(),
         function: function.into(),
         uid: "u-1".into(),
+        heard: None,
         entrance: Entrance::Public,
         accepted_at: Timestamp::now(),
         delivery: Delivery::default(),

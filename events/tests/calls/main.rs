@@ -8,6 +8,7 @@ mod gateway;
 mod keeping;
 mod making;
 mod owner;
+mod publishing;
 
 use std::{path::Path, time::Duration};
 

@@ -8,7 +8,7 @@ use fermata_crds::{
     template::DEFAULT_START_TIMEOUT,
 };
 
-use super::triggers::FunctionTriggers;
+use super::{topics::Heard, triggers::FunctionTriggers};
 
 /// The facts of one Function that routing needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,8 @@ pub(crate) struct FunctionFacts {
     pub(crate) delivery: Option<Arc<str>>,
     /// What calls it at times. Most functions have nothing of that.
     pub(crate) triggers: Option<Arc<FunctionTriggers>>,
+    /// The topics that it hears. Most functions hear none.
+    pub(crate) heard: Option<Box<Heard>>,
 }
 
 // === impl FunctionFacts ===
@@ -48,6 +50,7 @@ impl Default for FunctionFacts {
             claims: None,
             delivery: None,
             triggers: None,
+            heard: None,
         }
     }
 }
@@ -74,6 +77,7 @@ impl FunctionFacts {
             claims: (!claims.is_empty()).then(|| Box::new((Claimant::of(function), claims))),
             delivery: delivery(function),
             triggers: FunctionTriggers::of(function),
+            heard: Heard::of(function),
         }
     }
 }

@@ -12,7 +12,10 @@ use fermata_daemon::watch::Key;
 use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
-    backend::{function::Function, revision::Revision, router::Router, triggers::FunctionTriggers},
+    backend::{
+        function::Function, revision::Revision, router::Router, topics::Topics,
+        triggers::FunctionTriggers,
+    },
     sync::lock,
 };
 
@@ -30,6 +33,8 @@ pub(crate) struct Registry {
     triggers: Mutex<HashMap<Key, Arc<FunctionTriggers>>>,
     /// How calls are made whose callers do not wait, as JSON; of those that say so.
     delivery: Mutex<HashMap<Key, Arc<str>>>,
+    /// Who hears which topic.
+    topics: Topics,
     /// How many pods of which namespaces have an address.
     addresses: Mutex<HashMap<IpAddr, BTreeMap<Box<str>, usize>>>,
 }
@@ -47,6 +52,7 @@ impl Registry {
             functions: Mutex::default(),
             triggers: Mutex::default(),
             delivery: Mutex::default(),
+            topics: Topics::default(),
             addresses: Mutex::default(),
         }
     }
@@ -99,6 +105,12 @@ impl Registry {
     #[must_use]
     pub(crate) fn delivery(&self, key: &Key) -> Option<Arc<str>> {
         lock(&self.delivery).get(key).cloned()
+    }
+
+    /// Who hears which topic.
+    #[must_use]
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// The namespace of the functions' pods with this address, if it is one.

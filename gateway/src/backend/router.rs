@@ -7,8 +7,8 @@ use fermata_crds::{
     routes::InCluster,
 };
 
-/// The namespace of functions that are called by path without one.
-const DEFAULT_NAMESPACE: &str = "default";
+/// The namespace of functions and topics that are called by path without one.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// An immutable table of routes to functions of type `F`.
 #[derive(Debug)]

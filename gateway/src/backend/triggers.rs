@@ -1,11 +1,11 @@
-//! What the gateway keeps of a Function's triggers. Most functions have none.
+//! What the gateway keeps of a Function's schedules. Most functions have none.
 
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use fermata_crds::{Function, Trigger, TriggerStatus, recurrence::Recurrence};
+use fermata_crds::{Function, Trigger, TriggerSchedule, TriggerStatus, recurrence::Recurrence};
 use jiff::{SignedDuration, Timestamp};
 
 /// How much longer than the function itself may take a run is waited for.
@@ -32,6 +32,8 @@ pub(crate) struct FunctionTriggers {
 pub(crate) struct KnownTrigger {
     /// What it was made from.
     pub(crate) source: Trigger,
+    /// When it calls.
+    pub(crate) schedule: TriggerSchedule,
     /// Its times.
     pub(crate) times: Recurrence,
     /// The next time after what the status has; found once.
@@ -49,9 +51,8 @@ impl FunctionTriggers {
             .map(|status| status.triggers.clone())
             .unwrap_or_default();
         let triggers = function.spec.triggers();
-        if triggers.is_empty() && status.is_empty()
-            || function.metadata.deletion_timestamp.is_some()
-        {
+        let has_times = triggers.iter().any(|trigger| trigger.schedule.is_some());
+        if !has_times && status.is_empty() || function.metadata.deletion_timestamp.is_some() {
             return None;
         }
         let timeouts = function.spec.template.timeouts();
@@ -88,13 +89,14 @@ impl PartialEq for FunctionTriggers {
 // === impl KnownTrigger ===
 
 impl KnownTrigger {
-    /// The trigger, if its times can be read.
+    /// The trigger, if it has times and they can be read.
     #[must_use]
     pub(crate) fn of(trigger: &Trigger) -> Option<Self> {
-        let schedule = &trigger.schedule;
+        let schedule = trigger.schedule.as_ref()?;
         let times = Recurrence::new(&schedule.cron, schedule.timezone.as_deref()).ok()?;
         Some(Self {
             source: trigger.clone(),
+            schedule: schedule.clone(),
             times,
             next: OnceLock::new(),
         })

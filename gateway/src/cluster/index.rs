@@ -183,6 +183,10 @@ impl ClusterIndex {
         };
         self.registry.set_triggers(&key, facts.triggers.clone());
         self.registry.set_delivery(&key, facts.delivery.clone());
+        // What answers below a path of the gateway itself has no name by which a message could come.
+        let is_own = self.own_paths.iter().any(|own| own.is_of(&key));
+        let heard = facts.heard.as_deref().filter(|_| !is_own);
+        self.registry.topics().set(&key, heard);
         self.registry.set_function(&key, Some(handle.clone()));
         self.functions
             .insert(key.clone(), FunctionRecord { handle, facts });
@@ -193,6 +197,7 @@ impl ClusterIndex {
     pub(crate) fn delete_function(&mut self, key: &Key) {
         self.registry.set_triggers(key, None);
         self.registry.set_delivery(key, None);
+        self.registry.topics().set(key, None);
         self.drop_claims(key);
         if let Some(record) = self.functions.remove(key) {
             record

@@ -6,6 +6,12 @@
 pub(crate) enum Reason {
     /// Nothing routes there.
     NoSuchFunction,
+    /// Nobody hears a topic of this name.
+    NoSuchTopic,
+    /// What is asked for is done by another method.
+    MethodNotAllowed,
+    /// A message would go to too many functions.
+    TooManyFunctions,
     /// The request makes no sense.
     BadRequest,
     /// Its body has a transfer coding that is not known here.
@@ -60,6 +66,9 @@ impl Reason {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::NoSuchFunction => "NoSuchFunction",
+            Self::NoSuchTopic => "NoSuchTopic",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::TooManyFunctions => "TooManyFunctions",
             Self::BadRequest => "BadRequest",
             Self::UnsupportedCoding => "UnsupportedCoding",
             Self::HeadersTooLarge => "HeadersTooLarge",

@@ -1,15 +1,21 @@
 //! The way to the program that keeps calls whose callers do not wait.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{Request, Response, uri::Authority};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 
-use crate::upstream::request_body::RequestBody;
+use crate::upstream::request_body::{RequestBody, RequestBodyError};
 
 /// How long it may take to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,9 +43,16 @@ pub(crate) enum EventsError {
 /// The way there.
 #[derive(Clone, Debug)]
 pub(crate) struct EventsClient {
-    client: legacy::Client<HttpConnector, RequestBody>,
+    client: legacy::Client<HttpConnector, EventsBody>,
     /// Where it is.
     pub(crate) authority: Authority,
+}
+
+/// The body of a request, behind what the gateway says of it.
+#[derive(Debug)]
+pub(crate) struct EventsBody {
+    before: Option<Bytes>,
+    rest: RequestBody,
 }
 
 // === impl EventsClient ===
@@ -70,12 +83,51 @@ impl EventsClient {
     /// When the future is dropped the call is kept or not.
     pub(crate) async fn ask(
         &self,
-        request: Request<RequestBody>,
+        request: Request<EventsBody>,
     ) -> Result<Response<Incoming>, EventsError> {
         match tokio::time::timeout(PATIENCE, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(EventsError::Unreachable(error)),
             Err(_) => Err(EventsError::TimedOut),
         }
+    }
+}
+
+// === impl EventsBody ===
+
+impl EventsBody {
+    #[must_use]
+    pub(crate) fn new(before: Option<Bytes>, rest: RequestBody) -> Self {
+        let before = before.filter(|before| !before.is_empty());
+        Self { before, rest }
+    }
+}
+
+impl Body for EventsBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        match self.before.take() {
+            Some(before) => Poll::Ready(Some(Ok(Frame::data(before)))),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.before.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (mut hint, rest) = (SizeHint::new(), self.rest.size_hint());
+        let before = self.before.as_ref().map_or(0, Bytes::len) as u64;
+        hint.set_lower(rest.lower().saturating_add(before));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(before));
+        }
+        hint
     }
 }

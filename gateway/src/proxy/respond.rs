@@ -117,6 +117,9 @@ fn respond(failure: &Failure, requester: &Requester, timing: &Timing) -> Respons
     if let Some(seconds) = failure.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let Some(methods) = failure.allow() {
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    }
     response
 }
 

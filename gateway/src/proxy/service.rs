@@ -21,7 +21,7 @@ use crate::{
         response_body::ResponseBody,
         stages::{
             Call, Identity, Routed, ask_about, ask_as_owner, check, defer, forward, identify,
-            is_of_invocations, is_of_owners, prefers_async, route,
+            is_of_invocations, is_of_owners, is_of_topics, prefers_async, publish, route,
         },
     },
 };
@@ -98,6 +98,10 @@ async fn answer(
     }
     if is_of_owners(parts.uri.path()) && !comes_back {
         return ask_as_owner(context, client, identity, &host, parts, body, record).await;
+    }
+    let path = parts.uri.path();
+    if !comes_back && is_of_topics(context, &identity.caller, &host, path) {
+        return publish(context, client, identity, parts, body, record).await;
     }
     let Identity {
         scan,

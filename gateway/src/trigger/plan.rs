@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fermata_crds::{
-    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerStatus, trigger::MOST_RUNS,
+    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
+    trigger::MOST_RUNS,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -61,7 +62,7 @@ pub(super) fn is_due(triggers: &FunctionTriggers, situation: &Situation<'_>) -> 
         let Some(status) = triggers.status_of(&trigger.source.name) else {
             return true;
         };
-        let schedule = &trigger.source.schedule;
+        let schedule = &trigger.schedule;
         let is_lost = |run: &TriggerRun| is_lost(run, &status.name, triggers.timeout, situation);
         let is_due = || {
             let next = trigger.next(status);
@@ -142,8 +143,13 @@ impl Plan {
         timeout: Duration,
         situation: &Situation<'_>,
     ) -> TriggerStatus {
-        let KnownTrigger { source, times, .. } = trigger;
-        let (schedule, now) = (&source.schedule, situation.now);
+        let KnownTrigger {
+            source,
+            schedule,
+            times,
+            ..
+        } = trigger;
+        let now = situation.now;
         let mut status = TriggerStatus {
             name: source.name.clone(),
             schedule: schedule.text(),
@@ -172,7 +178,7 @@ impl Plan {
             return status;
         };
         status.last_time = Some(Time(time));
-        let run = match left_out(source, &status.runs, time, now) {
+        let run = match left_out(schedule, &status.runs, time, now) {
             Some(why) => {
                 self.ended.push((source.name.clone(), RunResult::Skipped));
                 TriggerRun {
@@ -215,12 +221,11 @@ impl Plan {
 
 /// Why there is no run of this time, if there is to be none.
 fn left_out(
-    trigger: &Trigger,
+    schedule: &TriggerSchedule,
     runs: &[TriggerRun],
     time: Timestamp,
     now: Timestamp,
 ) -> Option<String> {
-    let schedule = &trigger.schedule;
     let late = now.duration_since(time);
     let deadline = schedule.deadline();
     if SignedDuration::try_from(deadline).is_ok_and(|deadline| late > deadline) {

@@ -17,6 +17,7 @@ mod owning;
 mod passing;
 mod protocols;
 mod proxies;
+mod publishing;
 mod routing;
 mod scaling;
 mod stalls;

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    deferring::{events, send},
-    support::{Answer, FunctionSpec, Harness, echo},
+    deferring::send,
+    support::{Answer, FunctionSpec, Harness, echo, events},
 };
 
 const PATH: &str = "/.well-known/fermata/functions/default/hello/invocations";

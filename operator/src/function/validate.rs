@@ -279,7 +279,9 @@ fn check_schedules(scale: &Scale, now: Timestamp) -> Result<(), Invalid> {
 
 fn check_triggers(triggers: &[Trigger], now: Timestamp) -> Result<(), Invalid> {
     for trigger in triggers {
-        let schedule = &trigger.schedule;
+        let Some(schedule) = &trigger.schedule else {
+            continue;
+        };
         Recurrence::new(&schedule.cron, schedule.timezone.as_deref())
             .and_then(|recurrence| recurrence.check_occurs(now))
             .map_err(|error| Invalid::Trigger {

@@ -15,7 +15,7 @@ pub(super) const SUITES: [&str; 7] = [
 ];
 
 /// The suites that run on the embedded cluster too.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 13] = [
     "asynchronous",
     "bad_http",
     "cli",
@@ -28,6 +28,7 @@ const SHARED: [&str; 12] = [
     "manifests",
     "scaling",
     "schedules",
+    "topics",
 ];
 
 /// How many tests run at once. One node has room for so many pods, and two cores.

@@ -17,6 +17,7 @@ fn invocation() -> Invocation {
         namespace: "shop".into(),
         function: "orders".into(),
         uid: "u-1".into(),
+        heard: None,
         entrance: Entrance::Public,
         accepted_at: now(),
         delivery: Delivery {

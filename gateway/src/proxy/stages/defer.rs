@@ -1,35 +1,25 @@
 //! The other last stage: a call whose caller does not wait for the answer is handed to the events program, which keeps
 //! it and makes it later, as an ordinary request from inside the cluster.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri,
-    header::{CONNECTION, TRANSFER_ENCODING},
-    request::Parts,
-    uri::{PathAndQuery, Scheme},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts, uri::PathAndQuery};
 use hyper::body::Incoming;
 
-use fermata_crds::names::{
-    DELIVERY_HEADER, ENTRANCE_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH,
-};
+use fermata_crds::names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH};
 
-use super::{Call, Identity};
+use super::{
+    Call, Identity,
+    events::{Question, answer, ask},
+};
 use crate::{
     cluster::peers::Entrance,
-    failure::{BadRequest, Failure, SlowClient},
+    failure::{BadRequest, Failure},
     proxy::{
         access::Record,
         client::Client,
         context::{MOST_FIELDS, ProxyContext},
-        events::{EventsClient, EventsError, PATIENCE},
         forwarding, headers,
-        ids::REQUEST_ID,
-        respond::{Requester, refuse},
+        respond::refuse,
         response_body::ResponseBody,
-    },
-    upstream::{
-        meter::{Break, Meter},
-        request_body::RequestBody,
     },
 };
 
@@ -117,11 +107,17 @@ pub(crate) async fn defer(
     let path = format!("/functions/{}/{}{slash}{rest}", key.namespace, key.name);
     let delivery = context.registry.delivery(key);
     let delivery = delivery.as_deref().unwrap_or("{}");
-    let own = [
-        (FUNCTION_UID_HEADER, function.uid()),
-        (DELIVERY_HEADER, delivery),
-    ];
-    let asked = ask(context, client, &path, &own, caller.entrance, parts, body);
+    let question = Question {
+        path,
+        own: vec![
+            (FUNCTION_UID_HEADER, function.uid().to_owned()),
+            (DELIVERY_HEADER, delivery.to_owned()),
+        ],
+        entrance: caller.entrance,
+        parts,
+        before: None,
+    };
+    let asked = ask(context, client, question, body);
     answer(asked.await, &requester, record)
 }
 
@@ -150,12 +146,15 @@ pub(crate) async fn ask_about(
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let id = path.strip_prefix(INVOCATIONS_PATH).unwrap_or_default();
     let path = format!("/invocations/{id}");
-    let own: Vec<(&'static str, &str)> = owner
-        .as_deref()
-        .map(|owner| (FUNCTION_UID_HEADER, owner))
-        .into_iter()
-        .collect();
-    let asked = ask(context, client, &path, &own, caller.entrance, parts, body);
+    let owner = owner.map(|owner| (FUNCTION_UID_HEADER, owner));
+    let question = Question {
+        path,
+        own: owner.into_iter().collect(),
+        entrance: caller.entrance,
+        parts,
+        before: None,
+    };
+    let asked = ask(context, client, question, body);
     answer(asked.await, &requester, record)
 }
 
@@ -176,92 +175,6 @@ pub(super) fn host_of(
     };
     let owner = owner.map(|function| function.uid().to_owned());
     (owner, routes.is_of_functions(host))
-}
-
-pub(super) async fn ask(
-    context: &ProxyContext,
-    client: &Client,
-    path: &str,
-    own: &[(&'static str, &str)],
-    entrance: Entrance,
-    mut parts: Parts,
-    body: Incoming,
-) -> Result<Response<Incoming>, Failure> {
-    let events = context.events.as_ref().ok_or(Failure::EventsOff)?;
-    parts.uri = uri(events, path)?;
-    parts.version = http::Version::HTTP_11;
-    for name in [FUNCTION_UID_HEADER, DELIVERY_HEADER, ENTRANCE_HEADER] {
-        parts.headers.remove(name);
-    }
-    // hyper says itself whom it asks.
-    parts.headers.remove(http::header::HOST);
-    for (name, value) in own {
-        let value = HeaderValue::try_from(*value).map_err(|_| BadRequest::Path)?;
-        parts.headers.insert(*name, value);
-    }
-    let entrance = match entrance {
-        Entrance::Public => "public",
-        Entrance::Internal => "internal",
-    };
-    let entrance = HeaderValue::from_static(entrance);
-    parts.headers.insert(ENTRANCE_HEADER, entrance);
-    let meter = client.meter();
-    let body = RequestBody::new(body, context.limits.body_bytes, Some(meter.clone()));
-    let asked = client.while_connected(events.ask(Request::from_parts(parts, body)));
-    asked.await.map_err(|error| failure(context, error, &meter))
-}
-
-fn uri(events: &EventsClient, path: &str) -> Result<Uri, BadRequest> {
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(Scheme::HTTP);
-    uri.authority = Some(events.authority.clone());
-    uri.path_and_query = Some(path.parse().map_err(|_| BadRequest::Path)?);
-    Uri::from_parts(uri).map_err(|_| BadRequest::Path)
-}
-
-/// Whose fault it is that a call was not handed over.
-fn failure(context: &ProxyContext, error: EventsError, meter: &Meter) -> Failure {
-    match meter.broken() {
-        Some(Break::TooLarge) => Failure::PayloadTooLarge {
-            limit: context.limits.body_bytes,
-        },
-        Some(Break::Client) => BadRequest::Body.into(),
-        None if matches!(error, EventsError::TimedOut) && !meter.is_ended() => {
-            SlowClient::Body(PATIENCE).into()
-        }
-        None => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "an asynchronous call is not kept");
-            Failure::EventsUnreachable
-        }
-    }
-}
-
-/// What the events program says is for the caller as it is.
-pub(super) fn answer(
-    asked: Result<Response<Incoming>, Failure>,
-    requester: &Requester,
-    mut record: Record,
-) -> Response<ResponseBody> {
-    match asked {
-        Err(failure) => refuse(&failure, requester, record),
-        Ok(response) => {
-            let (mut parts, body) = response.into_parts();
-            record.answered(parts.status.as_u16());
-            for name in [CONNECTION, TRANSFER_ENCODING] {
-                parts.headers.remove(name);
-            }
-            parts.headers.insert(REQUEST_ID, requester.id.clone());
-            let bare = requester.head_only || parts.status == StatusCode::NO_CONTENT;
-            let body = if bare {
-                record.complete();
-                ResponseBody::empty()
-            } else {
-                ResponseBody::events(body, record)
-            };
-            Response::from_parts(parts, body)
-        }
-    }
 }
 
 #[cfg(test)]

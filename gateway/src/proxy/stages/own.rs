@@ -7,7 +7,8 @@ use hyper::body::Incoming;
 
 use super::{
     Identity,
-    defer::{answer, ask, host_of},
+    defer::host_of,
+    events::{Question, answer, ask},
 };
 use crate::{
     failure::Failure,
@@ -75,9 +76,14 @@ async fn asked_of(
     // What an earlier one of its name was sent may have been another tenant's.
     let there = context.registry.function(&function);
     let there = there.ok_or(Failure::NoSuchFunction)?;
-    let own = [(FUNCTION_UID_HEADER, there.uid())];
-    let entrance = identity.caller.entrance;
-    ask(context, client, &path, &own, entrance, parts, body).await
+    let question = Question {
+        path,
+        own: vec![(FUNCTION_UID_HEADER, there.uid().to_owned())],
+        entrance: identity.caller.entrance,
+        parts,
+        before: None,
+    };
+    ask(context, client, question, body).await
 }
 
 /// Which function is meant, and what follows `invocations`.

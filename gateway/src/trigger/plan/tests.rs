@@ -190,8 +190,9 @@ fn what_is_suspended_rests_and_a_change_begins_anew() {
     world.round("2026-11-26T12:00:00Z");
     assert_eq!(world.round("2026-11-27T12:00:00Z"), NONE);
     let trigger = &mut world.function.spec.triggers.as_mut().unwrap()[0];
-    trigger.schedule.suspend = None;
-    trigger.schedule.cron = "0 7 * * *".to_owned();
+    let schedule = trigger.schedule.as_mut().unwrap();
+    schedule.suspend = None;
+    schedule.cron = "0 7 * * *".to_owned();
     assert_eq!(world.round("2026-11-27T12:00:00Z"), NONE);
     assert_eq!(world.status().since.0, at("2026-11-27T12:00:00Z"));
     assert_eq!(

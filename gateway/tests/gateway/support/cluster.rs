@@ -11,7 +11,7 @@ use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, functions::Body};
@@ -243,9 +243,9 @@ impl Cluster {
         };
         let name = format!("{revision}-pod{number}");
         // The port is taken now, so that nobody else gets it, and listened on later.
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let port = socket.local_addr().unwrap().port();
-        drop(socket);
         let mut labels = labels.clone();
         labels["pod-template-hash"] = json!("hash");
         let owner = json!({
@@ -280,18 +280,18 @@ impl Cluster {
         tokio::spawn(async move {
             let served = async {
                 tokio::time::sleep(delay).await;
-                serve(behaviour, &api, &name, port).await;
+                serve(behaviour, &api, &name, socket).await;
             };
             stop.run_until_cancelled(served).await;
         });
     }
 }
 
-async fn serve(behaviour: Behaviour, api: &Api, pod: &str, port: u16) {
+async fn serve(behaviour: Behaviour, api: &Api, pod: &str, socket: TcpSocket) {
     if matches!(behaviour, Behaviour::Deaf) {
         return std::future::pending().await;
     }
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let listener = socket.listen(1024).unwrap();
     api.change("pods", pod, |pod| {
         pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }]);
     });

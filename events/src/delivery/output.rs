@@ -1,0 +1,157 @@
+//! What a function answers to a message becomes a message of another topic, if the function says so (`spec.output`).
+
+use fermata_crds::names::HOPS_HEADER;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::Full;
+
+use super::{
+    attempt::{Caller, chain},
+    decide::Outcome,
+};
+use crate::{
+    event,
+    invocation::{Answer, Due, Heard},
+};
+
+/// The type of a message to which the function gave none.
+const ANSWER_TYPE: &str = "dev.fermata.answer";
+
+// === impl Caller ===
+
+impl Caller {
+    /// Makes one attempt, and publishes what was answered if that is to be done. Where it cannot be, the attempt has not
+    /// succeeded: the message is delivered again, and the answer of that time is published. Its name is the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::attempt`]. What was answered is published or not.
+    pub(super) async fn deliver(&self, due: &Due) -> Outcome {
+        let outcome = self.attempt(due).await;
+        let Outcome::Answered {
+            answer,
+            reason: None,
+            ..
+        } = &outcome
+        else {
+            return outcome;
+        };
+        let heard = due.invocation.heard.as_ref();
+        let output = heard.and_then(|heard| Some((heard, heard.output.as_deref()?)));
+        let Some((heard, topic)) = output else {
+            return outcome;
+        };
+        let is_success = (200..300).contains(&answer.head.status);
+        if !is_success {
+            return outcome;
+        }
+        if answer.head.cut {
+            return Outcome::Unpublished {
+                why: format!("the answer is too large for a message of {topic} (spec.output)"),
+                again: false,
+            };
+        }
+        match self.publish(due, heard, topic, answer).await {
+            Ok(()) => outcome,
+            Err(unpublished) => unpublished,
+        }
+    }
+
+    async fn publish(
+        &self,
+        due: &Due,
+        heard: &Heard,
+        topic: &str,
+        answer: &Answer,
+    ) -> Result<(), Outcome> {
+        let unpublished = |why: String, again| Outcome::Unpublished {
+            why: format!("the answer cannot be published to {topic} (spec.output): {why}"),
+            again,
+        };
+        let Some(headers) = headers(due, heard, answer) else {
+            return Ok(());
+        };
+        let request = self.message(due, topic, headers, answer);
+        let request = request.map_err(|error| unpublished(error.to_string(), false))?;
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| unpublished(chain(&error), true))?;
+        let status = response.status();
+        // Nobody hears it: then there is nobody to tell.
+        if status.is_success() || status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        let again = status.is_server_error() && status != StatusCode::LOOP_DETECTED
+            || [408, 409, 425, 429].contains(&status.as_u16());
+        let said = self.body(response.into_body()).await;
+        let said = said.map(|(said, _)| String::from_utf8_lossy(&said).into_owned());
+        let said = said.unwrap_or_default();
+        Err(unpublished(format!("{} {said}", status.as_u16()), again))
+    }
+
+    fn message(
+        &self,
+        due: &Due,
+        topic: &str,
+        headers: HeaderMap,
+        answer: &Answer,
+    ) -> http::Result<Request<Full<bytes::Bytes>>> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.gateway.clone())
+            .path_and_query(format!("/topics/{topic}.{}", due.invocation.namespace))
+            .build()?;
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .body(Full::new(answer.body.clone()))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+/// The headers of the message; none if the function has nothing to say.
+fn headers(due: &Due, heard: &Heard, answer: &Answer) -> Option<HeaderMap> {
+    let (mut said, mut sent) = (HeaderMap::new(), HeaderMap::new());
+    answer.head.headers.add_to(&mut said);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &said {
+        if name == header::CONTENT_TYPE || event::is_attribute(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    let has_attributes = headers.keys().any(event::is_attribute);
+    if answer.body.is_empty() && !has_attributes {
+        return None;
+    }
+    due.call.head.headers.add_to(&mut sent);
+    for (name, value) in &sent {
+        if event::is_passed_on(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    let invocation = &due.invocation;
+    let id = due.id.to_string();
+    let mut defaults = vec![
+        ("idempotency-key", id.clone()),
+        (HOPS_HEADER, heard.hops.saturating_add(1).to_string()),
+    ];
+    if !event::is_structured(&headers) {
+        let source = format!(
+            "/namespaces/{}/functions/{}",
+            invocation.namespace, invocation.function
+        );
+        defaults.extend([
+            ("ce-specversion", "1.0".to_owned()),
+            ("ce-id", id),
+            ("ce-source", source),
+            ("ce-type", ANSWER_TYPE.to_owned()),
+        ]);
+    }
+    for (name, value) in defaults {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers
+                .entry(HeaderName::from_static(name))
+                .or_insert(value);
+        }
+    }
+    Some(headers)
+}

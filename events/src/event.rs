@@ -1,0 +1,286 @@
+//! Messages as `CloudEvents` 1.0 over HTTP, in all content modes
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>). What is published as
+//! anything else becomes one.
+
+mod escape;
+mod structured;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use fermata_crds::Subscription;
+use http::{HeaderMap, HeaderName, header};
+
+use crate::invocation::{Call, CallHead, Fields};
+
+/// The version that is spoken.
+const SPEC_VERSION: &str = "1.0";
+
+/// The type of a message that its publisher gave none.
+const PLAIN_TYPE: &str = "dev.fermata.message";
+
+/// Beginning of the headers that are attributes.
+const PREFIX: &str = "ce-";
+
+/// The most bytes of names and values of one message's attributes: they are headers when it is delivered.
+const MOST_ATTRIBUTE_BYTES: usize = 16 * 1024;
+
+/// The most messages of one batch.
+const MOST_MESSAGES: usize = 1000;
+
+/// The media types of the structured and the batched content mode.
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCHED: &str = "application/cloudevents-batch+json";
+
+/// Attributes that each message has.
+const REQUIRED: [&str; 3] = ["id", "source", "type"];
+
+/// What of a publisher's headers goes to those who hear besides the attributes: what a trace is followed by
+/// (<https://www.w3.org/TR/trace-context/>).
+const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+
+/// A message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Event {
+    /// By their names; `datacontenttype` is one of them.
+    attributes: BTreeMap<Box<str>, Box<str>>,
+    /// The data, as they are sent.
+    data: Bytes,
+    /// Whether the publisher has named it: then nobody else means another message by that name.
+    is_named: bool,
+}
+
+/// What a message has for attributes that its publisher did not give.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) time: &'a str,
+}
+
+/// Why something is no message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EventError {
+    /// It is of a version that is not known here.
+    #[error("specversion is {0:?}, and 1.0 alone is understood")]
+    Version(Box<str>),
+    /// An attribute is missing that each event has.
+    #[error("the attribute {0} is missing or empty, which each CloudEvent has")]
+    Missing(&'static str),
+    /// An attribute has a name that cannot be.
+    #[error("{0:?} is no name of an attribute: those are lower case letters and digits")]
+    Name(Box<str>),
+    /// It has a value that cannot be.
+    #[error("the attribute {0} is no text, number or truth value")]
+    Value(Box<str>),
+    /// It is given twice.
+    #[error("the attribute {0} is given twice")]
+    Twice(Box<str>),
+    /// There are too many, or they are too long.
+    #[error("the attributes have more than {MOST_ATTRIBUTE_BYTES} bytes")]
+    TooLong,
+    /// The body is no JSON, or not that of an event.
+    #[error("the body is no JSON of a CloudEvent: {0}")]
+    Json(#[source] serde_json::Error),
+    /// The data are given in two ways.
+    #[error("there are both data and data_base64; give one of them")]
+    TwoData,
+    /// The data are not what they are said to be.
+    #[error("data_base64 is no base64: {0}")]
+    Base64(#[source] base64::DecodeError),
+    /// The batch has too many messages.
+    #[error("the batch has {0} messages, and at most {MOST_MESSAGES} are taken at once")]
+    TooMany(usize),
+}
+
+/// Reads the messages of one request.
+///
+/// # Errors
+///
+/// When it is none: then none of a batch is.
+pub(crate) fn read(
+    headers: &HeaderMap,
+    body: Bytes,
+    defaults: Defaults<'_>,
+) -> Result<Vec<Event>, EventError> {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let media_type = content_type.as_deref().map(media_type).unwrap_or_default();
+    if media_type == STRUCTURED {
+        return Ok(vec![structured::one(&body)?]);
+    }
+    if media_type == BATCHED {
+        return structured::batch(&body);
+    }
+    Ok(vec![binary(
+        headers,
+        content_type.as_deref(),
+        body,
+        defaults,
+    )?])
+}
+
+/// Whether a header is an attribute in binary content mode.
+#[must_use]
+pub(crate) fn is_attribute(name: &HeaderName) -> bool {
+    name.as_str().starts_with(PREFIX)
+}
+
+/// Whether a header of a message goes on to those who hear it, and from there to those who hear what they answer.
+#[must_use]
+pub(crate) fn is_passed_on(name: &HeaderName) -> bool {
+    PASSED_ON.contains(&name.as_str())
+}
+
+/// Whether the body holds the attributes too.
+#[must_use]
+pub(crate) fn is_structured(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let media_type = content_type.as_deref().map(media_type).unwrap_or_default();
+    media_type == STRUCTURED || media_type == BATCHED
+}
+
+/// What a media type is without its parameters, in lower case.
+fn media_type(content_type: &str) -> String {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().to_ascii_lowercase()
+}
+
+/// Whether data of that type are JSON (RFC 6839, section 3.1).
+fn is_json(content_type: &str) -> bool {
+    let media_type = media_type(content_type);
+    media_type == "application/json" || media_type == "text/json" || media_type.ends_with("+json")
+}
+
+/// A message in binary content mode, or one that is no `CloudEvent` and becomes one.
+fn binary(
+    headers: &HeaderMap,
+    content_type: Option<&str>,
+    data: Bytes,
+    defaults: Defaults<'_>,
+) -> Result<Event, EventError> {
+    let mut attributes = Attributes::default();
+    for (name, value) in headers {
+        if let Some(name) = name.as_str().strip_prefix(PREFIX) {
+            attributes.add(name, &escape::undo(value.as_bytes()))?;
+        }
+    }
+    if let Some(content_type) = content_type {
+        // It stands for the attribute, which is no header of its own.
+        attributes.0.remove("datacontenttype");
+        attributes.add("datacontenttype", content_type)?;
+    }
+    if attributes.0.contains_key("specversion") {
+        return attributes.event(data);
+    }
+    let is_named = attributes.0.contains_key("id") && attributes.0.contains_key("source");
+    for (name, value) in [
+        ("specversion", SPEC_VERSION),
+        ("id", defaults.id),
+        ("source", defaults.source),
+        ("type", PLAIN_TYPE),
+        ("time", defaults.time),
+    ] {
+        attributes
+            .0
+            .entry(name.into())
+            .or_insert_with(|| value.into());
+    }
+    let event = attributes.event(data)?;
+    Ok(Event { is_named, ..event })
+}
+
+/// Attributes while they are gathered.
+#[derive(Debug, Default)]
+struct Attributes(BTreeMap<Box<str>, Box<str>>);
+
+// === impl Attributes ===
+
+impl Attributes {
+    fn add(&mut self, name: &str, value: &str) -> Result<(), EventError> {
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !is_name {
+            return Err(EventError::Name(name.into()));
+        }
+        if self.0.insert(name.into(), value.into()).is_some() {
+            return Err(EventError::Twice(name.into()));
+        }
+        Ok(())
+    }
+
+    fn event(self, data: Bytes) -> Result<Event, EventError> {
+        let Self(attributes) = self;
+        match attributes.get("specversion").map(|version| &**version) {
+            Some(SPEC_VERSION) => {}
+            Some(other) => return Err(EventError::Version(other.into())),
+            None => return Err(EventError::Missing("specversion")),
+        }
+        for name in REQUIRED {
+            if attributes.get(name).is_none_or(|value| value.is_empty()) {
+                return Err(EventError::Missing(name));
+            }
+        }
+        let bytes = attributes
+            .iter()
+            .map(|(name, value)| name.len() + escape::length(value));
+        if bytes.sum::<usize>() > MOST_ATTRIBUTE_BYTES {
+            return Err(EventError::TooLong);
+        }
+        Ok(Event {
+            attributes,
+            data,
+            is_named: true,
+        })
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// An attribute, if it has it.
+    #[must_use]
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(|value| &**value)
+    }
+
+    /// Its name: what no other message of this source has.
+    #[must_use]
+    pub(crate) fn id(&self) -> &str {
+        self.attribute("id").unwrap_or_default()
+    }
+
+    /// The source and the id, if the publisher gave them: another message with both is the same.
+    #[must_use]
+    pub(crate) fn name(&self) -> Option<(&str, &str)> {
+        let source = self.attribute("source")?;
+        self.is_named.then(|| (source, self.id()))
+    }
+
+    /// The request by which it is delivered, in binary content mode. The headers are those of the publisher.
+    #[must_use]
+    pub(crate) fn call(&self, subscription: &Subscription, headers: &HeaderMap) -> Call {
+        let mut fields = Fields::of(headers, is_passed_on);
+        for (name, value) in &self.attributes {
+            if &**name == "datacontenttype" {
+                fields.push(header::CONTENT_TYPE.as_str(), value);
+            } else {
+                fields.push(&format!("{PREFIX}{name}"), &escape::done(value));
+            }
+        }
+        Call {
+            head: CallHead {
+                method: "POST".into(),
+                target: subscription.path.clone(),
+                headers: fields,
+            },
+            body: self.data.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

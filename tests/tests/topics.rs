@@ -1,0 +1,254 @@
+//! Messages are published to topics, and functions hear them.
+
+use bytes::Bytes;
+use fermata_tests::{Answer, DEADLINE, Gateway, Space, eventually, eventually_within};
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+/// Tells what it was sent, a line each; fails the first time for data that say so.
+const HEARER: &str = r#"
+heard = []
+failed = set()
+
+def handle(request):
+    if request.method == "GET":
+        return "\n".join(heard)
+    name, text = request.headers["ce-id"], request.text()
+    if text == "flaky" and name not in failed:
+        failed.add(name)
+        raise ValueError("not yet")
+    kind = request.headers["ce-type"]
+    heard.append(f"{request.path} {name} {kind} {text}")
+"#;
+
+fn hearer(triggers: &Value, more: &Value) -> Value {
+    let mut spec = json!({
+        "source": {"runtime": "python", "files": {"main.py": HEARER}},
+        "scale": {"initial": 0, "max": 1},
+        "triggers": triggers,
+        "delivery": {"attempts": 3, "backoff": {"first": "50ms", "max": "100ms"}},
+    });
+    let members = spec.as_object_mut().unwrap();
+    members.extend(more.as_object().unwrap().clone());
+    spec
+}
+
+fn message(gateway: &Gateway, path: &str) -> http::request::Builder {
+    Request::builder()
+        .method("POST")
+        .uri(path)
+        .header("host", gateway.address.to_string())
+}
+
+async fn send(gateway: &Gateway, request: http::request::Builder, body: &str) -> Answer {
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    gateway.send(request.body(body).unwrap()).await
+}
+
+/// Publishes an event in binary mode, until all gateways know of so many triggers that hear it.
+async fn publish(space: &Space, topic: &str, (id, kind): (&str, &str), data: &str, heard_by: u64) {
+    let gateway = space.gateway();
+    let path = format!("/topics/{topic}.{}", space.name);
+    eventually("it is published", async || {
+        let event = message(&gateway, &path)
+            .header("ce-specversion", "1.0")
+            .header("ce-source", "/test")
+            .header("ce-id", id)
+            .header("ce-type", kind)
+            .header("content-type", "text/plain");
+        let told = send(&gateway, event, data).await;
+        if told.status != 202 {
+            return Err(told.text());
+        }
+        let told = told.json();
+        let count = |name: &str| told[name].as_u64().unwrap();
+        // The same id again goes to nobody twice.
+        if count("deliveries") + count("duplicates") == heard_by {
+            Ok(())
+        } else {
+            Err(told.to_string())
+        }
+    })
+    .await;
+}
+
+/// What the function has heard, once it is that, in whatever order.
+async fn heard(space: &Space, function: &str, lines: &[&str]) {
+    let mut expected = lines.to_vec();
+    expected.sort_unstable();
+    eventually_within(2 * DEADLINE, &format!("{function} hears it"), async || {
+        let answer = space.fetch(function, "/").await;
+        let text = answer.text();
+        let mut heard: Vec<&str> = text.lines().collect();
+        heard.sort_unstable();
+        if answer.status == 200 && heard == expected {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_function_hears_what_it_wants_to_hear_and_is_woken_for_it() {
+    let space = Space::new().await;
+    let all = json!([{"name": "all", "topic": {"name": "orders"}, "path": "/in?x=1"}]);
+    space.function("bills", hearer(&all, &json!({}))).await;
+    let some = json!([
+        {"name": "new", "topic": {"name": "orders", "filter": {"type": "order.created"}}},
+        {"name": "returns", "topic": {"name": "returns"}, "path": "/returns"},
+    ]);
+    space.function("mails", hearer(&some, &json!({}))).await;
+    for name in ["bills", "mails"] {
+        space.ready(name).await;
+    }
+    publish(&space, "orders", ("1", "order.created"), "one", 2).await;
+    publish(&space, "orders", ("2", "order.paid"), "flaky", 1).await;
+    publish(&space, "returns", ("3", "return"), "three", 1).await;
+    heard(
+        &space,
+        "bills",
+        &["/in 1 order.created one", "/in 2 order.paid flaky"],
+    )
+    .await;
+    heard(
+        &space,
+        "mails",
+        &["/ 1 order.created one", "/returns 3 return three"],
+    )
+    .await;
+
+    // Structured, and several at once, by the path of riff.
+    let gateway = space.gateway();
+    let event = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/test", "type": "order.paid", "data": [7]});
+    let batch = json!([event("4"), event("5")]).to_string();
+    let request = message(&gateway, &format!("/messages/orders.{}", space.name))
+        .header("content-type", "application/cloudevents-batch+json");
+    let told = send(&gateway, request, &batch).await;
+    assert_eq!(
+        (told.status.as_u16(), &told.json()["deliveries"]),
+        (202, &json!(2))
+    );
+    heard(
+        &space,
+        "bills",
+        &[
+            "/in 1 order.created one",
+            "/in 2 order.paid flaky",
+            "/in 4 order.paid [7]",
+            "/in 5 order.paid [7]",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_answered_is_heard_by_the_next() {
+    let space = Space::new().await;
+    let answers = r#"
+def handle(request):
+    return {"total": 7}, 200, {"ce-type": "bill"}
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let more = json!({
+        "source": {"runtime": "python", "files": {"main.py": answers}},
+        "output": {"topic": "bills"},
+    });
+    space.function("biller", hearer(&orders, &more)).await;
+    let bills = json!([{"name": "bills", "topic": {"name": "bills", "filter": {"type": "bill"}}}]);
+    space.function("mailer", hearer(&bills, &json!({}))).await;
+    for name in ["biller", "mailer"] {
+        space.ready(name).await;
+    }
+    // Until all gateways know who hears it.
+    publish(&space, "bills", ("0", "other"), "", 0).await;
+    publish(&space, "orders", ("1", "order"), "one", 1).await;
+    let line = eventually_within(2 * DEADLINE, "the bill is heard", async || {
+        let text = space.fetch("mailer", "/").await.text();
+        if text.ends_with("bill {\"total\":7}") {
+            Ok(text)
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+    assert_eq!(line.lines().count(), 1, "{line}");
+}
+
+#[tokio::test]
+async fn a_topic_is_closed_to_the_world_when_one_who_hears_it_is() {
+    let space = Space::new().await;
+    let triggers = json!([{"name": "secrets", "topic": {"name": "secrets"}}]);
+    let cluster = json!({"expose": {"visibility": "Cluster"}});
+    space.function("audit", hearer(&triggers, &cluster)).await;
+    space.ready("audit").await;
+    let path = format!("/topics/secrets.{}", space.name);
+    let inside = space.platform.internal_gateway();
+    eventually("it is published from inside", async || {
+        let told = send(&inside, message(&inside, &path), "seven").await;
+        if told.status == 202 {
+            Ok(())
+        } else {
+            Err(told.text())
+        }
+    })
+    .await;
+    let gateway = space.gateway();
+    let refused = send(&gateway, message(&gateway, &path), "seven").await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("x-fermata-reason")),
+        (404, "NoSuchTopic")
+    );
+    let unknown = format!("/topics/secret.{}", space.name);
+    let refused = send(&inside, message(&inside, &unknown), "seven").await;
+    assert!(
+        refused.text().contains("did you mean secrets?"),
+        "{}",
+        refused.text()
+    );
+}
+
+#[tokio::test]
+async fn triggers_that_make_no_sense_are_refused() {
+    let space = Space::new().await;
+    for (trigger, why) in [
+        (json!({}), "a schedule or a topic"),
+        (
+            json!({"topic": {"name": "a"}, "schedule": {"cron": "* * * * *"}}),
+            "a schedule or a topic",
+        ),
+        (
+            json!({"topic": {"name": "a"}, "body": "x"}),
+            "body goes with schedule",
+        ),
+        (json!({"topic": {"name": "A.b"}}), "a topic's name"),
+        (
+            json!({"topic": {"name": "a", "filter": {"my-name": "x"}}}),
+            "names of CloudEvents attributes",
+        ),
+        (
+            json!({"topic": {"name": "a", "filter": {"type": ""}}}),
+            "1 to 256 characters",
+        ),
+    ] {
+        let mut trigger = trigger;
+        trigger["name"] = json!("t");
+        let function = json!({
+            "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "echo"},
+            "spec": {"image": "example.com/echo", "triggers": [trigger]},
+        });
+        let refused = space.try_apply(&function).await.unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let circle = json!({
+        "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "echo"},
+        "spec": {
+            "image": "example.com/echo", "output": {"topic": "a"},
+            "triggers": [{"name": "t", "topic": {"name": "a"}}],
+        },
+    });
+    let refused = space.try_apply(&circle).await.unwrap_err().to_string();
+    assert!(refused.contains("hears itself"), "{refused}");
+}
