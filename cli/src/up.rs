@@ -59,6 +59,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
     domain: String,
 
+    /// A host that callers may have told what became of their calls (X-Callback-Url): a name such as localhost, an
+    /// address, or *.DOMAIN; may be given several times.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    callback_allow: Vec<fermata_events::AllowedHost>,
+
     /// Whether each request is shown.
     #[arg(long, value_enum, default_value_t)]
     access_log: AccessLog,

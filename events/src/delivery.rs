@@ -4,6 +4,7 @@
 //! answers; a namespace has a share of all that are made, so that the slow functions of one do not use up all places.
 
 mod attempt;
+mod callback;
 mod decide;
 mod limit;
 mod output;
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use fermata_daemon::watch::Key;
 use http::uri::Authority;
 use jiff::Timestamp;
@@ -25,13 +27,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    allow::AllowedHost,
     error::StoreError,
     id::Id,
-    invocation::{Answer, Due, Invocation},
+    invocation::{Answer, Due, Invocation, State},
     store::{Active, Next, Store},
 };
 
 use attempt::Caller;
+use callback::{Teller, Told};
 use decide::{Outcome, Pressure, decide, expire};
 use limit::Limit;
 
@@ -60,6 +64,8 @@ pub(crate) struct Dispatcher {
     /// The largest body of an answer that is kept, in bytes.
     pub(crate) kept: usize,
     pub(crate) concurrency: Concurrency,
+    /// Who may be called back.
+    pub(crate) callbacks: Vec<AllowedHost>,
     /// How long calls may go on when the program stops.
     pub(crate) drain: Duration,
 }
@@ -68,6 +74,7 @@ pub(crate) struct Dispatcher {
 struct Shared {
     store: Store,
     caller: Caller,
+    teller: Teller,
     all: Arc<Semaphore>,
     /// No more calls are begun.
     stop: CancellationToken,
@@ -87,6 +94,7 @@ impl Dispatcher {
         let shared = Arc::new(Shared {
             store: self.store,
             caller: Caller::new(self.gateway, self.kept),
+            teller: Teller::new(&self.callbacks),
             all: Arc::new(Semaphore::new(self.concurrency.all as usize)),
             stop: stop.clone(),
             abort: CancellationToken::new(),
@@ -189,8 +197,13 @@ impl Shared {
                 }
             }
         };
+        if due.invocation.calls_back() {
+            self.call_back(&due, off).await;
+            return Pressure::Same;
+        }
         let mut invocation = due.invocation.clone();
-        let (answer, pressure) = if invocation.expires_at() <= Timestamp::now() {
+        let begun = Instant::now();
+        let (mut answer, pressure) = if invocation.expires_at() <= Timestamp::now() {
             expire(&mut invocation, Timestamp::now());
             (None, Pressure::Same)
         } else {
@@ -209,8 +222,45 @@ impl Shared {
             }
             decided
         };
+        if invocation.is_over() && invocation.callback.is_some() {
+            let bytes = answer.as_ref().map_or(0, |answer| answer.body.len() as u64);
+            let has_room = self.store.make_room(&invocation, bytes);
+            if let Some(answer) = answer.as_mut().filter(|_| !has_room) {
+                answer.body = Bytes::new();
+                answer.head.cut = true;
+            }
+            invocation.begin_callback(begun.elapsed(), if has_room { bytes } else { 0 });
+        }
         self.write(&due, &invocation, answer).await;
         pressure
+    }
+
+    /// Makes one attempt to tell somebody what became of a call, and writes what came of that.
+    async fn call_back(&self, due: &Due, off: CancellationToken) {
+        let (id, mut invocation) = (due.id, due.invocation.clone());
+        let tell = async {
+            let answer = self.store.answer(id).await;
+            match answer {
+                Ok(answer) => self.teller.tell(id, &invocation, answer).await,
+                Err(error) => Told::Later(format!("its answer cannot be read: {error}")),
+            }
+        };
+        let told = tokio::select! {
+            told = tell => Some(told),
+            () = off.cancelled() => None,
+            () = self.abort.cancelled() => {
+                self.store.give_back(id, &due.invocation, Duration::ZERO);
+                return;
+            }
+        };
+        match told {
+            Some(told) => callback::decide(&mut invocation, told, Timestamp::now(), random()),
+            None => invocation.finish(State::Cancelled, Timestamp::now()),
+        }
+        if off.is_cancelled() && !invocation.is_over() {
+            invocation.finish(State::Cancelled, Timestamp::now());
+        }
+        self.write(due, &invocation, None).await;
     }
 
     /// Writes what came of an attempt. While the disk takes nothing the call is held, so that it is not made again.

@@ -141,7 +141,12 @@ impl Events {
             });
             AbortOnDropHandle::new(tokio::spawn(admin.run(socket, stop.clone())))
         });
-        let server = Server::new(store.clone(), options.max_body_bytes, metrics.clone());
+        let server = Server::new(
+            store.clone(),
+            options.max_body_bytes,
+            options.callback_allow.clone(),
+            metrics.clone(),
+        );
         let server = Arc::new(server);
         let serving = serve(server, listener, stop.clone());
         let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
@@ -154,6 +159,7 @@ impl Events {
                 namespace: (options.concurrency / 4).max(1),
                 function: OF_A_FUNCTION,
             },
+            callbacks: options.callback_allow.clone(),
             drain: options.drain_timeout.into(),
         };
         let making = dispatcher.run(active, drain.clone());

@@ -1,5 +1,7 @@
 //! A call whose caller does not wait for the answer: what is to be called, and what became of it.
 
+mod callback;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +12,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
+
+pub(crate) use callback::Callback;
 
 /// How long it is known what became of a call.
 pub(crate) const KEPT: Duration = Duration::from_secs(3600);
@@ -45,6 +49,9 @@ pub(crate) struct Invocation {
     /// The key by which the caller makes it once, and a digest of what was sent with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) idempotency: Option<Idempotency>,
+    /// Who is told what became of it, if somebody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) callback: Option<Callback>,
     /// How much room it takes, in bytes.
     pub(crate) bytes: u64,
     /// How it stands.
@@ -208,8 +215,41 @@ impl Invocation {
         self.state != State::Waiting
     }
 
-    /// It is over now, in this way.
+    /// Whether nothing is left to be done but to tell somebody what became of it.
+    #[must_use]
+    pub(crate) fn calls_back(&self) -> bool {
+        let callback = self.callback.as_ref();
+        !self.is_over() && callback.is_some_and(|callback| callback.outcome.is_some())
+    }
+
+    /// It is over but for the callback, if there is one: what has become of it, and how long that took. An answer of so
+    /// many bytes is kept for it.
+    pub(crate) fn begin_callback(&mut self, took: Duration, answer_bytes: u64) {
+        let Some(callback) = &mut self.callback else {
+            return;
+        };
+        if self.state == State::Cancelled || self.state == State::Waiting {
+            return;
+        }
+        callback.outcome = Some(self.state);
+        callback.took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        callback.answer_bytes = answer_bytes;
+        self.bytes += answer_bytes;
+        self.state = State::Waiting;
+        self.finished_at = None;
+    }
+
+    /// It is over now, in this way. Who calls it off when it is over but for the callback calls off that.
     pub(crate) fn finish(&mut self, state: State, now: Timestamp) {
+        let mut state = state;
+        if self.calls_back()
+            && state == State::Cancelled
+            && let Some(callback) = &mut self.callback
+        {
+            state = callback.outcome.unwrap_or(state);
+            callback.delivered = Some(false);
+            callback.message = Some("it was called off".to_owned());
+        }
         self.state = state;
         self.next_attempt_at = None;
         self.finished_at = Some(now);
@@ -227,8 +267,17 @@ impl Invocation {
             finished_at: None,
             code: None,
             message: None,
+            bytes: self.bytes.saturating_sub(self.answer_bytes()),
+            callback: self.callback.as_ref().map(Callback::anew),
             ..self.clone()
         }
+    }
+
+    /// How much of its room an answer takes that is kept for its callback, in bytes.
+    #[must_use]
+    pub(crate) fn answer_bytes(&self) -> u64 {
+        let callback = self.callback.as_ref();
+        callback.map_or(0, |callback| callback.answer_bytes)
     }
 
     /// Until when it is known what became of it, once it is over.

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod allow;
 mod delivery;
 mod error;
 mod event;
@@ -17,6 +18,7 @@ mod problem;
 mod server;
 mod store;
 
+pub use allow::{AllowedHost, NotAHost};
 pub use error::{Error, OpenError};
 pub use events::Events;
 pub use options::Options;

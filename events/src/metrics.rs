@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     retried: IntCounterVec,
     duration: Histogram,
     dropped: IntCounter,
+    callbacks: IntCounterVec,
 }
 
 /// What the store holds, read when it is asked for.
@@ -96,6 +97,11 @@ impl Metrics {
                 "Attempts of asynchronous calls after which they wait for another one.",
                 &function,
             )?,
+            callbacks: counter(
+                "fermata_invocation_callbacks_total",
+                "Attempts to tell somebody what became of an asynchronous call, by what came of them.",
+                &["result"],
+            )?,
             duration,
             dropped,
         })
@@ -126,6 +132,19 @@ impl Metrics {
 
 impl Observer for Metrics {
     fn settled(&self, invocation: &Invocation) {
+        if let Some(callback) = &invocation.callback
+            && callback.attempts > 0
+        {
+            let result = match callback.delivered {
+                None => "retried",
+                Some(true) => "delivered",
+                Some(false) => "given_up",
+            };
+            self.callbacks.with_label_values(&[result]).inc();
+        }
+        if invocation.calls_back() {
+            return;
+        }
         let (namespace, function) = (&*invocation.namespace, &*invocation.function);
         let state = match invocation.state {
             State::Waiting => {

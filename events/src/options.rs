@@ -8,6 +8,8 @@ use fermata_daemon::admin::AdminOptions;
 use fermata_listen::address;
 use http::uri::Authority;
 
+use crate::allow::AllowedHost;
+
 /// Port of the admin listener where nothing is said.
 pub(crate) const ADMIN_PORT: u16 = 9092;
 
@@ -62,6 +64,17 @@ pub struct Options {
     #[arg(long, env = "FERMATA_MAX_RECORDS", default_value_t = 100_000)]
     pub max_records: usize,
 
+    /// A host that callers may have told what became of their calls (X-Callback-Url): a name, an address, or
+    /// *.DOMAIN; give the flag once for each. None: nobody is called back. Names lead to addresses of the internet
+    /// alone, those of Services to the cluster too.
+    #[arg(
+        long = "callback-allow",
+        env = "FERMATA_CALLBACK_ALLOW",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub callback_allow: Vec<AllowedHost>,
+
     /// How many calls are made at once. A namespace has a quarter of them, and a function at most 100.
     #[arg(long, env = "FERMATA_CONCURRENCY", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub concurrency: u32,
@@ -85,6 +98,7 @@ impl Default for Options {
             max_store_bytes: 1024 * 1024 * 1024,
             max_calls: 100_000,
             max_records: 100_000,
+            callback_allow: Vec::new(),
             concurrency: 1000,
             drain_timeout: Duration::from_secs(60).into(),
         }

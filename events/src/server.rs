@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::{
+    allow::AllowedHost,
     invocation::Entrance,
     metrics::Metrics,
     problem::{Answer, Problem, Requester},
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     store: Store,
     /// The largest body of a call and of a message, in bytes.
     max_body_bytes: usize,
+    /// Who may be called back.
+    callbacks: Vec<AllowedHost>,
     metrics: Arc<Metrics>,
     /// Room for what is published and not written yet.
     room: Semaphore,
@@ -43,11 +46,17 @@ pub(crate) struct Server {
 
 impl Server {
     /// Keeps what the gateway brings there.
-    pub(crate) fn new(store: Store, max_body_bytes: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        max_body_bytes: usize,
+        callbacks: Vec<AllowedHost>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let room = (publish::MOST_AT_ONCE / publish::UNIT) as usize;
         Self {
             store,
             max_body_bytes,
+            callbacks,
             metrics,
             room: Semaphore::new(room),
         }

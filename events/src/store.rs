@@ -312,6 +312,10 @@ impl Store {
         if invocation.state == State::Failed {
             bytes += invocation.bytes;
         } else if invocation.is_over() {
+            if bytes == 0 {
+                // It was written when the callback was begun.
+                bytes = invocation.answer_bytes();
+            }
             rows.push(change(Rows::Calls, id, None));
         }
         self.0.writer.write(rows).await?;

@@ -173,7 +173,7 @@ const CRATES: [Crate; 9] = [
     Crate {
         dir: "events",
         layers: &[
-            &["error", "id", "options", "problem"],
+            &["allow", "error", "id", "options", "problem"],
             &["invocation"],
             &["event", "store"],
             &["metrics"],

@@ -107,6 +107,7 @@ impl Platform {
         let events = Events::bind(fermata_events::Options {
             store: absolute(&options.data)?.join("events").join("calls.redb"),
             ephemeral: options.ephemeral,
+            callback_allow: options.callback_allow.clone(),
             // As long as the gateway lets requests go on; those that only wait it sends away.
             drain_timeout: fermata_gateway::Options::default().drain_timeout,
             ..fermata_events::Options::default()

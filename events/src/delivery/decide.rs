@@ -212,7 +212,7 @@ fn meaning(status: u16, reason: Option<&str>) -> Meaning {
 }
 
 /// It doubles each time up to the longest one; half of it is random.
-fn pause((first, longest): (Duration, Duration), attempt: u32, random: f64) -> Duration {
+pub(super) fn pause((first, longest): (Duration, Duration), attempt: u32, random: f64) -> Duration {
     let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(31));
     let whole = first.saturating_mul(doubled).min(longest);
     whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)

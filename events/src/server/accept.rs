@@ -15,8 +15,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Server, body, entrance, not_from_the_gateway, text};
 use crate::{
+    allow::{self, Target},
     id::Id,
-    invocation::{Call, CallHead, Entrance, Fields, Idempotency, Invocation, State},
+    invocation::{Call, CallHead, Callback, Entrance, Fields, Idempotency, Invocation, State},
     problem::{Answer, Problem, json_answer},
     store::Refused,
 };
@@ -28,7 +29,7 @@ const LONGEST_KEY: usize = 256;
 const ROOM_AGAIN: u64 = 10;
 
 /// What of the headers is about the connection, the preference for no answer, or the gateway's own word to this program.
-const NOT_KEPT: [&str; 11] = [
+const NOT_KEPT: [&str; 12] = [
     "connection",
     "content-length",
     "expect",
@@ -40,7 +41,11 @@ const NOT_KEPT: [&str; 11] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    CALLBACK_URL,
 ];
+
+/// The header of OpenFaaS by which a caller says whom to tell what became of the call.
+const CALLBACK_URL: &str = "x-callback-url";
 
 impl Server {
     /// `path` is that of the function, and the path that is to be called.
@@ -72,13 +77,7 @@ impl Server {
         request: Request<Incoming>,
     ) -> Result<Id, Problem> {
         let (parts, body) = request.into_parts();
-        if parts.headers.contains_key("x-callback-url") {
-            return Err(Problem::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "NoCallbacks",
-                "nobody is called back: leave X-Callback-Url out, and ask at the Location of the answer",
-            ));
-        }
+        let callback = self.callback(&parts.headers)?;
         let entrance = entrance(&parts.headers)?;
         let uid = text(&parts.headers, FUNCTION_UID_HEADER)
             .ok_or_else(|| not_from_the_gateway(FUNCTION_UID_HEADER))?;
@@ -99,8 +98,9 @@ impl Server {
             entrance,
             accepted_at: now,
             delivery,
-            idempotency: idempotency(&parts, (uid, entrance), &call)?,
-            bytes: call.room(),
+            idempotency: idempotency(&parts, (uid, entrance), &call, callback.as_deref())?,
+            bytes: call.room() + callback.as_ref().map_or(0, |url| url.len() as u64),
+            callback: callback.as_deref().map(Callback::to),
             state: State::Waiting,
             attempts: 0,
             misses: 0,
@@ -119,6 +119,32 @@ impl Server {
         })?;
         let kept = self.store.accept(id, invocation, call).await;
         kept.map_err(|refused| problem(&refused))
+    }
+
+    /// Whom the caller wants told what became of the call, if that is allowed.
+    fn callback(&self, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+        let mut urls = headers.get_all(CALLBACK_URL).iter();
+        let (Some(url), more) = (urls.next(), urls.next()) else {
+            return Ok(None);
+        };
+        if self.callbacks.is_empty() {
+            return Err(Problem::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NoCallbacks",
+                "nobody is called back: leave X-Callback-Url out and ask at the Location of the answer, or have \
+                 --callback-allow of fermata-events (events.callbacks.allow of the chart) name the host",
+            ));
+        }
+        let url = url.to_str().ok().filter(|_| more.is_none());
+        let read = url.ok_or(allow::Refused::Malformed);
+        let read = read.and_then(|url| Target::read(url, &self.callbacks).map(|_| url.to_owned()));
+        read.map(Some).map_err(|refused| {
+            let (status, reason) = match refused {
+                allow::Refused::Malformed => (StatusCode::BAD_REQUEST, "BadRequest"),
+                allow::Refused::NotAllowed(_) => (StatusCode::FORBIDDEN, "CallbackNotAllowed"),
+            };
+            Problem::new(status, reason, refused.to_string())
+        })
     }
 }
 
@@ -147,6 +173,7 @@ fn idempotency(
     parts: &Parts,
     (uid, entrance): (&str, Entrance),
     call: &Call,
+    callback: Option<&str>,
 ) -> Result<Option<Idempotency>, Problem> {
     let Some(key) = idempotency_key(parts)? else {
         return Ok(None);
@@ -154,9 +181,11 @@ fn idempotency(
     let mut whose = vec![uid.as_bytes(), name(entrance).as_bytes(), key.as_bytes()];
     whose.extend(credentials(&parts.headers));
     let head = &call.head;
+    let mut sent = vec![head.method.as_bytes(), head.target.as_bytes(), &call.body];
+    sent.extend(callback.map(str::as_bytes));
     Ok(Some(Idempotency {
         key: digest(&whose),
-        digest: digest(&[head.method.as_bytes(), head.target.as_bytes(), &call.body]),
+        digest: digest(&sent),
     }))
 }
 

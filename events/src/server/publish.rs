@@ -226,6 +226,7 @@ impl Publisher<'_> {
                     accepted_at: now,
                     delivery: subscription.delivery.clone(),
                     idempotency: self.idempotency(index, event, subscription, &call),
+                    callback: None,
                     bytes: call.room(),
                     state: State::Waiting,
                     attempts: 0,

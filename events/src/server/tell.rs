@@ -1,6 +1,6 @@
 //! Says what became of a call, and changes that.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
@@ -166,6 +166,7 @@ pub(super) fn document(id: Id, invocation: &Invocation, standing: Standing) -> V
             ("finishedAt", json!(invocation.finished_at)),
             ("code", json!(invocation.code)),
             ("message", json!(invocation.message)),
+            ("callback", callback(invocation)),
         ];
         document.extend(
             more.into_iter()
@@ -174,6 +175,21 @@ pub(super) fn document(id: Id, invocation: &Invocation, standing: Standing) -> V
         );
     }
     document
+}
+
+/// How the callback stands. Of its URL the host is told alone: the rest may be a secret.
+fn callback(invocation: &Invocation) -> Value {
+    let Some(callback) = &invocation.callback else {
+        return Value::Null;
+    };
+    let host = callback.url.parse::<Uri>().ok();
+    let host = host.as_ref().and_then(Uri::host);
+    json!({
+        "host": host,
+        "state": callback.word(),
+        "attempts": callback.attempts,
+        "message": callback.message,
+    })
 }
 
 /// It is for the one who asks, and may be otherwise at once.

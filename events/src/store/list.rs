@@ -61,6 +61,12 @@ impl Store {
         Ok((calls.collect(), next))
     }
 
+    /// Makes room for the answer to a call that was taken, until its callback is made: the call takes so much more from
+    /// then on. False if there is none.
+    pub(crate) fn make_room(&self, invocation: &Invocation, bytes: u64) -> bool {
+        self.index().make_room(&self.0.bounds, invocation, bytes)
+    }
+
     /// How many calls of a function have failed and can be tried anew.
     #[must_use]
     pub(crate) fn failed(&self, owner: &Owner) -> usize {

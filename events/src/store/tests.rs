@@ -30,6 +30,7 @@ fn invocation(function: &str, body: &str) -> Invocation {
         accepted_at: Timestamp::now(),
         delivery: Delivery::default(),
         idempotency: None,
+        callback: None,
         bytes: body.len() as u64,
         state: State::Waiting,
         attempts: 0,

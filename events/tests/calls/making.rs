@@ -88,11 +88,10 @@ async fn a_gateway_that_is_away_uses_up_no_attempt() {
     .await;
     let kept = Kept::with(&back, None, |options| options.gateway = authority).await;
     let id = kept.keep("orders", &at_once(1), "").await;
-    let state = kept.until(&id, |state| state["message"].is_string()).await;
-    assert_eq!(
-        (&state["state"], &state["attempts"]),
-        (&json!("Waiting"), &json!(0))
-    );
+    // It may just be tried once more.
+    let is_waiting = |state: &Value| state["message"].is_string() && state["state"] == "Waiting";
+    let state = kept.until(&id, is_waiting).await;
+    assert_eq!(state["attempts"], 0, "{state}");
     kept.end().await;
 
     let kept = Kept::start(&back, None).await;

@@ -29,6 +29,7 @@ fn invocation() -> Invocation {
             max_age: seconds(600),
         },
         idempotency: None,
+        callback: None,
         bytes: 0,
         state: State::Waiting,
         attempts: 0,

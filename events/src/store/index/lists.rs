@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fermata_daemon::watch::Key;
 
-use super::{Index, Order, Owner, Part, Stale};
+use super::{Bounds, Index, Order, Owner, Part, Stale};
 use crate::{
     id::Id,
     invocation::{Invocation, Standing},
@@ -46,6 +46,25 @@ impl Index {
         self.known.part(owner, from, most, |id, state| {
             wanted.is_none_or(|wanted| wanted == Standing::of(state, is_running(id)))
         })
+    }
+
+    /// Makes room for the answer to a call that waits, until its callback is made. False if there is none.
+    pub(in crate::store) fn make_room(
+        &mut self,
+        bounds: &Bounds,
+        invocation: &Invocation,
+        bytes: u64,
+    ) -> bool {
+        let Some(usage) = self.waiting.get_mut(&invocation.namespace) else {
+            return false;
+        };
+        let fits =
+            usage.bytes + bytes <= bounds.bytes / 4 && self.waiting_bytes + bytes <= bounds.bytes;
+        if fits {
+            usage.bytes += bytes;
+            self.waiting_bytes += bytes;
+        }
+        fits
     }
 
     /// How many calls of a function have failed, without those of earlier ones of its name.
