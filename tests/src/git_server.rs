@@ -25,6 +25,7 @@ pub fn git_lfs() -> Option<PathBuf> {
 
 /// Whether git-lfs is there, one way or the other.
 #[must_use]
+#[allow(clippy::print_stdout, reason = "it is for people")]
 pub fn has_git_lfs() -> bool {
     let found = Command::new("git-lfs").arg("version").output().is_ok();
     if !found && git_lfs().is_none() {
