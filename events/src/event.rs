@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fermata_crds::Subscription;
 use http::{HeaderMap, HeaderName, header};
 
-use crate::invocation::{Call, CallHead, Fields};
+use crate::invocation::{Call, CallHead, Fields, RECORD};
 
 /// The version that is spoken.
 const SPEC_VERSION: &str = "1.0";
@@ -25,12 +25,18 @@ const PREFIX: &str = "ce-";
 /// The most bytes of names and values of one message's attributes: they are headers when it is delivered.
 const MOST_ATTRIBUTE_BYTES: usize = 16 * 1024;
 
+/// The most attributes of one message.
+const MOST_ATTRIBUTES: usize = 100;
+
 /// The most messages of one batch.
 const MOST_MESSAGES: usize = 1000;
 
 /// The media types of the structured and the batched content mode.
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCHED: &str = "application/cloudevents-batch+json";
+
+/// The beginning of these, and of others that are not known here.
+const FORMATS: &str = "application/cloudevents";
 
 /// Attributes that each message has.
 const REQUIRED: [&str; 3] = ["id", "source", "type"];
@@ -79,6 +85,17 @@ pub(crate) enum EventError {
     /// There are too many, or they are too long.
     #[error("the attributes have more than {MOST_ATTRIBUTE_BYTES} bytes")]
     TooLong,
+    /// There are too many.
+    #[error("it has {0} attributes, and at most {MOST_ATTRIBUTES} are taken")]
+    TooManyAttributes(usize),
+    /// It is an event in a format that is not known here.
+    #[error(
+        "{0} is not understood; publish application/cloudevents+json, application/cloudevents-batch+json, or binary mode"
+    )]
+    Format(Box<str>),
+    /// The body is coded, and has to be read.
+    #[error("a CloudEvent in JSON has no Content-Encoding here; send it as it is")]
+    Coded,
     /// The body is no JSON, or not that of an event.
     #[error("the body is no JSON of a CloudEvent: {0}")]
     Json(#[source] serde_json::Error),
@@ -91,6 +108,16 @@ pub(crate) enum EventError {
     /// The batch has too many messages.
     #[error("the batch has {0} messages, and at most {MOST_MESSAGES} are taken at once")]
     TooMany(usize),
+}
+
+// === impl EventError ===
+
+impl EventError {
+    /// Whether it may be an event, in a form that is not read here.
+    #[must_use]
+    pub(crate) fn is_of_form(&self) -> bool {
+        matches!(self, Self::Format(_) | Self::Coded)
+    }
 }
 
 /// Reads the messages of one request.
@@ -106,11 +133,15 @@ pub(crate) fn read(
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let media_type = content_type.as_deref().map(media_type).unwrap_or_default();
-    if media_type == STRUCTURED {
-        return Ok(vec![structured::one(&body)?]);
-    }
-    if media_type == BATCHED {
-        return structured::batch(&body);
+    if media_type.starts_with(FORMATS) {
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(EventError::Coded);
+        }
+        return match &*media_type {
+            STRUCTURED => Ok(vec![structured::one(&body)?]),
+            BATCHED => structured::batch(&body),
+            other => Err(EventError::Format(other.into())),
+        };
     }
     Ok(vec![binary(
         headers,
@@ -224,6 +255,9 @@ impl Attributes {
                 return Err(EventError::Missing(name));
             }
         }
+        if attributes.len() > MOST_ATTRIBUTES {
+            return Err(EventError::TooManyAttributes(attributes.len()));
+        }
         let bytes = attributes
             .iter()
             .map(|(name, value)| name.len() + escape::length(value));
@@ -260,10 +294,22 @@ impl Event {
         self.is_named.then(|| (source, self.id()))
     }
 
+    /// About as many bytes as it takes when it is kept.
+    #[must_use]
+    pub(crate) fn room(&self) -> u64 {
+        let attributes = self.attributes.iter();
+        let attributes: usize = attributes
+            .map(|(name, value)| PREFIX.len() + name.len() + escape::length(value))
+            .sum();
+        (self.data.len() + attributes + RECORD) as u64
+    }
+
     /// The request by which it is delivered, in binary content mode. The headers are those of the publisher.
     #[must_use]
     pub(crate) fn call(&self, subscription: &Subscription, headers: &HeaderMap) -> Call {
-        let mut fields = Fields::of(headers, is_passed_on);
+        let mut fields = Fields::of(headers, |name| {
+            is_passed_on(name) || *name == header::CONTENT_ENCODING
+        });
         for (name, value) in &self.attributes {
             if &**name == "datacontenttype" {
                 fields.push(header::CONTENT_TYPE.as_str(), value);

@@ -61,6 +61,9 @@ pub(crate) struct Invocation {
     /// Attempts in a row that have reached no function.
     #[serde(default)]
     pub(crate) misses: u32,
+    /// How often in a row the function was not there.
+    #[serde(default)]
+    pub(crate) gone: u32,
     /// Not before this time is it tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next_attempt_at: Option<Timestamp>,
@@ -263,6 +266,7 @@ impl Invocation {
             state: State::Waiting,
             attempts: 0,
             misses: 0,
+            gone: 0,
             next_attempt_at: None,
             finished_at: None,
             code: None,

@@ -116,10 +116,19 @@ impl Metrics {
         }
     }
 
-    /// A message came in, and was kept, or with the reason not.
-    pub(crate) fn published(&self, namespace: &str, topic: &str, refused: Option<&'static str>) {
+    /// So many messages came in at once, and were kept, or with the reason not.
+    pub(crate) fn published(
+        &self,
+        namespace: &str,
+        topic: &str,
+        messages: u64,
+        refused: Option<&'static str>,
+    ) {
         match refused {
-            None => self.published.with_label_values(&[namespace, topic]).inc(),
+            None => self
+                .published
+                .with_label_values(&[namespace, topic])
+                .inc_by(messages),
             Some(reason) => self.refused.with_label_values(&[reason]).inc(),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) struct Server {
     callbacks: Vec<AllowedHost>,
     metrics: Arc<Metrics>,
     /// Room for what is published and not written yet.
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 // === impl Server ===
@@ -58,7 +58,7 @@ impl Server {
             max_body_bytes,
             callbacks,
             metrics,
-            room: Semaphore::new(room),
+            room: Arc::new(Semaphore::new(room)),
         }
     }
 

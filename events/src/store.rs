@@ -37,14 +37,14 @@ use index::{Index, Waits};
 use writer::Writer;
 
 pub(crate) use change::Changed;
-pub(crate) use index::{Backlog, Next, Order, Owner};
+pub(crate) use index::{Backlog, For, Next, Order, Owner};
 pub(crate) use list::Listed;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// What all waiting calls may take, and as much again what is kept of those that are over; of one
-    /// namespace a quarter.
+    /// What all waiting calls may take, a tenth more with answers to messages, and as much again what is kept of those
+    /// that are over; of one namespace a quarter.
     pub(crate) bytes: u64,
     /// Waiting calls of one namespace.
     pub(crate) calls: u64,
@@ -187,12 +187,13 @@ impl Store {
         invocation: Invocation,
         call: Call,
     ) -> Result<Id, Refused> {
-        let kept = self.accept_all(vec![(id, invocation, call)]).await?;
+        let calls = vec![(id, invocation, call)];
+        let kept = self.accept_all(calls, For::Caller, ()).await?;
         Ok(kept.first().copied().unwrap_or(id))
     }
 
     /// Keeps all of the calls; returns when they are on the disk. Those that are the same as earlier ones are not kept,
-    /// and their ids are those ones'.
+    /// and their ids are those ones'. What is held is dropped when they are written, or not kept.
     ///
     /// # Errors
     ///
@@ -204,6 +205,8 @@ impl Store {
     pub(crate) async fn accept_all(
         &self,
         calls: Vec<(Id, Invocation, Call)>,
+        purpose: For,
+        held: impl Send + 'static,
     ) -> Result<Vec<Id>, Refused> {
         if self.0.disk.is_short() {
             return Err(Refused::DiskFull);
@@ -218,7 +221,9 @@ impl Store {
                     Some(disk::with_body(&call.head, &call.body)?),
                 ),
             ];
-            let reserved = self.index().reserve(&self.0.bounds, id, &invocation)?;
+            let reserved = self
+                .index()
+                .reserve(&self.0.bounds, id, &invocation, purpose)?;
             ids.push(reserved.unwrap_or(id));
             if reserved.is_none() {
                 rows.extend(written);
@@ -241,6 +246,7 @@ impl Store {
         // A task of its own: whether the caller waits or not, what is in memory follows what is on the disk.
         let written = tokio::spawn(async move {
             let written = store.0.writer.write(rows).await;
+            drop(held);
             for (id, invocation) in &kept {
                 if written.is_ok() {
                     store.wait(*id, invocation, Instant::now());
@@ -379,6 +385,12 @@ impl Store {
             }
         }
         self.index().lose(function, id);
+    }
+
+    /// Whether a call of a function in the namespace is just being made.
+    #[must_use]
+    pub(crate) fn is_running_in(&self, namespace: &str, id: Id) -> bool {
+        self.index().is_running_in(namespace, id)
     }
 
     /// The functions whose calls wait, and how many.

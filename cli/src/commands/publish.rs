@@ -17,9 +17,6 @@ use crate::{
     suggest,
 };
 
-/// The host under which the gateway is asked: no function's.
-const HOST: &str = "127.0.0.1";
-
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Name of the topic.
@@ -78,7 +75,9 @@ async fn publish(target: &Target, options: &Options) -> anyhow::Result<ExitCode>
     };
     let headers = request.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    let request = options.call.request(request, HOST, Some(body))?;
+    let request = options
+        .call
+        .request(request, options.call.host(), Some(body))?;
     call::exchange(stream, request, options.call.include).await
 }
 

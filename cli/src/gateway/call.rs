@@ -15,6 +15,9 @@ use tokio::{net::TcpStream, time};
 use super::{Connection, HINT, forward, pod};
 use crate::{cluster::Cluster, output};
 
+/// A host that is no function's.
+const NO_FUNCTIONS_HOST: &str = "127.0.0.1";
+
 /// What is sent, and how.
 #[derive(Args, Debug)]
 pub(crate) struct CallOptions {
@@ -86,6 +89,12 @@ impl CallOptions {
             (Ok(None), None) => bail!("no pod of the gateway is ready; {HINT}"),
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// The name under which the gateway is asked for what is no function's.
+    pub(crate) fn host(&self) -> &str {
+        let named = self.gateway.as_ref().and_then(Uri::authority);
+        named.map_or(NO_FUNCTIONS_HOST, http::uri::Authority::as_str)
     }
 
     /// The body, if there is one.
@@ -171,6 +180,12 @@ fn on_this_machine(function: &Function) -> Option<Uri> {
 }
 
 async fn connect(gateway: &Uri) -> anyhow::Result<TcpStream> {
+    if gateway.scheme_str().is_some_and(|scheme| scheme != "http") {
+        bail!(
+            "--gateway {gateway}: http alone is spoken here, and nothing is sent in the open that was to be closed; leave \
+             it out to go through the cluster, or use curl"
+        );
+    }
     let host = gateway.host().unwrap_or("127.0.0.1");
     let port = gateway.port_u16().unwrap_or(80);
     TcpStream::connect((host, port))

@@ -14,6 +14,9 @@ const MISS_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 /// The most of an answer that is told, in bytes.
 const MOST_TEXT: usize = 200;
 
+/// How often in a row it is looked whether a function is there: for about ten minutes, with these pauses.
+const MOST_GONE: u32 = 24;
+
 /// What came of an attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Outcome {
@@ -86,8 +89,9 @@ pub(super) fn decide(
         }
         Outcome::Unpublished { why, again } => {
             invocation.message = Some(shortened(&why, 2 * MOST_TEXT).into_owned());
+            // The function has done its work, and does it once more: that is an attempt like others.
             let meaning = if again {
-                Meaning::Missed
+                Meaning::Again
             } else {
                 Meaning::Refused
             };
@@ -99,7 +103,14 @@ pub(super) fn decide(
             retry_after,
         } => {
             let status = answer.head.status;
-            let meaning = meaning(status, reason.as_deref());
+            let is_gone = reason.as_deref() == Some("NoSuchFunction");
+            invocation.gone = if is_gone { invocation.gone + 1 } else { 0 };
+            let meaning = if invocation.gone >= MOST_GONE {
+                // Its uid does not come back.
+                Meaning::Refused
+            } else {
+                meaning(status, reason.as_deref())
+            };
             invocation.code = Some(status);
             invocation.message = match (&meaning, reason) {
                 (Meaning::Done, _) => answer

@@ -1,8 +1,11 @@
 //! What a function answers to a message becomes a message of another topic, if the function says so (`spec.output`).
 
-use fermata_crds::names::HOPS_HEADER;
+use std::fmt::Write as _;
+
+use fermata_crds::names::{HOPS_HEADER, REASON_HEADER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     attempt::{Caller, chain},
@@ -75,12 +78,14 @@ impl Caller {
         let response = self.client.request(request).await;
         let response = response.map_err(|error| unpublished(chain(&error), true))?;
         let status = response.status();
-        // Nobody hears it: then there is nobody to tell.
-        if status.is_success() || status == StatusCode::NOT_FOUND {
+        let reason = response.headers().get(REASON_HEADER);
+        let is_for = |word: &str| reason.is_some_and(|reason| reason == word);
+        // Nobody hears it, and then there is nobody to tell; or it was published when this was delivered before.
+        if status.is_success() || is_for("NoSuchTopic") || is_for("IdempotencyKeyReused") {
             return Ok(());
         }
         let again = status.is_server_error() && status != StatusCode::LOOP_DETECTED
-            || [408, 409, 425, 429].contains(&status.as_u16());
+            || [404, 408, 409, 425, 429].contains(&status.as_u16());
         let said = self.body(response.into_body()).await;
         let said = said.map(|(said, _)| String::from_utf8_lossy(&said).into_owned());
         let said = said.unwrap_or_default();
@@ -114,7 +119,8 @@ fn headers(due: &Due, heard: &Heard, answer: &Answer) -> Option<HeaderMap> {
     answer.head.headers.add_to(&mut said);
     let mut headers = HeaderMap::new();
     for (name, value) in &said {
-        if name == header::CONTENT_TYPE || event::is_attribute(name) {
+        let is_data = name == header::CONTENT_TYPE || name == header::CONTENT_ENCODING;
+        if is_data || event::is_attribute(name) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -141,7 +147,7 @@ fn headers(due: &Due, heard: &Heard, answer: &Answer) -> Option<HeaderMap> {
         );
         defaults.extend([
             ("ce-specversion", "1.0".to_owned()),
-            ("ce-id", id),
+            ("ce-id", name_of(&id)),
             ("ce-source", source),
             ("ce-type", ANSWER_TYPE.to_owned()),
         ]);
@@ -154,4 +160,15 @@ fn headers(due: &Due, heard: &Heard, answer: &Answer) -> Option<HeaderMap> {
         }
     }
     Some(headers)
+}
+
+/// The name of an answer. The id of the delivery is the key to what was answered, and nobody else's.
+fn name_of(id: &str) -> String {
+    let digest = Sha256::digest(id);
+    let mut name = String::with_capacity(32);
+    for byte in digest.iter().take(16) {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }

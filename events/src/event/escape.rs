@@ -28,8 +28,14 @@ pub(super) fn length(value: &str) -> usize {
     bytes.map(|byte| if is_plain(byte) { 1 } else { 3 }).sum()
 }
 
-/// The value of a header. What is no escape stands for itself, and what is no UTF-8 then is replaced.
+/// The value of a header, which may be a quoted string (RFC 9110, section 5.6.4). What is no escape stands for itself, and
+/// what is no UTF-8 then is replaced.
 pub(super) fn undo(header: &[u8]) -> String {
+    let inner = header.strip_prefix(b"\"");
+    let unquoted = inner
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .map(unquote);
+    let header = unquoted.as_deref().unwrap_or(header);
     let mut value = Vec::with_capacity(header.len());
     let mut rest = header;
     while let Some((first, after)) = rest.split_first() {
@@ -46,6 +52,19 @@ pub(super) fn undo(header: &[u8]) -> String {
         };
     }
     String::from_utf8_lossy(&value).into_owned()
+}
+
+/// What is within the quotes: a backslash is before a byte that stands for itself.
+fn unquote(inner: &[u8]) -> Vec<u8> {
+    let mut bytes = inner.iter();
+    let mut value = Vec::with_capacity(inner.len());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => value.extend(bytes.next()),
+            byte => value.push(*byte),
+        }
+    }
+    value
 }
 
 #[cfg(test)]
@@ -70,5 +89,8 @@ mod tests {
         assert_eq!(undo(b"100%"), "100%");
         assert_eq!(undo(b"%+1%zz%2"), "%+1%zz%2");
         assert_eq!(undo(b"a b"), "a b");
+        assert_eq!(undo(b"\"a \\\"b\\\\%20c\""), "a \"b\\ c");
+        assert_eq!(undo(b"\""), "\"");
+        assert_eq!(undo(b"\"\""), "");
     }
 }

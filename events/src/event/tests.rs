@@ -217,7 +217,20 @@ fn what_is_no_event_is_told_with_the_reason() {
         let error = read_json(&event).unwrap_err();
         assert!(error.contains(why), "{change}: {error}");
     }
+    let avro = ("content-type", "application/cloudevents+avro");
+    let error = read_all(&[avro], "").unwrap_err();
+    assert!(
+        error.contains("application/cloudevents+avro is not understood"),
+        "{error}"
+    );
     let kind = ("content-type", "application/cloudevents+json");
+    let error = read_all(&[kind, ("content-encoding", "gzip")], "").unwrap_err();
+    assert!(error.contains("no Content-Encoding"), "{error}");
+    let mut many = base();
+    for number in 0..100 {
+        many[format!("a{number}")] = json!("x");
+    }
+    assert!(read_json(&many).unwrap_err().contains("104 attributes"));
     for body in ["", "[]", "7", "{\"id\"", "\u{0}"] {
         assert!(read_all(&[kind], body).is_err(), "{body}");
     }

@@ -104,6 +104,7 @@ impl Server {
             state: State::Waiting,
             attempts: 0,
             misses: 0,
+            gone: 0,
             next_attempt_at: None,
             finished_at: None,
             code: None,

@@ -170,8 +170,9 @@ impl Asked {
                 if done == 0 {
                     return Err(accept::problem(&refused));
                 }
-                // What is done is done; the next question hears of it.
-                return Ok(self.step(store, done, skipped, self.query.behind, until));
+                // What is done is done; the next question begins where this one did, and hears of it.
+                let behind = self.query.behind.unwrap_or(Id::of([0; 16]));
+                return Ok(self.step(store, done, skipped, Some(behind), until));
             }
         }
         Ok(self.step(store, done, skipped, next, until))

@@ -23,11 +23,14 @@ use crate::{
     id::Id,
     invocation::{Call, Entrance, Heard, Idempotency, Invocation, State},
     problem::{Answer, Problem, json_answer},
-    store::Refused,
+    store::{For, Refused, Store},
 };
 
 /// The most bytes that one request has written, for all who hear what it publishes.
 const MOST_WRITTEN: u64 = 16 * 1024 * 1024;
+
+/// The most bytes of headers that go along with a message.
+const MOST_PASSED_ON: usize = 16 * 1024;
 
 /// The most bytes that all requests have written at once.
 pub(super) const MOST_AT_ONCE: u64 = 4 * MOST_WRITTEN;
@@ -45,6 +48,14 @@ struct Published {
     deliveries: usize,
     /// To how many it went before.
     duplicates: usize,
+}
+
+/// A message that a trigger hears.
+struct Delivered<'a> {
+    /// Its place among those of its request.
+    index: usize,
+    event: &'a Event,
+    subscription: &'a Subscription,
 }
 
 /// Who publishes, and where to.
@@ -77,7 +88,11 @@ impl Server {
         };
         let published = self.keep_message(namespace, topic, request).await;
         let refused = published.as_ref().err().map(|problem| problem.reason);
-        self.metrics.published(namespace, topic, refused);
+        let messages = published
+            .as_ref()
+            .map_or(0, |published| published.ids.len());
+        self.metrics
+            .published(namespace, topic, messages as u64, refused);
         let Published {
             ids,
             deliveries,
@@ -126,28 +141,18 @@ impl Server {
         let now = Timestamp::now();
         let events = publisher.events(message, now)?;
         let ids = events.iter().map(|event| event.id().to_owned()).collect();
-        let calls = publisher.calls(&events, &subscriptions, now)?;
-        let bytes: u64 = calls.iter().map(|(_, call, _)| call.bytes).sum();
-        if bytes > MOST_WRITTEN {
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "PayloadTooLarge",
-                format!(
-                    "for {} deliveries {bytes} bytes would be written, and {MOST_WRITTEN} at most are at once; publish \
-                     fewer or smaller messages",
-                    calls.len()
-                ),
-            ));
-        }
+        let (heard, bytes) = publisher.heard(&events, &subscriptions)?;
         let units = u32::try_from(bytes / UNIT + 1).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let _room = self.room.acquire_many(units).await;
+        // The semaphore is never closed. It is held until all is written, also when nobody waits for that any more.
+        let room = self.room.clone().acquire_many_owned(units).await;
+        let calls = publisher.calls(&heard, now)?;
         let all = calls.len();
         let functions: Vec<_> = calls
             .iter()
             .map(|(id, call, _)| (*id, call.function.clone()))
             .collect();
-        let kept = self.store.accept_all(calls).await;
+        let purpose = publisher.purpose(&self.store);
+        let kept = self.store.accept_all(calls, purpose, room).await;
         let kept = kept.map_err(|refused| publisher.refused(&refused))?;
         let mut deliveries = 0;
         for ((id, function), kept) in functions.into_iter().zip(kept) {
@@ -177,7 +182,12 @@ impl Publisher<'_> {
             time: &time,
         };
         let events = event::read(&self.parts.headers, message, defaults).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, "BadRequest", error.to_string())
+            let (status, reason) = if error.is_of_form() {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
+            } else {
+                (StatusCode::BAD_REQUEST, "BadRequest")
+            };
+            Problem::new(status, reason, error.to_string())
         })?;
         let mut names = HashSet::new();
         let twice = events.iter().find(|event| {
@@ -198,46 +208,104 @@ impl Publisher<'_> {
         }
     }
 
-    /// A call for each message, and each trigger that hears it.
-    fn calls(
+    /// Which message is heard by which trigger, and about as many bytes as are written for that.
+    fn heard<'a>(
         &self,
-        events: &[Event],
-        subscriptions: &[Subscription],
-        now: Timestamp,
-    ) -> Result<Vec<(Id, Invocation, Call)>, Problem> {
-        let mut calls = Vec::new();
+        events: &'a [Event],
+        subscriptions: &'a [Subscription],
+    ) -> Result<(Vec<Delivered<'a>>, u64), Problem> {
+        let headers = self.passed_on()?;
+        let (mut heard, mut bytes) = (Vec::new(), 0);
         for (index, event) in events.iter().enumerate() {
             for subscription in subscriptions {
                 if !subscription.hears(|name| event.attribute(name)) {
                     continue;
                 }
-                let call = event.call(subscription, &self.parts.headers);
-                let invocation = Invocation {
-                    namespace: self.namespace.into(),
-                    function: subscription.function.clone(),
-                    uid: subscription.uid.clone(),
-                    heard: Some(Heard {
-                        topic: self.topic.into(),
-                        trigger: subscription.trigger.clone(),
-                        output: subscription.output.clone(),
-                        hops: self.hops,
-                    }),
-                    entrance: self.entrance,
-                    accepted_at: now,
-                    delivery: subscription.delivery.clone(),
-                    idempotency: self.idempotency(index, event, subscription, &call),
-                    callback: None,
-                    bytes: call.room(),
-                    state: State::Waiting,
-                    attempts: 0,
-                    misses: 0,
-                    next_attempt_at: None,
-                    finished_at: None,
-                    code: None,
-                    message: None,
-                };
-                calls.push((new_id(now)?, invocation, call));
+                bytes += event.room() + headers + subscription.path.len() as u64;
+                if bytes > MOST_WRITTEN {
+                    return Err(too_much());
+                }
+                heard.push(Delivered {
+                    index,
+                    event,
+                    subscription,
+                });
             }
+        }
+        Ok((heard, bytes))
+    }
+
+    /// Bytes of the headers that go along with each message.
+    fn passed_on(&self) -> Result<u64, Problem> {
+        let headers = self.parts.headers.iter();
+        let headers = headers.filter(|(name, _)| event::is_passed_on(name));
+        let bytes: usize = headers
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if bytes > MOST_PASSED_ON {
+            return Err(Problem::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HeadersTooLarge",
+                format!(
+                    "traceparent, tracestate and baggage have more than {MOST_PASSED_ON} bytes together"
+                ),
+            ));
+        }
+        Ok(bytes as u64)
+    }
+
+    /// Whether it is a function of the namespace that answers, to what it is being told.
+    fn purpose(&self, store: &Store) -> For {
+        let key = self.key.and_then(|key| std::str::from_utf8(key).ok());
+        let id = key.and_then(|key| key.parse().ok());
+        let answers = |id| self.hops > 0 && store.is_running_in(self.namespace, id);
+        if id.is_some_and(answers) {
+            For::Answer
+        } else {
+            For::Caller
+        }
+    }
+
+    /// A call for each of them.
+    fn calls(
+        &self,
+        heard: &[Delivered<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<(Id, Invocation, Call)>, Problem> {
+        let mut calls = Vec::new();
+        for Delivered {
+            index,
+            event,
+            subscription,
+        } in heard
+        {
+            let call = event.call(subscription, &self.parts.headers);
+            let invocation = Invocation {
+                namespace: self.namespace.into(),
+                function: subscription.function.clone(),
+                uid: subscription.uid.clone(),
+                heard: Some(Heard {
+                    topic: self.topic.into(),
+                    trigger: subscription.trigger.clone(),
+                    output: subscription.output.clone(),
+                    hops: self.hops,
+                }),
+                entrance: self.entrance,
+                accepted_at: now,
+                delivery: subscription.delivery.clone(),
+                idempotency: self.idempotency(*index, event, subscription, &call),
+                callback: None,
+                bytes: call.room(),
+                state: State::Waiting,
+                attempts: 0,
+                misses: 0,
+                gone: 0,
+                next_attempt_at: None,
+                finished_at: None,
+                code: None,
+                message: None,
+            };
+            calls.push((new_id(now)?, invocation, call));
         }
         Ok(calls)
     }
@@ -285,6 +353,16 @@ impl Publisher<'_> {
             refused => problem(refused),
         }
     }
+}
+
+fn too_much() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "PayloadTooLarge",
+        format!(
+            "more than {MOST_WRITTEN} bytes would be written for all who hear this; publish fewer or smaller messages"
+        ),
+    )
 }
 
 fn new_id(now: Timestamp) -> Result<Id, Problem> {

@@ -98,7 +98,7 @@ impl Store {
             return Ok(Changed::Already(before));
         }
         let after = before.anew(Timestamp::now());
-        let revived = self.index().revive(&self.0.bounds, id, &before)?;
+        let revived = self.index().revive(&self.0.bounds, id, &before, &after)?;
         if !revived {
             // Somebody else has just done so, or its time is over.
             return Ok(match self.get(id).await? {
@@ -117,7 +117,7 @@ impl Store {
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            self.index().finish(id, &before, before.bytes);
+            self.index().revoke(id, &before, &after);
             return Err(error.into());
         }
         self.wait(id, &after, Instant::now());

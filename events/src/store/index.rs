@@ -23,6 +23,19 @@ use known::Known;
 
 pub(crate) use known::{Order, Owner, Part};
 
+/// Whose call it is that is to have room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum For {
+    /// Somebody calls or publishes.
+    Caller,
+    /// A function answers to a message. There is always some room for that which callers do not have: a message is done,
+    /// and frees its own room, when its answer is kept.
+    Answer,
+}
+
+/// Answers have a part more than callers, which is so many times smaller than theirs.
+const FOR_ANSWERS: u64 = 10;
+
 /// Everything in memory.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -93,6 +106,18 @@ pub(crate) enum Next {
     Nothing,
 }
 
+// === impl For ===
+
+impl For {
+    /// How much of it there is for this.
+    fn part_of(self, all: u64) -> u64 {
+        match self {
+            Self::Caller => all,
+            Self::Answer => all + all / FOR_ANSWERS,
+        }
+    }
+}
+
 // === impl Index ===
 
 impl Index {
@@ -102,6 +127,7 @@ impl Index {
         bounds: &Bounds,
         id: Id,
         invocation: &Invocation,
+        purpose: For,
     ) -> Result<Option<Id>, Refused> {
         if let Some(Idempotency { key, digest }) = &invocation.idempotency {
             match self.keys.get(&(invocation.key(), key.clone())) {
@@ -113,17 +139,16 @@ impl Index {
         }
         let usage = self.waiting.get(&invocation.namespace).copied();
         let usage = usage.unwrap_or_default();
-        let share = bounds.bytes / 4;
-        if usage.calls >= bounds.calls || usage.bytes + invocation.bytes > share {
+        let (calls, bytes) = (purpose.part_of(bounds.calls), purpose.part_of(bounds.bytes));
+        let share = bytes / 4;
+        if usage.calls >= calls || usage.bytes + invocation.bytes > share {
             return Err(Refused::NamespaceFull {
-                calls: bounds.calls,
+                calls,
                 bytes: share,
             });
         }
-        if self.waiting_bytes + invocation.bytes > bounds.bytes {
-            return Err(Refused::Full {
-                bytes: bounds.bytes,
-            });
+        if self.waiting_bytes + invocation.bytes > bytes {
+            return Err(Refused::Full { bytes });
         }
         self.use_room(invocation);
         self.know(id, invocation, false);
@@ -189,24 +214,32 @@ impl Index {
         self.keep(id, invocation, bytes);
     }
 
-    /// A call that was over waits once more: it is no record any more. False if it is none already.
+    /// A call that was over, and stood so before, waits once more: it is no record any more. False if it is none already.
     pub(super) fn revive(
         &mut self,
         bounds: &Bounds,
         id: Id,
-        invocation: &Invocation,
+        before: &Invocation,
+        after: &Invocation,
     ) -> Result<bool, Refused> {
-        let over = self.over.get(&invocation.namespace);
-        if !over.is_some_and(|over| over.calls.contains_key(&(invocation.kept_until(), id))) {
+        let over = self.over.get(&before.namespace);
+        if !over.is_some_and(|over| over.calls.contains_key(&(before.kept_until(), id))) {
             return Ok(false);
         }
+        // What was kept of its answer is gone, and takes no room.
         let again = Invocation {
             idempotency: None,
-            ..invocation.clone()
+            ..after.clone()
         };
-        self.reserve(bounds, id, &again)?;
-        self.remove_over(&invocation.namespace, (invocation.kept_until(), id));
+        self.reserve(bounds, id, &again, For::Caller)?;
+        self.remove_over(&before.namespace, (before.kept_until(), id));
         Ok(true)
+    }
+
+    /// A call that was revived is a record again, as it was before.
+    pub(super) fn revoke(&mut self, id: Id, before: &Invocation, after: &Invocation) {
+        self.free_room(after);
+        self.keep(id, before, before.bytes);
     }
 
     /// What the function has to do, and takes it.
@@ -256,6 +289,12 @@ impl Index {
     pub(super) fn is_running(&self, function: &Key, id: Id) -> bool {
         let queue = self.queues.get(function);
         queue.is_some_and(|queue| queue.running.contains_key(&id))
+    }
+
+    /// Whether a call of a function in the namespace is being made.
+    pub(super) fn is_running_in(&self, namespace: &str, id: Id) -> bool {
+        let mut queues = self.queues.iter();
+        queues.any(|(key, queue)| &*key.namespace == namespace && queue.running.contains_key(&id))
     }
 
     /// The functions whose calls wait.

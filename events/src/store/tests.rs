@@ -35,6 +35,7 @@ fn invocation(function: &str, body: &str) -> Invocation {
         state: State::Waiting,
         attempts: 0,
         misses: 0,
+        gone: 0,
         next_attempt_at: None,
         finished_at: None,
         code: None,

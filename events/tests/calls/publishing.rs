@@ -277,7 +277,6 @@ async fn what_is_answered_to_a_message_is_published() {
     for (name, value) in [
         ("content-type", "text/plain"),
         ("ce-specversion", "1.0"),
-        ("ce-id", id.to_str().unwrap()),
         ("ce-source", "/namespaces/shop/functions/orders"),
         ("ce-type", "bill"),
         ("idempotency-key", id.to_str().unwrap()),
@@ -287,6 +286,9 @@ async fn what_is_answered_to_a_message_is_published() {
         assert_eq!(head.headers[name], value, "{name}");
     }
     assert!(!head.headers.contains_key("x-a"));
+    // The id of the delivery is the key to what was answered.
+    let name = head.headers["ce-id"].to_str().unwrap();
+    assert!(name.len() == 32 && name != id, "{name}");
     assert_eq!(kept.over(id.to_str().unwrap()).await["state"], "Succeeded");
     kept.end().await;
 }
@@ -294,7 +296,7 @@ async fn what_is_answered_to_a_message_is_published() {
 #[tokio::test]
 async fn a_message_is_not_done_before_its_answer_is_published() {
     let gateway = Gateway::answering(|asked| match (asked.head.uri.path(), asked.before) {
-        ("/topics/bills.shop", 0..=1) => answer(503, "full"),
+        ("/topics/bills.shop", 0..=1) => answer(507, "full"),
         ("/topics/bills.shop", _) => answer(400, "no event"),
         _ => answer(200, "paid"),
     })
@@ -302,7 +304,7 @@ async fn a_message_is_not_done_before_its_answer_is_published() {
     let kept = Kept::start(&gateway, None).await;
     kept.publish(&[passes_on("orders")], kept.message(), "x")
         .await;
-    // The function and its answer, a second later both once more, and no more: 400 is final.
+    // The function and its answer, both once more as the next attempt, and no more: 400 is final.
     let asked = delivered(&gateway, 4).await;
     let id = asked[0].head.headers["x-fermata-invocation"].clone();
     assert_eq!(asked[1].head.headers["x-fermata-invocation"], id);
@@ -316,13 +318,24 @@ async fn a_message_is_not_done_before_its_answer_is_published() {
         message.contains("spec.output") && message.contains("400"),
         "{message}"
     );
+    let attempts: Vec<_> = asked
+        .iter()
+        .filter(|asked| asked.head.uri.path() == "/orders")
+        .map(|asked| asked.head.headers["x-fermata-attempt"].clone())
+        .collect();
+    assert_eq!(attempts, ["1", "2"]);
     kept.end().await;
 }
 
 #[tokio::test]
 async fn what_nobody_hears_is_done_and_what_goes_round_has_an_end() {
     let gateway = Gateway::answering(|asked| match asked.head.uri.path() {
-        "/topics/bills.shop" => answer(404, "nobody"),
+        "/topics/bills.shop" => {
+            let mut nobody = answer(404, "nobody");
+            let reason = "NoSuchTopic".parse().unwrap();
+            nobody.headers_mut().insert("x-fermata-reason", reason);
+            nobody
+        }
         _ => answer(200, "paid"),
     })
     .await;
@@ -334,5 +347,87 @@ async fn what_nobody_hears_is_done_and_what_goes_round_has_an_end() {
     let asked = delivered(&gateway, 2).await;
     let id = asked[0].head.headers["x-fermata-invocation"].clone();
     assert_eq!(kept.over(id.to_str().unwrap()).await["state"], "Succeeded");
+    kept.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_published_before_is_published() {
+    let gateway = Gateway::answering(|asked| match asked.head.uri.path() {
+        "/topics/bills.shop" => {
+            let mut known = answer(422, "another body");
+            let reason = "IdempotencyKeyReused".parse().unwrap();
+            known.headers_mut().insert("x-fermata-reason", reason);
+            known
+        }
+        _ => answer(200, "paid"),
+    })
+    .await;
+    let kept = Kept::start(&gateway, None).await;
+    kept.publish(&[passes_on("orders")], kept.message(), "x")
+        .await;
+    let asked = delivered(&gateway, 2).await;
+    let id = asked[0].head.headers["x-fermata-invocation"].clone();
+    assert_eq!(kept.over(id.to_str().unwrap()).await["state"], "Succeeded");
+    kept.end().await;
+}
+
+#[tokio::test]
+async fn answers_have_room_where_callers_have_none() {
+    let gateway = Gateway::start(|_| Box::pin(std::future::pending())).await;
+    let kept = Kept::with(&gateway, None, |options| options.max_calls = 10).await;
+    let ten: Vec<Subscription> = (0..10)
+        .map(|number| heard(&format!("f{number}"), &[]))
+        .collect();
+    let told = kept.publish(&ten, kept.message(), "x").await;
+    assert_eq!(told.status, 202, "{told:?}");
+    let asked = delivered(&gateway, 10).await;
+    let running = asked[0].head.headers["x-fermata-invocation"].clone();
+    let answer_of = |key: &str| {
+        kept.message()
+            .header("idempotency-key", key)
+            .header("x-fermata-hops", "1")
+    };
+    let bills = [heard("bills", &[])];
+    // Who only says so has no more room than others.
+    for message in [
+        kept.message(),
+        answer_of("019ac4f6-9ce0-7000-8000-000000000000"),
+    ] {
+        let refused = kept.publish(&bills, message, "x").await;
+        assert_eq!(refused.status, 507, "{refused:?}");
+    }
+    let told = kept
+        .publish(&bills, answer_of(running.to_str().unwrap()), "x")
+        .await;
+    assert_eq!(told.status, 202, "{told:?}");
+    kept.crash().await;
+}
+
+#[tokio::test]
+async fn what_would_be_written_has_a_bound_before_anything_is_made_of_it() {
+    let gateway = Gateway::answering(|_| answer(200, "")).await;
+    let kept = Kept::start(&gateway, None).await;
+    let many: Vec<Subscription> = (0..2000)
+        .map(|number| heard(&format!("f{number}"), &[]))
+        .collect();
+    let event =
+        |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/", "type": "t"});
+    let batch = Value::Array((0..1000).map(event).collect());
+    let message = kept
+        .message()
+        .header("content-type", "application/cloudevents-batch+json");
+    let refused = kept.publish(&many, message, &batch.to_string()).await;
+    assert_eq!(refused.status, 413, "{refused:?}");
+    let long = kept.message().header("baggage", "a".repeat(17_000));
+    let refused = kept.publish(&many[..1], long, "x").await;
+    assert_eq!(refused.status, 431, "{refused:?}");
+    let coded = kept
+        .message()
+        .header("content-encoding", "gzip")
+        .header("content-type", "application/json");
+    let told = kept.publish(&many[..1], coded, "x").await;
+    assert_eq!(told.status, 202, "{told:?}");
+    let asked = delivered(&gateway, 1).await;
+    assert_eq!(asked[0].head.headers["content-encoding"], "gzip");
     kept.end().await;
 }

@@ -14,6 +14,12 @@ use crate::sync::lock;
 /// How many topics of a namespace are looked at for a name that is near.
 const MOST_LOOKED_AT: usize = 1000;
 
+/// By how many letters a name may differ that is near.
+const MOST_STEPS: usize = 2;
+
+/// The longest name of a topic, and those near to it.
+const LONGEST_NAME: usize = 63 + MOST_STEPS;
+
 /// The most names that are told as near.
 const MOST_NEAR: usize = 3;
 
@@ -147,8 +153,14 @@ impl Topics {
         let mut tables = lock(&self.0);
         let known = tables.topics.get_mut(topic);
         let Some(known) = known.filter(|known| known.is_open(from_anywhere)) else {
-            let near = tells_near.then(|| tables.near(topic, from_anywhere));
-            return Err(Unheard::Unknown(near.unwrap_or_default()));
+            let names = if tells_near && topic.name.len() <= LONGEST_NAME {
+                tables.names_like(topic, from_anywhere)
+            } else {
+                Vec::new()
+            };
+            // Nobody has to wait while they are compared.
+            drop(tables);
+            return Err(Unheard::Unknown(near(&topic.name, names)));
         };
         let framed = known.framed.get_or_insert_with(|| {
             let hearers = known.functions.values();
@@ -176,17 +188,23 @@ impl Topic {
 // === impl Tables ===
 
 impl Tables {
-    fn near(&self, topic: &Key, from_anywhere: bool) -> Vec<Box<str>> {
+    /// Names of about the same length in the topic's namespace.
+    fn names_like(&self, topic: &Key, from_anywhere: bool) -> Vec<Box<str>> {
         let first = Key::new(&topic.namespace, "");
         let known = self.topics.range(first..);
         let known = known.take_while(|(key, _)| key.namespace == topic.namespace);
-        let near = known.take(MOST_LOOKED_AT).filter(|(key, known)| {
-            known.is_open(from_anywhere) && strsim::damerau_levenshtein(&key.name, &topic.name) <= 2
+        let like = known.take(MOST_LOOKED_AT).filter(|(key, known)| {
+            key.name.len().abs_diff(topic.name.len()) <= MOST_STEPS && known.is_open(from_anywhere)
         });
-        near.take(MOST_NEAR)
-            .map(|(key, _)| key.name.clone())
-            .collect()
+        like.map(|(key, _)| key.name.clone()).collect()
     }
+}
+
+/// Those of the names that are near to this one.
+fn near(name: &str, mut names: Vec<Box<str>>) -> Vec<Box<str>> {
+    names.retain(|known| strsim::damerau_levenshtein(known, name) <= MOST_STEPS);
+    names.truncate(MOST_NEAR);
+    names
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn invocation() -> Invocation {
         state: State::Waiting,
         attempts: 0,
         misses: 0,
+        gone: 0,
         next_attempt_at: None,
         finished_at: None,
         code: None,
@@ -236,4 +237,37 @@ fn a_problem_is_told_by_its_sentence_and_an_answer_that_is_cut_is_told() {
         call.message
             .is_some_and(|message| message.contains("too large"))
     );
+}
+
+#[test]
+fn a_function_that_is_gone_does_not_come_back() {
+    let mut call = invocation();
+    call.delivery.max_age = Some(Duration::from_secs(7 * 24 * 3600).into());
+    let gone = || answered(404, Some("NoSuchFunction"), None);
+    for _ in 1..MOST_GONE {
+        decide(&mut call, gone(), now(), 1.0);
+        assert_eq!((call.state, call.attempts), (State::Waiting, 0));
+    }
+    // It was there after all.
+    let full = answered(503, Some("QueueFull"), None);
+    decide(&mut call, full, now(), 1.0);
+    for _ in 1..MOST_GONE {
+        decide(&mut call, gone(), now(), 1.0);
+        assert_eq!(call.state, State::Waiting);
+    }
+    decide(&mut call, gone(), now(), 1.0);
+    assert_eq!(call.state, State::Failed);
+}
+
+#[test]
+fn an_answer_that_is_not_published_uses_up_an_attempt() {
+    let mut call = invocation();
+    let unpublished = |again| Outcome::Unpublished {
+        why: "full".into(),
+        again,
+    };
+    decide(&mut call, unpublished(true), now(), 1.0);
+    assert_eq!((call.state, call.attempts), (State::Waiting, 1));
+    decide(&mut call, unpublished(false), now(), 1.0);
+    assert_eq!((call.state, call.attempts), (State::Failed, 2));
 }

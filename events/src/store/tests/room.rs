@@ -1,6 +1,7 @@
 //! How much room there is, and for whom.
 
 use super::*;
+use crate::invocation::Callback;
 
 #[tokio::test]
 async fn a_namespace_has_a_share_of_the_room_and_the_others_have_theirs() {
@@ -64,4 +65,25 @@ async fn where_there_is_no_room_for_records_those_go_first_whose_namespace_has_t
     assert!(store.get(ids[3]).await.unwrap().is_some());
     assert!(store.get(ids[0]).await.unwrap().is_none());
     assert!(store.get(ids[13]).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_tried_anew_takes_no_room_of_the_answer_that_is_gone() {
+    let store = memory();
+    let mut with_callback = invocation("shop/orders", "x");
+    with_callback.callback = Some(Callback::to("http://hooks.example.com/"));
+    let id = new_id();
+    store.accept(id, with_callback, call("x")).await.unwrap();
+    // Each time an answer is kept for the callback, and is gone when the call is tried anew.
+    for _ in 0..30 {
+        taken(&store, &orders());
+        let (mut failed, _) = store.get(id).await.unwrap().unwrap();
+        failed.finish(State::Failed, Timestamp::now());
+        assert!(store.make_room(&failed, 300));
+        failed.begin_callback(Duration::ZERO, 300);
+        failed.finish(State::Failed, Timestamp::now());
+        store.settle(id, &failed, None).await.unwrap();
+        let redriven = store.redrive(id).await.unwrap();
+        assert!(matches!(redriven, Changed::Done(_)), "{redriven:?}");
+    }
 }
