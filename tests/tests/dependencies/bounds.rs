@@ -25,11 +25,12 @@ impl Own {
         let space = Space::new().await;
         let name = format!("own-{}", space.name);
         let image = "ghcr.io/fermata-dev/runtime-python:0.1.0";
+        let build_image = "ghcr.io/fermata-dev/build-python:0.1.0";
         let runtime = json!({
             "apiVersion": "fermata.dev/v1alpha1", "kind": "Runtime", "metadata": {"name": name},
             "spec": {
                 "image": image, "command": ["fermata-invoker", "python"], "handler": "main.handle", "file": "main.py",
-                "build": {"image": image, "command": command, "target": "/dependencies", "env": env},
+                "build": {"image": build_image, "command": command, "target": "/dependencies", "env": env},
             },
         });
         space.apply(&runtime).await;
@@ -76,7 +77,7 @@ async fn a_result_that_is_too_much_is_refused_with_the_limit() {
             "larger than 1.0 MiB; FERMATA_BUILD_MAX_BYTES",
         ),
         (
-            "cd $FERMATA_TARGET && seq 100001 | xargs touch",
+            "i=0; while [ $i -le 100000 ]; do : > $FERMATA_TARGET/$i; i=$((i+1)); done",
             json!([]),
             "more than 100000 files and folders; FERMATA_BUILD_MAX_FILES",
         ),
@@ -101,7 +102,7 @@ async fn a_result_that_is_too_much_is_refused_with_the_limit() {
 
 #[tokio::test]
 async fn a_build_that_does_not_end_is_ended_with_all_that_it_has_started() {
-    let script = "setsid sleep 3000 & sleep 3000";
+    let script = "python3 -c 'import os, time; os.setsid(); time.sleep(3000)' & sleep 3000";
     let own = Own::script(script, &json!([])).await;
     own.function(&json!({"timeout": "2s"})).await;
     let message = told(&own.space, "False", "BuildFailed").await;
