@@ -200,6 +200,36 @@ pub(crate) struct Due {
 // === impl Invocation ===
 
 impl Invocation {
+    /// One that waits for its first attempt, accepted now, of which nothing but this is known.
+    #[must_use]
+    pub(crate) fn new(
+        function: &Key,
+        uid: &str,
+        (entrance, now): (Entrance, Timestamp),
+        delivery: Delivery,
+    ) -> Self {
+        Self {
+            namespace: function.namespace.clone(),
+            function: function.name.clone(),
+            uid: uid.into(),
+            heard: None,
+            entrance,
+            accepted_at: now,
+            delivery,
+            idempotency: None,
+            callback: None,
+            bytes: 0,
+            state: State::Waiting,
+            attempts: 0,
+            misses: 0,
+            gone: 0,
+            next_attempt_at: None,
+            finished_at: None,
+            code: None,
+            message: None,
+        }
+    }
+
     /// The function that is called.
     #[must_use]
     pub(crate) fn key(&self) -> Key {
@@ -261,19 +291,13 @@ impl Invocation {
     /// The same as if it were accepted now.
     #[must_use]
     pub(crate) fn anew(&self, now: Timestamp) -> Self {
+        let delivery = self.delivery.clone();
         Self {
-            accepted_at: now,
-            state: State::Waiting,
-            attempts: 0,
-            misses: 0,
-            gone: 0,
-            next_attempt_at: None,
-            finished_at: None,
-            code: None,
-            message: None,
-            bytes: self.bytes.saturating_sub(self.answer_bytes()),
+            heard: self.heard.clone(),
+            idempotency: self.idempotency.clone(),
             callback: self.callback.as_ref().map(Callback::anew),
-            ..self.clone()
+            bytes: self.bytes.saturating_sub(self.answer_bytes()),
+            ..Self::new(&self.key(), &self.uid, (self.entrance, now), delivery)
         }
     }
 

@@ -7,6 +7,7 @@ use fermata_crds::{
     Delivery,
     names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH},
 };
+use fermata_daemon::watch::Key;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use super::{Server, body, entrance, not_from_the_gateway, text};
 use crate::{
     allow::{self, Target},
     id::Id,
-    invocation::{Call, CallHead, Callback, Entrance, Fields, Idempotency, Invocation, State},
+    invocation::{Call, CallHead, Callback, Entrance, Fields, Idempotency, Invocation},
     problem::{Answer, Problem, json_answer},
     store::Refused,
 };
@@ -91,24 +92,15 @@ impl Server {
         let call = call(&parts, path, body);
         let now = Timestamp::now();
         let invocation = Invocation {
-            namespace: namespace.into(),
-            function: function.into(),
-            uid: uid.into(),
-            heard: None,
-            entrance,
-            accepted_at: now,
-            delivery,
             idempotency: idempotency(&parts, (uid, entrance), &call, callback.as_deref())?,
             bytes: call.room() + callback.as_ref().map_or(0, |url| url.len() as u64),
             callback: callback.as_deref().map(Callback::to),
-            state: State::Waiting,
-            attempts: 0,
-            misses: 0,
-            gone: 0,
-            next_attempt_at: None,
-            finished_at: None,
-            code: None,
-            message: None,
+            ..Invocation::new(
+                &Key::new(namespace, function),
+                uid,
+                (entrance, now),
+                delivery,
+            )
         };
         let id = Id::new(now).map_err(|error| {
             Problem::new(

@@ -8,6 +8,7 @@ use fermata_crds::{
     names::{HOPS_HEADER, PUBLISHER_HEADER},
     topic::{self, MOST_FRAMED},
 };
+use fermata_daemon::watch::Key;
 use http::{Request, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     event::{self, Defaults, Event},
     id::Id,
-    invocation::{Call, Entrance, Heard, Idempotency, Invocation, State},
+    invocation::{Call, Entrance, Heard, Idempotency, Invocation},
     problem::{Answer, Problem, json_answer},
     store::{For, Refused, Store},
 };
@@ -280,30 +281,18 @@ impl Publisher<'_> {
         } in heard
         {
             let call = event.call(subscription, &self.parts.headers);
+            let function = Key::new(self.namespace, &subscription.function);
+            let (uid, delivery) = (&subscription.uid, subscription.delivery.clone());
             let invocation = Invocation {
-                namespace: self.namespace.into(),
-                function: subscription.function.clone(),
-                uid: subscription.uid.clone(),
                 heard: Some(Heard {
                     topic: self.topic.into(),
                     trigger: subscription.trigger.clone(),
                     output: subscription.output.clone(),
                     hops: self.hops,
                 }),
-                entrance: self.entrance,
-                accepted_at: now,
-                delivery: subscription.delivery.clone(),
                 idempotency: self.idempotency(*index, event, subscription, &call),
-                callback: None,
                 bytes: call.room(),
-                state: State::Waiting,
-                attempts: 0,
-                misses: 0,
-                gone: 0,
-                next_attempt_at: None,
-                finished_at: None,
-                code: None,
-                message: None,
+                ..Invocation::new(&function, uid, (self.entrance, now), delivery)
             };
             calls.push((new_id(now)?, invocation, call));
         }

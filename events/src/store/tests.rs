@@ -21,25 +21,11 @@ const BOUNDS: Bounds = Bounds {
 
 fn invocation(function: &str, body: &str) -> Invocation {
     let (namespace, function) = function.split_once('/').unwrap();
+    let function = Key::new(namespace, function);
+    let came = (Entrance::Public, Timestamp::now());
     Invocation {
-        namespace: namespace.into(),
-        function: function.into(),
-        uid: "u-1".into(),
-        heard: None,
-        entrance: Entrance::Public,
-        accepted_at: Timestamp::now(),
-        delivery: Delivery::default(),
-        idempotency: None,
-        callback: None,
         bytes: body.len() as u64,
-        state: State::Waiting,
-        attempts: 0,
-        misses: 0,
-        gone: 0,
-        next_attempt_at: None,
-        finished_at: None,
-        code: None,
-        message: None,
+        ..Invocation::new(&function, "u-1", came, Delivery::default())
     }
 }
 

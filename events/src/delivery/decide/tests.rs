@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use fermata_crds::{Delivery, DeliveryBackoff, GoDuration};
+use fermata_daemon::watch::Key;
 
 use super::*;
 use crate::invocation::{AnswerHead, Entrance, Fields};
@@ -13,33 +14,16 @@ fn seconds(seconds: u64) -> Option<GoDuration> {
 }
 
 fn invocation() -> Invocation {
-    Invocation {
-        namespace: "shop".into(),
-        function: "orders".into(),
-        uid: "u-1".into(),
-        heard: None,
-        entrance: Entrance::Public,
-        accepted_at: now(),
-        delivery: Delivery {
-            attempts: Some(3),
-            backoff: Some(DeliveryBackoff {
-                first: seconds(2),
-                max: seconds(60),
-            }),
-            max_age: seconds(600),
-        },
-        idempotency: None,
-        callback: None,
-        bytes: 0,
-        state: State::Waiting,
-        attempts: 0,
-        misses: 0,
-        gone: 0,
-        next_attempt_at: None,
-        finished_at: None,
-        code: None,
-        message: None,
-    }
+    let delivery = Delivery {
+        attempts: Some(3),
+        backoff: Some(DeliveryBackoff {
+            first: seconds(2),
+            max: seconds(60),
+        }),
+        max_age: seconds(600),
+    };
+    let came = (Entrance::Public, now());
+    Invocation::new(&Key::new("shop", "orders"), "u-1", came, delivery)
 }
 
 fn answered(status: u16, reason: Option<&str>, retry_after: Option<u64>) -> Outcome {
