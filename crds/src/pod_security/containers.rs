@@ -28,33 +28,30 @@ pub(super) struct Common<'a> {
 
 // === impl View ===
 
+/// A container of the pod from the start and one that was added later have the same fields here, and no type in common.
+macro_rules! view {
+    ($container:expr) => {
+        View {
+            name: &$container.name,
+            context: $container.security_context.as_ref(),
+            ports: $container.ports.as_deref(),
+            probes: [
+                $container.liveness_probe.as_ref(),
+                $container.readiness_probe.as_ref(),
+                $container.startup_probe.as_ref(),
+            ],
+            lifecycle: $container.lifecycle.as_ref(),
+        }
+    };
+}
+
 impl<'a> View<'a> {
     fn of(container: &'a Container) -> Self {
-        Self {
-            name: &container.name,
-            context: container.security_context.as_ref(),
-            ports: container.ports.as_deref(),
-            probes: [
-                container.liveness_probe.as_ref(),
-                container.readiness_probe.as_ref(),
-                container.startup_probe.as_ref(),
-            ],
-            lifecycle: container.lifecycle.as_ref(),
-        }
+        view!(container)
     }
 
     fn of_ephemeral(container: &'a EphemeralContainer) -> Self {
-        Self {
-            name: &container.name,
-            context: container.security_context.as_ref(),
-            ports: container.ports.as_deref(),
-            probes: [
-                container.liveness_probe.as_ref(),
-                container.readiness_probe.as_ref(),
-                container.startup_probe.as_ref(),
-            ],
-            lifecycle: container.lifecycle.as_ref(),
-        }
+        view!(container)
     }
 
     pub(super) fn common(self) -> Common<'a> {
