@@ -11,6 +11,7 @@ mod duration;
 pub mod expose;
 pub mod function;
 pub mod git;
+pub mod grpc;
 pub mod names;
 pub mod pod_failure;
 pub mod pod_security;

@@ -1,18 +1,13 @@
 //! Answers that say why not, in the form of RFC 9457, as the gateway's own.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
-use fermata_crds::names::REASON_HEADER;
+use fermata_crds::{grpc, names::REASON_HEADER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
 
 /// An answer with all of its body.
 pub(crate) type Answer = Response<Full<Bytes>>;
-
-/// The media type of gRPC, before its message format.
-const GRPC: &str = "application/grpc";
 
 /// What a problem's answer needs to know of its request.
 #[derive(Clone, Debug)]
@@ -95,10 +90,13 @@ impl Problem {
     fn grpc(&self) -> Answer {
         let mut answer = Response::new(Full::default());
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(grpc::MEDIA_TYPE),
+        );
         let status = HeaderValue::from_static(grpc_status(self.status));
         headers.insert("grpc-status", status);
-        let message = percent_encoded(&format!("{}: {}", self.reason, self.detail));
+        let message = grpc::message(&format!("{}: {}", self.reason, self.detail));
         if let Ok(message) = HeaderValue::try_from(message) {
             headers.insert("grpc-message", message);
         }
@@ -112,11 +110,10 @@ impl Requester {
     /// What there is to know of a request.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        let rest = kind.strip_prefix(GRPC);
+        let kind = headers.get(header::CONTENT_TYPE);
         Self {
             id: text("x-request-id").unwrap_or_default().to_owned(),
-            grpc: rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';'])),
+            grpc: kind.is_some_and(|kind| grpc::is_media_type(kind.as_bytes())),
         }
     }
 }
@@ -131,20 +128,6 @@ const fn grpc_status(status: StatusCode) -> &'static str {
         405 | 501 => "12",
         _ => "14",
     }
-}
-
-/// The encoding of `grpc-message`: printable ASCII but for the percent sign stays as it is.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if (b' '..=b'~').contains(&byte) && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 /// An answer of JSON.

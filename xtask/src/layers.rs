@@ -95,6 +95,7 @@ const CRATES: [Crate; 9] = [
                 "expose",
                 "function",
                 "git",
+                "grpc",
                 "names",
                 "pod_failure",
                 "pod_security",

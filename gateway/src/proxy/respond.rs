@@ -1,6 +1,7 @@
 //! The one place that turns a failure into a response.
 
 use bytes::Bytes;
+use fermata_crds::grpc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
@@ -18,8 +19,6 @@ use crate::{
 
 /// The header with the reason of a failure; a response without it is the function's own.
 pub(crate) const REASON: HeaderName = HeaderName::from_static("x-fermata-reason");
-
-const GRPC: &str = "application/grpc";
 
 /// What a failure's response needs to know of its request.
 #[derive(Clone, Debug)]
@@ -60,7 +59,7 @@ impl Requester {
         let content_type = content_type.flatten();
         Self {
             id,
-            grpc: content_type.is_some_and(|value| is_grpc(value.as_bytes())),
+            grpc: content_type.is_some_and(|value| grpc::is_media_type(value.as_bytes())),
             head_only: method == Method::HEAD,
             details: ErrorDetails::Public,
         }
@@ -71,12 +70,6 @@ impl Requester {
     pub(crate) fn with_details(self, details: ErrorDetails) -> Self {
         Self { details, ..self }
     }
-}
-
-/// `application/grpc`, alone or with a message format such as `+proto`.
-fn is_grpc(content_type: &[u8]) -> bool {
-    let rest = content_type.strip_prefix(GRPC.as_bytes());
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Answers in the function's place, and puts that on record.
@@ -102,7 +95,7 @@ pub(crate) fn refuse(
 /// The response to a request that its function does not answer.
 fn respond(failure: &Failure, requester: &Requester, timing: &Timing) -> Response<ResponseBody> {
     let mut response = if requester.grpc {
-        grpc(failure, requester.details)
+        trailers_only(failure, requester.details)
     } else {
         problem(failure, requester)
     };
@@ -173,35 +166,23 @@ pub(crate) fn refusal_text(failure: &Failure) -> Vec<u8> {
 }
 
 /// A response of trailers only, which is how gRPC tells a failure without a message.
-fn grpc(failure: &Failure, details: ErrorDetails) -> Response<ResponseBody> {
+fn trailers_only(failure: &Failure, details: ErrorDetails) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(grpc::MEDIA_TYPE),
+    );
     headers.insert(
         "grpc-status",
         HeaderValue::from_static(failure.grpc_status()),
     );
     let message = format!("{}: {}", failure.reason().as_str(), failure.detail(details));
-    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
+    if let Ok(message) = HeaderValue::try_from(grpc::message(&message)) {
         headers.insert("grpc-message", message);
     }
     response
-}
-
-/// The encoding of `grpc-message`: printable ASCII but for the percent sign stays as it is.
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if (b' '..=b'~').contains(&byte) && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -272,17 +253,5 @@ mod tests {
             response.headers()["grpc-message"],
             "StartFailed: 50 %25 gr%C3%B6%C3%9Fer%0A"
         );
-    }
-
-    #[test]
-    fn only_grpc_is_taken_for_grpc() {
-        for (kind, expected) in [
-            ("application/grpc", true),
-            ("application/grpc+proto", true),
-            ("application/grpc-web", false),
-            ("application/json", false),
-        ] {
-            assert_eq!(is_grpc(kind.as_bytes()), expected, "{kind}");
-        }
     }
 }
