@@ -8,8 +8,6 @@ mod containers;
 mod restricted;
 
 use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use serde::Deserialize as _;
-use serde_json::Value;
 
 /// A Pod Security Standard, from the weakest to the strictest.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -75,26 +73,9 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// Every check of the standard that a pod fails, whose metadata and spec are trees as in the Kubernetes API. One that
-/// cannot be read as a pod meets no standard but `privileged`.
-#[must_use]
-pub fn violations(level: Level, metadata: &Value, spec: &Value) -> Vec<Violation> {
-    let read = Option::<ObjectMeta>::deserialize(metadata)
-        .and_then(|metadata| Ok((metadata, Option::<PodSpec>::deserialize(spec)?)));
-    match read {
-        Ok((metadata, spec)) => pod_violations(
-            level,
-            &metadata.unwrap_or_default(),
-            &spec.unwrap_or_default(),
-        ),
-        Err(_) if level == Level::Privileged => Vec::new(),
-        Err(error) => vec![Violation::new("not a pod", error.to_string())],
-    }
-}
-
 /// Every check of the standard that a pod with this metadata and this spec fails.
 #[must_use]
-pub fn pod_violations(level: Level, metadata: &ObjectMeta, spec: &PodSpec) -> Vec<Violation> {
+pub fn violations(level: Level, metadata: &ObjectMeta, spec: &PodSpec) -> Vec<Violation> {
     match level {
         Level::Privileged => Vec::new(),
         Level::Baseline => baseline::check(metadata, spec, false),

@@ -10,27 +10,32 @@ use crate::shell;
 /// Where the tests look for it, below the root of the repository.
 const FOLDER: &str = "target/tools/git-lfs";
 
-/// Whether it is there, unpacking it where that takes no more than a package.
+/// Unpacks it where that takes no more than a package, or says that it is not there.
 #[allow(clippy::print_stderr, reason = "progress is for people")]
-pub(crate) fn ensure() -> bool {
+pub(crate) fn ensure() {
     let folder = shell::root().join(FOLDER);
     let program = folder.join("usr/bin/git-lfs");
     let is_there = |program: &Path| shell::output(Command::new(program).arg("version")).is_some();
     if is_there(Path::new("git-lfs")) || is_there(&program) {
-        return true;
+        return;
     }
     if let Err(error) = unpack(&folder) {
         eprintln!("Git LFS: {error:#}");
     }
-    let there = is_there(&program);
-    if !there {
+    if !is_there(&program) {
         eprintln!("git-lfs is not on PATH: what Git LFS keeps is not tested.");
     }
-    there
 }
 
 fn unpack(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if shell::is_root() {
+        let mut update = Command::new("apt-get");
+        shell::run(
+            "update the list of packages",
+            update.args(["update", "-qq"]),
+        )?;
+    }
     let mut download = Command::new("apt-get");
     download
         .args(["download", "-qq", "git-lfs"])

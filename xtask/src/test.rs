@@ -46,8 +46,6 @@ struct Setting<'a> {
     with_node: bool,
     /// Whether a server of SSH is there.
     with_sshd: bool,
-    /// Whether Git LFS is there.
-    with_lfs: bool,
 }
 
 #[allow(clippy::print_stderr, reason = "it is for people")]
@@ -59,8 +57,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         filter: options.filter.as_deref(),
         with_node: node::ensure(),
         with_sshd: sshd::ensure(),
-        with_lfs: lfs::ensure(),
     };
+    lfs::ensure();
     if !options.no_checks {
         check()?;
     }
@@ -123,9 +121,6 @@ impl Setting<'_> {
         }
         if !self.with_sshd {
             test.args(["--skip", "ssh::"]);
-        }
-        if !self.with_lfs {
-            test.args(["--skip", "lfs::"]);
         }
         if let Some(threads) = threads {
             test.arg(format!("--test-threads={threads}"));

@@ -1,11 +1,11 @@
 //! The words of each check are compared with those of a real API server in local/apiserver/tests.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
 /// A pod that meets the restricted standard, with one thing changed.
-fn pod(pointer: &str, value: Value) -> (Value, Value) {
+fn pod(pointer: &str, value: Value) -> (ObjectMeta, PodSpec) {
     let mut pod = json!({
         "metadata": {"annotations": {}},
         "spec": {
@@ -20,7 +20,9 @@ fn pod(pointer: &str, value: Value) -> (Value, Value) {
     if !field.is_empty() {
         pod.pointer_mut(parent).expect(parent)[field.replace("~1", "/")] = value;
     }
-    (pod["metadata"].take(), pod["spec"].take())
+    let metadata = serde_json::from_value(pod["metadata"].take()).expect("metadata");
+    let spec = serde_json::from_value(pod["spec"].take()).expect("a spec");
+    (metadata, spec)
 }
 
 fn broken(level: Level, pointer: &str, value: Value) -> Vec<String> {
@@ -159,7 +161,7 @@ fn what_hardened_pods_do_without_breaks_the_restricted_standard_alone() {
 fn in_a_user_namespace_of_its_own_a_pod_may_be_root() {
     let broken = |level, pointer: &str, value: Value, own: bool| {
         let (metadata, mut spec) = pod(pointer, value);
-        spec["hostUsers"] = json!(!own);
+        spec.host_users = Some(!own);
         violations(level, &metadata, &spec).len()
     };
     for (pointer, value) in [

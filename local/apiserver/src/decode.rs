@@ -3,6 +3,7 @@
 mod checked;
 pub(crate) mod requests;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeSeed as _;
 use serde_json::{Map, Value};
 
@@ -12,6 +13,7 @@ use crate::{
     resource::Resource,
     schema::{self, prune, validate},
     status::{Failure, FieldError},
+    typed,
 };
 
 /// What to do with fields that nobody knows or that come twice.
@@ -124,7 +126,9 @@ impl Decoded {
         if let Some(why) = wrong_type(resource, &value) {
             return Err(cannot_be_handled(resource, &why));
         }
-        (resource.hooks.check)(&value)
+        // Whatever the kind, its metadata are read by everybody who lists it.
+        typed::check::<Option<ObjectMeta>>(&value["metadata"])
+            .and_then(|()| (resource.hooks.check)(&value))
             .map_err(|why| cannot_be_handled(resource, &why.to_string()))?;
         let warnings = if validation == Validation::Warn {
             odd

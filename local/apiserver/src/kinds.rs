@@ -29,7 +29,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 pub(crate) use self::row::{Kind, Request};
-use crate::{convert::Conversion, table::builtin as columns};
+use crate::{convert::Conversion, resource::Hooks, table::builtin as columns, typed};
 
 /// The kinds whose objects are kept.
 pub(crate) static KINDS: &[Kind] = &[
@@ -121,6 +121,10 @@ pub(crate) static KINDS: &[Kind] = &[
         short_names: &["pdb"],
         subresources: &["status"],
         generation: true,
+        hooks: Hooks {
+            check: typed::check::<policy::PodDisruptionBudget>,
+            ..Hooks::BUILTIN
+        },
         ..Kind::of::<policy::PodDisruptionBudget>(columns::disruption_budget)
     },
     Kind {

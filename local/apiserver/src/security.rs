@@ -1,7 +1,7 @@
 //! Pod Security Admission: what the labels of a namespace let its pods do
 //! (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).
 
-use fermata_crds::pod_security::{Level, pod_violations};
+use fermata_crds::pod_security::{Level, violations};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
@@ -45,7 +45,7 @@ impl Policy {
 
     /// How a pod breaks the standard, in one sentence.
     fn broken_by(&self, metadata: &ObjectMeta, spec: &PodSpec) -> Option<String> {
-        let violations = pod_violations(self.level, metadata, spec);
+        let violations = violations(self.level, metadata, spec);
         if violations.is_empty() {
             return None;
         }

@@ -104,7 +104,7 @@ impl Columns {
     /// Those of a built-in kind. An object that cannot be read as its type has a row with its name alone.
     fn of<T: DeserializeOwned + 'static>(columns: Vec<TypedColumn<T>>) -> Self {
         let (columns, cells): (Vec<Column>, Vec<Cell<T>>) = columns.into_iter().unzip();
-        let name = columns.iter().position(|column| column.format == "name");
+        let name = columns.iter().position(|column| column.name == "Name");
         Self {
             columns,
             cells: Box::new(move |object| match T::deserialize(object) {

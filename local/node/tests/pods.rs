@@ -263,7 +263,7 @@ async fn restart_policies_are_kept() {
 async fn termination_asks_waits_and_then_kills() {
     let cluster = Cluster::start().await;
     let hook = json!({"container": {"lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", "echo stopping > stopped"]}}}},
-        "spec": {"terminationGracePeriodSeconds": 60}});
+        "spec": {"terminationGracePeriodSeconds": 600}});
     let polite = "trap 'echo bye > bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
     cluster.run("polite", polite, hook).await;
     cluster

@@ -108,10 +108,12 @@ impl Managers {
                     Operation::Update => "Update",
                 },
                 "apiVersion": entry.manager.api_version,
-                "time": entry.time,
                 "fieldsType": "FieldsV1",
                 "fieldsV1": entry.fields.encode(),
             });
+            if !entry.time.is_empty() {
+                value["time"] = entry.time.clone().into();
+            }
             if !entry.manager.subresource.is_empty() {
                 value["subresource"] = entry.manager.subresource.clone().into();
             }

@@ -1,20 +1,23 @@
 //! Whether disruption budgets let a pod be evicted.
 
 use k8s_openapi::{
-    api::{core::v1::Pod, policy::v1::PodDisruptionBudgetSpec},
+    api::{
+        core::v1::Pod,
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde_json::json;
 
-use crate::{api::Api, selector::LabelSelector, status::Failure, typed};
+use crate::{api::Api, selector::LabelSelector, status::Failure};
 
 /// Fails with 429 when the eviction would leave too few healthy pods.
 pub(crate) fn allows(api: &Api, pod: &Pod) -> Result<(), Failure> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     api.store.view(|state| {
         for (key, budget) in state.scan("poddisruptionbudgets.policy", Some(namespace)) {
-            let spec: PodDisruptionBudgetSpec =
-                typed::read(&budget.value()["spec"]).unwrap_or_default();
+            let budget: PodDisruptionBudget = budget.read()?;
+            let spec = budget.spec.unwrap_or_default();
             // A budget without a selector is for no pods, one with an empty selector for all.
             let Some(selector) = spec.selector.as_ref().map(LabelSelector::of) else {
                 continue;

@@ -33,8 +33,15 @@ pub(crate) fn fill_nulls(at: NodeRef<'_>, value: &mut Value) {
                 fill_nulls(at.item(), item);
             }
         }
+        // As Kubernetes reads amounts, and writes them from then on.
+        Value::Number(number) if is_quantity(at) => *value = number.to_string().into(),
         _ => {}
     }
+}
+
+fn is_quantity(at: NodeRef<'_>) -> bool {
+    let format = at.node.and_then(|node| node.format.as_deref());
+    format == Some(QUANTITY)
 }
 
 fn zero(at: NodeRef<'_>) -> Value {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Number, Value, json};
 
-use super::{Field, ListKind, Node, NodeRef, Type, join};
+use super::{Field, ListKind, Node, NodeRef, QUANTITY, Type, join};
 use crate::status::FieldError;
 
 /// Everything that is wrong with the value. The metadata of the root is left to its own rules.
@@ -130,7 +130,12 @@ fn fits(node: &Node, value: &Value) -> bool {
         }),
         Type::Number => value.is_number(),
         Type::Boolean => value.is_boolean(),
-        Type::IntOrString => value.is_string() || value.as_number().is_some_and(|n| !n.is_f64()),
+        Type::IntOrString => {
+            // Amounts may be fractions.
+            let is_quantity = node.format.as_deref() == Some(QUANTITY);
+            let fits = |number: &Number| is_quantity || !number.is_f64();
+            value.is_string() || value.as_number().is_some_and(fits)
+        }
     }
 }
 

@@ -316,7 +316,12 @@ async fn a_budget_without_a_selector_is_for_no_pods() {
     let budgets = "/apis/policy/v1/namespaces/~/poddisruptionbudgets";
     let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1}});
     assert_eq!(call(&client, "POST", budgets, budget).await.0, 201);
-    call(&client, "POST", PODS, pod("one", Some("elsewhere"))).await;
+    let created = call(&client, "POST", PODS, pod("one", Some("elsewhere"))).await;
+    assert_eq!(created.0, 201);
+    // Only one that is healthy would be held back.
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let (code, body) = call(&client, "PATCH", &format!("{PODS}/one/status"), ready).await;
+    assert_eq!(code, 200, "{body}");
     let path = format!("{PODS}/one/eviction");
     let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "one"}});
     let (code, body) = typed(&client, "POST", &path, "application/json", body).await;

@@ -165,12 +165,72 @@ async fn a_time_that_is_none_is_refused() {
         "metadata": {"name": "e"}, "lastTimestamp": "soon",
         "involvedObject": {"kind": "Pod", "name": "a", "namespace": "default"},
     });
+    let owned = json!({
+        "metadata": {"name": "c", "managedFields": [{
+            "manager": "m", "operation": "Update", "apiVersion": "v1", "time": "soon",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:x": {}},
+        }]},
+    });
+    let config_maps = "/api/v1/namespaces/~/configmaps";
     let events = "/api/v1/namespaces/~/events";
-    for (path, kind, object) in [(PODS, "Pod", pod), (events, "Event", event)] {
+    for (path, kind, object) in [
+        (PODS, "Pod", pod),
+        (events, "Event", event),
+        (config_maps, "ConfigMap", owned),
+    ] {
         let (code, body) = call(&client, "POST", path, object).await;
         assert_eq!(code, 400, "{body}");
         let message = body["message"].as_str().unwrap();
         let says = format!("{kind} in version \"v1\" cannot be handled as a {kind}: ");
         assert!(message.starts_with(&says), "{message}");
     }
+}
+
+#[tokio::test]
+async fn who_owns_a_field_since_nobody_knows_when_is_told_without_a_time() {
+    let (_cluster, client) = cluster().await;
+    let pod = json!({
+        "metadata": {"name": "a", "managedFields": [{
+            "manager": "m", "operation": "Update", "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:x": {}},
+        }]},
+        "spec": {"containers": [{"name": "c", "image": "i:1"}]},
+    });
+    let (code, body) = call(&client, "POST", PODS, pod).await;
+    assert_eq!(code, 201, "{body}");
+    for entry in body["metadata"]["managedFields"].as_array().unwrap() {
+        assert_ne!(entry["time"], "", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_amount_is_a_text_however_it_was_sent() {
+    let (_cluster, client) = cluster().await;
+    let container = json!({
+        "name": "c", "image": "i:1", "resources": {"limits": {"cpu": 0.5, "memory": 1_000_000}},
+    });
+    let labels = json!({"app": "a"});
+    let deployment = json!({
+        "metadata": {"name": "a"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    });
+    let path = "/apis/apps/v1/namespaces/~/deployments";
+    let (code, body) = call(&client, "POST", path, deployment).await;
+    assert_eq!(code, 201, "{body}");
+    let container = &body["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        container["resources"]["limits"],
+        json!({"cpu": "500m", "memory": "1M"})
+    );
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": 10}}});
+    let path = "/api/v1/namespaces/~/resourcequotas";
+    let (code, body) = call(&client, "POST", path, quota).await;
+    assert_eq!(
+        (code, &body["spec"]["hard"]["pods"]),
+        (201, &json!("10")),
+        "{body}"
+    );
 }

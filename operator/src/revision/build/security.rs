@@ -91,8 +91,8 @@ pub(crate) fn check(
     pod: &PodTemplateSpec,
     options: &Options,
 ) -> Result<(), SecurityError> {
-    let metadata = serde_json::to_value(&pod.metadata).unwrap_or_default();
-    let spec = serde_json::to_value(&pod.spec).unwrap_or_default();
+    let metadata = pod.metadata.clone().unwrap_or_default();
+    let spec = pod.spec.clone().unwrap_or_default();
     let broken = |level| pod_security::violations(level, &metadata, &spec);
     let found = broken(profile.standard());
     if found.is_empty() {
