@@ -61,12 +61,22 @@ pub const MOST_FRAMED: usize = 512 * 1024;
 const MOST_DIGITS: usize = 9;
 
 /// Subscriptions as they stand before a message that the gateway hands to the events program: how many bytes they take,
-/// a line feed, and a JSON array.
+/// a line feed, and a JSON array. None if they take more than [`MOST_FRAMED`].
 #[must_use]
-pub fn frame(subscriptions: &[&Subscription]) -> String {
-    // Texts and numbers always serialize.
-    let subscriptions = serde_json::to_string(subscriptions).unwrap_or_default();
-    format!("{}\n{subscriptions}", subscriptions.len())
+pub fn frame<'a>(subscriptions: impl IntoIterator<Item = &'a Subscription>) -> Option<String> {
+    let mut array = String::from("[");
+    for subscription in subscriptions {
+        if array.len() > 1 {
+            array.push(',');
+        }
+        // Texts and numbers always serialize.
+        array += &serde_json::to_string(subscription).ok()?;
+        if array.len() > MOST_FRAMED {
+            return None;
+        }
+    }
+    array.push(']');
+    Some(format!("{}\n{array}", array.len()))
 }
 
 /// The subscriptions of [`frame`], and where the message begins. None if it is something else.
@@ -106,7 +116,7 @@ mod tests {
     fn what_is_framed_is_split_and_nothing_else_is() {
         let json = r#"{"function":"a","uid":"u","trigger":"t","path":"/"}"#;
         let subscription: Subscription = serde_json::from_str(json).unwrap();
-        let mut framed = frame(&[&subscription, &subscription]);
+        let mut framed = frame([&subscription, &subscription]).unwrap();
         let end = framed.len();
         framed += "the message";
         let framed = framed.as_bytes();
@@ -127,6 +137,9 @@ mod tests {
             assert_eq!(split(other.as_bytes()), None, "{other}");
         }
         assert_eq!(split(b"2\n[]"), Some((Vec::new(), 4)));
+        assert_eq!(frame([]).as_deref(), Some("2\n[]"));
+        let many = std::iter::repeat_n(&subscription, MOST_FRAMED / json.len());
+        assert_eq!(frame(many), None);
     }
 
     #[test]

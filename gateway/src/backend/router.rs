@@ -117,16 +117,16 @@ impl<F> Router<F> {
         self.owner_of_name(&normal_host(host), namespace)
     }
 
-    /// Whether the host is one that functions alone have: below the domain, or an in-cluster name with a namespace.
+    /// Whether the host is one that functions alone have: `NAME.NAMESPACE` below the domain.
     #[must_use]
     pub(crate) fn is_of_functions(&self, host: &str) -> bool {
         let host = normal_host(host);
         let below = host.strip_suffix(&*self.domain);
-        below.is_some_and(|name| name.ends_with('.'))
-            || matches!(
-                InCluster::of(&host, &self.cluster_domain),
-                Some(InCluster::Whole(_))
-            )
+        let below = below.and_then(|below| below.strip_suffix('.'));
+        let named = below.and_then(|below| below.split_once('.'));
+        named.is_some_and(|(name, namespace)| {
+            !name.is_empty() && !namespace.is_empty() && !namespace.contains('.')
+        })
     }
 
     /// Whether the caller's namespace matters for where a request from inside the cluster goes.

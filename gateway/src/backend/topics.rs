@@ -162,16 +162,15 @@ impl Topics {
             drop(tables);
             return Err(Unheard::Unknown(near(&topic.name, names)));
         };
-        let framed = known.framed.get_or_insert_with(|| {
-            let hearers = known.functions.values();
-            let subscriptions: Vec<&Subscription> =
-                hearers.flat_map(|hearer| &hearer.subscriptions).collect();
-            topic::frame(&subscriptions).into()
-        });
-        if framed.len() > topic::MOST_FRAMED {
-            return Err(Unheard::TooMany(known.functions.len()));
+        if let Some(framed) = &known.framed {
+            return Ok(framed.clone());
         }
-        Ok(framed.clone())
+        let hearers = known.functions.values();
+        let subscriptions = hearers.flat_map(|hearer| &hearer.subscriptions);
+        let framed = topic::frame(subscriptions).map(Bytes::from);
+        let framed = framed.ok_or(Unheard::TooMany(known.functions.len()))?;
+        known.framed = Some(framed.clone());
+        Ok(framed)
     }
 }
 

@@ -63,7 +63,7 @@ impl TopicFailure {
             Self::Unknown { .. } => StatusCode::NOT_FOUND,
             Self::OnlyPosted => StatusCode::METHOD_NOT_ALLOWED,
             Self::Off => StatusCode::NOT_IMPLEMENTED,
-            Self::TooManyFunctions { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::TooManyFunctions { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }

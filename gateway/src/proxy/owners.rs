@@ -187,6 +187,10 @@ fn unanswered(error: &kube::Error) -> Failure {
 /// Whether nobody on the way can read what the client shows: it speaks TLS to a proxy that is trusted, is on this
 /// machine, or asks from inside the cluster.
 fn is_private(peer: &Peer, headers: &HeaderMap) -> bool {
+    // Proxies that are trusted may stand in the cluster's own network, where pods ask by themselves.
+    if peer.entrance() == Entrance::Internal {
+        return true;
+    }
     if peer.is_trusted() {
         let mut said = headers.get_all("x-forwarded-proto").iter();
         let (Some(said), None) = (said.next(), said.next()) else {
@@ -194,7 +198,7 @@ fn is_private(peer: &Peer, headers: &HeaderMap) -> bool {
         };
         return said.as_bytes().eq_ignore_ascii_case(b"https");
     }
-    peer.entrance() == Entrance::Internal || peer.is_on_this_machine()
+    peer.is_on_this_machine()
 }
 
 /// The token that a request shows (RFC 6750, section 2.1).
@@ -241,6 +245,8 @@ mod tests {
             &peer("192.0.2.7", Entrance::Internal, &[]),
             &none
         ));
+        let inside = peer("192.0.2.7", Entrance::Internal, &["192.0.2.0/24"]);
+        assert!(is_private(&inside, &none));
         let proxy = peer("192.0.2.7", public, &["192.0.2.0/24"]);
         assert!(is_private(&proxy, &https));
         assert!(!is_private(&proxy, &none));

@@ -107,6 +107,18 @@ async fn what_became_of_calls_is_asked_for_in_the_name_of_the_host() {
     let shared = get(harness.data, "127.0.0.1", path).await.json();
     assert_eq!(shared["target"], "/invocations/7/result?x");
     assert!(shared["headers"]["x-fermata-function-uid"].is_null());
+    // The gateway's own names are nobody's.
+    for (address, host) in [
+        (
+            harness.internal,
+            "fermata-gateway-internal.fermata-system.svc",
+        ),
+        (harness.data, "fermata.example"),
+        (harness.data, "gateway.localhost"),
+    ] {
+        let seen = get(address, host, path).await.json();
+        assert_eq!(seen["target"], "/invocations/7/result?x", "{host}");
+    }
     let hosts = [
         (harness.data, "hello.default.localhost"),
         (harness.internal, "hello.default.svc"),

@@ -47,6 +47,7 @@ async fn send(
         .header("host", host)
         .header("x-fermata-entrance", "internal")
         .header("x-fermata-publisher", "other")
+        .header("x-fermata-hops", "16")
         .header("ce-type", "t");
     let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
     request(address, asked.body(body).unwrap()).await
@@ -94,8 +95,14 @@ async fn the_events_program_gets_the_message_and_who_hears_it() {
         // Who publishes is the gateway's word alone: here it has the address of a function's instance.
         let publisher = (entrance == "internal").then_some("default");
         assert_eq!(headers["x-fermata-publisher"], json!(publisher));
+        let hops = (entrance == "internal").then_some("16");
+        assert_eq!(headers["x-fermata-hops"], json!(hops));
         assert_eq!(headers["x-request-id"], answer.header("x-request-id"));
     }
+    // One whose function is gone is nobody's.
+    let gone = ("gone.default.localhost", "/topics/orders");
+    let answer = send(harness.data, "POST", gone, "seven").await;
+    assert_eq!(answer.reason(), "NoSuchFunction");
     // On a function's own host it is a path like others.
     let own = ("mails.default.localhost", "/topics/orders");
     let answer = send(harness.data, "POST", own, "seven").await;

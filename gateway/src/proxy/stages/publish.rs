@@ -1,7 +1,7 @@
 //! A message for a topic: it is handed, with those who hear it, to the events program, which keeps it and delivers it to
 //! each of them later, as an ordinary request from inside the cluster.
 
-use fermata_crds::names::{PUBLISHER_HEADER, TOPIC_PATH_PREFIXES};
+use fermata_crds::names::{HOPS_HEADER, PUBLISHER_HEADER, TOPIC_PATH_PREFIXES};
 use fermata_daemon::watch::Key;
 use http::{HeaderValue, Method, Response, header, request::Parts};
 use hyper::body::Incoming;
@@ -33,8 +33,8 @@ pub(crate) fn is_of_topics(
     if name_in(path).is_none() {
         return false;
     }
-    let (owner, _) = host_of(context, caller, host);
-    owner.is_none()
+    let (owner, is_of_functions) = host_of(context, caller, host);
+    owner.is_none() && !is_of_functions
 }
 
 /// What of the path names a topic, if anything does.
@@ -110,6 +110,10 @@ fn question(
     }
     if scan.expect {
         headers::strip_expect(&mut parts.headers);
+    }
+    if from_anywhere {
+        // Who says that many functions have answered before spoils what is answered next.
+        parts.headers.remove(HOPS_HEADER);
     }
     // That of the message alone.
     parts.headers.remove(header::CONTENT_LENGTH);
