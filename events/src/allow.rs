@@ -202,15 +202,20 @@ impl Target {
         }) {
             return None;
         }
-        let matching = allowed.iter().find(|one| match &one.0 {
+        // The widest of those that name it counts, wherever it stands.
+        let matching = allowed.iter().map(|one| &one.0).filter(|one| match one {
             Pattern::Address(_) => false,
             Pattern::Name(name) => **name == *host,
             Pattern::Below(suffix) => host.ends_with(&**suffix) && host.len() > suffix.len(),
-        })?;
-        let named_itself = matches!(matching.0, Pattern::Name(_));
+        });
+        let matching: Vec<&Pattern> = matching.collect();
+        let any = |wide: fn(&Pattern) -> bool| matching.iter().any(|one| wide(one));
+        if matching.is_empty() {
+            return None;
+        }
         Some(match host {
-            "localhost" if named_itself => Reach::Machine,
-            _ if is_service(host) && matching.0.names_services() => Reach::Cluster,
+            "localhost" if any(|one| matches!(one, Pattern::Name(_))) => Reach::Machine,
+            _ if is_service(host) && any(Pattern::names_services) => Reach::Cluster,
             _ => Reach::Global,
         })
     }
@@ -274,6 +279,15 @@ mod tests {
     fn may(url: &str, hosts: &[&str], address: &str) -> bool {
         let target = read(url, hosts).unwrap();
         target.may_be_at(address.parse().unwrap(), &allowed(hosts))
+    }
+
+    #[test]
+    fn the_widest_entry_counts_wherever_it_stands() {
+        let url = "http://inbox.shop.svc.cluster.local/";
+        let entries = ["*.local", "inbox.shop.svc.cluster.local"];
+        assert!(may(url, &entries, "10.0.0.7"));
+        assert!(may(url, &[entries[1], entries[0]], "10.0.0.7"));
+        assert!(!may(url, &entries[..1], "10.0.0.7"));
     }
 
     #[test]

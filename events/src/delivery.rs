@@ -70,12 +70,27 @@ pub(crate) struct Dispatcher {
     pub(crate) drain: Duration,
 }
 
+/// Callbacks of one namespace that are made at once: who is slow to take them delays no calls.
+const CALLBACKS: usize = 32;
+
+/// How long a callback waits for which there is no place.
+const NO_PLACE: Duration = Duration::from_secs(5);
+
+/// The places of one namespace.
+#[derive(Debug)]
+struct Share {
+    calls: Arc<Semaphore>,
+    callbacks: Arc<Semaphore>,
+}
+
 /// What all tasks share.
 struct Shared {
     store: Store,
     caller: Caller,
     teller: Teller,
     all: Arc<Semaphore>,
+    /// Callbacks go on when nothing else of their function does.
+    tasks: TaskTracker,
     /// No more calls are begun.
     stop: CancellationToken,
     /// Those that are being made break off.
@@ -91,7 +106,9 @@ impl Dispatcher {
     ///
     /// Dropping the future breaks everything off. What was being made waits again in the store.
     pub(crate) async fn run(self, mut active: Active, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
+            tasks: tasks.clone(),
             store: self.store,
             caller: Caller::new(self.gateway, self.kept),
             teller: Teller::new(&self.callbacks),
@@ -100,15 +117,17 @@ impl Dispatcher {
             abort: CancellationToken::new(),
         });
         let _ends = shared.abort.clone().drop_guard();
-        let tasks = TaskTracker::new();
-        let mut shares: HashMap<Box<str>, Weak<Semaphore>> = HashMap::new();
+        let mut shares: HashMap<Box<str>, Weak<Share>> = HashMap::new();
         while let Some(Some(function)) = stop.run_until_cancelled(active.next()).await {
             if shares.len() >= REMEMBERED {
                 shares.retain(|_, share| share.strong_count() > 0);
             }
             let known = shares.get(&function.namespace).and_then(Weak::upgrade);
             let share = known.unwrap_or_else(|| {
-                let share = Arc::new(Semaphore::new(self.concurrency.namespace as usize));
+                let share = Arc::new(Share {
+                    calls: Arc::new(Semaphore::new(self.concurrency.namespace as usize)),
+                    callbacks: Arc::new(Semaphore::new(CALLBACKS)),
+                });
                 shares.insert(function.namespace.clone(), Arc::downgrade(&share));
                 share
             });
@@ -130,13 +149,13 @@ impl Dispatcher {
 
 impl Shared {
     /// Makes the calls of one function until there are none.
-    async fn follow(self: Arc<Self>, function: Key, share: Arc<Semaphore>, mut limit: Limit) {
+    async fn follow(self: Arc<Self>, function: Key, share: Arc<Share>, mut limit: Limit) {
         let mut running = JoinSet::new();
         while let Some(changed) = self.store.changed(&function) {
             let mut wake = None;
             if running.len() < limit.get() && !self.stop.is_cancelled() {
                 let permits = tokio::select! {
-                    permits = permits(&share, &self.all) => permits,
+                    permits = permits(&share.calls, &self.all) => permits,
                     Some(ended) = running.join_next() => {
                         limit.learn(ended.unwrap_or(Pressure::Same), Instant::now());
                         None
@@ -148,7 +167,8 @@ impl Shared {
                 };
                 match self.store.next(&function) {
                     Next::Take(id, off) => {
-                        running.spawn(self.clone().make(function.clone(), id, off, permits));
+                        let (shared, share) = (self.clone(), share.clone());
+                        running.spawn(shared.make(function.clone(), id, off, (permits, share)));
                         continue;
                     }
                     Next::Wait(due) => wake = Some(due),
@@ -178,7 +198,7 @@ impl Shared {
         function: Key,
         id: Id,
         off: CancellationToken,
-        _permits: [OwnedSemaphorePermit; 2],
+        (permits, share): ([OwnedSemaphorePermit; 2], Arc<Share>),
     ) -> Pressure {
         let due = loop {
             match self.store.load(id).await {
@@ -198,7 +218,17 @@ impl Shared {
             }
         };
         if due.invocation.calls_back() {
-            self.call_back(&due, off).await;
+            // The function has done its part: its places are for other calls.
+            drop(permits);
+            let Ok(place) = share.callbacks.clone().try_acquire_owned() else {
+                self.store.give_back(id, &due.invocation, NO_PLACE);
+                return Pressure::Same;
+            };
+            let shared = self.clone();
+            self.tasks.spawn(async move {
+                shared.call_back(&due, off).await;
+                drop(place);
+            });
             return Pressure::Same;
         }
         let mut invocation = due.invocation.clone();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fermata_crds::Subscription;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::invocation::{Call, CallHead, Fields, RECORD};
 
@@ -88,6 +88,9 @@ pub(crate) enum EventError {
     /// There are too many.
     #[error("it has {0} attributes, and at most {MOST_ATTRIBUTES} are taken")]
     TooManyAttributes(usize),
+    /// The type of its data cannot be said when it is delivered.
+    #[error("the attribute datacontenttype is no media type: it has characters that no header has")]
+    ContentType,
     /// It is an event in a format that is not known here.
     #[error(
         "{0} is not understood; publish application/cloudevents+json, application/cloudevents-batch+json, or binary mode"
@@ -257,6 +260,10 @@ impl Attributes {
         }
         if attributes.len() > MOST_ATTRIBUTES {
             return Err(EventError::TooManyAttributes(attributes.len()));
+        }
+        let kind = attributes.get("datacontenttype");
+        if kind.is_some_and(|kind| HeaderValue::from_str(kind).is_err()) {
+            return Err(EventError::ContentType);
         }
         let bytes = attributes
             .iter()

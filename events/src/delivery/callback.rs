@@ -18,6 +18,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{attempt::chain, decide::pause};
 use crate::{
@@ -112,10 +113,9 @@ impl Teller {
         };
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the answer: nothing behind its head is read.
-            let connection = tokio::spawn(connection);
+            // It ends with the answer, or when nobody waits for that any more: nothing behind its head is read.
+            let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
             let answered = sender.send_request(request).await;
-            connection.abort();
             answered.map(|response| response.status())
         };
         match exchange.await {
@@ -130,26 +130,7 @@ impl Teller {
         let found = lookup_host((&*target.host, target.port)).await;
         let found = found
             .map_err(|error| Told::Later(format!("{} is not to be found: {error}", target.host)))?;
-        let mut refused = None;
-        let addresses: Vec<SocketAddr> = found
-            .filter(|address| {
-                let may_be = target.may_be_at(address.ip(), &self.allowed);
-                if !may_be {
-                    refused = Some(address.ip());
-                }
-                may_be
-            })
-            .collect();
-        if addresses.is_empty() {
-            return Err(match refused {
-                Some(ip) => Told::Never(format!(
-                    "{} is {ip}, which is nobody's but this network's or this machine's; an address is called back \
-                     if --callback-allow names it",
-                    target.host
-                )),
-                None => Told::Later(format!("{} has no address", target.host)),
-            });
-        }
+        let addresses = allowed_of(target, found, &self.allowed)?;
         let mut last = None;
         for address in addresses {
             match TcpStream::connect(address).await {
@@ -187,6 +168,35 @@ impl Teller {
             ))),
         }
     }
+}
+
+/// Those of the addresses that a target may have; why there are none otherwise.
+fn allowed_of(
+    target: &Target,
+    found: impl Iterator<Item = SocketAddr>,
+    allowed: &[AllowedHost],
+) -> Result<Vec<SocketAddr>, Told> {
+    let mut refused = None;
+    let addresses: Vec<SocketAddr> = found
+        .filter(|address| {
+            let may_be = target.may_be_at(address.ip(), allowed);
+            if !may_be {
+                refused = Some(address.ip());
+            }
+            may_be
+        })
+        .collect();
+    if !addresses.is_empty() {
+        return Ok(addresses);
+    }
+    Err(match refused {
+        Some(ip) => Told::Never(format!(
+            "{} is {ip}, which is nobody's but this network's or this machine's; an address is called back if \
+             --callback-allow names it",
+            target.host
+        )),
+        None => Told::Later(format!("{} has no address", target.host)),
+    })
 }
 
 /// Says how the call stands after an attempt of its callback. Pure; `random` is between 0 and 1.
@@ -284,4 +294,25 @@ fn connector() -> Option<TlsConnector> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Some(TlsConnector::from(Arc::new(tls)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_name_resolves_to_only_what_it_may_be_is_connected_to() {
+        let allowed = ["hooks.example.com".parse().unwrap()];
+        let target = Target::read("http://hooks.example.com/", &allowed).unwrap();
+        let chosen = |found: &[&str]| {
+            let found = found
+                .iter()
+                .map(|ip| SocketAddr::new(ip.parse().unwrap(), 80));
+            allowed_of(&target, found, &allowed)
+        };
+        let global: SocketAddr = "93.184.216.34:80".parse().unwrap();
+        assert_eq!(chosen(&["10.0.0.1", "93.184.216.34"]), Ok(vec![global]));
+        assert!(matches!(chosen(&["127.0.0.1", "::1"]), Err(Told::Never(_))));
+        assert!(matches!(chosen(&[]), Err(Told::Later(_))));
+    }
 }

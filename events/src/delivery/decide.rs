@@ -39,6 +39,8 @@ pub(super) enum Outcome {
         why: String,
         /// Whether it may be otherwise another time.
         again: bool,
+        /// For how long nobody wants to be asked again.
+        retry_after: Option<Duration>,
     },
     /// The call was called off meanwhile.
     CalledOff,
@@ -87,7 +89,11 @@ pub(super) fn decide(
             invocation.message = Some(why);
             (None, Meaning::Again, None)
         }
-        Outcome::Unpublished { why, again } => {
+        Outcome::Unpublished {
+            why,
+            again,
+            retry_after,
+        } => {
             invocation.message = Some(shortened(&why, 2 * MOST_TEXT).into_owned());
             // The function has done its work, and does it once more: that is an attempt like others.
             let meaning = if again {
@@ -95,7 +101,7 @@ pub(super) fn decide(
             } else {
                 Meaning::Refused
             };
-            (None, meaning, None)
+            (None, meaning, retry_after)
         }
         Outcome::Answered {
             answer,
@@ -117,10 +123,10 @@ pub(super) fn decide(
                     .head
                     .cut
                     .then(|| "the answer was too large to be kept".to_owned()),
-                (_, Some(reason)) => Some(format!("{reason}: {}", text(&answer))),
+                (_, Some(reason)) => Some(format!("{reason}: {}", text(&answer.body))),
                 (_, None) => Some(format!(
                     "the function has answered {status}: {}",
-                    text(&answer)
+                    text(&answer.body)
                 )),
             };
             (Some(answer), meaning, retry_after)
@@ -230,12 +236,12 @@ pub(super) fn pause((first, longest): (Duration, Duration), attempt: u32, random
 }
 
 /// The beginning of what was answered, or what it says of itself if it is a problem (RFC 9457).
-fn text(answer: &Answer) -> String {
-    let problem = serde_json::from_slice::<Problem<'_>>(&answer.body);
+pub(super) fn text(body: &[u8]) -> String {
+    let problem = serde_json::from_slice::<Problem<'_>>(body);
     let text = match &problem {
         Ok(problem) => problem.detail.clone(),
         Err(_) => {
-            let beginning = answer.body.get(..2 * MOST_TEXT).unwrap_or(&answer.body);
+            let beginning = body.get(..2 * MOST_TEXT).unwrap_or(body);
             String::from_utf8_lossy(beginning)
         }
     };

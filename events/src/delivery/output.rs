@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use fermata_crds::names::{HOPS_HEADER, REASON_HEADER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    attempt::{Caller, chain},
-    decide::Outcome,
+    attempt::{Caller, chain, retry_after},
+    decide::{Outcome, text},
 };
 use crate::{
     event,
@@ -51,6 +52,7 @@ impl Caller {
             return Outcome::Unpublished {
                 why: format!("the answer is too large for a message of {topic} (spec.output)"),
                 again: false,
+                retry_after: None,
             };
         }
         match self.publish(due, heard, topic, answer).await {
@@ -66,17 +68,18 @@ impl Caller {
         topic: &str,
         answer: &Answer,
     ) -> Result<(), Outcome> {
-        let unpublished = |why: String, again| Outcome::Unpublished {
+        let unpublished = |why: String, again, retry_after| Outcome::Unpublished {
             why: format!("the answer cannot be published to {topic} (spec.output): {why}"),
             again,
+            retry_after,
         };
         let Some(headers) = headers(due, heard, answer) else {
             return Ok(());
         };
         let request = self.message(due, topic, headers, answer);
-        let request = request.map_err(|error| unpublished(error.to_string(), false))?;
+        let request = request.map_err(|error| unpublished(error.to_string(), false, None))?;
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| unpublished(chain(&error), true))?;
+        let response = response.map_err(|error| unpublished(chain(&error), true, None))?;
         let status = response.status();
         let reason = response.headers().get(REASON_HEADER);
         let is_for = |word: &str| reason.is_some_and(|reason| reason == word);
@@ -86,10 +89,11 @@ impl Caller {
         }
         let again = status.is_server_error() && status != StatusCode::LOOP_DETECTED
             || [404, 408, 409, 425, 429].contains(&status.as_u16());
+        let retry_after = retry_after(response.headers(), Timestamp::now());
         let said = self.body(response.into_body()).await;
-        let said = said.map(|(said, _)| String::from_utf8_lossy(&said).into_owned());
-        let said = said.unwrap_or_default();
-        Err(unpublished(format!("{} {said}", status.as_u16()), again))
+        let said = said.map(|(said, _)| text(&said)).unwrap_or_default();
+        let why = format!("{} {said}", status.as_u16());
+        Err(unpublished(why, again, retry_after))
     }
 
     fn message(

@@ -206,6 +206,7 @@ fn what_is_no_event_is_told_with_the_reason() {
         (json!({"my-name": "a"}), "no name of an attribute"),
         (json!({"Name": "a"}), "no name of an attribute"),
         (json!({"list": []}), "no text, number or truth value"),
+        (json!({"datacontenttype": "text/plain\n"}), "no media type"),
         (json!({"data": 1, "data_base64": "AA=="}), "one of them"),
         (json!({"data_base64": "no!"}), "no base64"),
         (json!({"data_base64": 1}), "no JSON of a CloudEvent"),

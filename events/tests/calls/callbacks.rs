@@ -252,3 +252,19 @@ async fn nobody_is_called_back_whom_nobody_has_allowed() {
     assert_eq!(kept.ask(twice, "").await.status, 400);
     kept.end().await;
 }
+
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_delays_no_calls() {
+    let gateway = function(200).await;
+    let receiver = Gateway::start(|_| Box::pin(std::future::pending())).await;
+    let kept = Kept::with(&gateway, None, allow).await;
+    // More than all places of the function, for longer than a callback is waited for.
+    for _ in 0..400 {
+        kept.keep_with_callback(&receiver, "/", &json!({})).await;
+    }
+    // As many as there are places for.
+    received(&receiver, 32).await;
+    let id = kept.keep("orders", &json!({}), "").await;
+    assert_eq!(kept.over(&id).await["state"], "Succeeded");
+    kept.crash().await;
+}

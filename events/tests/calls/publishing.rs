@@ -29,7 +29,7 @@ impl Kept {
         request: http::request::Builder,
         message: &str,
     ) -> Answer {
-        let framed = topic::frame(&subscriptions.iter().collect::<Vec<_>>());
+        let framed = topic::frame(subscriptions).unwrap();
         self.ask(request, &(framed + message)).await
     }
 }
@@ -153,6 +153,13 @@ async fn the_same_message_is_delivered_once() {
     // Who hears it from now on gets it too.
     let told = kept.publish(&both, event(&kept, "7"), "a").await;
     assert_eq!(counts(told), (json!(1), json!(1)));
+    // Where it is delivered makes no difference.
+    let moved = [Subscription {
+        path: "/elsewhere".into(),
+        ..heard("bills", &[])
+    }];
+    let told = kept.publish(&moved, event(&kept, "7"), "a").await;
+    assert_eq!(counts(told), (json!(0), json!(1)));
     let other = kept.publish(&both, event(&kept, "7"), "b").await;
     assert_eq!(other.status, 422, "{other:?}");
     assert_eq!(other.json()["reason"], "EventIdReused");

@@ -249,9 +249,12 @@ fn an_answer_that_is_not_published_uses_up_an_attempt() {
     let unpublished = |again| Outcome::Unpublished {
         why: "full".into(),
         again,
+        retry_after: Some(Duration::from_secs(10)),
     };
     decide(&mut call, unpublished(true), now(), 1.0);
     assert_eq!((call.state, call.attempts), (State::Waiting, 1));
+    let later = later(now(), Duration::from_secs(10));
+    assert_eq!(call.next_attempt_at, Some(later));
     decide(&mut call, unpublished(false), now(), 1.0);
     assert_eq!((call.state, call.attempts), (State::Failed, 2));
 }
