@@ -66,9 +66,11 @@ impl Said {
     pub(super) fn note(&mut self, line: &str, is_error: bool) {
         let line = cut(line.trim_end());
         self.sign = Sign::of(line).or(self.sign);
-        self.killed |= is_killed(line);
-        if room::is_missed_in(line) {
-            self.full = Some(line.trim().to_owned());
+        if !is_quoted(line) {
+            self.killed |= is_killed(line);
+            if room::is_missed_in(line) {
+                self.full = Some(line.trim().to_owned());
+            }
         }
         line.clone_into(&mut self.last);
         if !is_error {
@@ -145,9 +147,17 @@ impl Said {
     }
 }
 
+/// Whether a line is one of the source, as compilers quote it: what it says is the function's.
+fn is_quoted(line: &str) -> bool {
+    let behind_number = line
+        .trim_start()
+        .trim_start_matches(|character: char| character.is_ascii_digit());
+    behind_number.trim_start().starts_with('|')
+}
+
 /// Whether a line says that a process was killed: in the words of go, and of Python and cargo.
 fn is_killed(line: &str) -> bool {
-    ["signal: killed", "SIGKILL"]
+    ["signal: killed", "Signals.SIGKILL", "signal: 9, SIGKILL"]
         .iter()
         .any(|words| line.contains(words))
 }

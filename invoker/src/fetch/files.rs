@@ -207,7 +207,7 @@ async fn bring(git: &Git, checkout: &Checkout<'_>) -> Result<(), Error> {
     let by_reference = reference.filter(|reference| *reference != commit);
     let whole = match by_reference {
         Some(reference) => vec!["--", url, reference],
-        None => vec!["--", url, "+refs/heads/*:refs/heads/*"],
+        None => vec!["--", url, "+refs/heads/*:refs/fetched/*"],
     };
     let whole = options.into_iter().chain(whole);
     match git.run(repository, whole, &[]).await {

@@ -355,6 +355,8 @@ fn judge(said: &str) -> (Failure, &str) {
                 "rpc failed",
                 "empty reply from server",
                 "server error: http",
+                "server error http",
+                "\": eof",
                 "temporarily unavailable",
                 "rate limit exceeded",
             ])
@@ -456,6 +458,11 @@ mod tests {
                 "batch response: Post \"http://127.0.0.1:9/a.git/info/lfs/objects/batch\": dial tcp 127.0.0.1:9: connect: connection refused\nerror: failed to fetch some objects from 'http://127.0.0.1:9/a.git/info/lfs'",
                 Failure::Away,
             ),
+            (
+                "batch response: Server error https://h/a.git/info/lfs/objects/batch from HTTP 503\nerror: failed to fetch some objects from 'https://h/a.git/info/lfs'",
+                Failure::Away,
+            ),
+            ("batch response: Post \"https://h/x\": EOF", Failure::Away),
             ("fatal: something else", Failure::Other),
         ] {
             assert_eq!(judge(said).0, failure, "{said}");

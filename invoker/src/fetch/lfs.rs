@@ -20,7 +20,7 @@ use super::{
 use crate::{build::size, log};
 
 /// What a pointer begins with (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
-const BEGIN: &str = "version https://git-lfs.github.com/spec/v1\n";
+const BEGIN: &str = "version https://git-lfs.github.com/spec/v1";
 
 /// The largest pointer.
 const LARGEST_POINTER: u64 = 1024;
@@ -126,10 +126,10 @@ async fn bring(git: &Git, checkout: &Checkout<'_>) -> Result<(), Error> {
     }
     arguments.extend(["lfs", "fetch"].map(str::to_owned));
     if is_plain(checkout.path) {
-        arguments.push(format!("--include={}", checkout.path));
+        arguments.push(format!("--include=/{}", checkout.path));
     }
     arguments.extend(["origin".to_owned(), checkout.commit.to_owned()]);
-    // Without a work tree and an index there is no .lfsconfig.
+    // HEAD leads nowhere, and there is no work tree and no index: no .lfsconfig is read but the one that was looked at.
     let index = checkout.repository.join("no-index");
     let places = [
         ("GIT_DIR", checkout.repository),
@@ -229,7 +229,8 @@ impl Missing {
 impl Pointer {
     /// Nothing for one whose content was changed by extensions of Git LFS, which are not here.
     fn read(text: &str) -> Option<Self> {
-        let mut lines = text.strip_prefix(BEGIN)?.lines();
+        let mut lines = text.lines();
+        (lines.next()? == BEGIN).then_some(())?;
         let oid = lines.next()?.strip_prefix("oid sha256:")?;
         let size = lines.next()?.strip_prefix("size ")?;
         let is_digest = oid.len() == 64 && oid.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -271,9 +272,11 @@ mod tests {
     #[test]
     fn a_pointer_is_read_if_it_is_a_plain_one() {
         let oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
-        let text = format!("{BEGIN}oid sha256:{oid}\nsize 12345\n");
-        let pointer = Pointer::read(&text).unwrap();
-        assert_eq!((&*pointer.oid, pointer.size), (oid, 12345));
+        let text = format!("{BEGIN}\noid sha256:{oid}\nsize 12345\n");
+        for good in [text.clone(), text.replace('\n', "\r\n")] {
+            let pointer = Pointer::read(&good).unwrap();
+            assert_eq!((&*pointer.oid, pointer.size), (oid, 12345));
+        }
         for bad in [
             text.replace("12345", "-1"),
             text.replace("4d7a", "../a"),
