@@ -20,7 +20,11 @@ pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
 /// What another process of this program has said on standard error when it failed.
 pub(crate) fn of_child(status: ExitStatus, said: &[u8]) -> anyhow::Error {
     let said = String::from_utf8_lossy(said);
-    let said = said.trim().trim_start_matches("error: ").to_owned();
+    // What comes before is how far it was.
+    let said = said.trim();
+    let at = said.rfind("\nerror: ").map_or(0, |at| at + 1);
+    let said = said.get(at..).unwrap_or(said);
+    let said = said.trim_start_matches("error: ").to_owned();
     if status.code() == Some(REFUSED.into()) {
         return Refused(said).into();
     }
@@ -105,6 +109,15 @@ mod tests {
             message: "functions.fermata.dev is forbidden: User \"ann\" cannot list".into(),
             ..Status::default()
         }))
+    }
+
+    #[test]
+    fn of_what_another_process_has_said_the_error_is_told() {
+        let said = b"hello: 5.0 MiB in 3 files\nerror: it is refused\n  and why\n";
+        let error = of_child(ExitStatus::default(), said);
+        assert_eq!(error.to_string(), "it is refused\n  and why");
+        let error = of_child(ExitStatus::default(), b"error: no");
+        assert_eq!(error.to_string(), "no");
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct Running {
     over: CancellationToken,
     lines: AbortOnDropHandle<Option<Build>>,
     /// Tells how far it is, until this is dropped.
-    _ticks: AbortOnDropHandle<()>,
+    ticks: AbortOnDropHandle<()>,
 }
 
 /// How far a build is, for those who read its lines and those who look at the clock.
@@ -115,7 +115,7 @@ impl Show {
             pods,
             lines: AbortOnDropHandle::new(tokio::spawn(lines)),
             over,
-            _ticks: AbortOnDropHandle::new(tokio::spawn(ticks)),
+            ticks: AbortOnDropHandle::new(tokio::spawn(ticks)),
         }
     }
 }
@@ -124,7 +124,10 @@ impl Show {
 
 impl Running {
     /// Waits for the last lines, though not for long, and tells how long the build took that they are of.
-    async fn end(self) -> Option<Duration> {
+    async fn end(mut self) -> Option<Duration> {
+        // The last line of a terminal is free before anything else is printed.
+        self.ticks.abort();
+        let _ = (&mut self.ticks).await;
         self.over.cancel();
         let shown = time::timeout(LAST_LINES, self.lines).await;
         let shown = shown.ok()?.ok()??;
@@ -185,8 +188,10 @@ fn lines(print: Print, function: Function, watched: Watched) -> impl FnMut(&str)
     let taken = (function.name_any().len() + " build: ".len()).max(24);
     let mut shown = 0;
     move |line| {
-        watched.with(|progress, at| progress.take(line, at));
         shown += 1;
+        // A line that is not shown breaks no silence.
+        let is_shown = shown <= MOST_LINES + 1;
+        watched.with(|progress, at| progress.take(line, is_shown.then_some(at)));
         if shown <= MOST_LINES {
             let width = width().saturating_sub(taken);
             print(&function, &format!("build: {}", shortened(line, width)));

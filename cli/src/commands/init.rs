@@ -204,6 +204,7 @@ fn code_with_dependency(
                 "main.go",
                 include_str!("../../templates/go-dependency/main.go"),
             ),
+            ("serve.go", include_str!("../../templates/go/serve.go")),
             (
                 "main_test.go",
                 include_str!("../../templates/go-dependency/main_test.go"),
@@ -265,6 +266,7 @@ fn code(runtime: Language) -> &'static [(&'static str, &'static str)] {
         ],
         Language::Go => &[
             ("main.go", include_str!("../../templates/go/main.go")),
+            ("serve.go", include_str!("../../templates/go/serve.go")),
             (
                 "main_test.go",
                 include_str!("../../templates/go/main_test.go"),

@@ -130,10 +130,9 @@ pub(crate) fn settle(data: &Path, kubeconfig: &Path) -> impl Future<Output = ()>
         settling::remove_checkouts(&root).await;
         for left in (0..TRIES).rev() {
             let unsettled = settling::settle_all(&root, Some(&credentials), None, begun).await;
-            if unsettled.is_empty() {
-                return;
-            }
-            if left == 0 {
+            // What the API server refuses it would refuse again.
+            let passes = unsettled.iter().any(settling::Unsettled::may_pass);
+            if left == 0 || !passes {
                 unsettled.iter().for_each(settling::Unsettled::warn);
                 return;
             }

@@ -155,6 +155,12 @@ async fn lock(repository: &Repository) -> std::io::Result<Option<File>> {
 // === impl Unsettled ===
 
 impl Unsettled {
+    /// Whether another try may do better.
+    #[cfg(feature = "embedded")]
+    pub(super) fn may_pass(&self) -> bool {
+        !errors::is_refusal(&self.error)
+    }
+
     /// Says it in the log.
     pub(super) fn warn(&self) {
         let error = &*self.error as &dyn std::error::Error;

@@ -51,12 +51,14 @@ impl Proxy {
             let mut values = names.iter().filter_map(|name| get(name));
             values.find(|value| !value.is_empty())
         };
+        // Not all tools speak to others, such as socks5.
+        let all = || given(&["all_proxy", "ALL_PROXY"]).filter(|url| url.starts_with("http://"));
         let except = given(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
         let except = except.split(',').map(|host| host.trim().to_owned());
         Self {
-            https: given(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            https: given(&["https_proxy", "HTTPS_PROXY"]).or_else(all),
             // Not HTTP_PROXY in capitals, which whoever calls a program by CGI can set (https://httpoxy.org).
-            http: given(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+            http: given(&["http_proxy"]).or_else(all),
             except: except.filter(|host| !host.is_empty()).collect(),
         }
     }
@@ -148,6 +150,9 @@ mod tests {
         });
         assert_eq!(all.https.as_deref(), Some("http://all:1"));
         assert_eq!(all.http.as_deref(), Some("http://b:1"));
+        let other =
+            Proxy::of_environment(|name| (name == "ALL_PROXY").then(|| "socks5h://a:1".to_owned()));
+        assert_eq!((other.https, other.http), (None, None));
     }
 
     #[test]

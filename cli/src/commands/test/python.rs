@@ -50,8 +50,11 @@ pub(super) fn tool(dir: &Path, place: &Path, arguments: &[String]) -> anyhow::Re
     tool.env("PYTHONDONTWRITEBYTECODE", "1");
     if has_pytest {
         tool.args(["-m", "pytest"]);
+        // What it keeps of this run for the next one is not to be there either, unless somebody asks for that.
         if !arguments.iter().any(|argument| remembers(argument)) {
-            tool.args(["-p", "no:cacheprovider"]);
+            let mut cache = OsString::from("cache_dir=");
+            cache.push(place.join("pytest_cache"));
+            tool.arg("-o").arg(cache);
         }
     } else {
         tool.args(["-c", UNITTEST]);
@@ -73,7 +76,7 @@ fn remembers(argument: &str) -> bool {
         "--stepwise",
         "--cache",
     ];
-    options.iter().any(|option| argument.starts_with(option)) || argument.contains("cache")
+    options.iter().any(|option| argument.starts_with(option))
 }
 
 /// Which Python it is: what is installed for one does not always run on another.
