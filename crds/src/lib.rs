@@ -33,7 +33,7 @@ pub mod template;
 pub mod topic;
 pub mod trigger;
 
-pub use delivery::{Delivery, DeliveryBackoff};
+pub use delivery::{DeadLetter, Delivery, DeliveryBackoff};
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};

@@ -178,6 +178,38 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn what_has_failed_is_heard_by_who_is_there_for_it() {
+    let space = Space::new().await;
+    let fails = r#"
+def handle(request):
+    raise ValueError("no such item")
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let more = json!({
+        "source": {"runtime": "python", "files": {"main.py": fails}},
+        "delivery": {
+            "attempts": 2, "backoff": {"first": "50ms", "max": "100ms"},
+            "deadLetter": {"topic": "dead"},
+        },
+    });
+    space.function("biller", hearer(&orders, &more)).await;
+    let dead = json!([{"name": "dead", "topic": {"name": "dead"}, "path": "/dead"}]);
+    space.function("clerk", hearer(&dead, &json!({}))).await;
+    for name in ["biller", "clerk"] {
+        space.ready(name).await;
+    }
+    // Until all gateways know who hears it.
+    publish(&space, "dead", ("0", "other"), "zero", 1).await;
+    publish(&space, "orders", ("1", "order"), "one", 1).await;
+    heard(
+        &space,
+        "clerk",
+        &["/dead 0 other zero", "/dead 1 order one"],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_is_published_from_the_command_line() {
     let space = Space::new().await;
     let triggers =
@@ -227,7 +259,7 @@ async fn a_message_is_published_from_the_command_line() {
         .collect();
     assert_eq!(
         listed[1],
-        ["orders", "bills", "orders", "type=order", "-"],
+        ["orders", "bills", "orders", "type=order", "-", "-"],
         "{error}"
     );
     let (published, _, error) = run(&["publish", "order", "-d", "x"]);

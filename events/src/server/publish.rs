@@ -258,7 +258,7 @@ impl Publisher<'_> {
     /// Whether it is a function of the namespace that answers, to what it is being told.
     fn purpose(&self, store: &Store) -> For {
         let key = self.key.and_then(|key| std::str::from_utf8(key).ok());
-        let id = key.and_then(|key| key.parse().ok());
+        let id = key.and_then(|key| key.split('/').next()?.parse().ok());
         let answers = |id| self.hops > 0 && store.is_running_in(self.namespace, id);
         if id.is_some_and(answers) {
             For::Answer

@@ -4,6 +4,7 @@
 
 mod bad;
 mod callbacks;
+mod dead_letters;
 mod gateway;
 mod keeping;
 mod making;
