@@ -43,7 +43,7 @@ pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
-pub use topic::{Output, Subscription, TopicTrigger};
+pub use topic::{MessageOrder, Output, Subscription, TopicTrigger};
 pub use trigger::{
     ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
 };

@@ -178,7 +178,7 @@ pub(crate) fn is_structured(headers: &HeaderMap) -> bool {
 /// A value of an attribute as it stands in a header.
 #[must_use]
 pub(crate) fn escaped(value: &str) -> String {
-    escape::done(value).into()
+    escape::done(value)
 }
 
 /// What a media type is without its parameters, in lower case.

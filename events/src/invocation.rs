@@ -102,6 +102,19 @@ pub(crate) struct Heard {
     /// How many functions have answered, one to the other, before this message was published.
     #[serde(default)]
     pub(crate) hops: u32,
+    /// Where it stands among those of which one is delivered after the other, if the trigger wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
+}
+
+/// A place in a line of calls of a function, of which one is made after the other.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Place {
+    /// Which line.
+    pub(crate) line: Box<str>,
+    /// The order in it. The store gives it when it accepts the call.
+    pub(crate) number: u64,
 }
 
 /// Where a call came in.
@@ -246,6 +259,17 @@ impl Invocation {
     #[must_use]
     pub(crate) fn key(&self) -> Key {
         Key::new(&*self.namespace, &*self.function)
+    }
+
+    /// Its place in a line, if it stands in one.
+    #[must_use]
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.heard.as_ref()?.place.as_ref()
+    }
+
+    /// The same, to be given its number.
+    pub(crate) fn place_mut(&mut self) -> Option<&mut Place> {
+        self.heard.as_mut()?.place.as_mut()
     }
 
     /// When it is tried no more.

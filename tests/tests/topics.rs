@@ -210,6 +210,52 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn those_of_a_key_are_heard_one_after_the_other() {
+    let space = Space::new().await;
+    let slow = r#"
+import time
+heard = []
+running = 0
+
+def handle(request):
+    global running
+    if request.method == "GET":
+        return "\n".join(heard)
+    running += 1
+    time.sleep(0.02)
+    heard.append(f"{running} {request.headers['ce-id']}")
+    running -= 1
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders", "order": "Key"}}]);
+    let more = json!({"source": {"runtime": "python", "files": {"main.py": slow}}});
+    space.function("ledger", hearer(&orders, &more)).await;
+    space.ready("ledger").await;
+    let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order", "partitionkey": "7"});
+    let batch: Vec<Value> = (0..20).map(event).collect();
+    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
+    let path = format!("/topics/orders.{}", space.name);
+    eventually("it is published", async || {
+        let request =
+            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
+        match send(&gateway, request, &batch).await {
+            told if told.status == 202 => Ok(()),
+            told => Err(told.text()),
+        }
+    })
+    .await;
+    let expected: Vec<String> = (0..20).map(|id| format!("1 {id}")).collect();
+    eventually_within(2 * DEADLINE, "all are heard in order", async || {
+        let text = space.fetch("ledger", "/").await.text();
+        if text.lines().eq(&expected) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_is_published_from_the_command_line() {
     let space = Space::new().await;
     let triggers =

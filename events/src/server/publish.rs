@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use fermata_crds::{
-    Subscription,
+    MessageOrder, Subscription,
     names::{HOPS_HEADER, PUBLISHER_HEADER},
     topic::{self, MOST_FRAMED},
 };
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     event::{self, Defaults, Event},
     id::Id,
-    invocation::{Call, Entrance, Heard, Idempotency, Invocation},
+    invocation::{Call, Entrance, Heard, Idempotency, Invocation, Place},
     problem::{Answer, Problem, json_answer},
     store::{For, Refused, Store},
 };
@@ -38,6 +38,10 @@ pub(super) const MOST_AT_ONCE: u64 = 4 * MOST_WRITTEN;
 
 /// The unit in which that is counted.
 pub(super) const UNIT: u64 = 1024;
+
+/// The attribute by which messages belong together
+/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/partitioning.md>).
+const PARTITION_KEY: &str = "partitionkey";
 
 /// The most functions that answer one to the other with messages.
 const MOST_HOPS: u32 = 16;
@@ -289,6 +293,7 @@ impl Publisher<'_> {
                     trigger: subscription.trigger.clone(),
                     output: subscription.output.clone(),
                     hops: self.hops,
+                    place: place(event, subscription),
                 }),
                 idempotency: self.idempotency(*index, event, subscription, &call),
                 bytes: call.room(),
@@ -343,6 +348,16 @@ impl Publisher<'_> {
             refused => problem(refused),
         }
     }
+}
+
+/// Where it stands among the messages of its key, if they are to be delivered in order.
+fn place(event: &Event, subscription: &Subscription) -> Option<Place> {
+    let key = event.attribute(PARTITION_KEY)?;
+    let line = [&*subscription.uid, &*subscription.trigger, key].map(str::as_bytes);
+    (subscription.order == MessageOrder::Key).then(|| Place {
+        line: digest(&line),
+        number: 0,
+    })
 }
 
 fn too_much() -> Problem {

@@ -2,9 +2,10 @@
 
 mod known;
 mod lists;
+mod queue;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -15,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     id::Id,
-    invocation::{Idempotency, Invocation, RECORD, State},
+    invocation::{Idempotency, Invocation, Place, RECORD, State},
 };
 
 use super::{Bounds, Refused};
 use known::Known;
+use queue::Queue;
 
 pub(crate) use known::{Order, Owner, Part};
 
@@ -50,16 +52,8 @@ pub(super) struct Index {
     over_bytes: u64,
     /// What is on the disk, by function.
     known: Known,
-}
-
-/// The calls of one function that wait.
-#[derive(Debug, Default)]
-struct Queue {
-    due: BTreeSet<(Instant, Id)>,
-    /// Those that are being made, and what calls them off.
-    running: HashMap<Id, CancellationToken>,
-    changed: Arc<Notify>,
-    oldest: BTreeSet<Id>,
+    /// The last number of a place in a line.
+    last_place: u64,
 }
 
 #[derive(Debug)]
@@ -155,6 +149,12 @@ impl Index {
         Ok(None)
     }
 
+    /// The number of the next place in a line.
+    pub(super) fn next_place(&mut self) -> u64 {
+        self.last_place += 1;
+        self.last_place
+    }
+
     /// Gives the room back of a call that was not written.
     pub(super) fn forget(&mut self, invocation: &Invocation) {
         self.free_room(invocation);
@@ -168,32 +168,25 @@ impl Index {
         self.known.set(Owner::of(invocation), id, State::Waiting);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
-        if queue
-            .running
-            .get(&id)
-            .is_some_and(CancellationToken::is_cancelled)
-        {
-            // It is held, so that nobody makes it until that is on the disk.
-            return Waits::CalledOff;
+        match queue.wait(id, invocation.place(), due) {
+            // Nobody makes it until that is on the disk.
+            false => Waits::CalledOff,
+            true if begins => Waits::First,
+            true => Waits::Behind,
         }
-        queue.running.remove(&id);
-        queue.due.insert((due, id));
-        queue.oldest.insert(id);
-        queue.changed.notify_one();
-        if begins { Waits::First } else { Waits::Behind }
     }
 
     /// A call that was taken is not there any more.
-    pub(super) fn lose(&mut self, function: &Key, id: Id) {
+    pub(super) fn lose(&mut self, function: &Key, id: Id, place: Option<&Place>) {
         if let Some(queue) = self.queues.get_mut(function) {
-            queue.running.remove(&id);
-            queue.oldest.remove(&id);
-            queue.changed.notify_one();
+            queue.remove(id, place, Instant::now());
         }
     }
 
     /// A call of an earlier run of the program, with the room it takes.
     pub(super) fn load(&mut self, id: Id, invocation: &Invocation, bytes: u64, due: Instant) {
+        let place = invocation.place().map_or(0, |place| place.number);
+        self.last_place = self.last_place.max(place);
         if invocation.is_over() {
             self.know(id, invocation, true);
             self.keep(id, invocation, bytes);
@@ -207,9 +200,7 @@ impl Index {
     pub(super) fn finish(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
         self.free_room(invocation);
         if let Some(queue) = self.queues.get_mut(&invocation.key()) {
-            queue.running.remove(&id);
-            queue.oldest.remove(&id);
-            queue.changed.notify_one();
+            queue.remove(id, invocation.place(), Instant::now());
         }
         self.keep(id, invocation, bytes);
     }
@@ -247,54 +238,33 @@ impl Index {
         let Some(queue) = self.queues.get_mut(function) else {
             return Next::Nothing;
         };
-        match queue.due.first().copied() {
-            Some((due, id)) if due <= now => {
-                queue.due.pop_first();
-                let off = CancellationToken::new();
-                queue.running.insert(id, off.clone());
-                Next::Take(id, off)
-            }
-            Some((due, _)) => Next::Wait(due),
-            None if !queue.running.is_empty() => Next::Running,
-            None => {
-                self.queues.remove(function);
-                Next::Nothing
-            }
-        }
+        queue.next(now).unwrap_or_else(|| {
+            self.queues.remove(function);
+            Next::Nothing
+        })
     }
 
     /// What tells that the function has more to do.
     pub(super) fn changed(&self, function: &Key) -> Option<Arc<Notify>> {
-        self.queues.get(function).map(|queue| queue.changed.clone())
+        self.queues.get(function).map(Queue::changed)
     }
 
     /// Takes a call that waits out of its queue, so that nobody makes it; tells one that is being made.
-    pub(super) fn call_off(&mut self, function: &Key, id: Id) -> Option<CalledOff> {
-        let queue = self.queues.get_mut(function)?;
-        if let Some(off) = queue.running.get(&id) {
-            off.cancel();
-            return Some(CalledOff::Running);
-        }
-        let entry = queue
-            .due
-            .iter()
-            .find(|(_, waiting)| *waiting == id)
-            .copied()?;
-        queue.due.remove(&entry);
-        queue.running.insert(id, CancellationToken::new());
-        Some(CalledOff::Taken)
+    pub(super) fn call_off(&mut self, id: Id, invocation: &Invocation) -> Option<CalledOff> {
+        let queue = self.queues.get_mut(&invocation.key())?;
+        queue.call_off(id, invocation.place())
     }
 
     /// Whether a call is being made.
     pub(super) fn is_running(&self, function: &Key, id: Id) -> bool {
         let queue = self.queues.get(function);
-        queue.is_some_and(|queue| queue.running.contains_key(&id))
+        queue.is_some_and(|queue| queue.is_running(id))
     }
 
     /// Whether a call of a function in the namespace is being made.
     pub(super) fn is_running_in(&self, namespace: &str, id: Id) -> bool {
         let mut queues = self.queues.iter();
-        queues.any(|(key, queue)| &*key.namespace == namespace && queue.running.contains_key(&id))
+        queues.any(|(key, queue)| &*key.namespace == namespace && queue.is_running(id))
     }
 
     /// The functions whose calls wait.
@@ -304,14 +274,8 @@ impl Index {
 
     /// The functions whose calls wait, and how many.
     pub(super) fn backlogs(&self) -> Vec<(Key, Backlog)> {
-        let backlogs = self.queues.iter().map(|(key, queue)| {
-            let backlog = Backlog {
-                waiting: queue.due.len(),
-                running: queue.running.len(),
-                oldest: queue.oldest.first().copied(),
-            };
-            (key.clone(), backlog)
-        });
+        let queues = self.queues.iter();
+        let backlogs = queues.map(|(key, queue)| (key.clone(), queue.backlog()));
         backlogs.collect()
     }
 

@@ -8,6 +8,7 @@ mod dead_letters;
 mod gateway;
 mod keeping;
 mod making;
+mod ordering;
 mod owner;
 mod publishing;
 
