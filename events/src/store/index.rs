@@ -11,6 +11,7 @@ use std::{
 
 use fermata_daemon::watch::Key;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -42,8 +43,8 @@ const FOR_ANSWERS: u64 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     queues: HashMap<Key, Queue>,
-    /// Calls by function and the key by which their callers make them once.
-    keys: HashMap<(Key, Box<str>), Keyed>,
+    /// Calls by the key by which their callers make them once.
+    keys: HashMap<Fingerprint, Keyed>,
     /// Room that waiting calls take, by namespace.
     waiting: HashMap<Box<str>, Usage>,
     waiting_bytes: u64,
@@ -59,10 +60,13 @@ pub(super) struct Index {
 #[derive(Debug)]
 struct Keyed {
     id: Id,
-    digest: Box<str>,
+    digest: Fingerprint,
     /// Whether it is on the disk.
     kept: bool,
 }
+
+/// What stands for a text in memory: no two texts have the same one.
+type Fingerprint = [u8; 16];
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
@@ -124,8 +128,10 @@ impl Index {
         purpose: For,
     ) -> Result<Option<Id>, Refused> {
         if let Some(Idempotency { key, digest }) = &invocation.idempotency {
-            match self.keys.get(&(invocation.key(), key.clone())) {
-                Some(known) if known.digest != *digest => return Err(Refused::KeyReused),
+            match self.keys.get(&fingerprint_of_key(invocation, key)) {
+                Some(known) if known.digest != fingerprint(&[digest]) => {
+                    return Err(Refused::KeyReused);
+                }
                 Some(known) if known.kept => return Ok(Some(known.id)),
                 Some(_) => return Err(Refused::KeyInUse),
                 None => {}
@@ -322,7 +328,7 @@ impl Index {
     /// Forgets the key of a call whose record is removed.
     fn forget_key(&mut self, invocation: &Invocation) {
         if let Some(Idempotency { key, .. }) = &invocation.idempotency {
-            self.keys.remove(&(invocation.key(), key.clone()));
+            self.keys.remove(&fingerprint_of_key(invocation, key));
         }
     }
 
@@ -330,10 +336,11 @@ impl Index {
         if let Some(Idempotency { key, digest }) = &invocation.idempotency {
             let keyed = Keyed {
                 id,
-                digest: digest.clone(),
+                digest: fingerprint(&[digest]),
                 kept,
             };
-            self.keys.insert((invocation.key(), key.clone()), keyed);
+            let key = fingerprint_of_key(invocation, key);
+            self.keys.insert(key, keyed);
         }
     }
 
@@ -385,6 +392,20 @@ impl Index {
             }
         }
     }
+}
+
+fn fingerprint_of_key(invocation: &Invocation, key: &str) -> Fingerprint {
+    fingerprint(&[&invocation.namespace, &invocation.function, key])
+}
+
+fn fingerprint(texts: &[&str]) -> Fingerprint {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    let digest = digest.finalize();
+    std::array::from_fn(|at| digest[at])
 }
 
 /// A record that is to be removed.
