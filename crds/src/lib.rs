@@ -4,6 +4,7 @@
 //! This crate holds types and pure decisions that more than one part has to take the same way
 //! (names, labels, who owns a host). It does no I/O and depends on no other part of Fermata.
 
+pub mod backlog;
 pub mod conditions;
 pub mod crd;
 mod delivery;

@@ -33,6 +33,7 @@ use crate::{
     error::StoreError,
     id::Id,
     invocation::{Answer, Due, Invocation, Left, State},
+    rooms::Rooms,
     store::{Active, Next, Store},
 };
 
@@ -66,6 +67,8 @@ pub(crate) struct Dispatcher {
     /// The largest body of an answer that is kept, in bytes.
     pub(crate) kept: usize,
     pub(crate) concurrency: Concurrency,
+    /// What functions can take, as the gateways say.
+    pub(crate) rooms: Arc<Rooms>,
     /// Who may be called back.
     pub(crate) callbacks: Vec<AllowedHost>,
     /// How long calls may go on when the program stops.
@@ -90,6 +93,7 @@ struct Shared {
     store: Store,
     caller: Caller,
     teller: Teller,
+    rooms: Arc<Rooms>,
     all: Arc<Semaphore>,
     /// Callbacks go on when nothing else of their function does.
     tasks: TaskTracker,
@@ -114,6 +118,7 @@ impl Dispatcher {
             store: self.store,
             caller: Caller::new(self.gateway, self.kept),
             teller: Teller::new(&self.callbacks),
+            rooms: self.rooms,
             all: Arc::new(Semaphore::new(self.concurrency.all as usize)),
             stop: stop.clone(),
             abort: CancellationToken::new(),
@@ -155,6 +160,7 @@ impl Shared {
         let mut running = JoinSet::new();
         while let Some(changed) = self.store.changed(&function) {
             let mut wake = None;
+            limit.allow(self.rooms.of(&function, Instant::now()));
             if running.len() < limit.get() && !self.stop.is_cancelled() {
                 let permits = tokio::select! {
                     permits = permits(&share.calls, &self.all) => permits,

@@ -279,6 +279,13 @@ impl Store {
         self.index().changed(function)
     }
 
+    /// Whoever makes the calls of a function looks at once what there is to do.
+    pub(crate) fn look_again(&self, function: &Key) {
+        if let Some(changed) = self.changed(function) {
+            changed.notify_one();
+        }
+    }
+
     /// All there is of a call that was taken.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ use crate::{
         owners::Owners,
         server::{Clocks, Server},
     },
-    scale::{scaler::Scaler, stats::Counter, stats_client::StatsClient},
+    scale::{backlogs::BacklogClient, scaler::Scaler, stats::Counter, stats_client::StatsClient},
     trigger::Timer,
 };
 
@@ -201,6 +201,7 @@ impl Gateway {
             health: health.clone(),
             counter: counter.clone(),
             stats_client: StatsClient::new(peers.clone(), self.admin.address.port()),
+            backlogs: options.events.clone().map(BacklogClient::new),
             peers: peers.clone(),
             leader,
             metrics: metrics.clone(),

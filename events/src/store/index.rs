@@ -1,5 +1,6 @@
 //! What of the store is in memory: which calls wait, for what and since when, and how much room they take.
 
+mod due;
 mod known;
 mod lists;
 mod queue;

@@ -103,6 +103,21 @@ impl Queue {
         self.running.contains_key(&id)
     }
 
+    /// Those that are being made.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Id> {
+        self.running.keys()
+    }
+
+    /// Those that could be made now.
+    pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = &(Instant, Id)> {
+        self.due.iter().take_while(move |(due, _)| *due <= now)
+    }
+
+    /// Whether there is one of these or those.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        !self.running.is_empty() || self.due(now).next().is_some()
+    }
+
     /// What tells that there is more to do.
     pub(super) fn changed(&self) -> Arc<Notify> {
         self.changed.clone()

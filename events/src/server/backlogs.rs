@@ -1,0 +1,51 @@
+//! Tells the gateway that scales what waits, and hears from it what functions can take.
+
+use fermata_crds::backlog::{Backlogs, MOST_FUNCTIONS, Rooms};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{Server, body};
+use crate::problem::{Answer, Problem, json_answer};
+
+/// The most bytes of a question: two names of 63 letters for each function.
+const MOST_BYTES: usize = MOST_FUNCTIONS * 200;
+
+// === impl Server ===
+
+impl Server {
+    /// What waits, to who says what functions can take.
+    pub(super) async fn backlogs(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let (parts, body) = request.into_parts();
+        if parts.method != Method::POST {
+            let problem = Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "the gateway that scales asks by POST what waits",
+            );
+            return Err(Problem {
+                allow: Some("POST"),
+                ..problem
+            });
+        }
+        let too_large = || body::too_large("question", MOST_BYTES, "");
+        let body = body::read(&parts, body, MOST_BYTES, too_large).await?;
+        let rooms: Rooms = serde_json::from_slice(&body).map_err(|error| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "BadRequest",
+                format!("the places of functions cannot be read: {error}; the gateway that scales tells them"),
+            )
+        })?;
+        for function in self.rooms.say(rooms.functions, Instant::now()) {
+            self.store.look_again(&function);
+        }
+        let backlogs = Backlogs {
+            most: self.most,
+            functions: self.store.due(self.most),
+        };
+        // Names and numbers always serialize.
+        let told = serde_json::to_value(backlogs).unwrap_or_default();
+        Ok(json_answer(StatusCode::OK, "application/json", &told))
+    }
+}
