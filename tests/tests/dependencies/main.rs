@@ -5,6 +5,7 @@ mod bounds;
 mod compiled;
 mod index;
 mod kept;
+mod pictures;
 mod registries;
 mod ruby;
 
