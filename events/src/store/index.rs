@@ -3,6 +3,7 @@
 mod due;
 mod known;
 mod lists;
+mod standing;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,6 +22,7 @@ use crate::{
 
 use super::{Bounds, Refused};
 use known::Known;
+use standing::Standing;
 
 pub(crate) use known::{Order, Owner, Part};
 
@@ -51,6 +53,8 @@ pub(super) struct Index {
     over_bytes: u64,
     /// What is on the disk, by function.
     known: Known,
+    /// What is not over, by function and trigger.
+    standing: Standing,
 }
 
 /// The calls of one function that wait.
@@ -167,6 +171,7 @@ impl Index {
         self.know(id, invocation, true);
         let key = invocation.key();
         self.known.set(Owner::of(invocation), id, State::Waiting);
+        self.standing.wait(id, invocation);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
         if queue
@@ -191,6 +196,7 @@ impl Index {
             queue.oldest.remove(&id);
             queue.changed.notify_one();
         }
+        self.standing.lose(function, id);
     }
 
     /// A call of an earlier run of the program, with the room it takes.
@@ -207,6 +213,7 @@ impl Index {
     /// A call is over, and its record takes that room.
     pub(super) fn finish(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
         self.free_room(invocation);
+        self.standing.finish(id, invocation);
         if let Some(queue) = self.queues.get_mut(&invocation.key()) {
             queue.running.remove(&id);
             queue.oldest.remove(&id);
