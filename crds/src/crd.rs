@@ -118,6 +118,7 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("delivery.backoff.first", 32),
     ("delivery.backoff.max", 32),
     ("delivery.maxAge", 32),
+    ("delivery.deadLetter.topic", 63),
 ];
 
 /// Every CustomResourceDefinition of Fermata, in the order to install them.

@@ -34,7 +34,7 @@ pub mod template;
 pub mod topic;
 pub mod trigger;
 
-pub use delivery::{Delivery, DeliveryBackoff};
+pub use delivery::{DeadLetter, Delivery, DeliveryBackoff};
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
@@ -44,7 +44,7 @@ pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
-pub use topic::{Output, Subscription, TopicTrigger};
+pub use topic::{MessageOrder, Output, Subscription, TopicTrigger};
 pub use trigger::{
     ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
 };

@@ -4,10 +4,12 @@
 //! answers; a namespace has a share of all that are made, so that the slow functions of one do not use up all places.
 
 mod attempt;
+mod bury;
 mod callback;
 mod decide;
 mod limit;
 mod output;
+mod publish;
 
 use std::{
     collections::HashMap,
@@ -30,7 +32,7 @@ use crate::{
     allow::AllowedHost,
     error::StoreError,
     id::Id,
-    invocation::{Answer, Due, Invocation, State},
+    invocation::{Answer, Due, Invocation, Left, State},
     rooms::Rooms,
     store::{Active, Next, Store},
 };
@@ -223,19 +225,26 @@ impl Shared {
                 }
             }
         };
-        if due.invocation.calls_back() {
-            // The function has done its part: its places are for other calls.
-            drop(permits);
-            let Ok(place) = share.callbacks.clone().try_acquire_owned() else {
-                self.store.give_back(id, &due.invocation, NO_PLACE);
+        match due.invocation.left() {
+            Left::Call | Left::Nothing => {}
+            Left::Burial => {
+                self.bury(&due, off).await;
                 return Pressure::Same;
-            };
-            let shared = self.clone();
-            self.tasks.spawn(async move {
-                shared.call_back(&due, off).await;
-                drop(place);
-            });
-            return Pressure::Same;
+            }
+            Left::Callback => {
+                // The function has done its part: its places are for other calls.
+                drop(permits);
+                let Ok(place) = share.callbacks.clone().try_acquire_owned() else {
+                    self.store.give_back(id, &due.invocation, NO_PLACE);
+                    return Pressure::Same;
+                };
+                let shared = self.clone();
+                self.tasks.spawn(async move {
+                    shared.call_back(&due, off).await;
+                    drop(place);
+                });
+                return Pressure::Same;
+            }
         }
         let mut invocation = due.invocation.clone();
         let begun = Instant::now();
@@ -258,17 +267,37 @@ impl Shared {
             }
             decided
         };
-        if invocation.is_over() && invocation.callback.is_some() {
+        if invocation.has_to_tell() {
             let bytes = answer.as_ref().map_or(0, |answer| answer.body.len() as u64);
             let has_room = self.store.make_room(&invocation, bytes);
             if let Some(answer) = answer.as_mut().filter(|_| !has_room) {
                 answer.body = Bytes::new();
                 answer.head.cut = true;
             }
-            invocation.begin_callback(begun.elapsed(), if has_room { bytes } else { 0 });
+            invocation.end(begun.elapsed(), if has_room { bytes } else { 0 });
         }
         self.write(&due, &invocation, answer).await;
         pressure
+    }
+
+    /// Makes one attempt to publish a call that has failed, and writes what came of that.
+    async fn bury(&self, due: &Due, off: CancellationToken) {
+        let mut invocation = due.invocation.clone();
+        let buried = tokio::select! {
+            buried = self.caller.bury(due) => Some(buried),
+            () = off.cancelled() => None,
+            () = self.abort.cancelled() => {
+                self.store.give_back(due.id, &due.invocation, Duration::ZERO);
+                return;
+            }
+        };
+        if let Some(buried) = buried {
+            bury::decide(&mut invocation, buried, Timestamp::now(), random());
+        }
+        if off.is_cancelled() && !invocation.is_over() {
+            invocation.finish(State::Cancelled, Timestamp::now());
+        }
+        self.write(due, &invocation, None).await;
     }
 
     /// Makes one attempt to tell somebody what became of a call, and writes what came of that.
@@ -289,9 +318,8 @@ impl Shared {
                 return;
             }
         };
-        match told {
-            Some(told) => callback::decide(&mut invocation, told, Timestamp::now(), random()),
-            None => invocation.finish(State::Cancelled, Timestamp::now()),
+        if let Some(told) = told {
+            callback::decide(&mut invocation, told, Timestamp::now(), random());
         }
         if off.is_cancelled() && !invocation.is_over() {
             invocation.finish(State::Cancelled, Timestamp::now());

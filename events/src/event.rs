@@ -175,6 +175,12 @@ pub(crate) fn is_structured(headers: &HeaderMap) -> bool {
     media_type == STRUCTURED || media_type == BATCHED
 }
 
+/// A value of an attribute as it stands in a header.
+#[must_use]
+pub(crate) fn escaped(value: &str) -> String {
+    escape::done(value)
+}
+
 /// What a media type is without its parameters, in lower case.
 fn media_type(content_type: &str) -> String {
     let media_type = content_type.split(';').next().unwrap_or_default();

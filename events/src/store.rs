@@ -149,7 +149,10 @@ impl Store {
         let disk = Arc::new(disk);
         let mut index = Index::default();
         let (now, clock) = (Instant::now(), Timestamp::now());
-        for (id, invocation) in disk.invocations()? {
+        let mut invocations = disk.invocations()?;
+        // Those of a line stand in it as they were accepted.
+        invocations.sort_by_key(|(_, invocation)| invocation.place().map(|place| place.number));
+        for (id, invocation) in invocations {
             let due = now + pause(&invocation, clock);
             // What an answer takes is not read for this: it is as good as what was sent.
             index.load(id, &invocation, invocation.bytes, due);
@@ -212,7 +215,10 @@ impl Store {
             return Err(Refused::DiskFull);
         }
         let (mut ids, mut kept, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-        let mut reserve = |(id, invocation, call): (Id, Invocation, Call)| {
+        let mut reserve = |(id, mut invocation, call): (Id, Invocation, Call)| {
+            if let Some(place) = invocation.place_mut() {
+                place.number = self.index().next_place();
+            }
             let written = [
                 change(Rows::Invocations, id, Some(disk::json(&invocation)?)),
                 change(
@@ -384,14 +390,16 @@ impl Store {
     /// A call that was taken cannot be made, since what is to be sent is not there any more: it has failed.
     pub(crate) async fn lose(&self, function: &Key, id: Id) {
         let known = self.get(id).await;
+        let mut place = None;
         if let Ok(Some((mut invocation, _))) = known {
+            place = invocation.place().cloned();
             invocation.message = Some("what was to be sent is lost".to_owned());
             invocation.finish(State::Failed, Timestamp::now());
             if self.settle(id, &invocation, None).await.is_ok() {
                 return;
             }
         }
-        self.index().lose(function, id);
+        self.index().lose(function, id, place.as_ref());
     }
 
     /// Whether a call of a function in the namespace is just being made.

@@ -330,6 +330,11 @@ async fn delivery_that_makes_no_sense_is_refused() {
             json!({"backoff": {"first": "20s", "max": "1s"}}),
             "no longer than delivery.backoff.max",
         ),
+        (
+            json!({"deadLetter": {"topic": "Dead Letters"}}),
+            "a topic's name has at most 63 characters",
+        ),
+        (json!({"deadLetter": {}}), "deadLetter.topic"),
     ] {
         let function = json!({
             "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "echo"},

@@ -250,6 +250,84 @@ async fn what_waits_is_in_the_status_with_its_reason_until_it_is_delivered() {
 }
 
 #[tokio::test]
+async fn what_has_failed_is_heard_by_who_is_there_for_it() {
+    let space = Space::new().await;
+    let fails = r#"
+def handle(request):
+    raise ValueError("no such item")
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let more = json!({
+        "source": {"runtime": "python", "files": {"main.py": fails}},
+        "delivery": {
+            "attempts": 2, "backoff": {"first": "50ms", "max": "100ms"},
+            "deadLetter": {"topic": "dead"},
+        },
+    });
+    space.function("biller", hearer(&orders, &more)).await;
+    let dead = json!([{"name": "dead", "topic": {"name": "dead"}, "path": "/dead"}]);
+    space.function("clerk", hearer(&dead, &json!({}))).await;
+    for name in ["biller", "clerk"] {
+        space.ready(name).await;
+    }
+    // Until all gateways know who hears it.
+    publish(&space, "dead", ("0", "other"), "zero", 1).await;
+    publish(&space, "orders", ("1", "order"), "one", 1).await;
+    heard(
+        &space,
+        "clerk",
+        &["/dead 0 other zero", "/dead 1 order one"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn those_of_a_key_are_heard_one_after_the_other() {
+    let space = Space::new().await;
+    let slow = r#"
+import time
+heard = []
+running = 0
+
+def handle(request):
+    global running
+    if request.method == "GET":
+        return "\n".join(heard)
+    running += 1
+    time.sleep(0.02)
+    heard.append(f"{running} {request.headers['ce-id']}")
+    running -= 1
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders", "order": "Key"}}]);
+    let more = json!({"source": {"runtime": "python", "files": {"main.py": slow}}});
+    space.function("ledger", hearer(&orders, &more)).await;
+    space.ready("ledger").await;
+    let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order", "partitionkey": "7"});
+    let batch: Vec<Value> = (0..20).map(event).collect();
+    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
+    let path = format!("/topics/orders.{}", space.name);
+    eventually("it is published", async || {
+        let request =
+            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
+        match send(&gateway, request, &batch).await {
+            told if told.status == 202 => Ok(()),
+            told => Err(told.text()),
+        }
+    })
+    .await;
+    let expected: Vec<String> = (0..20).map(|id| format!("1 {id}")).collect();
+    eventually_within(2 * DEADLINE, "all are heard in order", async || {
+        let text = space.fetch("ledger", "/").await.text();
+        if text.lines().eq(&expected) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_is_published_from_the_command_line() {
     let space = Space::new().await;
     let triggers =
@@ -299,7 +377,7 @@ async fn a_message_is_published_from_the_command_line() {
         .collect();
     assert_eq!(
         listed[1],
-        ["orders", "bills", "orders", "type=order", "-"],
+        ["orders", "bills", "orders", "type=order", "-", "-"],
         "{error}"
     );
     let (published, _, error) = run(&["publish", "order", "-d", "x"]);

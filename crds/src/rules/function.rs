@@ -77,6 +77,12 @@ pub(crate) const FUNCTION: &[Rule] = &[
     duration!("delivery.backoff.first", "10ms", "1h"),
     duration!("delivery.backoff.max", "10ms", "24h"),
     duration!("delivery.maxAge", "1s", "168h"),
+    rule("delivery.deadLetter.topic", TOPIC, TOPIC_MESSAGE),
+    rule(
+        "",
+        "!has(self.delivery) || !has(self.delivery.deadLetter) || !has(self.triggers) || self.triggers.all(t, !has(t.topic) || t.topic.name != self.delivery.deadLetter.topic)",
+        "delivery.deadLetter.topic is a topic that the function hears itself: it would fail at the same message again",
+    ),
     rule(
         "revisionHistoryLimit",
         "self >= 0 && self <= 100",

@@ -4,9 +4,11 @@
 
 mod bad;
 mod callbacks;
+mod dead_letters;
 mod gateway;
 mod keeping;
 mod making;
+mod ordering;
 mod owner;
 mod publishing;
 

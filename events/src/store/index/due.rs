@@ -3,8 +3,8 @@
 use fermata_crds::backlog::{Backlog, MOST_FUNCTIONS};
 use tokio::time::Instant;
 
-use super::{Index, Queue};
-use crate::{id::Id, store::Store};
+use super::Index;
+use crate::store::Store;
 
 // === impl Store ===
 
@@ -27,21 +27,9 @@ impl Index {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
             waiting: count(queue.due(now).take(most as usize)),
-            running: count(queue.running.keys()),
+            running: count(queue.running()),
         });
         backlogs.collect()
-    }
-}
-
-// === impl Queue ===
-
-impl Queue {
-    fn is_busy(&self, now: Instant) -> bool {
-        !self.running.is_empty() || self.due(now).next().is_some()
-    }
-
-    fn due(&self, now: Instant) -> impl Iterator<Item = &(Instant, Id)> {
-        self.due.iter().take_while(move |(due, _)| *due <= now)
     }
 }
 
@@ -56,7 +44,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::invocation::Invocation;
+    use crate::{id::Id, invocation::Invocation};
 
     fn invocation(function: &str) -> Invocation {
         let invocation = serde_json::json!({
