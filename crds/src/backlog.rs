@@ -1,6 +1,7 @@
-//! What the gateway that scales and the events program tell each other about calls that wait: `POST /backlogs` of the
-//! events program, once a second.
+//! What gateways and the events program tell each other about calls that wait: `POST /backlogs` of the events program for
+//! the one that scales, once a second, and `GET /standings` for the one that writes what became of triggers.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The most functions of a question and of an answer. Those beyond are scaled for the requests that reach the gateway.
@@ -50,6 +51,48 @@ pub struct Backlog {
     pub waiting: u32,
     /// Those that are being made: the gateways count them too, as requests.
     pub running: u32,
+}
+
+/// How functions stand that have calls which are not over, or a trigger that fails.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standings {
+    /// The functions.
+    pub functions: Vec<Standing>,
+    /// Whether these are all: of others nothing waits.
+    pub complete: bool,
+}
+
+/// How one function stands.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Namespace of the function.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its uid: nothing of this is a later function's of the name.
+    pub uid: Box<str>,
+    /// Calls and messages that are not over, those that wait for another attempt included.
+    pub backlog: u32,
+    /// Its triggers that hear topics, and have messages that are not over or have failed last.
+    pub triggers: Vec<TriggerStanding>,
+}
+
+/// How a trigger stands that hears a topic.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerStanding {
+    /// Its name.
+    pub name: Box<str>,
+    /// Messages that are not over.
+    pub backlog: u32,
+    /// When the oldest of them was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Timestamp>,
+    /// Why the last attempt has failed, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Box<str>>,
 }
 
 // === impl Backlogs ===

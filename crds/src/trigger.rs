@@ -98,17 +98,19 @@ pub enum ConcurrencyPolicy {
 }
 
 /// What became of a trigger. Written by the gateway.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TriggerStatus {
     /// The trigger's name.
     pub name: String,
 
-    /// The cron fields and the time zone that these times are of.
-    pub schedule: String,
+    /// The cron fields and the time zone that these times are of, where it has a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
 
     /// Since when it is looked for runs: nothing before that is made up for.
-    pub since: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 
     /// The newest time that has been dealt with: by a run, or by leaving it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +119,18 @@ pub struct TriggerStatus {
     /// The newest runs, the newest first; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<TriggerRun>,
+
+    /// Messages that are not delivered yet, where it hears a topic; about so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u32>,
+
+    /// When the oldest of them was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Time>,
+
+    /// Why the last attempt to deliver one has failed, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// One run of a trigger.

@@ -1,7 +1,8 @@
 //! What the gateway asks: to keep a call (`/functions/NAMESPACE/NAME/PATH`, with the call's own method, headers and
 //! body) or a message (`/topics/NAMESPACE/NAME`, with its headers, and behind those who hear it its body), what became
 //! of one (`/invocations/ID`, `/invocations/ID/result`), and for whom a function belongs to which calls there are
-//! (`/owned/NAMESPACE/NAME`). The one that scales asks besides what waits (`/backlogs`).
+//! (`/owned/NAMESPACE/NAME`). The one that scales asks besides what waits (`/backlogs`), and the one that writes
+//! what became of triggers how they stand (`/standings`).
 //!
 //! Nobody but the gateway is to reach it: whoever does may have any function called, as anybody inside the cluster may.
 
@@ -85,6 +86,8 @@ impl Server {
             self.owned(rest, uri, method, request.headers()).await
         } else if path == "/backlogs" {
             self.backlogs(request).await
+        } else if path == "/standings" {
+            self.standings(request.method())
         } else {
             Err(no_such_invocation())
         };

@@ -31,6 +31,7 @@ use crate::{
     },
     backend::{registry::Registry, router::Router},
     cluster::{
+        events::EventsQuery,
         index::{ClusterIndex, Unprobed},
         ownership::Ownership,
         peers::{Entrance, Peers},
@@ -46,7 +47,7 @@ use crate::{
         server::{Clocks, Server},
     },
     scale::{backlogs::BacklogClient, scaler::Scaler, stats::Counter, stats_client::StatsClient},
-    trigger::Timer,
+    trigger::{Timer, standing::Teller},
 };
 
 use listener::{Listener, bounds};
@@ -265,6 +266,13 @@ impl Gateway {
             dismiss: stages.dismiss.clone(),
             abort: stages.abort.clone(),
         });
+        let teller = Teller {
+            registry: registry.clone(),
+            health: health.clone(),
+            leader: calls.clone(),
+            client: self.client.clone(),
+            events: options.events.clone().map(EventsQuery::new),
+        };
         let timer = Timer {
             registry,
             health: health.clone(),
@@ -277,6 +285,10 @@ impl Gateway {
             runtime: data_plane.handle().clone(),
         };
         tasks.begin("calls at times", timer.run(stages.serving.leave.clone()));
+        tasks.begin(
+            "writing of what waits",
+            teller.run(stages.serving.leave.clone()),
+        );
         let clocks = Clocks {
             header: options.header_timeout.into(),
             idle: options.idle_timeout.into(),

@@ -178,6 +178,78 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn what_waits_is_in_the_status_with_its_reason_until_it_is_delivered() {
+    let space = Space::new().await;
+    let trigger = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let spec = |code: &str| {
+        json!({
+            "source": {"runtime": "python", "files": {"main.py": code}},
+            "scale": {"initial": 0, "max": 1},
+            "triggers": trigger,
+            "delivery": {"attempts": 100, "backoff": {"first": "1s", "max": "2s"}},
+        })
+    };
+    let broken = "def handle(request):\n    raise ValueError('no database')\n";
+    space.function("waits", spec(broken)).await;
+    space.ready("waits").await;
+    let (heard, _) = space.condition("waits", "Subscribed", "True").await;
+    assert_eq!(heard, "Heard");
+    for number in 0..3 {
+        publish(
+            &space,
+            "orders",
+            (&number.to_string(), "order.created"),
+            "x",
+            1,
+        )
+        .await;
+    }
+    let status = async || space.get("waits").await.status.unwrap_or_default();
+    eventually_within(2 * DEADLINE, "it is told what waits, and why", async || {
+        let status = status().await;
+        let told = status.triggers.iter().find(|told| told.name == "orders");
+        let is_told = told.is_some_and(|told| {
+            let why = told.last_error.as_deref().unwrap_or_default();
+            told.backlog == Some(3) && told.oldest.is_some() && why.contains("500")
+        });
+        if is_told && status.backlog == Some(3) {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+    let kubeconfig = &space.platform.kubeconfig;
+    let run = |arguments: &[&str]| {
+        let output = fermata(kubeconfig, &[&["-n", &*space.name], arguments].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed = run(&["list"]);
+    let mut lines = listed.lines();
+    let column = lines.next().unwrap().find("BACKLOG").unwrap();
+    assert!(lines.next().unwrap()[column..].starts_with('3'), "{listed}");
+    let described = run(&["describe", "waits"]);
+    assert!(
+        described.contains("3 messages wait since")
+            && described.contains("the last attempt has failed"),
+        "{described}"
+    );
+
+    space
+        .function("waits", spec("def handle(request):\n    return 'done'\n"))
+        .await;
+    eventually_within(2 * DEADLINE, "nothing waits any more", async || {
+        let status = status().await;
+        if status.backlog.is_none() && status.triggers.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_has_failed_is_heard_by_who_is_there_for_it() {
     let space = Space::new().await;
     let fails = r#"

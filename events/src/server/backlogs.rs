@@ -1,8 +1,9 @@
-//! Tells the gateway that scales what waits, and hears from it what functions can take.
+//! Tells the gateway that scales what waits, and hears from it what functions can take; tells how triggers stand.
 
 use fermata_crds::backlog::{Backlogs, MOST_FUNCTIONS, Rooms};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{Server, body};
@@ -18,15 +19,7 @@ impl Server {
     pub(super) async fn backlogs(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
         let (parts, body) = request.into_parts();
         if parts.method != Method::POST {
-            let problem = Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "MethodNotAllowed",
-                "the gateway that scales asks by POST what waits",
-            );
-            return Err(Problem {
-                allow: Some("POST"),
-                ..problem
-            });
+            return Err(only("POST"));
         }
         let too_large = || body::too_large("question", MOST_BYTES, "");
         let body = body::read(&parts, body, MOST_BYTES, too_large).await?;
@@ -44,8 +37,33 @@ impl Server {
             most: self.most,
             functions: self.store.due(self.most),
         };
-        // Names and numbers always serialize.
-        let told = serde_json::to_value(backlogs).unwrap_or_default();
-        Ok(json_answer(StatusCode::OK, "application/json", &told))
+        Ok(told(&backlogs))
+    }
+
+    /// How functions and their triggers stand.
+    pub(super) fn standings(&self, method: &Method) -> Result<Answer, Problem> {
+        if method == Method::GET {
+            Ok(told(&self.store.standings()))
+        } else {
+            Err(only("GET"))
+        }
+    }
+}
+
+fn told(what: &impl Serialize) -> Answer {
+    // Names and numbers always serialize.
+    let told = serde_json::to_value(what).unwrap_or_default();
+    json_answer(StatusCode::OK, "application/json", &told)
+}
+
+fn only(method: &'static str) -> Problem {
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "MethodNotAllowed",
+        format!("gateways ask this by {method}"),
+    );
+    Problem {
+        allow: Some(method),
+        ..problem
     }
 }

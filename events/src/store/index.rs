@@ -4,6 +4,7 @@ mod due;
 mod known;
 mod lists;
 mod queue;
+mod standing;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,6 +25,7 @@ use crate::{
 use super::{Bounds, Refused};
 use known::Known;
 use queue::Queue;
+use standing::Standing;
 
 pub(crate) use known::{Order, Owner, Part};
 
@@ -54,6 +56,8 @@ pub(super) struct Index {
     over_bytes: u64,
     /// What is on the disk, by function.
     known: Known,
+    /// What is not over, by function and trigger.
+    standing: Standing,
     /// The last number of a place in a line.
     last_place: u64,
 }
@@ -175,6 +179,7 @@ impl Index {
         self.know(id, invocation, true);
         let key = invocation.key();
         self.known.set(Owner::of(invocation), id, State::Waiting);
+        self.standing.wait(id, invocation);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
         match queue.wait(id, invocation, due) {
@@ -190,6 +195,7 @@ impl Index {
         if let Some(queue) = self.queues.get_mut(function) {
             queue.remove(id, place, Instant::now());
         }
+        self.standing.lose(function, id);
     }
 
     /// A call of an earlier run of the program, with the room it takes.
@@ -208,6 +214,7 @@ impl Index {
     /// A call is over, and its record takes that room.
     pub(super) fn finish(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
         self.free_room(invocation);
+        self.standing.finish(id, invocation);
         if let Some(queue) = self.queues.get_mut(&invocation.key()) {
             queue.remove(id, invocation.place(), Instant::now());
         }

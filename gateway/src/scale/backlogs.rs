@@ -2,57 +2,27 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bytes::Bytes;
 use fermata_crds::backlog::{Backlogs, Room, Rooms};
 use fermata_daemon::watch::Key;
-use http::{Request, StatusCode, header, uri::Authority};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::{
-    client::legacy::{self, Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http::uri::Authority;
 use tokio::time::Instant;
 
-use crate::backend::{
-    function::{Share, Traffic},
-    registry::Registry,
-    revision::Observed,
+use crate::{
+    backend::{
+        function::{Share, Traffic},
+        registry::Registry,
+        revision::Observed,
+    },
+    cluster::events::EventsQuery,
 };
-
-/// How long an answer may take.
-const ASK_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long the last answer stands when there is no newer one.
 const STANDS_FOR: Duration = Duration::from_secs(10);
 
-/// How long an unused connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The largest answer that is read: two long names for each of the functions that it may have.
-const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-
-/// Why the events program has not said what waits.
-#[derive(Debug, thiserror::Error)]
-enum AskError {
-    #[error("no answer within {ASK_TIMEOUT:?}")]
-    Timeout,
-    #[error("the events program cannot be reached")]
-    Unreachable(#[from] legacy::Error),
-    #[error("the question cannot be put")]
-    Question(#[from] http::Error),
-    #[error("the events program has answered {0}")]
-    Status(StatusCode),
-    #[error("the answer broke off or is too large")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the answer cannot be read")]
-    Answer(#[from] serde_json::Error),
-}
-
 /// Asks the events program, and remembers for a while what it has said.
 #[derive(Debug)]
 pub(crate) struct BacklogClient {
-    client: Client<HttpConnector, Full<Bytes>>,
-    authority: Authority,
+    events: EventsQuery,
     last: Option<(Instant, Backlogs)>,
 }
 
@@ -62,16 +32,8 @@ impl BacklogClient {
     /// Asks the events program at this address.
     #[must_use]
     pub(crate) fn new(authority: Authority) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(ASK_TIMEOUT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
         Self {
-            client,
-            authority,
+            events: EventsQuery::new(authority),
             last: None,
         }
     }
@@ -80,8 +42,7 @@ impl BacklogClient {
     /// last one stands for a while.
     pub(crate) async fn ask(&mut self, registry: &Registry) {
         let rooms = self.rooms(registry);
-        let asked = tokio::time::timeout(ASK_TIMEOUT, self.fetch(&rooms)).await;
-        match asked.unwrap_or(Err(AskError::Timeout)) {
+        match self.events.post("/backlogs", &rooms).await {
             Ok(backlogs) => self.last = Some((Instant::now(), backlogs)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -142,19 +103,6 @@ impl BacklogClient {
         Rooms {
             functions: rooms.collect(),
         }
-    }
-
-    async fn fetch(&self, rooms: &Rooms) -> Result<Backlogs, AskError> {
-        let request = Request::post(format!("http://{}/backlogs", self.authority))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(serde_json::to_vec(rooms)?))?;
-        let response = self.client.request(request).await?;
-        if !response.status().is_success() {
-            return Err(AskError::Status(response.status()));
-        }
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect();
-        let body = body.await.map_err(AskError::Body)?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
     }
 }
 

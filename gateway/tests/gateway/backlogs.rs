@@ -1,4 +1,4 @@
-//! What waits in the events program is scaled for.
+//! What waits in the events program is scaled for, and told.
 
 use serde_json::{Value, json};
 
@@ -72,4 +72,43 @@ async fn what_is_being_made_counts_as_the_requests_that_it_is() {
     })
     .await;
     harness.until_replicas("f-00001", 0).await;
+}
+
+#[tokio::test]
+async fn what_waits_is_written_into_the_status_and_goes_when_it_is_done() {
+    let waiting = Waiting::of(json!([])).await;
+    let harness = harness(FunctionSpec::cold("f", echo()), &waiting).await;
+    let uid = harness.cluster.api.get("functions", "f").unwrap()["metadata"]["uid"].clone();
+    harness.cluster.api.change("functions", "f", |function| {
+        function["spec"]["triggers"] = json!([
+            { "name": "orders", "topic": { "name": "orders" } },
+            { "name": "never", "schedule": { "cron": "0 0 30 2 *" } },
+        ]);
+    });
+    let standing = |uid: &Value| {
+        let trigger = json!({ "name": "orders", "backlog": 7, "oldest": "2026-11-28T06:00:00Z", "lastError": "no database" });
+        json!({ "complete": true, "functions": [
+            { "namespace": "default", "name": "f", "uid": uid, "backlog": 9, "triggers": [trigger] },
+        ]})
+    };
+    *waiting.standings.lock().unwrap() = standing(&uid);
+    let status = || harness.cluster.api.get("functions", "f").unwrap()["status"].clone();
+    until("it is written", async || status()["backlog"] == 9).await;
+    let of = |name: &str| {
+        let triggers = status()["triggers"].as_array().cloned().unwrap_or_default();
+        triggers.into_iter().find(|trigger| trigger["name"] == name)
+    };
+    let orders = json!({ "name": "orders", "backlog": 7, "oldest": "2026-11-28T06:00:00Z", "lastError": "no database" });
+    assert_eq!(of("orders"), Some(orders));
+    // What is known of times is somebody else's, and stays.
+    until("the schedule is told of", async || of("never").is_some()).await;
+
+    // An earlier function of the name is none of its business.
+    *waiting.standings.lock().unwrap() = standing(&json!("another"));
+    until("nothing waits", async || {
+        status().get("backlog").is_none_or(Value::is_null)
+    })
+    .await;
+    until("the trigger has nothing", async || of("orders").is_none()).await;
+    assert!(of("never").is_some());
 }

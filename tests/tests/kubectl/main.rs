@@ -110,7 +110,7 @@ async fn apply_get_wait_describe_and_delete() {
     assert_eq!(
         header,
         [
-            "NAME", "URL", "READY", "REVISION", "REPLICAS", "REASON", "AGE"
+            "NAME", "URL", "READY", "REVISION", "REPLICAS", "BACKLOG", "REASON", "AGE"
         ]
     );
     let row = lines.next().unwrap();

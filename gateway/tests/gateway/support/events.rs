@@ -52,6 +52,8 @@ pub(crate) struct Waiting {
     pub(crate) functions: Arc<Mutex<Value>>,
     /// What it was told of their places.
     pub(crate) rooms: Arc<Mutex<Value>>,
+    /// How it says that functions stand.
+    pub(crate) standings: Arc<Mutex<Value>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -61,18 +63,26 @@ impl Waiting {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string().parse().unwrap();
         let (functions, rooms) = (Arc::new(Mutex::new(functions)), Arc::default());
+        let standings = Arc::new(Mutex::new(json!({ "functions": [], "complete": true })));
+        let stand = standings.clone();
         let (says, hears): (_, Arc<Mutex<Value>>) = (functions.clone(), Arc::clone(&rooms));
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (says, hears) = (says.clone(), hears.clone());
+                let (says, hears, stand) = (says.clone(), hears.clone(), stand.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (says, hears) = (says.clone(), hears.clone());
+                    let (says, hears, stand) = (says.clone(), hears.clone(), stand.clone());
                     async move {
+                        let path = request.uri().path().to_owned();
                         let body = request.into_body().collect().await.unwrap().to_bytes();
-                        *hears.lock().unwrap() = serde_json::from_slice(&body).unwrap();
-                        let said = json!({"most": 100, "functions": *says.lock().unwrap()});
+                        let said = if path == "/standings" {
+                            stand.lock().unwrap().clone()
+                        } else {
+                            assert_eq!(path, "/backlogs");
+                            *hears.lock().unwrap() = serde_json::from_slice(&body).unwrap();
+                            json!({"most": 100, "functions": *says.lock().unwrap()})
+                        };
                         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said.to_string()))))
                     }
                 });
@@ -87,6 +97,7 @@ impl Waiting {
             authority,
             functions,
             rooms,
+            standings,
             _task: AbortOnDropHandle::new(task),
         }
     }
