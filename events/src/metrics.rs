@@ -42,6 +42,9 @@ pub(crate) struct Page {
     oldest: IntGaugeVec,
     failed: IntGaugeVec,
     records: IntGauge,
+    used: IntGauge,
+    room: IntGauge,
+    short: IntGauge,
 }
 
 // === impl Metrics ===
@@ -72,7 +75,7 @@ impl Metrics {
             "Records of calls that are over, removed before their time for want of room.",
         )?;
         registry.register(Box::new(dropped.clone()))?;
-        Ok(Self {
+        let metrics = Self {
             accepted: counter(
                 "fermata_invocations_accepted_total",
                 "Asynchronous calls that were kept, and deliveries of messages.",
@@ -110,7 +113,20 @@ impl Metrics {
             )?,
             duration,
             dropped,
-        })
+        };
+        // An alert does not see the first of what has no series yet.
+        for reason in ["BacklogFull", "StoreUnavailable"] {
+            metrics.refused.with_label_values(&[reason]);
+        }
+        for (told, first) in [
+            (&metrics.callbacks, "delivered"),
+            (&metrics.dead_letters, "published"),
+        ] {
+            for result in [first, "retried", "given_up"] {
+                told.with_label_values(&[result]);
+            }
+        }
+        Ok(metrics)
     }
 
     /// A call came in, and was kept, or with the reason not.
@@ -224,6 +240,18 @@ impl Page {
                 "fermata_invocations_records",
                 "Asynchronous calls that are over and of which is known what became of them.",
             )?,
+            used: IntGauge::new(
+                "fermata_invocations_used_bytes",
+                "Room that asynchronous calls take which are not over, in bytes.",
+            )?,
+            room: IntGauge::new(
+                "fermata_invocations_room_bytes",
+                "Room that asynchronous calls may take which are not over, in bytes.",
+            )?,
+            short: IntGauge::new(
+                "fermata_invocations_disk_short",
+                "1 if the disk has no room for more asynchronous calls.",
+            )?,
         })
     }
 }
@@ -232,7 +260,8 @@ impl Collector for Page {
     fn desc(&self) -> Vec<&Desc> {
         let gauges = [&self.waiting, &self.running, &self.oldest, &self.failed];
         let mut descriptions: Vec<&Desc> = gauges.iter().flat_map(|gauge| gauge.desc()).collect();
-        descriptions.extend(self.records.desc());
+        let single = [&self.records, &self.used, &self.room, &self.short];
+        descriptions.extend(single.iter().flat_map(|gauge| gauge.desc()));
         descriptions
     }
 
@@ -260,9 +289,15 @@ impl Collector for Page {
             self.failed.with_label_values(&labels).set(count(failed));
         }
         self.records.set(count(self.store.records()));
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (used, room) = self.store.room();
+        self.used.set(bytes(used));
+        self.room.set(bytes(room));
+        self.short.set(self.store.is_short().into());
         let mut families: Vec<MetricFamily> =
             gauges.iter().flat_map(|gauge| gauge.collect()).collect();
-        families.extend(self.records.collect());
+        let single = [&self.records, &self.used, &self.room, &self.short];
+        families.extend(single.iter().flat_map(|gauge| gauge.collect()));
         families
     }
 }

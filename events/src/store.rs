@@ -422,6 +422,18 @@ impl Store {
         self.index().backlogs()
     }
 
+    /// Room that waiting calls take, and that they may take, in bytes.
+    #[must_use]
+    pub(crate) fn room(&self) -> (u64, u64) {
+        (self.index().waiting_bytes(), self.0.bounds.bytes)
+    }
+
+    /// Whether the disk has room for what is kept already, and no more.
+    #[must_use]
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.disk.is_short()
+    }
+
     /// How many calls are over and known.
     #[must_use]
     pub(crate) fn records(&self) -> usize {

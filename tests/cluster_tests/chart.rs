@@ -132,6 +132,11 @@ async fn what_is_left_open_or_named_elsewhere_is_rendered_so() {
     let dashboard = dashboard["data"]["fermata.json"].as_str().unwrap();
     let dashboard: Value = serde_json::from_str(dashboard).expect("it is JSON");
     assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+    let more = ["--set", "dashboard.enabled=true,events.store=embedded"];
+    let dashboard = rendered(&cluster, &more, "ConfigMap", "fermata-dashboard");
+    let dashboard = dashboard["data"]["fermata-events.json"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(dashboard).expect("it is JSON");
+    assert_eq!(dashboard["uid"], "fermata-events");
 }
 
 #[tokio::test]

@@ -178,6 +178,62 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn the_trace_of_a_publisher_goes_on_through_functions_and_their_answers() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let space = Space::new().await;
+    let code = r#"
+heard = []
+
+def handle(request):
+    if request.method == "GET":
+        return "\n".join(heard)
+    trace = request.headers["traceparent"]
+    heard.append(f"{trace} {request.headers['tracestate']} {request.headers['baggage']}")
+    return request.text(), 200, {"ce-type": "traced"}
+"#;
+    let of = |topic: &str, more: &Value| {
+        let heard = json!({"name": topic, "filter": {"type": "traced"}});
+        let triggers = json!([{"name": "hears", "topic": heard}]);
+        let mut more = more.clone();
+        more["source"] = json!({"runtime": "python", "files": {"main.py": code}});
+        hearer(&triggers, &more)
+    };
+    let output = json!({"output": {"topic": "traced-bills"}});
+    space.function("first", of("traced", &output)).await;
+    space
+        .function("second", of("traced-bills", &json!({})))
+        .await;
+    for name in ["first", "second"] {
+        space.ready(name).await;
+    }
+    // Until all gateways know who hears it.
+    publish(&space, "traced-bills", ("0", "other"), "", 0).await;
+    let gateway = space.gateway();
+    eventually("the topics are known", async || {
+        let path = format!("/topics/traced.{}", space.name);
+        let event = message(&gateway, &path)
+            .header("ce-specversion", "1.0")
+            .header("ce-id", "1")
+            .header("ce-source", "/test")
+            .header("ce-type", "traced")
+            .header("traceparent", TRACE)
+            .header("tracestate", "congo=t61rcWkgMzE")
+            .header("baggage", "user=7");
+        let told = send(&gateway, event, "seven").await;
+        if told.status == 202 {
+            Ok(())
+        } else {
+            Err(told.text())
+        }
+    })
+    .await;
+    let line = format!("{TRACE} congo=t61rcWkgMzE user=7");
+    for name in ["first", "second"] {
+        heard(&space, name, &[&line]).await;
+    }
+}
+
+#[tokio::test]
 async fn what_waits_is_in_the_status_with_its_reason_until_it_is_delivered() {
     let space = Space::new().await;
     let trigger = json!([{"name": "orders", "topic": {"name": "orders"}}]);

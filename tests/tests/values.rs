@@ -1,7 +1,7 @@
 //! The chart's values, without a cluster: its default ones, its table of them, and the file in which each
 //! of them is another.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value;
 
@@ -42,15 +42,20 @@ fn metrics(text: &str) -> Vec<String> {
 #[test]
 fn the_dashboard_and_the_alerts_show_metrics_that_there_are() {
     let known = metrics(&read("docs/http.md"));
-    let dashboard = read("charts/fermata/dashboards/fermata.json");
-    let parsed: Value = serde_json::from_str(&dashboard).expect("it is JSON");
-    assert!(
-        parsed["panels"]
-            .as_array()
-            .is_some_and(|panels| panels.len() > 10)
-    );
+    let dashboards = ["fermata", "events"].map(|name| {
+        let dashboard = read(&format!("charts/fermata/dashboards/{name}.json"));
+        let parsed: Value = serde_json::from_str(&dashboard).expect("it is JSON");
+        let panels = parsed["panels"].as_array().expect("panels");
+        assert!(panels.len() > 10, "{name}");
+        let places: BTreeSet<String> = panels
+            .iter()
+            .map(|panel| panel["gridPos"].to_string())
+            .collect();
+        assert_eq!(places.len(), panels.len(), "{name}");
+        dashboard
+    });
     let alerts = read("charts/fermata/templates/monitoring/prometheusrule.yaml");
-    let shown = [metrics(&dashboard), metrics(&alerts)].concat();
+    let shown = [metrics(&dashboards.concat()), metrics(&alerts)].concat();
     assert!(shown.len() > 20, "{shown:?}");
     for metric in shown {
         assert!(known.contains(&metric), "docs/http.md has no {metric}");

@@ -295,6 +295,11 @@ impl Index {
         backlogs.collect()
     }
 
+    /// Room that waiting calls take, in bytes.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
+    }
+
     /// Calls that are over and whose records are there.
     pub(super) fn over(&self) -> usize {
         self.over.values().map(|over| over.calls.len()).sum()
