@@ -209,7 +209,7 @@ mod tests {
     fn one_namespace_does_not_use_up_all_writes_and_the_oldest_go_first() {
         let now = Instant::now();
         let news = |namespace: &str, number: usize| News {
-            key: Key::new(namespace, &format!("f{number}")),
+            key: Key::new(namespace, format!("f{number}")),
             uid: "u".into(),
             standing: None,
         };
