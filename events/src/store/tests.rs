@@ -8,9 +8,12 @@ use super::*;
 use crate::invocation::{AnswerHead, CallHead, Entrance, Fields, later};
 
 mod changes;
-mod disk;
+mod conformance;
+mod embedded;
 mod keys;
 mod model;
+#[cfg(feature = "nats")]
+mod nats;
 mod room;
 
 const BOUNDS: Bounds = Bounds {

@@ -7,6 +7,8 @@ mod callbacks;
 mod gateway;
 mod keeping;
 mod making;
+#[cfg(feature = "nats")]
+mod nats;
 mod owner;
 mod publishing;
 
