@@ -20,6 +20,9 @@ pub const BUILT: &str = "Built";
 /// The reference of a git source leads to a commit; only where the source is in a git repository.
 pub const SOURCE_RESOLVED: &str = "SourceResolved";
 
+/// The topics that its triggers name are heard; only where there are such triggers.
+pub const SUBSCRIBED: &str = "Subscribed";
+
 /// The longest message of a condition, in bytes.
 pub const LONGEST_MESSAGE: usize = 4096;
 

@@ -112,12 +112,14 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("triggers[].schedule.deadline", 32),
     ("triggers[].topic.name", 63),
     ("triggers[].topic.filter", MOST_FILTERS),
+    ("triggers[].batch.wait", 32),
     ("triggers[].path", 1024),
     ("triggers[].body", 4096),
     ("output.topic", 63),
     ("delivery.backoff.first", 32),
     ("delivery.backoff.max", 32),
     ("delivery.maxAge", 32),
+    ("delivery.deadLetter.topic", 63),
 ];
 
 /// Every CustomResourceDefinition of Fermata, in the order to install them.
@@ -355,7 +357,7 @@ mod tests {
             let compared = format!("object.?status.?{field} == oldObject.?status.?{field}");
             assert_eq!(
                 policy.contains(&compared),
-                !["lastColdStart", "triggers"].contains(&field.as_str()),
+                !["backlog", "lastColdStart", "triggers"].contains(&field.as_str()),
                 "{field}"
             );
         }

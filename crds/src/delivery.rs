@@ -32,6 +32,18 @@ pub struct Delivery {
     /// How long after it was accepted a call is still tried. 1s to 168h. Default: 6h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<GoDuration>,
+
+    /// What becomes of a call that has failed, besides that it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetter>,
+}
+
+/// Where calls go that have failed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Name of the topic, in the function's namespace, to which they are published.
+    pub topic: String,
 }
 
 /// The pause between two attempts. It doubles each time; half of it is random.
@@ -69,6 +81,13 @@ impl Delivery {
         let max = self.backoff.as_ref().and_then(|backoff| backoff.max);
         max.map_or(DEFAULT_BACKOFF.1, Into::into)
             .max(self.first_pause())
+    }
+
+    /// The topic to which a call is published that has failed, if there is one.
+    #[must_use]
+    pub fn dead_letter_topic(&self) -> Option<&str> {
+        let dead_letter = self.dead_letter.as_ref();
+        dead_letter.map(|dead_letter| dead_letter.topic.as_str())
     }
 
     /// How long after it was accepted a call is tried.

@@ -33,6 +33,7 @@ pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Revision","type":"string","jsonPath":".status.latestReadyRevision"}"#,
     printcolumn = r#"{"name":"Replicas","type":"integer","jsonPath":".status.replicas"}"#,
+    printcolumn = r#"{"name":"Backlog","type":"integer","jsonPath":".status.backlog"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -76,8 +77,8 @@ pub struct FunctionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, RevisionReady, Routable and Active; Built where dependencies are installed, and SourceResolved where
-    /// the source is in a git repository.
+    /// Ready, RevisionReady, Routable and Active; Built where dependencies are installed, SourceResolved where
+    /// the source is in a git repository, and Subscribed where triggers hear topics.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
@@ -117,6 +118,11 @@ pub struct FunctionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_cold_start: Option<ColdStart>,
 
+    /// Asynchronous calls and messages for the function that are not over; about so many, and absent where there are
+    /// none. Written by the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u32>,
+
     /// What became of the triggers. Written by the gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<TriggerStatus>,
@@ -155,6 +161,7 @@ impl FunctionStatus {
     pub fn of_operator(&self) -> Self {
         Self {
             last_cold_start: None,
+            backlog: None,
             triggers: Vec::new(),
             ..self.clone()
         }

@@ -4,6 +4,7 @@
 //! This crate holds types and pure decisions that more than one part has to take the same way
 //! (names, labels, who owns a host). It does no I/O and depends on no other part of Fermata.
 
+pub mod backlog;
 pub mod conditions;
 pub mod crd;
 mod delivery;
@@ -33,7 +34,7 @@ pub mod template;
 pub mod topic;
 pub mod trigger;
 
-pub use delivery::{Delivery, DeliveryBackoff};
+pub use delivery::{DeadLetter, Delivery, DeliveryBackoff};
 pub use duration::{DurationError, GoDuration};
 pub use expose::{Expose, Visibility};
 pub use function::{ColdStart, Function, FunctionSpec, FunctionStatus, TrafficTarget};
@@ -43,9 +44,9 @@ pub use runtime::{Runtime, RuntimeBuild, RuntimeSpec};
 pub use scale::{Metric, Scale, Schedule};
 pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
-pub use topic::{Output, Subscription, TopicTrigger};
+pub use topic::{MessageOrder, Output, Subscription, TopicTrigger};
 pub use trigger::{
-    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
+    ConcurrencyPolicy, RunResult, Trigger, TriggerBatch, TriggerRun, TriggerSchedule, TriggerStatus,
 };
 
 /// The API group of every Fermata resource.

@@ -21,6 +21,12 @@ pub const ROUTED: &str = "Routed";
 /// No Revision has been ready, so that there is nothing to route to.
 pub const NO_TRAFFIC: &str = "NoTraffic";
 
+/// Topics are heard.
+pub const HEARD: &str = "Heard";
+
+/// There is no events program, so that nothing can be published.
+pub const EVENTS_OFF: &str = "EventsOff";
+
 /// The Function's spec cannot work as it is.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 

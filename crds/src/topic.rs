@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Delivery;
+use crate::{Delivery, TriggerBatch};
 
 /// The most attributes of a filter.
 pub const MOST_FILTERS: i64 = 10;
@@ -21,6 +21,21 @@ pub struct TopicTrigger {
     /// in * is the beginning of one. At most 10. Default: all messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<BTreeMap<String, String>>,
+
+    /// Whether messages with the same attribute partitionkey are delivered one after the other, as they were published:
+    /// Key, or None. Those without the attribute are delivered beside each other. Default: None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<MessageOrder>,
+}
+
+/// In which order messages are delivered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum MessageOrder {
+    /// In any, many at once.
+    #[default]
+    None,
+    /// Those of one key one after the other.
+    Key,
 }
 
 /// What becomes of the answers to messages.
@@ -46,6 +61,12 @@ pub struct Subscription {
     /// The filter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filter: BTreeMap<String, String>,
+    /// In which order messages are delivered.
+    #[serde(default, skip_serializing_if = "MessageOrder::is_none")]
+    pub order: MessageOrder,
+    /// How many messages are delivered together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<TriggerBatch>,
     /// The topic to which the answers are published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Box<str>>,
@@ -91,6 +112,16 @@ pub fn split(framed: &[u8]) -> Option<(Vec<Subscription>, usize)> {
     let (begin, end) = (digits + 1, digits + 1 + length);
     let subscriptions = serde_json::from_slice(framed.get(begin..end)?).ok()?;
     Some((subscriptions, end))
+}
+
+// === impl MessageOrder ===
+
+impl MessageOrder {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 // === impl Subscription ===
@@ -154,6 +185,8 @@ mod tests {
                     .iter()
                     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                     .collect(),
+                order: MessageOrder::None,
+                batch: None,
                 output: None,
                 delivery: Delivery::default(),
             };

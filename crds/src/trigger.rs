@@ -33,6 +33,10 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<TopicTrigger>,
 
+    /// How many messages of the topic are delivered together. Default: each by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<TriggerBatch>,
+
     /// The path that is called, which may have a query. Default: /.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -41,6 +45,19 @@ pub struct Trigger {
     /// 4,096 characters. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+}
+
+/// Messages that are delivered together, in one request.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerBatch {
+    /// How many at most. 2 to 1000.
+    pub size: u32,
+
+    /// How long one waits for others, as long as there are fewer. 0s to 5m. Default: 0s, so that those are together that
+    /// wait already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<GoDuration>,
 }
 
 /// Recurring times at which a function is called.
@@ -81,17 +98,19 @@ pub enum ConcurrencyPolicy {
 }
 
 /// What became of a trigger. Written by the gateway.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TriggerStatus {
     /// The trigger's name.
     pub name: String,
 
-    /// The cron fields and the time zone that these times are of.
-    pub schedule: String,
+    /// The cron fields and the time zone that these times are of, where it has a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
 
     /// Since when it is looked for runs: nothing before that is made up for.
-    pub since: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 
     /// The newest time that has been dealt with: by a run, or by leaving it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,6 +119,18 @@ pub struct TriggerStatus {
     /// The newest runs, the newest first; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<TriggerRun>,
+
+    /// Messages that are not delivered yet, where it hears a topic; about so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u32>,
+
+    /// When the oldest of them was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Time>,
+
+    /// Why the last attempt to deliver one has failed, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// One run of a trigger.

@@ -4,10 +4,13 @@
 //! answers; a namespace has a share of all that are made, so that the slow functions of one do not use up all places.
 
 mod attempt;
+mod batch;
+mod bury;
 mod callback;
 mod decide;
 mod limit;
 mod output;
+mod publish;
 
 use std::{
     collections::HashMap,
@@ -30,7 +33,8 @@ use crate::{
     allow::AllowedHost,
     error::StoreError,
     id::Id,
-    invocation::{Answer, Due, Invocation, State},
+    invocation::{Answer, Due, Invocation, Left, State},
+    rooms::Rooms,
     store::{Active, Next, Store},
 };
 
@@ -64,6 +68,8 @@ pub(crate) struct Dispatcher {
     /// The largest body of an answer that is kept, in bytes.
     pub(crate) kept: usize,
     pub(crate) concurrency: Concurrency,
+    /// What functions can take, as the gateways say.
+    pub(crate) rooms: Arc<Rooms>,
     /// Who may be called back.
     pub(crate) callbacks: Vec<AllowedHost>,
     /// How long calls may go on when the program stops.
@@ -88,6 +94,7 @@ struct Shared {
     store: Store,
     caller: Caller,
     teller: Teller,
+    rooms: Arc<Rooms>,
     all: Arc<Semaphore>,
     /// Callbacks go on when nothing else of their function does.
     tasks: TaskTracker,
@@ -112,6 +119,7 @@ impl Dispatcher {
             store: self.store,
             caller: Caller::new(self.gateway, self.kept),
             teller: Teller::new(&self.callbacks),
+            rooms: self.rooms,
             all: Arc::new(Semaphore::new(self.concurrency.all as usize)),
             stop: stop.clone(),
             abort: CancellationToken::new(),
@@ -153,6 +161,7 @@ impl Shared {
         let mut running = JoinSet::new();
         while let Some(changed) = self.store.changed(&function) {
             let mut wake = None;
+            limit.allow(self.rooms.of(&function, Instant::now()));
             if running.len() < limit.get() && !self.stop.is_cancelled() {
                 let permits = tokio::select! {
                     permits = permits(&share.calls, &self.all) => permits,
@@ -169,6 +178,11 @@ impl Shared {
                     Next::Take(id, off) => {
                         let (shared, share) = (self.clone(), share.clone());
                         running.spawn(shared.make(function.clone(), id, off, (permits, share)));
+                        continue;
+                    }
+                    Next::TakeAll(calls) => {
+                        let shared = self.clone();
+                        running.spawn(shared.make_all(function.clone(), calls, permits));
                         continue;
                     }
                     Next::Wait(due) => wake = Some(due),
@@ -192,6 +206,27 @@ impl Shared {
         while running.join_next().await.is_some() {}
     }
 
+    /// All there is of a call that was taken; none if it is lost, or if no more calls are begun.
+    async fn load(&self, function: &Key, id: Id) -> Option<Due> {
+        loop {
+            match self.store.load(id).await {
+                Ok(Some(due)) => return Some(due),
+                Ok(None) | Err(StoreError::Content(_)) => {
+                    tracing::error!(%id, "what is to be sent of a call is not there");
+                    self.store.lose(function, id).await;
+                    return None;
+                }
+                Err(error) => {
+                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a call cannot be read");
+                    tokio::select! {
+                        () = tokio::time::sleep(DISK_PAUSE) => {}
+                        () = self.stop.cancelled() => return None,
+                    }
+                }
+            }
+        }
+    }
+
     /// Makes one attempt of a call, and writes what came of it.
     async fn make(
         self: Arc<Self>,
@@ -200,36 +235,29 @@ impl Shared {
         off: CancellationToken,
         (permits, share): ([OwnedSemaphorePermit; 2], Arc<Share>),
     ) -> Pressure {
-        let due = loop {
-            match self.store.load(id).await {
-                Ok(Some(due)) => break due,
-                Ok(None) | Err(StoreError::Content(_)) => {
-                    tracing::error!(%id, "what is to be sent of a call is not there");
-                    self.store.lose(&function, id).await;
-                    return Pressure::Same;
-                }
-                Err(error) => {
-                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a call cannot be read");
-                    tokio::select! {
-                        () = tokio::time::sleep(DISK_PAUSE) => {}
-                        () = self.stop.cancelled() => return Pressure::Same,
-                    }
-                }
-            }
-        };
-        if due.invocation.calls_back() {
-            // The function has done its part: its places are for other calls.
-            drop(permits);
-            let Ok(place) = share.callbacks.clone().try_acquire_owned() else {
-                self.store.give_back(id, &due.invocation, NO_PLACE);
-                return Pressure::Same;
-            };
-            let shared = self.clone();
-            self.tasks.spawn(async move {
-                shared.call_back(&due, off).await;
-                drop(place);
-            });
+        let Some(due) = self.load(&function, id).await else {
             return Pressure::Same;
+        };
+        match due.invocation.left() {
+            Left::Call | Left::Nothing => {}
+            Left::Burial => {
+                self.bury(&due, off).await;
+                return Pressure::Same;
+            }
+            Left::Callback => {
+                // The function has done its part: its places are for other calls.
+                drop(permits);
+                let Ok(place) = share.callbacks.clone().try_acquire_owned() else {
+                    self.store.give_back(id, &due.invocation, NO_PLACE);
+                    return Pressure::Same;
+                };
+                let shared = self.clone();
+                self.tasks.spawn(async move {
+                    shared.call_back(&due, off).await;
+                    drop(place);
+                });
+                return Pressure::Same;
+            }
         }
         let mut invocation = due.invocation.clone();
         let begun = Instant::now();
@@ -252,17 +280,37 @@ impl Shared {
             }
             decided
         };
-        if invocation.is_over() && invocation.callback.is_some() {
+        if invocation.has_to_tell() {
             let bytes = answer.as_ref().map_or(0, |answer| answer.body.len() as u64);
             let has_room = self.store.make_room(&invocation, bytes);
             if let Some(answer) = answer.as_mut().filter(|_| !has_room) {
                 answer.body = Bytes::new();
                 answer.head.cut = true;
             }
-            invocation.begin_callback(begun.elapsed(), if has_room { bytes } else { 0 });
+            invocation.end(begun.elapsed(), if has_room { bytes } else { 0 });
         }
         self.write(&due, &invocation, answer).await;
         pressure
+    }
+
+    /// Makes one attempt to publish a call that has failed, and writes what came of that.
+    async fn bury(&self, due: &Due, off: CancellationToken) {
+        let mut invocation = due.invocation.clone();
+        let buried = tokio::select! {
+            buried = self.caller.bury(due) => Some(buried),
+            () = off.cancelled() => None,
+            () = self.abort.cancelled() => {
+                self.store.give_back(due.id, &due.invocation, Duration::ZERO);
+                return;
+            }
+        };
+        if let Some(buried) = buried {
+            bury::decide(&mut invocation, buried, Timestamp::now(), random());
+        }
+        if off.is_cancelled() && !invocation.is_over() {
+            invocation.finish(State::Cancelled, Timestamp::now());
+        }
+        self.write(due, &invocation, None).await;
     }
 
     /// Makes one attempt to tell somebody what became of a call, and writes what came of that.
@@ -283,9 +331,8 @@ impl Shared {
                 return;
             }
         };
-        match told {
-            Some(told) => callback::decide(&mut invocation, told, Timestamp::now(), random()),
-            None => invocation.finish(State::Cancelled, Timestamp::now()),
+        if let Some(told) = told {
+            callback::decide(&mut invocation, told, Timestamp::now(), random());
         }
         if off.is_cancelled() && !invocation.is_over() {
             invocation.finish(State::Cancelled, Timestamp::now());

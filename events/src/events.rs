@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     metrics::{Metrics, Page},
     options::{ADMIN_PORT, Options},
+    rooms::Rooms,
     server::{Door, Server, serve},
     store::{Active, Bounds, Store},
 };
@@ -28,8 +29,8 @@ use crate::{
 #[cfg(feature = "nats")]
 use crate::store::{Nats, Settings};
 
-/// The most calls of one function that are made at once.
-const OF_A_FUNCTION: u32 = 100;
+/// Which part of all calls that are made at once those of one namespace may be, and those of one function.
+const SHARES: (u32, u32) = (4, 10);
 
 /// How often records are removed whose time is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -174,6 +175,13 @@ impl Events {
             });
             AbortOnDropHandle::new(tokio::spawn(admin.run(socket, stop.clone())))
         });
+        let rooms = Arc::<Rooms>::default();
+        let share = |part: u32| (options.concurrency / part).max(1);
+        let concurrency = Concurrency {
+            all: options.concurrency,
+            namespace: share(SHARES.0),
+            function: share(SHARES.1),
+        };
         let door = Arc::new(Door::default());
         let serving = serve(door.clone(), listener, stop.clone());
         let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
@@ -189,17 +197,15 @@ impl Events {
             options.max_body_bytes,
             options.callback_allow.clone(),
             metrics.clone(),
+            (rooms.clone(), concurrency.function),
         ));
         health.0.store(true, Ordering::Relaxed);
         let dispatcher = Dispatcher {
             store: store.clone(),
             gateway: options.gateway.clone(),
             kept: options.max_body_bytes,
-            concurrency: Concurrency {
-                all: options.concurrency,
-                namespace: (options.concurrency / 4).max(1),
-                function: OF_A_FUNCTION,
-            },
+            concurrency,
+            rooms,
             callbacks: options.callback_allow.clone(),
             drain: options.drain_timeout.into(),
         };

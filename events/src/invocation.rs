@@ -1,6 +1,8 @@
 //! A call whose caller does not wait for the answer: what is to be called, and what became of it.
 
 mod callback;
+mod dead_letter;
+mod ended;
 
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::Id;
 
 pub(crate) use callback::Callback;
+pub(crate) use dead_letter::Burial;
+pub(crate) use ended::{Ended, Left};
 
 /// How long it is known what became of a call.
 pub(crate) const KEPT: Duration = Duration::from_secs(3600);
@@ -49,6 +53,12 @@ pub(crate) struct Invocation {
     /// The key by which the caller makes it once, and a digest of what was sent with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) idempotency: Option<Idempotency>,
+    /// What became of it, while somebody has yet to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Ended>,
+    /// How its publication stands, once it has failed and is to be published (`spec.delivery.deadLetter`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) burial: Option<Burial>,
     /// Who is told what became of it, if somebody is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) callback: Option<Callback>,
@@ -92,6 +102,34 @@ pub(crate) struct Heard {
     /// How many functions have answered, one to the other, before this message was published.
     #[serde(default)]
     pub(crate) hops: u32,
+    /// Where it stands among those of which one is delivered after the other, if the trigger wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
+    /// With which others it is delivered, if the trigger wants several at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<Batch>,
+}
+
+/// Messages that one trigger of a function gets together.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Batch {
+    /// Which ones.
+    pub(crate) group: Box<str>,
+    /// How many at most.
+    pub(crate) size: u32,
+    /// How long one waits for others, in milliseconds.
+    pub(crate) wait: u64,
+}
+
+/// A place in a line of calls of a function, of which one is made after the other.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Place {
+    /// Which line.
+    pub(crate) line: Box<str>,
+    /// The order in it. The store gives it when it accepts the call.
+    pub(crate) number: u64,
 }
 
 /// Where a call came in.
@@ -217,6 +255,8 @@ impl Invocation {
             accepted_at: now,
             delivery,
             idempotency: None,
+            ended: None,
+            burial: None,
             callback: None,
             bytes: 0,
             state: State::Waiting,
@@ -236,6 +276,24 @@ impl Invocation {
         Key::new(&*self.namespace, &*self.function)
     }
 
+    /// Its place in a line, if it stands in one.
+    #[must_use]
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.heard.as_ref()?.place.as_ref()
+    }
+
+    /// The same, to be given its number.
+    pub(crate) fn place_mut(&mut self) -> Option<&mut Place> {
+        self.heard.as_mut()?.place.as_mut()
+    }
+
+    /// With which others it is delivered, if that is what is to be done with it.
+    #[must_use]
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        let batch = self.heard.as_ref()?.batch.as_ref();
+        batch.filter(|_| self.left() == Left::Call)
+    }
+
     /// When it is tried no more.
     #[must_use]
     pub(crate) fn expires_at(&self) -> Timestamp {
@@ -246,46 +304,6 @@ impl Invocation {
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
         self.state != State::Waiting
-    }
-
-    /// Whether nothing is left to be done but to tell somebody what became of it.
-    #[must_use]
-    pub(crate) fn calls_back(&self) -> bool {
-        let callback = self.callback.as_ref();
-        !self.is_over() && callback.is_some_and(|callback| callback.outcome.is_some())
-    }
-
-    /// It is over but for the callback, if there is one: what has become of it, and how long that took. An answer of so
-    /// many bytes is kept for it.
-    pub(crate) fn begin_callback(&mut self, took: Duration, answer_bytes: u64) {
-        let Some(callback) = &mut self.callback else {
-            return;
-        };
-        if self.state == State::Cancelled || self.state == State::Waiting {
-            return;
-        }
-        callback.outcome = Some(self.state);
-        callback.took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        callback.answer_bytes = answer_bytes;
-        self.bytes += answer_bytes;
-        self.state = State::Waiting;
-        self.finished_at = None;
-    }
-
-    /// It is over now, in this way. Who calls it off when it is over but for the callback calls off that.
-    pub(crate) fn finish(&mut self, state: State, now: Timestamp) {
-        let mut state = state;
-        if self.calls_back()
-            && state == State::Cancelled
-            && let Some(callback) = &mut self.callback
-        {
-            state = callback.outcome.unwrap_or(state);
-            callback.delivered = Some(false);
-            callback.message = Some("it was called off".to_owned());
-        }
-        self.state = state;
-        self.next_attempt_at = None;
-        self.finished_at = Some(now);
     }
 
     /// The same as if it were accepted now.
@@ -299,13 +317,6 @@ impl Invocation {
             bytes: self.bytes.saturating_sub(self.answer_bytes()),
             ..Self::new(&self.key(), &self.uid, (self.entrance, now), delivery)
         }
-    }
-
-    /// How much of its room an answer takes that is kept for its callback, in bytes.
-    #[must_use]
-    pub(crate) fn answer_bytes(&self) -> u64 {
-        let callback = self.callback.as_ref();
-        callback.map_or(0, |callback| callback.answer_bytes)
     }
 
     /// Until when it is known what became of it, once it is over.

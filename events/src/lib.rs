@@ -15,6 +15,7 @@ mod invocation;
 mod metrics;
 mod options;
 mod problem;
+mod rooms;
 mod server;
 mod store;
 

@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use crate::{
-    invocation::{Invocation, State},
+    invocation::{Invocation, Left, State},
     store::{Observer, Store},
 };
 
@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     duration: Histogram,
     dropped: IntCounter,
     callbacks: IntCounterVec,
+    dead_letters: IntCounterVec,
 }
 
 /// What the store holds, read when it is asked for.
@@ -102,6 +103,11 @@ impl Metrics {
                 "Attempts to tell somebody what became of an asynchronous call, by what came of them.",
                 &["result"],
             )?,
+            dead_letters: counter(
+                "fermata_dead_letters_total",
+                "Attempts to publish a call that has failed to its topic of dead letters, by what came of them.",
+                &["result"],
+            )?,
             duration,
             dropped,
         })
@@ -141,9 +147,10 @@ impl Metrics {
 
 impl Observer for Metrics {
     fn settled(&self, invocation: &Invocation) {
-        if let Some(callback) = &invocation.callback
-            && callback.attempts > 0
-        {
+        let left = invocation.left();
+        let callback = invocation.callback.as_ref();
+        let called_back = callback.is_some_and(|callback| callback.attempts > 0);
+        if let Some(callback) = callback.filter(|_| called_back) {
             let result = match callback.delivered {
                 None => "retried",
                 Some(true) => "delivered",
@@ -151,7 +158,17 @@ impl Observer for Metrics {
             };
             self.callbacks.with_label_values(&[result]).inc();
         }
-        if invocation.calls_back() {
+        // What comes after it is the callback.
+        let burial = invocation.burial.as_ref();
+        if let Some(burial) = burial.filter(|burial| burial.attempts > 0 && !called_back) {
+            let result = match burial.published {
+                None => "retried",
+                Some(true) => "published",
+                Some(false) => "given_up",
+            };
+            self.dead_letters.with_label_values(&[result]).inc();
+        }
+        if left == Left::Burial || left == Left::Callback {
             return;
         }
         let (namespace, function) = (&*invocation.namespace, &*invocation.function);

@@ -86,7 +86,7 @@ pub struct Options {
     )]
     pub callback_allow: Vec<AllowedHost>,
 
-    /// How many calls are made at once. A namespace has a quarter of them, and a function at most 100.
+    /// How many calls are made at once. A namespace has a quarter of them, and a function a tenth.
     #[arg(long, env = "FERMATA_CONCURRENCY", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub concurrency: u32,
 

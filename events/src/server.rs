@@ -1,11 +1,13 @@
 //! What the gateway asks: to keep a call (`/functions/NAMESPACE/NAME/PATH`, with the call's own method, headers and
 //! body) or a message (`/topics/NAMESPACE/NAME`, with its headers, and behind those who hear it its body), what became
 //! of one (`/invocations/ID`, `/invocations/ID/result`), and for whom a function belongs to which calls there are
-//! (`/owned/NAMESPACE/NAME`).
+//! (`/owned/NAMESPACE/NAME`). The one that scales asks besides what waits (`/backlogs`), and the one that writes
+//! what became of triggers how they stand (`/standings`).
 //!
 //! Nobody but the gateway is to reach it: whoever does may have any function called, as anybody inside the cluster may.
 
 mod accept;
+mod backlogs;
 mod body;
 mod listener;
 mod owner;
@@ -24,6 +26,7 @@ use crate::{
     invocation::Entrance,
     metrics::Metrics,
     problem::{Answer, Problem, Requester},
+    rooms::Rooms,
     store::Store,
 };
 
@@ -38,6 +41,10 @@ pub(crate) struct Server {
     /// Who may be called back.
     callbacks: Vec<AllowedHost>,
     metrics: Arc<Metrics>,
+    /// What functions can take.
+    rooms: Arc<Rooms>,
+    /// How many calls of a function are made at once at most.
+    most: u32,
     /// Room for what is published and not written yet.
     room: Arc<Semaphore>,
 }
@@ -72,6 +79,7 @@ impl Server {
         max_body_bytes: usize,
         callbacks: Vec<AllowedHost>,
         metrics: Arc<Metrics>,
+        (rooms, most): (Arc<Rooms>, u32),
     ) -> Self {
         let room = (publish::MOST_AT_ONCE / publish::UNIT) as usize;
         Self {
@@ -79,6 +87,8 @@ impl Server {
             max_body_bytes,
             callbacks,
             metrics,
+            rooms,
+            most,
             room: Arc::new(Semaphore::new(room)),
         }
     }
@@ -95,6 +105,10 @@ impl Server {
         } else if let Some(rest) = path.strip_prefix("/owned/") {
             let (uri, method) = (request.uri(), request.method());
             self.owned(rest, uri, method, request.headers()).await
+        } else if path == "/backlogs" {
+            self.backlogs(request).await
+        } else if path == "/standings" {
+            self.standings(request.method())
         } else {
             Err(no_such_invocation())
         };

@@ -178,7 +178,10 @@ impl Store {
     ) -> Result<(Self, Active), OpenError> {
         let mut index = Index::default();
         let (now, clock) = (Instant::now(), Timestamp::now());
-        for (id, invocation) in backend.invocations()? {
+        let mut invocations = backend.invocations()?;
+        // Those of a line stand in it as they were accepted.
+        invocations.sort_by_key(|(_, invocation)| invocation.place().map(|place| place.number));
+        for (id, invocation) in invocations {
             let due = now + pause(&invocation, clock);
             // What an answer takes is not read for this: it is as good as what was sent.
             index.load(id, &invocation, invocation.bytes, due);
@@ -241,7 +244,10 @@ impl Store {
             return Err(Refused::DiskFull);
         }
         let (mut ids, mut kept, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-        let mut reserve = |(id, invocation, call): (Id, Invocation, Call)| {
+        let mut reserve = |(id, mut invocation, call): (Id, Invocation, Call)| {
+            if let Some(place) = invocation.place_mut() {
+                place.number = self.index().next_place();
+            }
             let written = [
                 change(Rows::Invocations, id, Some(row::json(&invocation)?)),
                 change(
@@ -300,6 +306,13 @@ impl Store {
     /// What tells that the function has more to do.
     pub(crate) fn changed(&self, function: &Key) -> Option<Arc<Notify>> {
         self.index().changed(function)
+    }
+
+    /// Whoever makes the calls of a function looks at once what there is to do.
+    pub(crate) fn look_again(&self, function: &Key) {
+        if let Some(changed) = self.changed(function) {
+            changed.notify_one();
+        }
     }
 
     /// All there is of a call that was taken.
@@ -370,6 +383,14 @@ impl Store {
         self.wait(id, invocation, Instant::now() + pause);
     }
 
+    /// Lets a call that was taken wait again, and for no others with which it is made: it has done so.
+    pub(crate) fn leave_over(&self, id: Id, invocation: &Invocation) {
+        let batch = invocation.batch();
+        let waited = batch.map_or(Duration::ZERO, |batch| Duration::from_millis(batch.wait));
+        let now = Instant::now();
+        self.wait(id, invocation, now.checked_sub(waited).unwrap_or(now));
+    }
+
     /// What is known of a call, and whether it is just being made.
     ///
     /// # Errors
@@ -407,14 +428,16 @@ impl Store {
     /// A call that was taken cannot be made, since what is to be sent is not there any more: it has failed.
     pub(crate) async fn lose(&self, function: &Key, id: Id) {
         let known = self.get(id).await;
+        let mut place = None;
         if let Ok(Some((mut invocation, _))) = known {
+            place = invocation.place().cloned();
             invocation.message = Some("what was to be sent is lost".to_owned());
             invocation.finish(State::Failed, Timestamp::now());
             if self.settle(id, &invocation, None).await.is_ok() {
                 return;
             }
         }
-        self.index().lose(function, id);
+        self.index().lose(function, id, place.as_ref());
     }
 
     /// Whether a call of a function in the namespace is just being made.

@@ -1,5 +1,6 @@
 //! What the gateway knows of the cluster: the objects it watches, and the other gateways.
 
+pub(crate) mod events;
 pub(crate) mod index;
 pub(crate) mod ownership;
 pub(crate) mod peer_client;

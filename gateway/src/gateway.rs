@@ -31,6 +31,7 @@ use crate::{
     },
     backend::{registry::Registry, router::Router},
     cluster::{
+        events::EventsQuery,
         index::{ClusterIndex, Unprobed},
         ownership::Ownership,
         peers::{Entrance, Peers},
@@ -45,8 +46,8 @@ use crate::{
         owners::Owners,
         server::{Clocks, Server},
     },
-    scale::{scaler::Scaler, stats::Counter, stats_client::StatsClient},
-    trigger::Timer,
+    scale::{backlogs::BacklogClient, scaler::Scaler, stats::Counter, stats_client::StatsClient},
+    trigger::{Timer, standing::Teller},
 };
 
 use listener::{Listener, bounds};
@@ -201,6 +202,7 @@ impl Gateway {
             health: health.clone(),
             counter: counter.clone(),
             stats_client: StatsClient::new(peers.clone(), self.admin.address.port()),
+            backlogs: options.events.clone().map(BacklogClient::new),
             peers: peers.clone(),
             leader,
             metrics: metrics.clone(),
@@ -264,6 +266,13 @@ impl Gateway {
             dismiss: stages.dismiss.clone(),
             abort: stages.abort.clone(),
         });
+        let teller = Teller {
+            registry: registry.clone(),
+            health: health.clone(),
+            leader: calls.clone(),
+            client: self.client.clone(),
+            events: options.events.clone().map(EventsQuery::new),
+        };
         let timer = Timer {
             registry,
             health: health.clone(),
@@ -276,6 +285,10 @@ impl Gateway {
             runtime: data_plane.handle().clone(),
         };
         tasks.begin("calls at times", timer.run(stages.serving.leave.clone()));
+        tasks.begin(
+            "writing of what waits",
+            teller.run(stages.serving.leave.clone()),
+        );
         let clocks = Clocks {
             header: options.header_timeout.into(),
             idle: options.idle_timeout.into(),

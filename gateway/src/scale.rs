@@ -1,6 +1,7 @@
 //! How many replicas run. Every gateway counts its requests; one of them, the leader, gathers the
 //! counts and decides.
 
+pub(crate) mod backlogs;
 mod decide;
 mod drain;
 mod history;

@@ -8,6 +8,7 @@
 mod call;
 mod plan;
 mod record;
+pub(crate) mod standing;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,6 +20,7 @@ use fermata_crds::{RunResult, Trigger};
 use fermata_daemon::{lease::Claim, watch::Key};
 use jiff::Timestamp;
 use kube::Client;
+use serde_json::json;
 use tokio::{runtime::Handle, sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -195,7 +197,7 @@ impl Shared {
                 return None;
             }
             let plan = decide(function)?;
-            Some((plan.status.clone(), plan))
+            Some((json!({ "triggers": plan.status }), plan))
         });
         let abort = &self.timer.context.abort;
         let Some(written) = abort.run_until_cancelled(Box::pin(written)).await else {
@@ -315,7 +317,7 @@ impl Shared {
                 let entry = status.iter_mut().find(|entry| entry.name == run.trigger)?;
                 let own = self.timer.peers.own();
                 plan::end(entry, run.time, own, &called, ended).then_some(())?;
-                is_same.then_some((status, ()))
+                is_same.then(|| (json!({ "triggers": status }), ()))
             },
         );
         if let Err(error) = written.await {

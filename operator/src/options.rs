@@ -131,6 +131,19 @@ pub struct Options {
     )]
     pub allow_privileged: bool,
 
+    /// Whether there is an events program, without which functions hear no topics. The gateway has to be given it too.
+    #[arg(
+        long,
+        env = "FERMATA_EVENTS_ON",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        value_name = "BOOL"
+    )]
+    pub events: bool,
+
     /// Image with git, in which source files are fetched and git repositories are looked at.
     #[arg(long, env = "FERMATA_GIT_IMAGE", default_value = DEFAULT_GIT_IMAGE, value_name = "IMAGE")]
     pub git_image: String,
@@ -196,6 +209,7 @@ impl Default for Options {
             claims: Vec::new(),
             watch_namespaces: Vec::new(),
             allow_privileged: false,
+            events: false,
             git_image: DEFAULT_GIT_IMAGE.to_owned(),
             functions: Functions::default(),
             builds: Builds::default(),

@@ -173,6 +173,40 @@ async fn many_wait_for_few_instances_and_none_is_lost() {
 }
 
 #[tokio::test]
+async fn what_waits_is_scaled_for_and_each_call_is_made_once() {
+    let space = Space::new().await;
+    let code = "import time\n\ndef handle(request):\n    time.sleep(1)\n    \
+                return f\"{request.headers['x-fermata-attempt']} {request.text()}\"\n";
+    let spec = json!({
+        "source": {"runtime": "python", "files": {"main.py": code}},
+        "scale": {"initial": 0, "max": 5, "idleAfter": "5s", "window": "10s"},
+        "concurrency": 1,
+    });
+    space.function("waits", spec).await;
+    space.ready("waits").await;
+    let gateway = space.gateway();
+    let mut locations = Vec::new();
+    for number in 0..60 {
+        locations.push(defer(&space, "waits", "", &number.to_string()).await);
+    }
+    space.pods("waits", 5).await;
+    let mut answers = BTreeSet::new();
+    for location in &locations {
+        let state = over(&gateway, location).await;
+        assert_eq!(
+            (&state["state"], &state["attempts"]),
+            (&json!("Succeeded"), &json!(1)),
+            "{state}"
+        );
+        let result = gateway.get(&format!("{location}/result")).await.ok();
+        answers.insert(result.text());
+    }
+    let all: BTreeSet<String> = (0..60).map(|number| format!("1 {number}")).collect();
+    assert_eq!(answers, all);
+    space.at_zero("waits").await;
+}
+
+#[tokio::test]
 async fn what_became_of_a_call_is_told_in_the_name_of_its_function_alone() {
     let space = Space::new().await;
     for name in ["echo", "other"] {
@@ -296,6 +330,11 @@ async fn delivery_that_makes_no_sense_is_refused() {
             json!({"backoff": {"first": "20s", "max": "1s"}}),
             "no longer than delivery.backoff.max",
         ),
+        (
+            json!({"deadLetter": {"topic": "Dead Letters"}}),
+            "a topic's name has at most 63 characters",
+        ),
+        (json!({"deadLetter": {}}), "deadLetter.topic"),
     ] {
         let function = json!({
             "apiVersion": "fermata.dev/v1alpha1", "kind": "Function", "metadata": {"name": "echo"},

@@ -178,6 +178,202 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn what_waits_is_in_the_status_with_its_reason_until_it_is_delivered() {
+    let space = Space::new().await;
+    let trigger = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let spec = |code: &str| {
+        json!({
+            "source": {"runtime": "python", "files": {"main.py": code}},
+            "scale": {"initial": 0, "max": 1},
+            "triggers": trigger,
+            "delivery": {"attempts": 100, "backoff": {"first": "1s", "max": "2s"}},
+        })
+    };
+    let broken = "def handle(request):\n    raise ValueError('no database')\n";
+    space.function("waits", spec(broken)).await;
+    space.ready("waits").await;
+    let (heard, _) = space.condition("waits", "Subscribed", "True").await;
+    assert_eq!(heard, "Heard");
+    for number in 0..3 {
+        publish(
+            &space,
+            "orders",
+            (&number.to_string(), "order.created"),
+            "x",
+            1,
+        )
+        .await;
+    }
+    let status = async || space.get("waits").await.status.unwrap_or_default();
+    eventually_within(2 * DEADLINE, "it is told what waits, and why", async || {
+        let status = status().await;
+        let told = status.triggers.iter().find(|told| told.name == "orders");
+        let is_told = told.is_some_and(|told| {
+            let why = told.last_error.as_deref().unwrap_or_default();
+            told.backlog == Some(3) && told.oldest.is_some() && why.contains("500")
+        });
+        if is_told && status.backlog == Some(3) {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+    let kubeconfig = &space.platform.kubeconfig;
+    let run = |arguments: &[&str]| {
+        let output = fermata(kubeconfig, &[&["-n", &*space.name], arguments].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed = run(&["list"]);
+    let mut lines = listed.lines();
+    let column = lines.next().unwrap().find("BACKLOG").unwrap();
+    assert!(lines.next().unwrap()[column..].starts_with('3'), "{listed}");
+    let described = run(&["describe", "waits"]);
+    assert!(
+        described.contains("3 messages wait since")
+            && described.contains("the last attempt has failed"),
+        "{described}"
+    );
+
+    space
+        .function("waits", spec("def handle(request):\n    return 'done'\n"))
+        .await;
+    eventually_within(2 * DEADLINE, "nothing waits any more", async || {
+        let status = status().await;
+        if status.backlog.is_none() && status.triggers.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_has_failed_is_heard_by_who_is_there_for_it() {
+    let space = Space::new().await;
+    let fails = r#"
+def handle(request):
+    raise ValueError("no such item")
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders"}}]);
+    let more = json!({
+        "source": {"runtime": "python", "files": {"main.py": fails}},
+        "delivery": {
+            "attempts": 2, "backoff": {"first": "50ms", "max": "100ms"},
+            "deadLetter": {"topic": "dead"},
+        },
+    });
+    space.function("biller", hearer(&orders, &more)).await;
+    let dead = json!([{"name": "dead", "topic": {"name": "dead"}, "path": "/dead"}]);
+    space.function("clerk", hearer(&dead, &json!({}))).await;
+    for name in ["biller", "clerk"] {
+        space.ready(name).await;
+    }
+    // Until all gateways know who hears it.
+    publish(&space, "dead", ("0", "other"), "zero", 1).await;
+    publish(&space, "orders", ("1", "order"), "one", 1).await;
+    heard(
+        &space,
+        "clerk",
+        &["/dead 0 other zero", "/dead 1 order one"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn those_of_a_key_are_heard_one_after_the_other() {
+    let space = Space::new().await;
+    let slow = r#"
+import time
+heard = []
+running = 0
+
+def handle(request):
+    global running
+    if request.method == "GET":
+        return "\n".join(heard)
+    running += 1
+    time.sleep(0.02)
+    heard.append(f"{running} {request.headers['ce-id']}")
+    running -= 1
+"#;
+    let orders = json!([{"name": "orders", "topic": {"name": "orders", "order": "Key"}}]);
+    let more = json!({"source": {"runtime": "python", "files": {"main.py": slow}}});
+    space.function("ledger", hearer(&orders, &more)).await;
+    space.ready("ledger").await;
+    let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order", "partitionkey": "7"});
+    let batch: Vec<Value> = (0..20).map(event).collect();
+    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
+    let path = format!("/topics/orders.{}", space.name);
+    eventually("it is published", async || {
+        let request =
+            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
+        match send(&gateway, request, &batch).await {
+            told if told.status == 202 => Ok(()),
+            told => Err(told.text()),
+        }
+    })
+    .await;
+    let expected: Vec<String> = (0..20).map(|id| format!("1 {id}")).collect();
+    eventually_within(2 * DEADLINE, "all are heard in order", async || {
+        let text = space.fetch("ledger", "/").await.text();
+        if text.lines().eq(&expected) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_come_together_and_those_that_have_failed_come_again() {
+    let space = Space::new().await;
+    let counts = r#"
+heard = []
+
+def handle(request):
+    if request.method == "GET":
+        return "\n".join(heard)
+    ids = [event["id"] for event in request.json()]
+    heard.append(" ".join(ids))
+    return {"failed": [id for id in ids if id == "3" and len(heard) == 1]}
+"#;
+    let orders = json!([{
+        "name": "orders", "topic": {"name": "orders"}, "batch": {"size": 5, "wait": "200ms"},
+    }]);
+    let more = json!({"source": {"runtime": "python", "files": {"main.py": counts}}});
+    space.function("ledger", hearer(&orders, &more)).await;
+    space.ready("ledger").await;
+    let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order"});
+    let batch: Vec<Value> = (0..5).map(event).collect();
+    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
+    let path = format!("/topics/orders.{}", space.name);
+    eventually("it is published", async || {
+        let request =
+            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
+        match send(&gateway, request, &batch).await {
+            told if told.status == 202 => Ok(()),
+            told => Err(told.text()),
+        }
+    })
+    .await;
+    eventually_within(2 * DEADLINE, "all are heard, and one again", async || {
+        let text = space.fetch("ledger", "/").await.text();
+        let mut lines = text.lines();
+        let mut first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+        first.sort_unstable();
+        if first == ["0", "1", "2", "3", "4"] && lines.eq(["3"]) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_is_published_from_the_command_line() {
     let space = Space::new().await;
     let triggers =
@@ -227,7 +423,7 @@ async fn a_message_is_published_from_the_command_line() {
         .collect();
     assert_eq!(
         listed[1],
-        ["orders", "bills", "orders", "type=order", "-"],
+        ["orders", "bills", "orders", "type=order", "-", "-"],
         "{error}"
     );
     let (published, _, error) = run(&["publish", "order", "-d", "x"]);
@@ -284,6 +480,18 @@ async fn triggers_that_make_no_sense_are_refused() {
             "body goes with schedule",
         ),
         (json!({"topic": {"name": "A.b"}}), "a topic's name"),
+        (
+            json!({"topic": {"name": "a"}, "batch": {"size": 1}}),
+            "batch.size must be between 2 and 1000",
+        ),
+        (
+            json!({"topic": {"name": "a", "order": "Key"}, "batch": {"size": 5}}),
+            "batch goes not with order: Key",
+        ),
+        (
+            json!({"schedule": {"cron": "* * * * *"}, "batch": {"size": 5}}),
+            "batch goes with topic",
+        ),
         (
             json!({"topic": {"name": "a", "filter": {"my-name": "x"}}}),
             "names of CloudEvents attributes",

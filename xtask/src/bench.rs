@@ -37,7 +37,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         "release",
         &["fermata", "fermata-test-function", "fermata-tests"],
     )?;
-    shell::build(PROFILE, &["fermata-gateway", "fermata-operator"])?;
+    shell::build(
+        PROFILE,
+        &["fermata-gateway", "fermata-operator", "fermata-events"],
+    )?;
     let programs = shell::root().join("target").join(PROFILE);
     bench.env("FERMATA_BENCH_PROGRAMS", programs);
     shell::run("bench", bench.args(&options.arguments))

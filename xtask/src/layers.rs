@@ -89,6 +89,7 @@ const CRATES: [Crate; 9] = [
         dir: "crds",
         layers: &[
             &[
+                "backlog",
                 "conditions",
                 "delivery",
                 "duration",
@@ -174,7 +175,7 @@ const CRATES: [Crate; 9] = [
     Crate {
         dir: "events",
         layers: &[
-            &["allow", "error", "id", "options", "problem"],
+            &["allow", "error", "id", "options", "problem", "rooms"],
             &["invocation"],
             &["event", "store"],
             &["metrics"],

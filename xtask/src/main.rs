@@ -15,6 +15,7 @@ mod node;
 mod platform;
 mod reference;
 mod release;
+mod ruby;
 mod shell;
 mod soak;
 mod sshd;

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, layers, lfs, nats, node, shell, sshd};
+use crate::{cluster, deny, generate, layers, lfs, nats, node, ruby, shell, sshd};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -62,6 +62,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         with_nats: nats::ensure(),
     };
     lfs::ensure();
+    ruby::ensure();
     if !options.no_checks {
         check()?;
     }

@@ -165,6 +165,12 @@ fn about(function: &Function, urls: &Urls) {
             scale.utilization() * 100.0
         ),
     );
+    if let Some(backlog) = status.backlog {
+        field(
+            "Backlog:",
+            &format!("{backlog} asynchronous calls and messages"),
+        );
+    }
     for trigger in function.spec.triggers() {
         let told = status.triggers.iter().find(|one| one.name == trigger.name);
         field("Trigger:", &self::trigger(trigger, told));
@@ -221,8 +227,9 @@ fn source(function: &Function) -> Option<String> {
 /// When a trigger calls, and how its newest run stands.
 fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
     if let Some(topic) = &trigger.topic {
+        let waits = told.map(waits).unwrap_or_default();
         return format!(
-            "{} hears the topic {}{}",
+            "{} hears the topic {}{}{waits}",
             trigger.name,
             topic.name,
             filter(topic)
@@ -246,6 +253,22 @@ fn trigger(trigger: &Trigger, told: Option<&TriggerStatus>) -> String {
         Some(message) => format!("{line}: {message}"),
         None => line,
     }
+}
+
+/// What waits for a trigger, and why.
+fn waits(told: &TriggerStatus) -> String {
+    let backlog = match told.backlog.unwrap_or(0) {
+        0 => String::new(),
+        1 => ", 1 message waits".to_owned(),
+        many => format!(", {many} messages wait"),
+    };
+    let oldest = told.oldest.as_ref().map_or_else(String::new, |oldest| {
+        format!(" since {}", output::age(Some(oldest.0), Timestamp::now()))
+    });
+    let error = told.last_error.as_ref().map_or_else(String::new, |error| {
+        format!("; the last attempt has failed: {error}")
+    });
+    backlog + &oldest + &error
 }
 
 /// What of a topic is heard, if it is not everything.

@@ -150,7 +150,7 @@ async fn watch(api: Api<Function>, cluster: &Cluster, options: &Options) -> anyh
 fn header(options: &Options) -> Vec<&'static str> {
     let wide = options.output == Format::Wide;
     let mut header = vec![
-        "NAME", "URL", "READY", "REVISION", "REPLICAS", "REASON", "AGE",
+        "NAME", "URL", "READY", "REVISION", "REPLICAS", "BACKLOG", "REASON", "AGE",
     ];
     if options.all_namespaces {
         header.insert(0, "NAMESPACE");
@@ -186,6 +186,10 @@ fn summary(function: &Function, now: Timestamp) -> Vec<String> {
         ready.map_or_else(|| "Unknown".to_owned(), |ready| ready.status.clone()),
         status.latest_ready_revision.unwrap_or_default(),
         status.replicas.unwrap_or(0).to_string(),
+        status
+            .backlog
+            .map(|backlog| backlog.to_string())
+            .unwrap_or_default(),
         ready.map(|ready| ready.reason.clone()).unwrap_or_default(),
         output::age(function.creation_timestamp().map(|time| time.0), now),
     ]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use clap::Args;
-use fermata_crds::Function;
+use fermata_crds::{Delivery, Function};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde::Serialize;
 
@@ -35,6 +35,8 @@ struct Topic {
     heard_by: Vec<Hearer>,
     /// Those whose answers are published to it.
     answered_by: Vec<String>,
+    /// Those whose calls are published to it that have failed.
+    dead_letters_of: Vec<String>,
 }
 
 /// A trigger that hears a topic.
@@ -72,7 +74,14 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<()
             });
         }
         Format::Table | Format::Wide => {
-            let mut header = vec!["TOPIC", "HEARD BY", "TRIGGER", "FILTER", "ANSWERS OF"];
+            let mut header = vec![
+                "TOPIC",
+                "HEARD BY",
+                "TRIGGER",
+                "FILTER",
+                "ANSWERS OF",
+                "DEAD LETTERS OF",
+            ];
             if options.all_namespaces {
                 header.insert(0, "NAMESPACE");
             }
@@ -108,6 +117,11 @@ fn topics(functions: &[Function]) -> Vec<Topic> {
             let topic = known(&mut topics, function, &output.topic);
             topic.answered_by.push(function.name_any());
         }
+        let delivery = function.spec.delivery.as_ref();
+        if let Some(name) = delivery.and_then(Delivery::dead_letter_topic) {
+            let topic = known(&mut topics, function, name);
+            topic.dead_letters_of.push(function.name_any());
+        }
     }
     topics.into_values().collect()
 }
@@ -129,7 +143,7 @@ fn known<'a>(
 
 /// A row for each who hears it; one that says so if nobody does.
 fn rows(topic: &Topic) -> Vec<Vec<String>> {
-    let answers = topic.answered_by.join(",");
+    let (answers, dead_letters) = (topic.answered_by.join(","), topic.dead_letters_of.join(","));
     let row = |function: &str, trigger: &str, filter: String| {
         let cells = [
             &*topic.namespace,
@@ -138,6 +152,7 @@ fn rows(topic: &Topic) -> Vec<Vec<String>> {
             trigger,
             &*filter,
             &*answers,
+            &*dead_letters,
         ];
         cells
             .map(|cell| if cell.is_empty() { "-" } else { cell }.to_owned())
@@ -185,6 +200,7 @@ mod tests {
                 "audit",
                 json!({
                     "image": "a", "triggers": [{"name": "all", "topic": {"name": "orders"}}],
+                    "delivery": {"deadLetter": {"topic": "dead"}},
                 }),
             ),
             function("plain", json!({"image": "a"})),
@@ -198,9 +214,10 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "shop bills <nobody> - - prices",
-                "shop orders prices new b=c,type=a* -",
-                "shop orders audit all - -",
+                "shop bills <nobody> - - prices -",
+                "shop dead <nobody> - - - audit",
+                "shop orders prices new b=c,type=a* - -",
+                "shop orders audit all - - -",
             ]
         );
     }

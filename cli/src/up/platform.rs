@@ -172,6 +172,7 @@ impl Platform {
                 url_port: Some(address.port()),
                 internal_url_port: Some(internal.port()),
                 gateway_url: Some(format!("http://{}", reachable(internal))),
+                events: true,
                 keeps_builds: true,
                 // Builds are behind the same proxy as this process.
                 proxy: fermata_operator::Proxy::of_environment(|name| std::env::var(name).ok()),

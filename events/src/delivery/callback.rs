@@ -24,7 +24,7 @@ use super::{attempt::chain, decide::pause};
 use crate::{
     allow::{AllowedHost, Target},
     id::Id,
-    invocation::{Answer, Invocation, State, later},
+    invocation::{Answer, Invocation, later},
 };
 
 /// How long a callback may take, from the look-up of the host to the head of the answer.
@@ -204,7 +204,6 @@ pub(super) fn decide(invocation: &mut Invocation, told: Told, now: Timestamp, ra
     let Some(callback) = &mut invocation.callback else {
         return;
     };
-    let outcome = callback.outcome.unwrap_or(State::Failed);
     callback.attempts = callback.attempts.saturating_add(1);
     let again = matches!(told, Told::Later(_)) && callback.attempts < ATTEMPTS;
     callback.message = match &told {
@@ -216,7 +215,7 @@ pub(super) fn decide(invocation: &mut Invocation, told: Told, now: Timestamp, ra
         invocation.next_attempt_at = Some(later(now, pause));
     } else {
         callback.delivered = Some(told == Told::Delivered);
-        invocation.finish(outcome, now);
+        invocation.go_on(now);
     }
 }
 
@@ -250,7 +249,7 @@ fn request(
         }
         body = answer.body;
     }
-    let seconds = invocation.callback.as_ref()?.took;
+    let seconds = invocation.ended.as_ref()?.took;
     let own = [
         ("host", target.authority.to_string()),
         ("user-agent", "fermata-events".to_owned()),

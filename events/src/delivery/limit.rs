@@ -1,5 +1,5 @@
-//! How many calls of one function are made at once: more while it takes them, half when it says that it is too much.
-//! Pure.
+//! How many calls of one function are made at once: more while it takes them, half when it says that it is too much, and
+//! never many more than its instances can work on, where that is known. Pure.
 
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use super::decide::Pressure;
 
 /// Calls of a function that has not answered yet.
 const FIRST: f64 = 8.0;
+
+/// The part of its queue that is left to those who want an answer.
+const NOT_OURS: u32 = 2;
 
 /// Between two halvings: what was on its way meanwhile says the same.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,6 +24,8 @@ pub(super) struct Limit {
     /// Below it doubles, above it grows by one, each time that all are answered.
     threshold: f64,
     halved: Option<Instant>,
+    /// Places of its instances and of its queue, if they are counted.
+    room: Option<(u32, u32)>,
 }
 
 // === impl Limit ===
@@ -34,6 +39,7 @@ impl Limit {
             most,
             threshold: most,
             halved: None,
+            room: None,
         }
     }
 
@@ -44,8 +50,28 @@ impl Limit {
             clippy::cast_sign_loss,
             reason = "it is between 1 and a u32"
         )]
-        let whole = self.value as usize;
+        let whole = self.value.min(self.bound()) as usize;
         whole.max(1)
+    }
+
+    /// Its instances have so many places now, or nobody knows. New ones are used at once.
+    pub(super) fn allow(&mut self, room: Option<(u32, u32)>) {
+        let before = self.room.map_or(0, |(places, _)| places);
+        if let Some((places, _)) = room.filter(|(places, _)| *places > before) {
+            let places = f64::from(places).min(self.most);
+            self.value = self.value.max(places);
+            self.threshold = self.threshold.max(places);
+        }
+        self.room = room;
+    }
+
+    fn bound(&self) -> f64 {
+        self.room.map_or(self.most, |(places, queue)| {
+            let places = f64::from(places);
+            // While one is made for each place, the next one is on its way.
+            let behind = places.max(FIRST).min(f64::from(queue / NOT_OURS));
+            places + behind
+        })
     }
 
     /// Learns from an answer.
@@ -89,6 +115,42 @@ mod tests {
         assert_eq!(limit.get(), 9);
         limit.learn(Pressure::Less, now + PAUSE);
         assert_eq!(limit.get(), 4);
+    }
+
+    #[test]
+    fn it_follows_the_places_that_there_are() {
+        let mut now = Instant::now();
+        let mut limit = Limit::new(100);
+        limit.allow(Some((1, 1000)));
+        for _ in 0..50 {
+            limit.learn(Pressure::More, now);
+        }
+        assert_eq!(limit.get(), 9);
+        limit.learn(Pressure::Less, now);
+        for _ in 0..6 {
+            now += PAUSE;
+            limit.learn(Pressure::Less, now);
+        }
+        assert_eq!(limit.get(), 1);
+        limit.allow(Some((20, 1000)));
+        assert_eq!(limit.get(), 20);
+        // The same word once more changes nothing of what the function has said.
+        limit.learn(Pressure::Less, now + PAUSE);
+        limit.allow(Some((20, 1000)));
+        assert_eq!(limit.get(), 10);
+        limit.allow(Some((500, 1000)));
+        for _ in 0..500 {
+            limit.learn(Pressure::More, now);
+        }
+        assert_eq!(limit.get(), 100);
+        limit.allow(Some((12, 1000)));
+        assert_eq!(limit.get(), 24);
+        limit.allow(Some((12, 5)));
+        assert_eq!(limit.get(), 14);
+        limit.allow(Some((0, 0)));
+        assert_eq!(limit.get(), 1);
+        limit.allow(None);
+        assert_eq!(limit.get(), 100);
     }
 
     #[test]

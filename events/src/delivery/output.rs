@@ -2,16 +2,11 @@
 
 use std::fmt::Write as _;
 
-use fermata_crds::names::{HOPS_HEADER, REASON_HEADER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::Full;
-use jiff::Timestamp;
+use fermata_crds::names::HOPS_HEADER;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    attempt::{Caller, chain, retry_after},
-    decide::{Outcome, text},
-};
+use super::{attempt::Caller, decide::Outcome, publish::Publication};
 use crate::{
     event,
     invocation::{Answer, Due, Heard},
@@ -55,65 +50,26 @@ impl Caller {
                 retry_after: None,
             };
         }
-        match self.publish(due, heard, topic, answer).await {
-            Ok(()) => outcome,
-            Err(unpublished) => unpublished,
-        }
-    }
-
-    async fn publish(
-        &self,
-        due: &Due,
-        heard: &Heard,
-        topic: &str,
-        answer: &Answer,
-    ) -> Result<(), Outcome> {
-        let unpublished = |why: String, again, retry_after| Outcome::Unpublished {
-            why: format!("the answer cannot be published to {topic} (spec.output): {why}"),
-            again,
-            retry_after,
-        };
         let Some(headers) = headers(due, heard, answer) else {
-            return Ok(());
+            return outcome;
         };
-        let request = self.message(due, topic, headers, answer);
-        let request = request.map_err(|error| unpublished(error.to_string(), false, None))?;
-        let response = self.client.request(request).await;
-        let response = response.map_err(|error| unpublished(chain(&error), true, None))?;
-        let status = response.status();
-        let reason = response.headers().get(REASON_HEADER);
-        let is_for = |word: &str| reason.is_some_and(|reason| reason == word);
-        // Nobody hears it, and then there is nobody to tell; or it was published when this was delivered before.
-        if status.is_success() || is_for("NoSuchTopic") || is_for("IdempotencyKeyReused") {
-            return Ok(());
+        let namespace = &due.invocation.namespace;
+        match self
+            .publish(namespace, topic, headers, answer.body.clone())
+            .await
+        {
+            // Where nobody hears it there is nobody to tell.
+            Publication::Kept | Publication::Unheard => outcome,
+            Publication::Refused {
+                why,
+                again,
+                retry_after,
+            } => Outcome::Unpublished {
+                why: format!("the answer cannot be published to {topic} (spec.output): {why}"),
+                again,
+                retry_after,
+            },
         }
-        let again = status.is_server_error() && status != StatusCode::LOOP_DETECTED
-            || [404, 408, 409, 425, 429].contains(&status.as_u16());
-        let retry_after = retry_after(response.headers(), Timestamp::now());
-        let said = self.body(response.into_body()).await;
-        let said = said.map(|(said, _)| text(&said)).unwrap_or_default();
-        let why = format!("{} {said}", status.as_u16());
-        Err(unpublished(why, again, retry_after))
-    }
-
-    fn message(
-        &self,
-        due: &Due,
-        topic: &str,
-        headers: HeaderMap,
-        answer: &Answer,
-    ) -> http::Result<Request<Full<bytes::Bytes>>> {
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority(self.gateway.clone())
-            .path_and_query(format!("/topics/{topic}.{}", due.invocation.namespace))
-            .build()?;
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(uri)
-            .body(Full::new(answer.body.clone()))?;
-        *request.headers_mut() = headers;
-        Ok(request)
     }
 }
 
@@ -167,7 +123,7 @@ fn headers(due: &Due, heard: &Heard, answer: &Answer) -> Option<HeaderMap> {
 }
 
 /// The name of an answer. The id of the delivery is the key to what was answered, and nobody else's.
-fn name_of(id: &str) -> String {
+pub(super) fn name_of(id: &str) -> String {
     let digest = Sha256::digest(id);
     let mut name = String::with_capacity(32);
     for byte in digest.iter().take(16) {

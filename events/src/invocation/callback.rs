@@ -2,23 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::State;
-
-/// A callback, and how it stands. Until it is made or given up its call is not over.
+/// A callback, and how it stands.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Callback {
     /// Where the answer is sent.
     pub(crate) url: Box<str>,
-    /// What became of the call itself; then the callback is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) outcome: Option<State>,
-    /// How long the function took, in milliseconds.
-    #[serde(default)]
-    pub(crate) took: u64,
-    /// How much room the answer takes, in bytes.
-    #[serde(default)]
-    pub(crate) answer_bytes: u64,
     /// How often it was tried.
     #[serde(default)]
     pub(crate) attempts: u32,
@@ -38,9 +27,6 @@ impl Callback {
     pub(crate) fn to(url: &str) -> Self {
         Self {
             url: url.into(),
-            outcome: None,
-            took: 0,
-            answer_bytes: 0,
             attempts: 0,
             delivered: None,
             message: None,

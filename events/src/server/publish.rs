@@ -1,10 +1,10 @@
 //! Keeps a message for everybody who hears its topic.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use fermata_crds::{
-    Subscription,
+    MessageOrder, Subscription,
     names::{HOPS_HEADER, PUBLISHER_HEADER},
     topic::{self, MOST_FRAMED},
 };
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     event::{self, Defaults, Event},
     id::Id,
-    invocation::{Call, Entrance, Heard, Idempotency, Invocation},
+    invocation::{Batch, Call, Entrance, Heard, Idempotency, Invocation, Place},
     problem::{Answer, Problem, json_answer},
     store::{For, Refused, Store},
 };
@@ -38,6 +38,10 @@ pub(super) const MOST_AT_ONCE: u64 = 4 * MOST_WRITTEN;
 
 /// The unit in which that is counted.
 pub(super) const UNIT: u64 = 1024;
+
+/// The attribute by which messages belong together
+/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/partitioning.md>).
+const PARTITION_KEY: &str = "partitionkey";
 
 /// The most functions that answer one to the other with messages.
 const MOST_HOPS: u32 = 16;
@@ -258,7 +262,7 @@ impl Publisher<'_> {
     /// Whether it is a function of the namespace that answers, to what it is being told.
     fn purpose(&self, store: &Store) -> For {
         let key = self.key.and_then(|key| std::str::from_utf8(key).ok());
-        let id = key.and_then(|key| key.parse().ok());
+        let id = key.and_then(|key| key.split('/').next()?.parse().ok());
         let answers = |id| self.hops > 0 && store.is_running_in(self.namespace, id);
         if id.is_some_and(answers) {
             For::Answer
@@ -289,6 +293,8 @@ impl Publisher<'_> {
                     trigger: subscription.trigger.clone(),
                     output: subscription.output.clone(),
                     hops: self.hops,
+                    place: place(event, subscription),
+                    batch: batch(subscription),
                 }),
                 idempotency: self.idempotency(*index, event, subscription, &call),
                 bytes: call.room(),
@@ -343,6 +349,30 @@ impl Publisher<'_> {
             refused => problem(refused),
         }
     }
+}
+
+/// Where it stands among the messages of its key, if they are to be delivered in order.
+fn place(event: &Event, subscription: &Subscription) -> Option<Place> {
+    let key = event.attribute(PARTITION_KEY)?;
+    let line = [&*subscription.uid, &*subscription.trigger, key].map(str::as_bytes);
+    (subscription.order == MessageOrder::Key).then(|| Place {
+        line: digest(&line),
+        number: 0,
+    })
+}
+
+/// With which others it is delivered, if several are to be at once.
+fn batch(subscription: &Subscription) -> Option<Batch> {
+    let batch = subscription.batch.as_ref()?;
+    let Subscription {
+        uid, trigger, path, ..
+    } = subscription;
+    let wait = batch.wait.map_or(Duration::ZERO, Duration::from);
+    Some(Batch {
+        group: digest(&[uid, trigger, path].map(|text| text.as_bytes())),
+        size: batch.size.max(1),
+        wait: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn too_much() -> Problem {

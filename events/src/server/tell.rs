@@ -166,6 +166,7 @@ pub(super) fn document(id: Id, invocation: &Invocation, standing: Standing) -> V
             ("finishedAt", json!(invocation.finished_at)),
             ("code", json!(invocation.code)),
             ("message", json!(invocation.message)),
+            ("deadLetter", dead_letter(invocation)),
             ("callback", callback(invocation)),
         ];
         document.extend(
@@ -175,6 +176,19 @@ pub(super) fn document(id: Id, invocation: &Invocation, standing: Standing) -> V
         );
     }
     document
+}
+
+/// How its publication stands, if it has failed and is to be published.
+fn dead_letter(invocation: &Invocation) -> Value {
+    let Some(burial) = &invocation.burial else {
+        return Value::Null;
+    };
+    json!({
+        "topic": invocation.delivery.dead_letter_topic(),
+        "state": burial.word(),
+        "attempts": burial.attempts,
+        "message": burial.message,
+    })
 }
 
 /// How the callback stands. Of its URL the host is told alone: the rest may be a secret.

@@ -51,7 +51,7 @@ impl Store {
         if invocation.is_over() {
             return Ok(Changed::Already(invocation));
         }
-        let called_off = self.index().call_off(&invocation.key(), id);
+        let called_off = self.index().call_off(id, &invocation);
         match called_off {
             // It has ended since.
             None => Ok(match self.get(id).await? {

@@ -1,25 +1,31 @@
 //! What of the store is in memory: which calls wait, for what and since when, and how much room they take.
 
+mod due;
 mod known;
 mod lists;
+mod queue;
+mod standing;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use fermata_daemon::watch::Key;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     id::Id,
-    invocation::{Idempotency, Invocation, RECORD, State},
+    invocation::{Idempotency, Invocation, Place, RECORD, State},
 };
 
 use super::{Bounds, Refused};
 use known::Known;
+use queue::Queue;
+use standing::Standing;
 
 pub(crate) use known::{Order, Owner, Part};
 
@@ -40,8 +46,8 @@ const FOR_ANSWERS: u64 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     queues: HashMap<Key, Queue>,
-    /// Calls by function and the key by which their callers make them once.
-    keys: HashMap<(Key, Box<str>), Keyed>,
+    /// Calls by the key by which their callers make them once.
+    keys: HashMap<Fingerprint, Keyed>,
     /// Room that waiting calls take, by namespace.
     waiting: HashMap<Box<str>, Usage>,
     waiting_bytes: u64,
@@ -50,25 +56,22 @@ pub(super) struct Index {
     over_bytes: u64,
     /// What is on the disk, by function.
     known: Known,
-}
-
-/// The calls of one function that wait.
-#[derive(Debug, Default)]
-struct Queue {
-    due: BTreeSet<(Instant, Id)>,
-    /// Those that are being made, and what calls them off.
-    running: HashMap<Id, CancellationToken>,
-    changed: Arc<Notify>,
-    oldest: BTreeSet<Id>,
+    /// What is not over, by function and trigger.
+    standing: Standing,
+    /// The last number of a place in a line.
+    last_place: u64,
 }
 
 #[derive(Debug)]
 struct Keyed {
     id: Id,
-    digest: Box<str>,
+    digest: Fingerprint,
     /// Whether it is on the disk.
     kept: bool,
 }
+
+/// What stands for a text in memory: no two texts have the same one.
+type Fingerprint = [u8; 16];
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
@@ -98,6 +101,8 @@ pub(crate) struct Backlog {
 pub(crate) enum Next {
     /// This call, and what calls it off.
     Take(Id, CancellationToken),
+    /// These calls, in one request, and what calls off each of them.
+    TakeAll(Vec<(Id, CancellationToken)>),
     /// Nothing before that time.
     Wait(Instant),
     /// Nothing but what is being made.
@@ -130,8 +135,10 @@ impl Index {
         purpose: For,
     ) -> Result<Option<Id>, Refused> {
         if let Some(Idempotency { key, digest }) = &invocation.idempotency {
-            match self.keys.get(&(invocation.key(), key.clone())) {
-                Some(known) if known.digest != *digest => return Err(Refused::KeyReused),
+            match self.keys.get(&fingerprint_of_key(invocation, key)) {
+                Some(known) if known.digest != fingerprint(&[digest]) => {
+                    return Err(Refused::KeyReused);
+                }
                 Some(known) if known.kept => return Ok(Some(known.id)),
                 Some(_) => return Err(Refused::KeyInUse),
                 None => {}
@@ -155,6 +162,12 @@ impl Index {
         Ok(None)
     }
 
+    /// The number of the next place in a line.
+    pub(super) fn next_place(&mut self) -> u64 {
+        self.last_place += 1;
+        self.last_place
+    }
+
     /// Gives the room back of a call that was not written.
     pub(super) fn forget(&mut self, invocation: &Invocation) {
         self.free_room(invocation);
@@ -166,34 +179,29 @@ impl Index {
         self.know(id, invocation, true);
         let key = invocation.key();
         self.known.set(Owner::of(invocation), id, State::Waiting);
+        self.standing.wait(id, invocation);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
-        if queue
-            .running
-            .get(&id)
-            .is_some_and(CancellationToken::is_cancelled)
-        {
-            // It is held, so that nobody makes it until that is on the disk.
-            return Waits::CalledOff;
+        match queue.wait(id, invocation, due) {
+            // Nobody makes it until that is on the disk.
+            false => Waits::CalledOff,
+            true if begins => Waits::First,
+            true => Waits::Behind,
         }
-        queue.running.remove(&id);
-        queue.due.insert((due, id));
-        queue.oldest.insert(id);
-        queue.changed.notify_one();
-        if begins { Waits::First } else { Waits::Behind }
     }
 
     /// A call that was taken is not there any more.
-    pub(super) fn lose(&mut self, function: &Key, id: Id) {
+    pub(super) fn lose(&mut self, function: &Key, id: Id, place: Option<&Place>) {
         if let Some(queue) = self.queues.get_mut(function) {
-            queue.running.remove(&id);
-            queue.oldest.remove(&id);
-            queue.changed.notify_one();
+            queue.remove(id, place, Instant::now());
         }
+        self.standing.lose(function, id);
     }
 
     /// A call of an earlier run of the program, with the room it takes.
     pub(super) fn load(&mut self, id: Id, invocation: &Invocation, bytes: u64, due: Instant) {
+        let place = invocation.place().map_or(0, |place| place.number);
+        self.last_place = self.last_place.max(place);
         if invocation.is_over() {
             self.know(id, invocation, true);
             self.keep(id, invocation, bytes);
@@ -206,10 +214,9 @@ impl Index {
     /// A call is over, and its record takes that room.
     pub(super) fn finish(&mut self, id: Id, invocation: &Invocation, bytes: u64) {
         self.free_room(invocation);
+        self.standing.finish(id, invocation);
         if let Some(queue) = self.queues.get_mut(&invocation.key()) {
-            queue.running.remove(&id);
-            queue.oldest.remove(&id);
-            queue.changed.notify_one();
+            queue.remove(id, invocation.place(), Instant::now());
         }
         self.keep(id, invocation, bytes);
     }
@@ -247,54 +254,33 @@ impl Index {
         let Some(queue) = self.queues.get_mut(function) else {
             return Next::Nothing;
         };
-        match queue.due.first().copied() {
-            Some((due, id)) if due <= now => {
-                queue.due.pop_first();
-                let off = CancellationToken::new();
-                queue.running.insert(id, off.clone());
-                Next::Take(id, off)
-            }
-            Some((due, _)) => Next::Wait(due),
-            None if !queue.running.is_empty() => Next::Running,
-            None => {
-                self.queues.remove(function);
-                Next::Nothing
-            }
-        }
+        queue.next(now).unwrap_or_else(|| {
+            self.queues.remove(function);
+            Next::Nothing
+        })
     }
 
     /// What tells that the function has more to do.
     pub(super) fn changed(&self, function: &Key) -> Option<Arc<Notify>> {
-        self.queues.get(function).map(|queue| queue.changed.clone())
+        self.queues.get(function).map(Queue::changed)
     }
 
     /// Takes a call that waits out of its queue, so that nobody makes it; tells one that is being made.
-    pub(super) fn call_off(&mut self, function: &Key, id: Id) -> Option<CalledOff> {
-        let queue = self.queues.get_mut(function)?;
-        if let Some(off) = queue.running.get(&id) {
-            off.cancel();
-            return Some(CalledOff::Running);
-        }
-        let entry = queue
-            .due
-            .iter()
-            .find(|(_, waiting)| *waiting == id)
-            .copied()?;
-        queue.due.remove(&entry);
-        queue.running.insert(id, CancellationToken::new());
-        Some(CalledOff::Taken)
+    pub(super) fn call_off(&mut self, id: Id, invocation: &Invocation) -> Option<CalledOff> {
+        let queue = self.queues.get_mut(&invocation.key())?;
+        queue.call_off(id, invocation)
     }
 
     /// Whether a call is being made.
     pub(super) fn is_running(&self, function: &Key, id: Id) -> bool {
         let queue = self.queues.get(function);
-        queue.is_some_and(|queue| queue.running.contains_key(&id))
+        queue.is_some_and(|queue| queue.is_running(id))
     }
 
     /// Whether a call of a function in the namespace is being made.
     pub(super) fn is_running_in(&self, namespace: &str, id: Id) -> bool {
         let mut queues = self.queues.iter();
-        queues.any(|(key, queue)| &*key.namespace == namespace && queue.running.contains_key(&id))
+        queues.any(|(key, queue)| &*key.namespace == namespace && queue.is_running(id))
     }
 
     /// The functions whose calls wait.
@@ -304,14 +290,8 @@ impl Index {
 
     /// The functions whose calls wait, and how many.
     pub(super) fn backlogs(&self) -> Vec<(Key, Backlog)> {
-        let backlogs = self.queues.iter().map(|(key, queue)| {
-            let backlog = Backlog {
-                waiting: queue.due.len(),
-                running: queue.running.len(),
-                oldest: queue.oldest.first().copied(),
-            };
-            (key.clone(), backlog)
-        });
+        let queues = self.queues.iter();
+        let backlogs = queues.map(|(key, queue)| (key.clone(), queue.backlog()));
         backlogs.collect()
     }
 
@@ -358,7 +338,7 @@ impl Index {
     /// Forgets the key of a call whose record is removed.
     fn forget_key(&mut self, invocation: &Invocation) {
         if let Some(Idempotency { key, .. }) = &invocation.idempotency {
-            self.keys.remove(&(invocation.key(), key.clone()));
+            self.keys.remove(&fingerprint_of_key(invocation, key));
         }
     }
 
@@ -366,10 +346,11 @@ impl Index {
         if let Some(Idempotency { key, digest }) = &invocation.idempotency {
             let keyed = Keyed {
                 id,
-                digest: digest.clone(),
+                digest: fingerprint(&[digest]),
                 kept,
             };
-            self.keys.insert((invocation.key(), key.clone()), keyed);
+            let key = fingerprint_of_key(invocation, key);
+            self.keys.insert(key, keyed);
         }
     }
 
@@ -421,6 +402,20 @@ impl Index {
             }
         }
     }
+}
+
+fn fingerprint_of_key(invocation: &Invocation, key: &str) -> Fingerprint {
+    fingerprint(&[&invocation.namespace, &invocation.function, key])
+}
+
+fn fingerprint(texts: &[&str]) -> Fingerprint {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    let digest = digest.finalize();
+    std::array::from_fn(|at| digest[at])
 }
 
 /// A record that is to be removed.

@@ -5,12 +5,14 @@ use fermata_crds::Delivery;
 use tempfile::TempDir;
 
 use super::*;
-use crate::invocation::{AnswerHead, CallHead, Entrance, Fields, later};
+use crate::invocation::{AnswerHead, CallHead, Entrance, Fields, Heard, Place, later};
 
+mod batches;
 mod changes;
 mod conformance;
 mod embedded;
 mod keys;
+mod lines;
 mod model;
 #[cfg(feature = "nats")]
 mod nats;
@@ -29,6 +31,21 @@ fn invocation(function: &str, body: &str) -> Invocation {
     Invocation {
         bytes: body.len() as u64,
         ..Invocation::new(&function, "u-1", came, Delivery::default())
+    }
+}
+
+/// A message that stands in a line.
+fn in_line(line: &str) -> Heard {
+    Heard {
+        topic: "orders".into(),
+        trigger: "orders".into(),
+        output: None,
+        hops: 0,
+        place: Some(Place {
+            line: line.into(),
+            number: 0,
+        }),
+        batch: None,
     }
 }
 

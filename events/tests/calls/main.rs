@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod bad;
+mod batching;
 mod callbacks;
+mod dead_letters;
 mod gateway;
 mod keeping;
 mod making;
 #[cfg(feature = "nats")]
 mod nats;
+mod ordering;
 mod owner;
 mod publishing;
 

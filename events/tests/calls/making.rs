@@ -252,3 +252,96 @@ async fn it_is_not_made_when_it_is_too_old() {
     );
     kept.end().await;
 }
+
+/// What waits of a function, to a gateway that says how many places it has.
+async fn backlog(kept: &Kept, function: &str, places: Option<u32>) -> (u64, u64) {
+    let room = places.map(
+        |places| json!({"namespace": "shop", "name": function, "places": places, "queue": 1000}),
+    );
+    let rooms = json!({"functions": Vec::from_iter(room)});
+    let answer = kept
+        .ask(kept.request("POST", "/backlogs"), &rooms.to_string())
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
+    assert_eq!(told["most"], 100);
+    let functions = told["functions"].as_array().unwrap();
+    let of_it = functions.iter().find(|one| one["name"] == function);
+    of_it.map_or((0, 0), |one| {
+        (
+            one["waiting"].as_u64().unwrap(),
+            one["running"].as_u64().unwrap(),
+        )
+    })
+}
+
+#[tokio::test]
+async fn what_waits_is_told_and_as_many_are_made_as_there_is_room_for() {
+    let places = Arc::new(Semaphore::new(0));
+    let held = places.clone();
+    let gateway = Gateway::start(move |asked| {
+        let held = held.clone();
+        Box::pin(async move {
+            if asked.head.headers["host"] == "later.shop.svc" {
+                return answer(503, "another time");
+            }
+            held.acquire().await.unwrap().forget();
+            answer(200, "done")
+        })
+    })
+    .await;
+    let kept = Kept::start(&gateway, None).await;
+    assert_eq!(backlog(&kept, "slow", None).await, (0, 0));
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.push(kept.keep("slow", &at_once(5), "").await);
+    }
+    // A call for another time needs nothing now.
+    let hour = json!({"attempts": 5, "backoff": {"first": "1h", "max": "1h"}});
+    let later = kept.keep("later", &hour, "").await;
+    kept.until(&later, |state| state["nextAttemptAt"].is_string())
+        .await;
+    assert_eq!(backlog(&kept, "later", None).await, (0, 0));
+
+    let comes_to = async |places, wanted| {
+        eventually(async || match backlog(&kept, "slow", places).await {
+            told if told == wanted => Ok(()),
+            told => Err(format!("{told:?} in place of {wanted:?}")),
+        })
+        .await;
+    };
+    comes_to(None, (100, 8)).await;
+    comes_to(Some(20), (100, 20)).await;
+    comes_to(Some(90), (100, 90)).await;
+    places.add_permits(200);
+    for id in &ids {
+        assert_eq!(kept.over(id).await["state"], "Succeeded");
+    }
+    comes_to(Some(90), (0, 0)).await;
+    kept.end().await;
+}
+
+#[tokio::test]
+async fn places_that_make_no_sense_are_refused() {
+    let gateway = Gateway::answering(|_| answer(200, "done")).await;
+    let kept = Kept::start(&gateway, None).await;
+    let get = kept.ask(kept.request("GET", "/backlogs"), "").await;
+    assert_eq!(get.status, 405, "{get:?}");
+    for bad in [
+        "",
+        "[1]",
+        r#"{"functions": [{"namespace": "shop", "name": "slow", "places": -1, "queue": 1}]}"#,
+    ] {
+        let refused = kept.ask(kept.request("POST", "/backlogs"), bad).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.starts_with("the places of functions cannot be read"),
+            "{detail}"
+        );
+    }
+    let large = "x".repeat(2_000_001);
+    let refused = kept.ask(kept.request("POST", "/backlogs"), &large).await;
+    assert_eq!(refused.status, 413, "{refused:?}");
+    kept.end().await;
+}

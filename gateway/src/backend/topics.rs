@@ -87,6 +87,8 @@ impl Heard {
                     trigger: trigger.name.as_str().into(),
                     path: trigger.path().into(),
                     filter: topic.filter.clone().unwrap_or_default(),
+                    order: topic.order.unwrap_or_default(),
+                    batch: trigger.batch.clone(),
                     output: output.clone(),
                     delivery: function.spec.delivery.clone().unwrap_or_default(),
                 };

@@ -23,8 +23,12 @@ pub(crate) struct FunctionTriggers {
     pub(crate) timeout: Duration,
     /// The triggers whose times can be read. The operator tells the user of others.
     pub(crate) triggers: Vec<KnownTrigger>,
+    /// The triggers that hear topics.
+    pub(crate) topics: Vec<Box<str>>,
     /// What the Function's status has.
     pub(crate) status: Vec<TriggerStatus>,
+    /// How many calls wait, by that status.
+    pub(crate) backlog: Option<u32>,
 }
 
 /// A trigger that is ready for use.
@@ -43,7 +47,7 @@ pub(crate) struct KnownTrigger {
 // === impl FunctionTriggers ===
 
 impl FunctionTriggers {
-    /// The triggers of a Function that has some, or still has a status of some.
+    /// The triggers of a Function that has some, or still has a status of some, or one of what waits.
     #[must_use]
     pub(crate) fn of(function: &Function) -> Option<Arc<Self>> {
         let status = function.status.as_ref();
@@ -51,8 +55,10 @@ impl FunctionTriggers {
             .map(|status| status.triggers.clone())
             .unwrap_or_default();
         let triggers = function.spec.triggers();
-        let has_times = triggers.iter().any(|trigger| trigger.schedule.is_some());
-        if !has_times && status.is_empty() || function.metadata.deletion_timestamp.is_some() {
+        let backlog = function.status.as_ref().and_then(|status| status.backlog);
+        if triggers.is_empty() && status.is_empty() && backlog.is_none()
+            || function.metadata.deletion_timestamp.is_some()
+        {
             return None;
         }
         let timeouts = function.spec.template.timeouts();
@@ -60,7 +66,9 @@ impl FunctionTriggers {
             timeout: timeouts.request() + timeouts.start() + CALL_GRACE,
             uid: function.metadata.uid.as_deref().unwrap_or_default().into(),
             triggers: triggers.iter().filter_map(KnownTrigger::of).collect(),
+            topics: topics(function),
             status,
+            backlog,
         }))
     }
 
@@ -81,7 +89,9 @@ impl PartialEq for FunctionTriggers {
         };
         self.uid == other.uid
             && self.timeout == other.timeout
+            && self.topics == other.topics
             && self.status == other.status
+            && self.backlog == other.backlog
             && sources(self) == sources(other)
     }
 }
@@ -110,11 +120,20 @@ impl KnownTrigger {
     }
 }
 
+/// The triggers of a Function that hear topics.
+#[must_use]
+pub(crate) fn topics(function: &Function) -> Vec<Box<str>> {
+    let triggers = function.spec.triggers().iter();
+    let topics = triggers.filter(|trigger| trigger.topic.is_some());
+    topics.map(|trigger| trigger.name.as_str().into()).collect()
+}
+
 /// Up to when nothing is left to do.
 #[must_use]
 pub(crate) fn dealt_with(status: &TriggerStatus) -> Timestamp {
-    let last = status.last_time.as_ref().map(|last| last.0);
-    last.map_or(status.since.0, |last| last.max(status.since.0))
+    let times = [&status.since, &status.last_time].into_iter().flatten();
+    let latest = times.map(|time| time.0).max();
+    latest.unwrap_or(Timestamp::MIN)
 }
 
 /// Whether a clock that was far ahead has written the status: nothing would be due until then.

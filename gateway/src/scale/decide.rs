@@ -2,7 +2,8 @@
 //!
 //! The stable/panic windows of Knative's autoscaler: the average over the long window decides, unless
 //! the short one shows at least twice what the replicas can carry; then it decides, and nothing goes
-//! down until the long window has passed without another such moment.
+//! down until the long window has passed without another such moment. Calls that wait in the events program are known,
+//! and not guessed: they count at once.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -52,6 +53,10 @@ pub(crate) struct Input {
     pub(crate) stable: f64,
     /// The metric, averaged over the short window.
     pub(crate) panic: f64,
+    /// The metric, as it was last.
+    pub(crate) latest: f64,
+    /// Calls that wait in the events program, and come as soon as they may.
+    pub(crate) coming: f64,
     /// How long there has been no request.
     pub(crate) idle_for: Duration,
     /// How long the numbers have been gathered.
@@ -99,7 +104,7 @@ pub(crate) fn decide(now: Duration, input: &Input, memory: &mut Memory) -> u32 {
     }
 }
 
-/// What the windows ask for.
+/// What the windows ask for, and what is known to come.
 fn need(now: Duration, input: &Input, memory: &mut Memory) -> u32 {
     let ready = f64::from(input.ready.max(1));
     let most = (ready * MAX_UP_RATE).ceil();
@@ -115,6 +120,11 @@ fn need(now: Duration, input: &Input, memory: &mut Memory) -> u32 {
         }
     };
     let (stable, panic) = (bounded(stable_need), bounded(panic_need));
+    let known = if input.coming > 0.0 {
+        bounded(((input.latest + input.coming) / input.target).ceil())
+    } else {
+        0
+    };
 
     if panic_need / ready >= PANIC_THRESHOLD {
         memory.panic = Some(now);
@@ -126,10 +136,10 @@ fn need(now: Duration, input: &Input, memory: &mut Memory) -> u32 {
         memory.most_in_panic = 0;
     }
     if memory.panic.is_none() {
-        return stable;
+        return stable.max(known);
     }
     memory.most_in_panic = memory.most_in_panic.max(stable).max(panic);
-    memory.most_in_panic
+    memory.most_in_panic.max(known)
 }
 
 /// The highest need of the last `delay`.

@@ -18,6 +18,7 @@ const PANIC_SHARE: f64 = 0.1;
 pub(crate) struct History {
     begun: Duration,
     last_active: Duration,
+    latest: f64,
     window: Window,
     /// The counters of each gateway when they were last read.
     last: HashMap<Box<str>, Counters>,
@@ -52,6 +53,7 @@ impl History {
         Self {
             begun: now,
             last_active: now,
+            latest: 0.0,
             window: Window::new(whole_seconds(window)),
             last: HashMap::new(),
         }
@@ -80,6 +82,7 @@ impl History {
             }
             number += step.0;
         }
+        self.latest = number;
         self.window.record(now.as_secs(), number);
     }
 
@@ -128,6 +131,17 @@ impl History {
         self.last.insert(peer.instance.into(), counters);
         let came = last.is_some_and(|last| last.arrivals != report.arrivals);
         (number, came)
+    }
+
+    /// Something waits elsewhere that will come: there is no idle time now.
+    pub(crate) fn stay_awake(&mut self, now: Duration) {
+        self.last_active = now;
+    }
+
+    /// What was recorded last.
+    #[must_use]
+    pub(crate) fn latest(&self) -> f64 {
+        self.latest
     }
 
     /// The average over the long window.

@@ -4,7 +4,7 @@
 mod act;
 mod watchlist;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use fermata_daemon::lease::Claim;
 use kube::Client;
@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    backlogs::BacklogClient,
     stats::{Counter, Report},
     stats_client::{GatheredStats, StatsClient},
 };
@@ -47,6 +48,8 @@ pub(crate) struct Scaler {
     pub(crate) peers: Arc<Peers>,
     /// Who gets their numbers.
     pub(crate) stats_client: StatsClient,
+    /// Who asks what waits in the events program; none if there is no such program.
+    pub(crate) backlogs: Option<BacklogClient>,
     /// Whether this gateway acts.
     pub(crate) leader: Claim,
     /// Counts decisions.
@@ -86,6 +89,9 @@ impl Scaler {
             if !leads || !self.health.is_synced() {
                 // What a leader remembers is of no use after a break.
                 watchlist.clear();
+                if let Some(backlogs) = &mut self.backlogs {
+                    backlogs.forget();
+                }
                 continue;
             }
             self.round(begun.elapsed(), &mut watchlist, &writers).await;
@@ -97,17 +103,28 @@ impl Scaler {
     }
 
     async fn round(&mut self, now: Duration, watchlist: &mut Watchlist, writers: &Arc<Semaphore>) {
+        let registry = &self.registry;
+        let backlogs = async {
+            match &mut self.backlogs {
+                Some(backlogs) => {
+                    backlogs.ask(registry).await;
+                    backlogs.coming(registry)
+                }
+                None => HashMap::new(),
+            }
+        };
+        let (gathered, coming) = tokio::join!(self.stats_client.ask(), backlogs);
         let GatheredStats {
             reports: others,
             complete,
-        } = self.stats_client.ask().await;
+        } = gathered;
         let own = self.counter.report();
         let mut reports: Vec<&Report> = others.iter().collect();
         // A peer list may name this gateway under another name.
         reports.retain(|report| report.instance != own.instance);
         reports.push(&own);
         let revisions = self.registry.revisions();
-        for plan in watchlist.round(now, &revisions, &reports, complete) {
+        for plan in watchlist.round(now, &revisions, &reports, complete, &coming) {
             let act = act::Act {
                 client: self.client.clone(),
                 leader: self.leader.clone(),

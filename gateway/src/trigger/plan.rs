@@ -53,7 +53,7 @@ pub(super) struct Begin {
 pub(super) fn is_due(triggers: &FunctionTriggers, situation: &Situation<'_>) -> bool {
     let is_known = |status: &TriggerStatus| {
         let mut all = triggers.triggers.iter();
-        all.any(|trigger| trigger.source.name == status.name)
+        all.any(|trigger| trigger.source.name == status.name) || hears(triggers, status)
     };
     if !triggers.status.iter().all(is_known) {
         return true;
@@ -68,7 +68,7 @@ pub(super) fn is_due(triggers: &FunctionTriggers, situation: &Situation<'_>) -> 
             let next = trigger.next(status);
             next.is_some_and(|next| next <= situation.now)
         };
-        status.schedule != schedule.text()
+        !is_of(status, schedule)
             || is_ahead(status, situation.now)
             || status.runs.iter().any(is_lost)
             || !schedule.is_suspended() && is_due()
@@ -83,6 +83,9 @@ pub(super) fn plan(triggers: &FunctionTriggers, situation: &Situation<'_>) -> Op
         let status = plan.of(trigger, old, triggers.timeout, situation);
         plan.status.push(status);
     }
+    let others = triggers.status.iter();
+    plan.status
+        .extend(others.filter(|status| hears(triggers, status)).cloned());
     (plan.status != triggers.status).then_some(plan)
 }
 
@@ -127,8 +130,18 @@ fn is_lost(run: &TriggerRun, trigger: &str, timeout: Duration, situation: &Situa
     !(situation.is_there)(gateway) || age > timeout.saturating_add(RECORD_GRACE)
 }
 
+/// Whether this is the status of a trigger that hears a topic: what is not decided here.
+fn hears(triggers: &FunctionTriggers, status: &TriggerStatus) -> bool {
+    triggers.topics.iter().any(|name| **name == *status.name)
+}
+
+/// Whether a status tells of the times of this schedule.
+fn is_of(status: &TriggerStatus, schedule: &TriggerSchedule) -> bool {
+    status.since.is_some() && status.schedule.as_deref() == Some(&*schedule.text())
+}
+
 /// Times of the API have whole seconds.
-fn second(time: Timestamp) -> Time {
+pub(super) fn second(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
@@ -152,12 +165,12 @@ impl Plan {
         let now = situation.now;
         let mut status = TriggerStatus {
             name: source.name.clone(),
-            schedule: schedule.text(),
-            since: second(now),
-            last_time: None,
+            schedule: Some(schedule.text()),
+            since: Some(second(now)),
             runs: old.map(|old| old.runs.clone()).unwrap_or_default(),
+            ..TriggerStatus::default()
         };
-        let old = old.filter(|old| old.schedule == status.schedule && !is_ahead(old, now));
+        let old = old.filter(|old| is_of(old, schedule) && !is_ahead(old, now));
         if let Some(old) = old {
             status.since = old.since.clone();
             status.last_time.clone_from(&old.last_time);

@@ -1,15 +1,15 @@
-//! What is written of triggers into a Function's status: each time at the version that was read, so that nobody
+//! What is written into a Function's status of triggers and of what waits: each time at the version that was read, so that nobody
 //! decides about what another one has changed meanwhile.
 
 use std::time::Duration;
 
-use fermata_crds::{Function, TriggerStatus, names::GATEWAY_FIELD_MANAGER};
+use fermata_crds::{Function, names::GATEWAY_FIELD_MANAGER};
 use fermata_daemon::watch::Key;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ pub(super) enum RecordError {
     Refused(#[source] Box<kube::Error>),
 }
 
-/// Reads the Function, asks what its triggers' status is to be, and writes that. `None` where there is nothing to
+/// Reads the Function, asks which fields of its status are to be others, and writes those. `None` where there is nothing to
 /// write, or no such Function any more.
 ///
 /// # Cancel safety
@@ -58,7 +58,7 @@ pub(super) enum RecordError {
 pub(super) async fn change<T>(
     client: &Client,
     key: &Key,
-    mut decide: impl FnMut(&Function) -> Option<(Vec<TriggerStatus>, T)>,
+    mut decide: impl FnMut(&Function) -> Option<(Value, T)>,
 ) -> Result<Option<T>, RecordError> {
     let functions: Api<Function> = Api::namespaced(client.clone(), &key.namespace);
     for attempt in 0..ATTEMPTS {
@@ -70,7 +70,7 @@ pub(super) async fn change<T>(
         };
         let patch = json!({
             "metadata": { "resourceVersion": function.metadata.resource_version, "uid": function.metadata.uid },
-            "status": { "triggers": status },
+            "status": status,
         });
         let params = PatchParams {
             field_manager: Some(GATEWAY_FIELD_MANAGER.to_owned()),
@@ -96,7 +96,7 @@ pub(super) async fn persist<T>(
     client: &Client,
     key: &Key,
     stop: &CancellationToken,
-    decide: impl FnMut(&Function) -> Option<(Vec<TriggerStatus>, T)>,
+    decide: impl FnMut(&Function) -> Option<(Value, T)>,
 ) -> Result<Option<T>, RecordError> {
     let too_late = async {
         stop.cancelled().await;
@@ -112,7 +112,7 @@ async fn tries<T>(
     client: &Client,
     key: &Key,
     stop: &CancellationToken,
-    mut decide: impl FnMut(&Function) -> Option<(Vec<TriggerStatus>, T)>,
+    mut decide: impl FnMut(&Function) -> Option<(Value, T)>,
 ) -> Result<Option<T>, RecordError> {
     let mut wait = FIRST_WAIT;
     for _ in 1..TRIES {

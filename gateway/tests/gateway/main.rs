@@ -2,6 +2,7 @@
 //! are HTTP servers of this process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backlogs;
 mod bad_input;
 mod cold_start;
 mod connections;

@@ -1,7 +1,9 @@
 //! Step five: what the Function's status says, and what is new about it. Pure.
 
+use std::collections::BTreeSet;
+
 use fermata_crds::{
-    FunctionStatus, Revision, TrafficTarget,
+    FunctionSpec, FunctionStatus, Revision, TrafficTarget,
     conditions::{self, Outcome, Status},
 };
 use fermata_daemon::events::EventNote;
@@ -39,7 +41,9 @@ pub(crate) fn status(
     let built = newest.and_then(|newest| carried(newest, conditions::BUILT));
     let outcomes = [ready, revision_ready, routable, active];
     let resolved = inputs.look.as_ref().map(|look| look.outcome.clone());
-    let outcomes: Vec<Outcome> = outcomes.into_iter().chain(built).chain(resolved).collect();
+    let subscribed = subscribed(&function.spec, options);
+    let outcomes = outcomes.into_iter().chain(built).chain(resolved);
+    let outcomes: Vec<Outcome> = outcomes.chain(subscribed).collect();
 
     let lost: Vec<_> = inputs.lost.iter().map(|(claim, _)| claim.clone()).collect();
     let address = Address::of(function, &lost, options);
@@ -71,6 +75,7 @@ pub(crate) fn status(
         ready_replicas: count(|status| status.ready_replicas),
         source: inputs.look.as_ref().map(|look| look.status.clone()),
         last_cold_start: None,
+        backlog: None,
         triggers: Vec::new(),
     }
 }
@@ -194,6 +199,36 @@ fn active(shown: Option<&Revision>) -> Outcome {
     })
 }
 
+/// Whether the topics are heard that its triggers name. Being called is another matter: without events it is ready.
+fn subscribed(spec: &FunctionSpec, options: &Options) -> Option<Outcome> {
+    let topics = spec.triggers().iter();
+    let topics: BTreeSet<&str> = topics
+        .filter_map(|trigger| trigger.topic.as_ref())
+        .map(|topic| topic.name.as_str())
+        .collect();
+    if topics.is_empty() {
+        return None;
+    }
+    let topics: Vec<&str> = topics.into_iter().collect();
+    let topics = topics.join(", ");
+    let (status, reason, message) = if options.events {
+        let message = format!("what is published to {topics} comes to the function");
+        (Status::True, reasons::HEARD, message)
+    } else {
+        let message = format!(
+            "nothing comes from {topics}, since nothing keeps messages; events.store=embedded in the values of the \
+             chart switches that on"
+        );
+        (Status::False, reasons::EVENTS_OFF, message)
+    };
+    Some(Outcome {
+        kind: conditions::SUBSCRIBED,
+        status,
+        reason: reason.to_owned(),
+        message,
+    })
+}
+
 /// What the Revision's own condition of this type says.
 fn carried(revision: &Revision, kind: &'static str) -> Option<Outcome> {
     let conditions = &revision.status.as_ref()?.conditions;
@@ -290,6 +325,7 @@ pub(crate) fn event_notes(old: Option<&FunctionStatus>, new: &FunctionStatus) ->
         (conditions::REVISION_READY, "Deploy"),
         (conditions::ROUTABLE, "Route"),
         (conditions::SOURCE_RESOLVED, "Look"),
+        (conditions::SUBSCRIBED, "Subscribe"),
     ] {
         let find = |status: &FunctionStatus| conditions::find(&status.conditions, kind).cloned();
         let failed = find(new).filter(|now| now.status == Status::False.as_str());

@@ -18,7 +18,7 @@
 //! | `/grpc.health.v1.Health/Check` | gRPC: SERVING |
 //! | any other | the request's body |
 //!
-//! A request with a header `x-count` is noted in the ledger that `LEDGER` names, as HOST:PORT: a line with
+//! A request with a header `x-count`, or `ce-count`, is noted in the ledger that `LEDGER` names, as HOST:PORT: a line with
 //! that header's value, how many requests the instance works on, and the function's name.
 
 mod at_once;

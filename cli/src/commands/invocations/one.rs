@@ -101,6 +101,15 @@ fn describe(call: &Value) {
         output::line(&format!("{title:<15}{}", output::clean_line(&text)));
     };
     let request = &call["request"];
+    // How it stands with those who are told, and why.
+    let told = |told: &Value, whom: &str| {
+        let words = ["state", whom, "message"].map(|name| told[name].as_str());
+        match words {
+            [Some(state), Some(whom), Some(why)] => format!("{state} ({whom}: {why})").into(),
+            [Some(state), Some(whom), None] => format!("{state} ({whom})").into(),
+            _ => Value::Null,
+        }
+    };
     for (title, value) in [
         ("Id:", &call["id"]),
         ("Function:", &call["function"]),
@@ -111,6 +120,8 @@ fn describe(call: &Value) {
         ("Finished:", &call["finishedAt"]),
         ("Code:", &call["code"]),
         ("Message:", &call["message"]),
+        ("Dead letter:", &told(&call["deadLetter"], "topic")),
+        ("Callback:", &told(&call["callback"], "host")),
         ("Method:", &request["method"]),
         ("Target:", &request["target"]),
         ("Headers:", &request["headers"]),

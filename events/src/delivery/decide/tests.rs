@@ -21,6 +21,7 @@ fn invocation() -> Invocation {
             max: seconds(60),
         }),
         max_age: seconds(600),
+        dead_letter: None,
     };
     let came = (Entrance::Public, now());
     Invocation::new(&Key::new("shop", "orders"), "u-1", came, delivery)

@@ -42,7 +42,7 @@ impl Index {
         wanted: Option<Standing>,
     ) -> Part {
         let queue = self.queues.get(&owner.function);
-        let is_running = |id| queue.is_some_and(|queue| queue.running.contains_key(&id));
+        let is_running = |id| queue.is_some_and(|queue| queue.is_running(id));
         self.known.part(owner, from, most, |id, state| {
             wanted.is_none_or(|wanted| wanted == Standing::of(state, is_running(id)))
         })

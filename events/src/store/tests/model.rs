@@ -13,14 +13,24 @@ use crate::invocation::Idempotency;
 /// What is done with the store.
 #[derive(Clone, Copy, Debug, bolero::generator::TypeGenerator)]
 enum Step {
-    Accept { function: u8, keyed: bool },
-    Take { function: u8 },
+    Accept {
+        function: u8,
+        keyed: bool,
+        line: Option<bool>,
+    },
+    Take {
+        function: u8,
+    },
     Succeed,
     Fail,
     Again,
     GiveBack,
-    Cancel { which: u8 },
-    Redrive { which: u8 },
+    Cancel {
+        which: u8,
+    },
+    Redrive {
+        which: u8,
+    },
     Crash,
 }
 
@@ -36,6 +46,10 @@ struct Model<'a, P> {
     place: &'a P,
     store: Option<Store>,
     calls: BTreeMap<Id, (Key, Expected)>,
+    /// Those that stand in a line, in the order in which they were accepted.
+    lines: BTreeMap<(Key, bool), Vec<Id>>,
+    /// Lines in which one that has failed is tried anew: it may come after others.
+    mixed: BTreeSet<(Key, bool)>,
     /// Those that were called off while they were being made: they end, in their own time.
     told: BTreeSet<Id>,
 }
@@ -61,6 +75,39 @@ impl<P: Place> Model<'_, P> {
         ids.get(usize::from(which) % ids.len().max(1)).copied()
     }
 
+    /// The line in which a call stands.
+    fn line(&self, id: Id) -> Option<&(Key, bool)> {
+        let mut lines = self.lines.iter();
+        let found = lines.find(|(_, ids)| ids.contains(&id));
+        found.map(|(line, _)| line)
+    }
+
+    /// Those of its line that are not over, but for itself.
+    fn beside(&self, id: Id) -> Vec<Id> {
+        let line = self.line(id).and_then(|line| self.lines.get(line));
+        let beside = line.into_iter().flatten().copied();
+        let beside = beside.filter(|other| !matches!(self.calls[other].1, Expected::Over(_)));
+        beside.filter(|other| *other != id).collect()
+    }
+
+    /// Whether it can be made, by those of its line.
+    fn is_free(&self, id: Id) -> bool {
+        let mut beside = self.beside(id).into_iter();
+        beside.all(|other| self.calls[&other].1 != Expected::Running)
+    }
+
+    /// One that is made is the only one of its line, and the first.
+    fn check_order(&self, id: Id) {
+        let Some(line) = self.line(id) else { return };
+        assert!(self.is_free(id), "{id} is made beside another of its line");
+        if !self.mixed.contains(line) {
+            let order = &self.lines[line];
+            let at = |id: &Id| order.iter().position(|other| other == id);
+            let beside = self.beside(id);
+            assert!(beside.iter().all(|other| at(other) > at(&id)), "{id}");
+        }
+    }
+
     async fn settle(&mut self, state: State) {
         let Some(id) = self.running() else { return };
         finished(self.store(), id, state).await;
@@ -69,7 +116,11 @@ impl<P: Place> Model<'_, P> {
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Accept { function, keyed } => {
+            Step::Accept {
+                function,
+                keyed,
+                line,
+            } => {
                 let function = Key::new("shop", format!("f{}", function % 3));
                 let mut call_of = invocation(&format!("shop/{}", function.name), "body");
                 let id = new_id();
@@ -77,10 +128,15 @@ impl<P: Place> Model<'_, P> {
                     key: id.to_string().into(),
                     digest: "d".into(),
                 });
+                call_of.heard = line.map(|line| in_line(&line.to_string()));
                 let kept = self.store().accept(id, call_of, call("body")).await;
                 match kept {
                     Ok(kept) => {
                         assert_eq!(kept, id);
+                        if let Some(line) = line {
+                            let line = (function.clone(), line);
+                            self.lines.entry(line).or_default().push(id);
+                        }
                         self.calls.insert(id, (function, Expected::Waiting));
                     }
                     Err(Refused::NamespaceFull { .. }) => {}
@@ -89,13 +145,15 @@ impl<P: Place> Model<'_, P> {
             }
             Step::Take { function } => {
                 let function = Key::new("shop", format!("f{}", function % 3));
-                let waits = |(_, call): &(&Id, &(Key, Expected))| {
-                    call.0 == function && call.1 == Expected::Waiting
+                let waits = |(id, call): &(&Id, &(Key, Expected))| {
+                    let waits = call.0 == function && call.1 == Expected::Waiting;
+                    waits && self.is_free(**id)
                 };
                 let waiting = self.calls.iter().find(waits).map(|(id, _)| *id);
                 match self.store().next(&function) {
                     Next::Take(id, _) => {
                         assert_eq!(self.calls[&id], (function, Expected::Waiting));
+                        self.check_order(id);
                         self.set(id, Expected::Running);
                     }
                     _ => assert_eq!(waiting, None),
@@ -143,6 +201,7 @@ impl<P: Place> Model<'_, P> {
                     Ok(Changed::Done(_)) => {
                         assert!(failed);
                         self.set(id, Expected::Waiting);
+                        self.mixed.extend(self.line(id).cloned());
                     }
                     Ok(Changed::Already(_)) => assert!(!failed),
                     Err(Refused::NamespaceFull { .. }) => assert!(failed),
@@ -211,7 +270,8 @@ pub(super) async fn any_steps(place: &impl Place) {
         match dice.below(12) {
             0..4 => Step::Accept {
                 function: which,
-                keyed: which % 2 == 0,
+                keyed: which.is_multiple_of(2),
+                line: [None, Some(false), Some(true)][dice.below(3)],
             },
             4 | 5 => Step::Take { function: which },
             6 => Step::Succeed,
@@ -231,6 +291,8 @@ async fn run(place: &impl Place, steps: impl Iterator<Item = Step>) {
         store: Some(store_in(place).await),
         place,
         calls: BTreeMap::new(),
+        lines: BTreeMap::new(),
+        mixed: BTreeSet::new(),
         told: BTreeSet::new(),
     };
     for step in steps {

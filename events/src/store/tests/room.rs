@@ -80,7 +80,7 @@ async fn what_is_tried_anew_takes_no_room_of_the_answer_that_is_gone() {
         let (mut failed, _) = store.get(id).await.unwrap().unwrap();
         failed.finish(State::Failed, Timestamp::now());
         assert!(store.make_room(&failed, 300));
-        failed.begin_callback(Duration::ZERO, 300);
+        failed.end(Duration::ZERO, 300);
         failed.finish(State::Failed, Timestamp::now());
         store.settle(id, &failed, None).await.unwrap();
         let redriven = store.redrive(id).await.unwrap();

@@ -21,6 +21,8 @@ fn input() -> Input {
         ready: 1,
         stable: 50.0,
         panic: 50.0,
+        latest: 50.0,
+        coming: 0.0,
         idle_for: Duration::ZERO,
         observed_for: secs(1000),
         complete: true,
@@ -68,6 +70,52 @@ fn a_burst_is_answered_at_once_and_held() {
     assert_eq!(decide(secs(30), &after, &mut memory), 10);
     assert_eq!(decide(secs(59), &after, &mut memory), 10);
     assert_eq!(decide(secs(60), &after, &mut memory), 5);
+}
+
+#[test]
+fn what_waits_elsewhere_counts_at_once_beside_what_runs() {
+    let waiting = |coming| Input {
+        latest: 20.0,
+        coming,
+        ..input()
+    };
+    assert_eq!(once(&waiting(0.0)), 1);
+    assert_eq!(once(&waiting(50.0)), 1);
+    assert_eq!(once(&waiting(51.0)), 2);
+    assert_eq!(once(&waiting(680.0)), 10);
+    assert_eq!(once(&waiting(1e9)), 20);
+    // The windows still decide where they ask for more.
+    let busy = Input {
+        stable: 700.0,
+        panic: 700.0,
+        ..waiting(60.0)
+    };
+    assert_eq!(once(&busy), 10);
+    // It is no burst: when it is gone nothing is held on to.
+    let mut memory = Memory::default();
+    assert_eq!(decide(secs(0), &waiting(680.0), &mut memory), 10);
+    let gone = Input {
+        replicas: 10,
+        ready: 10,
+        ..waiting(0.0)
+    };
+    assert_eq!(decide(secs(1), &gone, &mut memory), 5);
+    // From nothing ready it is as many at once.
+    let cold = Input {
+        replicas: 1,
+        ready: 0,
+        stable: 0.0,
+        panic: 0.0,
+        latest: 0.0,
+        ..waiting(680.0)
+    };
+    assert_eq!(once(&cold), 10);
+    let retired = Input {
+        role: Role::Retired,
+        role_for: secs(60),
+        ..waiting(680.0)
+    };
+    assert_eq!(once(&retired), 0);
 }
 
 #[test]

@@ -13,7 +13,11 @@ use fermata_daemon::watch::Key;
 use jiff::Timestamp;
 
 use crate::{
-    backend::{deployment::DeploymentState, revision::Revision, role::Role},
+    backend::{
+        deployment::DeploymentState,
+        revision::{Revision, fatal::fatal_reason},
+        role::Role,
+    },
     scale::{
         decide::{self, Input, decide},
         drain::{self, Action, PodView},
@@ -63,13 +67,14 @@ impl Watchlist {
         self.entries.clear();
     }
 
-    /// Takes in what the gateways say, and decides.
+    /// Takes in what the gateways say, and what waits elsewhere by Revision, and decides.
     pub(super) fn round(
         &mut self,
         now: Duration,
         revisions: &[Arc<Revision>],
         reports: &[&Report],
         complete: bool,
+        coming: &HashMap<Key, f64>,
     ) -> Vec<Plan> {
         let index = ReportIndex::of(reports);
         let time = Timestamp::now();
@@ -85,7 +90,8 @@ impl Watchlist {
                 .entries
                 .entry(revision.key().clone())
                 .or_insert_with(|| Entry::new(revision, now));
-            plans.extend(entry.round(now, time, revision, &stats, complete));
+            let coming = coming.get(revision.key()).copied().unwrap_or_default();
+            plans.extend(entry.round((now, time), revision, &stats, complete, coming));
         }
         self.entries.retain(|key, _| kept.contains(key));
         plans
@@ -119,14 +125,17 @@ impl Entry {
 
     fn round(
         &mut self,
-        now: Duration,
-        time: Timestamp,
+        (now, time): (Duration, Timestamp),
         revision: &Revision,
         stats: &[PeerStats<'_>],
         complete: bool,
+        coming: f64,
     ) -> Option<Plan> {
         let scale = revision.scale();
         self.history.record(now, scale.window, scale.metric, stats);
+        if coming > 0.0 {
+            self.history.stay_awake(now);
+        }
         let role = revision.role();
         if self.role.0 != role {
             self.role = (role, now);
@@ -135,7 +144,7 @@ impl Entry {
         if self.busy.load(Ordering::Acquire) {
             return None;
         }
-        let (seen, ready, pods) = revision.observe(|observed| {
+        let (seen, ready, pods, doomed) = revision.observe(|observed| {
             let seen = observed.deployment.clone();
             let pods: Vec<PodView> = observed
                 .live()
@@ -149,7 +158,9 @@ impl Entry {
                     )
                 })
                 .collect();
-            (seen, observed.ready(), pods)
+            // More instances that do not start help nobody.
+            let doomed = coming > 0.0 && fatal_reason(observed, time).is_some();
+            (seen, observed.ready(), pods, doomed)
         });
         let seen = seen?;
         let (min, max) = scale.bounds(time);
@@ -168,6 +179,8 @@ impl Entry {
             ready,
             stable: self.history.stable(),
             panic: self.history.panic(scale.window),
+            latest: self.history.latest(),
+            coming: if doomed { 0.0 } else { coming },
             idle_for: self.history.idle_for(now),
             observed_for: self.history.observed_for(now),
             complete,

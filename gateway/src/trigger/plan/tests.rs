@@ -101,7 +101,10 @@ const SATURDAY: &str = "2026-11-28T05:00:00Z";
 fn each_time_is_called_once_and_nothing_before_it_was_seen() {
     let mut world = World::of(json!({}));
     assert_eq!(world.round("2026-11-26T12:00:00.4Z"), NONE);
-    assert_eq!(world.status().since.0, at("2026-11-26T12:00:00Z"));
+    assert_eq!(
+        world.status().since.clone().unwrap().0,
+        at("2026-11-26T12:00:00Z")
+    );
     assert_eq!(world.round("2026-11-27T04:59:59.9Z"), NONE);
     assert_eq!(world.round("2026-11-27T05:00:00.1Z"), [FRIDAY]);
     assert_eq!(world.round("2026-11-27T05:00:01Z"), NONE);
@@ -194,7 +197,10 @@ fn what_is_suspended_rests_and_a_change_begins_anew() {
     schedule.suspend = None;
     schedule.cron = "0 7 * * *".to_owned();
     assert_eq!(world.round("2026-11-27T12:00:00Z"), NONE);
-    assert_eq!(world.status().since.0, at("2026-11-27T12:00:00Z"));
+    assert_eq!(
+        world.status().since.clone().unwrap().0,
+        at("2026-11-27T12:00:00Z")
+    );
     assert_eq!(
         world.round("2026-11-28T06:00:00Z"),
         ["2026-11-28T06:00:00Z"]
@@ -259,4 +265,35 @@ fn a_run_that_nobody_tells_of_is_lost_after_its_time() {
     assert_eq!(world.results(), [RunResult::Running]);
     assert_eq!(world.round("2026-11-27T06:20:00Z"), NONE);
     assert_eq!(world.results(), [RunResult::Lost]);
+}
+
+#[test]
+fn what_is_told_of_topics_is_left_alone_until_they_are_heard_no_more() {
+    let mut world = World::of(json!({}));
+    let topic = json!({"name": "orders", "topic": {"name": "orders"}});
+    let topic = serde_json::from_value(topic).unwrap();
+    world
+        .function
+        .spec
+        .triggers
+        .as_mut()
+        .unwrap()
+        .insert(0, topic);
+    assert_eq!(world.round("2026-11-26T12:00:00Z"), NONE);
+    let told = TriggerStatus {
+        name: "orders".to_owned(),
+        backlog: Some(7),
+        ..TriggerStatus::default()
+    };
+    let status = |world: &mut World| world.function.status.as_ref().unwrap().triggers.clone();
+    let mut triggers = status(&mut world);
+    assert_eq!(triggers.len(), 1);
+    triggers.push(told.clone());
+    world.function.status.as_mut().unwrap().triggers = triggers;
+    assert_eq!(world.round("2026-11-26T12:00:01Z"), NONE);
+    assert_eq!(world.round(FRIDAY), [FRIDAY]);
+    assert_eq!(status(&mut world)[1], told);
+    world.function.spec.triggers.as_mut().unwrap().remove(0);
+    assert_eq!(world.round("2026-11-27T05:00:01Z"), NONE);
+    assert_eq!(status(&mut world).len(), 1);
 }

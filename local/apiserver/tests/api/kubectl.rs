@@ -389,7 +389,7 @@ async fn tables_show_the_columns_of_a_kind() {
     assert_eq!(
         words[0],
         [
-            "NAME", "URL", "READY", "REVISION", "REPLICAS", "REASON", "AGE"
+            "NAME", "URL", "READY", "REVISION", "REPLICAS", "BACKLOG", "REASON", "AGE"
         ]
     );
     assert_eq!(

@@ -215,3 +215,43 @@ fn what_the_gateway_writes_makes_no_difference() {
     assert!(same(Some(&with_start), &status));
     assert!(!same(None, &status));
 }
+
+#[test]
+fn triggers_that_hear_topics_say_whether_anything_can_come_and_leave_it_ready() {
+    let mut scene = Scene::new(&[(1, true, Status::True, "")]);
+    assert!(conditions::find(&scene.status().conditions, conditions::SUBSCRIBED).is_none());
+    let spec = "{ image: a, triggers: [{ name: b, topic: { name: returns } }, { name: a, topic: { name: orders } }, \
+                { name: c, topic: { name: orders } }, { name: d, schedule: { cron: '0 6 * * *' } }] }";
+    scene.inputs = inputs(function(spec));
+    let off = scene.status();
+    let (subscribed, reason, message) = condition(&off, conditions::SUBSCRIBED);
+    assert_eq!(
+        (subscribed.as_str(), reason.as_str()),
+        ("False", "EventsOff")
+    );
+    assert!(
+        message.starts_with("nothing comes from orders, returns, since")
+            && message.contains("events.store=embedded"),
+        "{message}"
+    );
+    assert_eq!(condition(&off, conditions::READY).0, "True");
+    let told = event_notes(None, &off);
+    assert!(
+        told.iter()
+            .any(|note| note.warning && note.reason == "EventsOff")
+    );
+
+    let options = Options {
+        events: true,
+        ..Options::default()
+    };
+    let on = status(
+        &scene.inputs,
+        &scene.applied,
+        None,
+        &options,
+        Timestamp::UNIX_EPOCH,
+    );
+    let (subscribed, reason, _) = condition(&on, conditions::SUBSCRIBED);
+    assert_eq!((subscribed.as_str(), reason.as_str()), ("True", "Heard"));
+}

@@ -6,8 +6,8 @@ use std::env;
 use http::HeaderMap;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Mutex};
 
-/// The header with the number.
-const NUMBER: &str = "x-count";
+/// The headers with the number: that of a request, and that of a message.
+const NUMBERS: [&str; 2] = ["x-count", "ce-count"];
 
 /// Where requests are noted: `LEDGER`, as HOST:PORT.
 pub(super) struct Ledger {
@@ -31,7 +31,8 @@ impl Ledger {
     /// Notes a request that has a number, with how many the instance works on; false if that is not
     /// possible.
     pub(super) async fn note(&self, headers: &HeaderMap, at_once: usize) -> bool {
-        let number = headers.get(NUMBER).and_then(|number| number.to_str().ok());
+        let mut numbers = NUMBERS.iter().filter_map(|name| headers.get(*name));
+        let number = numbers.next().and_then(|number| number.to_str().ok());
         let (Some(number), Some(address)) = (number, &self.address) else {
             return true;
         };

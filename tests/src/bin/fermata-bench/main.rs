@@ -2,6 +2,7 @@
 //! bench` builds and runs it.
 
 mod cold;
+mod events;
 mod idle;
 mod load;
 mod node;
@@ -19,6 +20,7 @@ use fermata_tests::{Space, Up};
 const HELP: &str =
     "usage: fermata-bench [cold] [warm] [idle] [--rounds N] [--seconds N] [--functions N]
        fermata-bench source [--rounds N]
+       fermata-bench events [--seconds N] [--functions N] [--messages N]
        fermata-bench node [--rounds N]
 
 Without a name, everything is measured on the embedded cluster, but for what needs registries.
@@ -26,6 +28,7 @@ Without a name, everything is measured on the embedded cluster, but for what nee
   warm   what the gateway adds to a call: latency, and CPU time beside nginx and haproxy
   idle   what operator and gateway take at rest, without functions and with many
   source functions with dependencies, and changes of code; packages come from the registry of Python
+  events asynchronous calls and messages: kept, made, waiting, at rest, and killed over and over
   node   cold starts on the real cluster that cargo xtask bench --cluster sets up";
 
 /// What to measure, and how much of it.
@@ -34,6 +37,7 @@ struct Plan {
     rounds: usize,
     seconds: u64,
     functions: usize,
+    messages: u64,
 }
 
 #[tokio::main]
@@ -50,6 +54,9 @@ async fn main() {
     println!("| what | result |\n|---|---|");
     if plan.what.iter().any(|what| what == "source") {
         source::measure(dir.path(), &up, &space, plan.rounds).await;
+    }
+    if plan.what.iter().any(|what| what == "events") {
+        events::measure(&space, plan.seconds, plan.functions, plan.messages).await;
     }
     if plan.wants("idle") {
         rest::measure(&space).await;
@@ -74,6 +81,7 @@ impl Plan {
             rounds: 20,
             seconds: 8,
             functions: 1000,
+            messages: 200_000,
         };
         let mut arguments = std::env::args().skip(1);
         let number = |value: Option<String>| {
@@ -83,11 +91,12 @@ impl Plan {
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "cold" | "warm" | "idle" | "source" | "node" => plan.what.push(argument),
+                "cold" | "warm" | "idle" | "source" | "events" | "node" => plan.what.push(argument),
                 "--rounds" => {
                     plan.rounds = usize::try_from(number(arguments.next())).expect("it is small");
                 }
                 "--seconds" => plan.seconds = number(arguments.next()),
+                "--messages" => plan.messages = number(arguments.next()),
                 "--functions" => {
                     plan.functions =
                         usize::try_from(number(arguments.next())).expect("it is small");

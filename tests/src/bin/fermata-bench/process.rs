@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -11,6 +12,12 @@ use fermata_tests::{Gateway, Space, eventually};
 
 /// Where a gateway of its own takes requests, and where it tells how it is.
 const GATEWAY: [&str; 2] = ["127.0.0.1:18080", "127.0.0.1:19090"];
+
+/// Where it takes those from inside the cluster.
+const GATEWAY_INTERNAL: &str = "127.0.0.1:18081";
+
+/// Where an events program of its own takes what is to be kept, and where it tells how it is.
+const EVENTS: [&str; 2] = ["127.0.0.1:18090", "127.0.0.1:19092"];
 
 /// Where an operator of its own tells how it is.
 const OPERATOR: &str = "127.0.0.1:19091";
@@ -44,15 +51,41 @@ impl Process {
     /// Starts a gateway of its own, as on Kubernetes, and waits until it is ready. Gives where it
     /// takes requests.
     pub(crate) async fn gateway(space: &Space, cpu: Option<u32>) -> (Self, Gateway) {
+        let process = Self::gateway_with(space, cpu, &[]).await;
+        (process, at(GATEWAY[0]))
+    }
+
+    /// The same for an events program of its own.
+    pub(crate) async fn gateway_with_events(space: &Space) -> Self {
+        let more = ["--listen-internal", GATEWAY_INTERNAL, "--events", EVENTS[0]];
+        Self::gateway_with(space, None, &more).await
+    }
+
+    async fn gateway_with(space: &Space, cpu: Option<u32>, more: &[&str]) -> Self {
         let process = Self::start(cpu, &shipped("fermata-gateway"), |gateway| {
             let [listen, admin] = GATEWAY;
             gateway
                 .args(["--listen", listen, "--admin", admin])
                 .args(["--leader-elect", "false"])
+                .args(more)
                 .env("KUBECONFIG", &space.platform.kubeconfig);
         });
         ready(GATEWAY[1]).await;
-        (process, at(GATEWAY[0]))
+        process
+    }
+
+    /// Starts an events program for that gateway, and waits until it is ready.
+    pub(crate) async fn events(store: &Path) -> Self {
+        let process = Self::start(None, &shipped("fermata-events"), |events| {
+            let [listen, admin] = EVENTS;
+            events
+                .args(["--listen", listen, "--admin", admin])
+                .args(["--gateway", GATEWAY_INTERNAL])
+                .arg("--store")
+                .arg(store);
+        });
+        ready(EVENTS[1]).await;
+        process
     }
 
     /// Starts an operator of its own, as on Kubernetes, and waits until it is ready.
@@ -76,6 +109,16 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Where the gateway of [`Process::gateway_with_events`] takes requests.
+pub(crate) fn gateway_address() -> SocketAddr {
+    at(GATEWAY[0]).address
+}
+
+/// Where the events program tells how it is.
+pub(crate) fn events_page() -> Gateway {
+    at(EVENTS[1])
 }
 
 /// A program as images have it.
