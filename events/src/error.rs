@@ -1,6 +1,15 @@
 //! Why the program cannot begin, or does not go on.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
+
+use std::{error, io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+#[cfg(feature = "nats")]
+pub use nats::NatsError;
+
+/// Why something has failed, for all who have waited for it.
+pub(crate) type Cause = Arc<dyn error::Error + Send + Sync>;
 
 /// Why the program cannot begin, or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +34,18 @@ pub enum Error {
         /// Why.
         source: OpenError,
     },
+    /// What was kept in NATS cannot be read.
+    #[cfg(feature = "nats")]
+    #[error("cannot open the store in the stream {stream} of NATS")]
+    OpenStream {
+        /// The stream.
+        stream: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// Another process has the store.
+    #[error("another process has taken the store over: start this one again, and it stands by")]
+    Taken,
     /// The metrics cannot be told.
     #[error("the metrics cannot be told")]
     Metrics(#[source] prometheus::Error),
@@ -63,6 +84,13 @@ pub enum OpenError {
         /// What this version reads.
         known: u64,
     },
+    /// It is in NATS, and that is the matter.
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// The system has no random numbers.
+    #[error("no name can be found for this process")]
+    Randomness(#[source] crate::id::NoRandomness),
     /// A row makes no sense.
     #[error("its row {row} cannot be read")]
     Row {
@@ -78,13 +106,19 @@ pub enum OpenError {
 pub(crate) enum StoreError {
     /// Nothing can be written.
     #[error("the store cannot be written to")]
-    Write(#[source] std::sync::Arc<redb::Error>),
+    Write(#[source] Cause),
     /// Something cannot be read.
     #[error("the store cannot be read")]
-    Read(#[source] std::sync::Arc<redb::Error>),
+    Read(#[source] Cause),
     /// What is there makes no sense.
     #[error("the store holds something that cannot be read")]
-    Content(#[source] std::sync::Arc<serde_json::Error>),
+    Content(#[source] Arc<serde_json::Error>),
+    /// There is no room for it.
+    #[error("the store has no room")]
+    Full(#[source] Cause),
+    /// Another process has it.
+    #[error("another process has the store now")]
+    Taken,
     /// It stops.
     #[error("the store is closing")]
     Closed,

@@ -1,6 +1,13 @@
 //! The events program as a whole: how its parts are put together, started and stopped.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use fermata_daemon::admin::{Admin, Routes};
 use http::uri::Authority;
@@ -15,9 +22,12 @@ use crate::{
     metrics::{Metrics, Page},
     options::{ADMIN_PORT, Options},
     rooms::Rooms,
-    server::{Server, serve},
+    server::{Door, Server, serve},
     store::{Active, Bounds, Store},
 };
+
+#[cfg(feature = "nats")]
+use crate::store::{Nats, Settings};
 
 /// Which part of all calls that are made at once those of one namespace may be, and those of one function.
 const SHARES: (u32, u32) = (4, 10);
@@ -34,18 +44,39 @@ pub struct Events {
     admin: Option<TcpListener>,
     registry: Registry,
     metrics: Arc<Metrics>,
-    store: Store,
-    active: Active,
+    kept: Kept,
 }
 
-/// What the admin listener tells.
+/// Where calls are kept.
 #[derive(Debug)]
-struct Health;
+enum Kept {
+    /// In a store that is open.
+    Here(Store, Active),
+    /// In a stream that one process has at a time.
+    #[cfg(feature = "nats")]
+    Nats(Box<Settings>),
+}
+
+/// A store that is open, and what its end has to do with it.
+struct Opened {
+    store: Store,
+    active: Active,
+    #[cfg(feature = "nats")]
+    nats: Option<Arc<Nats>>,
+}
+
+/// What the admin listener tells: whether the store is open.
+#[derive(Clone, Debug, Default)]
+struct Health(Arc<AtomicBool>);
 
 impl Routes for Health {
-    /// It is ready as long as it is there: calls are kept up to the end, also while it stops.
+    /// It is ready as long as it has the store: calls are kept up to the end, also while it stops.
     fn readiness(&self) -> Result<(), &'static str> {
-        Ok(())
+        if self.0.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("it stands by until it has the store")
+        }
     }
 }
 
@@ -64,22 +95,10 @@ impl Events {
             Some(admin) => Some(listen(admin, "metrics and health", "--admin").await?.0),
             None => None,
         };
-        let path = (!options.ephemeral).then_some(&*options.store);
-        let bounds = Bounds {
-            bytes: options.max_store_bytes,
-            calls: options.max_calls,
-            records: options.max_records,
-        };
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).map_err(Error::Metrics)?;
         let metrics = Arc::new(metrics);
-        let opened = Store::open(path, bounds, metrics.clone()).map_err(|source| Error::Open {
-            path: options.store.clone(),
-            source,
-        });
-        let (store, active) = opened?;
-        let page = Page::new(store.clone()).map_err(Error::Metrics)?;
-        registry.register(Box::new(page)).map_err(Error::Metrics)?;
+        let kept = Self::kept(&options, &metrics)?;
         Ok(Self {
             options,
             listener,
@@ -87,9 +106,23 @@ impl Events {
             admin,
             registry,
             metrics,
-            store,
-            active,
+            kept,
         })
+    }
+
+    /// Opens the file, unless calls are kept elsewhere.
+    fn kept(options: &Options, metrics: &Arc<Metrics>) -> Result<Kept, Error> {
+        #[cfg(feature = "nats")]
+        if let Some(settings) = Settings::of(&options.nats, options.max_store_bytes) {
+            return Ok(Kept::Nats(Box::new(settings)));
+        }
+        let path = (!options.ephemeral).then_some(&*options.store);
+        let opened = Store::open(path, bounds(options), metrics.clone());
+        let (store, active) = opened.map_err(|source| Error::Open {
+            path: options.store.clone(),
+            source,
+        })?;
+        Ok(Kept::Here(store, active))
     }
 
     /// Where the gateway asks.
@@ -129,15 +162,15 @@ impl Events {
             admin,
             registry,
             metrics,
-            store,
-            active,
+            kept,
         } = self;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let _ends = (drain.clone().drop_guard(), stop.clone().drop_guard());
+        let health = Health::default();
         let admin = admin.map(|socket| {
             let admin = Arc::new(Admin {
-                registry,
-                routes: Health,
+                registry: registry.clone(),
+                routes: health.clone(),
                 hosts: options.admin.hosts.clone(),
             });
             AbortOnDropHandle::new(tokio::spawn(admin.run(socket, stop.clone())))
@@ -149,16 +182,24 @@ impl Events {
             namespace: share(SHARES.0),
             function: share(SHARES.1),
         };
-        let server = Server::new(
+        let door = Arc::new(Door::default());
+        let serving = serve(door.clone(), listener, stop.clone());
+        let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        let Some(opened) = open(kept, &options, &metrics, &shutdown).await? else {
+            tracing::info!("events stopped, without having had the store");
+            return Ok(());
+        };
+        let (store, active) = (opened.store.clone(), opened.active);
+        let page = Page::new(store.clone()).map_err(Error::Metrics)?;
+        registry.register(Box::new(page)).map_err(Error::Metrics)?;
+        door.open(Server::new(
             store.clone(),
             options.max_body_bytes,
             options.callback_allow.clone(),
             metrics.clone(),
             (rooms.clone(), concurrency.function),
-        );
-        let server = Arc::new(server);
-        let serving = serve(server, listener, stop.clone());
-        let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        ));
+        health.0.store(true, Ordering::Relaxed);
         let dispatcher = Dispatcher {
             store: store.clone(),
             gateway: options.gateway.clone(),
@@ -174,8 +215,20 @@ impl Events {
         let mut sweeping = AbortOnDropHandle::new(tokio::spawn(sweeping));
         tracing::info!(%address, gateway = %options.gateway, "calls are kept");
 
+        #[cfg(feature = "nats")]
+        let lost = opened.nats.as_ref().map(|nats| nats.lost());
+        #[cfg(not(feature = "nats"))]
+        let lost = None::<CancellationToken>;
+        let lost = async {
+            match &lost {
+                Some(lost) => lost.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
+            // What is being made is made by another process as well, and nothing can be written of it here.
+            () = lost => return Err(Error::Taken),
             _ = &mut serving => Some("listener for calls"),
             _ = &mut making => Some("making of calls"),
             _ = &mut sweeping => Some("removal of what is over"),
@@ -188,11 +241,65 @@ impl Events {
         let _ = making.await;
         stop.cancel();
         let _ = tokio::join!(serving, sweeping);
+        #[cfg(feature = "nats")]
+        if let Some(nats) = opened.nats {
+            nats.release().await;
+        }
         if let Some(admin) = admin {
             let _ = admin.await;
         }
         tracing::info!("events stopped");
         Ok(())
+    }
+}
+
+/// What may be kept.
+fn bounds(options: &Options) -> Bounds {
+    Bounds {
+        bytes: options.max_store_bytes,
+        calls: options.max_calls,
+        records: options.max_records,
+    }
+}
+
+/// The store, as soon as this process has it; nothing if it is to stop before that.
+#[cfg_attr(
+    not(feature = "nats"),
+    allow(
+        clippy::unused_async,
+        unused_variables,
+        reason = "a file is open already"
+    )
+)]
+async fn open(
+    kept: Kept,
+    options: &Options,
+    metrics: &Arc<Metrics>,
+    shutdown: &CancellationToken,
+) -> Result<Option<Opened>, Error> {
+    match kept {
+        Kept::Here(store, active) => Ok(Some(Opened {
+            store,
+            active,
+            #[cfg(feature = "nats")]
+            nats: None,
+        })),
+        #[cfg(feature = "nats")]
+        Kept::Nats(settings) => {
+            let refused = |source| Error::OpenStream {
+                stream: options.nats.stream.to_string(),
+                source,
+            };
+            let nats = Nats::open(&settings, shutdown).await.map_err(refused)?;
+            let Some(nats) = nats else { return Ok(None) };
+            let opened = Store::in_nats(nats.clone(), bounds(options), metrics.clone());
+            let (store, active) = opened.map_err(refused)?;
+            Ok(Some(Opened {
+                store,
+                active,
+                nats: Some(nats),
+            }))
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct NotAnId;
 /// The system has no random numbers.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the system gives no random numbers")]
-pub(crate) struct NoRandomness;
+pub struct NoRandomness;
 
 // === impl Id ===
 

@@ -20,6 +20,10 @@ mod server;
 mod store;
 
 pub use allow::{AllowedHost, NotAHost};
+#[cfg(feature = "nats")]
+pub use error::NatsError;
 pub use error::{Error, OpenError};
 pub use events::Events;
 pub use options::Options;
+#[cfg(feature = "nats")]
+pub use options::{NatsOptions, NatsUrl, NotForNats, StreamName};

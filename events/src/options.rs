@@ -1,5 +1,8 @@
 //! What can be set from outside.
 
+#[cfg(feature = "nats")]
+mod nats;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
@@ -9,6 +12,9 @@ use fermata_listen::address;
 use http::uri::Authority;
 
 use crate::allow::AllowedHost;
+
+#[cfg(feature = "nats")]
+pub use nats::{NatsOptions, NatsUrl, NotForNats, StreamName};
 
 /// Port of the admin listener where nothing is said.
 pub(crate) const ADMIN_PORT: u16 = 9092;
@@ -42,6 +48,11 @@ pub struct Options {
         default_value = "/var/lib/fermata/events.redb"
     )]
     pub store: PathBuf,
+
+    /// Where they are kept in NATS instead.
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub nats: NatsOptions,
 
     /// Keep calls in memory only: they are lost when the process ends.
     #[arg(long, env = "FERMATA_EPHEMERAL")]
@@ -93,6 +104,8 @@ impl Default for Options {
             admin: AdminOptions::off(),
             gateway: Authority::from_static("127.0.0.1:8081"),
             store: PathBuf::new(),
+            #[cfg(feature = "nats")]
+            nats: NatsOptions::default(),
             ephemeral: true,
             max_body_bytes: 1024 * 1024,
             max_store_bytes: 1024 * 1024 * 1024,

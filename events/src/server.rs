@@ -14,7 +14,7 @@ mod owner;
 mod publish;
 mod tell;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fermata_crds::names::{ENTRANCE_HEADER, FUNCTION_UID_HEADER};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -47,6 +47,27 @@ pub(crate) struct Server {
     most: u32,
     /// Room for what is published and not written yet.
     room: Arc<Semaphore>,
+}
+
+/// Where the gateway asks: also before the store is open, and then to no avail.
+#[derive(Debug, Default)]
+pub(crate) struct Door(OnceLock<Server>);
+
+// === impl Door ===
+
+impl Door {
+    /// From now on this one answers.
+    pub(crate) fn open(&self, server: Server) {
+        // It is opened once.
+        let _ = self.0.set(server);
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match self.0.get() {
+            Some(server) => server.answer(request).await,
+            None => standing_by().answer(&Requester::of(request.headers())),
+        }
+    }
 }
 
 // === impl Server ===
@@ -164,6 +185,16 @@ fn entrance(headers: &HeaderMap) -> Result<Entrance, Problem> {
         Some(b"internal") => Ok(Entrance::Internal),
         _ => Err(not_from_the_gateway(ENTRANCE_HEADER)),
     }
+}
+
+/// Another process has the store.
+fn standing_by() -> Problem {
+    let problem = Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "StandingBy",
+        "this process stands by and has no calls; try again, and another one answers",
+    );
+    problem.for_seconds(1)
 }
 
 fn not_from_the_gateway(missing: &str) -> Problem {

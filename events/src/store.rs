@@ -3,10 +3,14 @@
 //! Everything is on the disk before anybody is told that it is; which calls wait is in memory as well. A call that is
 //! being made is held by this process alone: when it ends, the call waits again.
 
+mod backend;
 mod change;
-mod disk;
+mod embedded;
 mod index;
 mod list;
+#[cfg(feature = "nats")]
+mod nats;
+mod row;
 mod sweep;
 mod writer;
 
@@ -32,13 +36,16 @@ use crate::{
     invocation::{Answer, Call, Due, Invocation, LONGEST_RETRY_AFTER, State},
 };
 
-use disk::{Change, Disk, Rows};
+use backend::{Backend, Change, Rows};
+use embedded::Embedded;
 use index::{Index, Waits};
 use writer::Writer;
 
 pub(crate) use change::Changed;
 pub(crate) use index::{Backlog, For, Next, Order, Owner};
 pub(crate) use list::Listed;
+#[cfg(feature = "nats")]
+pub(crate) use nats::{Nats, Settings};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +79,7 @@ pub(crate) enum Refused {
         bytes: u64,
     },
     /// The disk has room for what is kept already, and no more.
-    #[error("the disk for calls is full; try again when some are done, or give it more room")]
+    #[error("the store of calls is full; try again when some are done, or give it more room")]
     DiskFull,
     /// The key is that of a call that is just being accepted.
     #[error("a call with this Idempotency-Key is just being accepted; try again")]
@@ -84,7 +91,16 @@ pub(crate) enum Refused {
     KeyReused,
     /// It cannot be kept.
     #[error("the call cannot be kept now; try again")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(_) => Self::DiskFull,
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// Who hears what becomes of calls.
@@ -105,7 +121,7 @@ pub(crate) struct Active(mpsc::UnboundedReceiver<Key>);
 struct Shared {
     bounds: Bounds,
     index: Mutex<Index>,
-    disk: Arc<Disk>,
+    backend: Arc<dyn Backend>,
     writer: Writer,
     active: mpsc::UnboundedSender<Key>,
     observer: Arc<dyn Observer>,
@@ -138,18 +154,31 @@ impl Store {
             let made = builder.recursive(true).mode(0o700).create(dir);
             made.map_err(OpenError::Folder)?;
         }
-        Self::of(Disk::open(path)?, bounds, observer)
+        Self::of(Arc::new(Embedded::open(path)?), bounds, observer)
     }
 
-    fn of(
-        disk: Disk,
+    /// The calls whose rows are in a stream that this process has.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread for it.
+    #[cfg(feature = "nats")]
+    pub(crate) fn in_nats(
+        nats: Arc<Nats>,
         bounds: Bounds,
         observer: Arc<dyn Observer>,
     ) -> Result<(Self, Active), OpenError> {
-        let disk = Arc::new(disk);
+        Self::of(nats, bounds, observer)
+    }
+
+    fn of(
+        backend: Arc<dyn Backend>,
+        bounds: Bounds,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Self, Active), OpenError> {
         let mut index = Index::default();
         let (now, clock) = (Instant::now(), Timestamp::now());
-        let mut invocations = disk.invocations()?;
+        let mut invocations = backend.invocations()?;
         // Those of a line stand in it as they were accepted.
         invocations.sort_by_key(|(_, invocation)| invocation.place().map(|place| place.number));
         for (id, invocation) in invocations {
@@ -157,7 +186,7 @@ impl Store {
             // What an answer takes is not read for this: it is as good as what was sent.
             index.load(id, &invocation, invocation.bytes, due);
         }
-        let writer = Writer::start(disk.clone())?;
+        let writer = Writer::start(backend.clone())?;
         let (active, functions) = mpsc::unbounded_channel();
         for function in index.functions() {
             // The other end is there.
@@ -166,7 +195,7 @@ impl Store {
         let shared = Shared {
             bounds,
             index: Mutex::new(index),
-            disk,
+            backend,
             writer,
             active,
             observer,
@@ -211,7 +240,7 @@ impl Store {
         purpose: For,
         held: impl Send + 'static,
     ) -> Result<Vec<Id>, Refused> {
-        if self.0.disk.is_short() {
+        if self.0.backend.is_short() {
             return Err(Refused::DiskFull);
         }
         let (mut ids, mut kept, mut rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -220,11 +249,11 @@ impl Store {
                 place.number = self.index().next_place();
             }
             let written = [
-                change(Rows::Invocations, id, Some(disk::json(&invocation)?)),
+                change(Rows::Invocations, id, Some(row::json(&invocation)?)),
                 change(
                     Rows::Calls,
                     id,
-                    Some(disk::with_body(&call.head, &call.body)?),
+                    Some(row::with_body(&call.head, &call.body)?),
                 ),
             ];
             let reserved = self
@@ -292,17 +321,18 @@ impl Store {
     ///
     /// When it cannot be read.
     pub(crate) async fn load(&self, id: Id) -> Result<Option<Due>, StoreError> {
-        let disk = self.0.disk.clone();
+        let backend = self.0.backend.clone();
         on_disk(move || {
-            let (Some(row), Some(call)) =
-                (disk.get(Rows::Invocations, id)?, disk.get(Rows::Calls, id)?)
-            else {
+            let (Some(row), Some(call)) = (
+                backend.get(Rows::Invocations, id)?,
+                backend.get(Rows::Calls, id)?,
+            ) else {
                 return Ok(None);
             };
-            let (head, body) = disk::split(call)?;
+            let (head, body) = row::split(call)?;
             Ok(Some(Due {
                 id,
-                invocation: disk::read(&row)?,
+                invocation: row::read(&row)?,
                 call: Call { head, body },
             }))
         })
@@ -321,10 +351,10 @@ impl Store {
         invocation: &Invocation,
         answer: Option<Answer>,
     ) -> Result<(), StoreError> {
-        let mut rows = vec![change(Rows::Invocations, id, Some(disk::json(invocation)?))];
+        let mut rows = vec![change(Rows::Invocations, id, Some(row::json(invocation)?))];
         let mut bytes = 0;
         if let Some(Answer { head, body }) = answer {
-            let row = disk::with_body(&head, &body)?;
+            let row = row::with_body(&head, &body)?;
             bytes += row.len() as u64;
             rows.push(change(Rows::Answers, id, Some(row)));
         }
@@ -367,12 +397,12 @@ impl Store {
     ///
     /// When it cannot be read.
     pub(crate) async fn get(&self, id: Id) -> Result<Option<(Invocation, bool)>, StoreError> {
-        let disk = self.0.disk.clone();
-        let row = on_disk(move || disk.get(Rows::Invocations, id)).await?;
+        let backend = self.0.backend.clone();
+        let row = on_disk(move || backend.get(Rows::Invocations, id)).await?;
         let Some(row) = row else {
             return Ok(None);
         };
-        let invocation: Invocation = disk::read(&row)?;
+        let invocation: Invocation = row::read(&row)?;
         let running = self.index().is_running(&invocation.key(), id);
         Ok(Some((invocation, running)))
     }
@@ -383,11 +413,11 @@ impl Store {
     ///
     /// When it cannot be read.
     pub(crate) async fn answer(&self, id: Id) -> Result<Option<Answer>, StoreError> {
-        let disk = self.0.disk.clone();
+        let backend = self.0.backend.clone();
         on_disk(move || {
-            let row = disk.get(Rows::Answers, id)?;
+            let row = backend.get(Rows::Answers, id)?;
             row.map(|row| {
-                let (head, body) = disk::split(row)?;
+                let (head, body) = row::split(row)?;
                 Ok(Answer { head, body })
             })
             .transpose()

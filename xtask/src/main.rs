@@ -10,6 +10,7 @@ mod image;
 mod kubernetes;
 mod layers;
 mod lfs;
+mod nats;
 mod node;
 mod platform;
 mod reference;

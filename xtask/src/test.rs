@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, layers, lfs, node, ruby, shell, sshd};
+use crate::{cluster, deny, generate, layers, lfs, nats, node, ruby, shell, sshd};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -46,6 +46,8 @@ struct Setting<'a> {
     with_node: bool,
     /// Whether a server of SSH is there.
     with_sshd: bool,
+    /// Whether a server of NATS is there.
+    with_nats: bool,
 }
 
 #[allow(clippy::print_stderr, reason = "it is for people")]
@@ -57,6 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         filter: options.filter.as_deref(),
         with_node: node::ensure(),
         with_sshd: sshd::ensure(),
+        with_nats: nats::ensure(),
     };
     lfs::ensure();
     ruby::ensure();
@@ -122,6 +125,9 @@ impl Setting<'_> {
         }
         if !self.with_sshd {
             test.args(["--skip", "ssh::"]);
+        }
+        if !self.with_nats {
+            test.args(["--skip", "nats::"]);
         }
         if let Some(threads) = threads {
             test.arg(format!("--test-threads={threads}"));

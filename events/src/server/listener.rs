@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Server;
+use super::Door;
 
 /// Connections at once; further ones wait.
 const CONNECTIONS: usize = 4096;
@@ -28,7 +28,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Cancel safety
 ///
 /// Dropping the future leaves connections open until they have been idle for a minute.
-pub(crate) async fn serve(server: Arc<Server>, socket: TcpListener, stop: CancellationToken) {
+pub(crate) async fn serve(door: Arc<Door>, socket: TcpListener, stop: CancellationToken) {
     let most = files::share(files::limit(), 4, CONNECTIONS);
     let bounds = Bounds {
         most,
@@ -40,12 +40,12 @@ pub(crate) async fn serve(server: Arc<Server>, socket: TcpListener, stop: Cancel
         let Accepted { stream, seat, .. } = accepted;
         // Without it answers are only later.
         let _ = stream.set_nodelay(true);
-        let (server, seat) = (server.clone(), Arc::new(seat));
+        let (door, seat) = (door.clone(), Arc::new(seat));
         let place = seat.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, busy) = (server.clone(), place.busy());
+            let (door, busy) = (door.clone(), place.busy());
             async move {
-                let answer = server.answer(request).await;
+                let answer = door.answer(request).await;
                 Ok::<_, Infallible>(answer.map(|body| Attended::new(body, busy)))
             }
         });

@@ -5,11 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{
-    Refused, Store, change,
-    disk::{self, Rows},
-    index::CalledOff,
-};
+use super::{Refused, Store, backend::Rows, change, index::CalledOff, row};
 use crate::{
     error::StoreError,
     id::Id,
@@ -106,7 +102,7 @@ impl Store {
                 None => Changed::Unknown,
             });
         }
-        let rows = disk::json(&after).map(|row| {
+        let rows = row::json(&after).map(|row| {
             vec![
                 change(Rows::Invocations, id, Some(row)),
                 change(Rows::Answers, id, None),

@@ -6,9 +6,9 @@ use fermata_daemon::watch::Key;
 
 use super::{
     Store,
-    disk::{self, Rows},
+    backend::Rows,
     index::{Order, Owner, Part, Stale},
-    on_disk,
+    on_disk, row,
 };
 use crate::{
     error::StoreError,
@@ -44,11 +44,11 @@ impl Store {
         wanted: Option<Standing>,
     ) -> Result<(Vec<Listed>, Option<Id>), StoreError> {
         let Part { ids, next } = self.index().part(owner, from, most, wanted);
-        let disk = self.0.disk.clone();
-        let rows = on_disk(move || disk.rows(Rows::Invocations, &ids)).await?;
+        let backend = self.0.backend.clone();
+        let rows = on_disk(move || backend.rows(Rows::Invocations, &ids)).await?;
         let mut calls = Vec::with_capacity(rows.len());
         for (id, row) in rows {
-            calls.push((id, disk::read::<Invocation>(&row)?));
+            calls.push((id, row::read::<Invocation>(&row)?));
         }
         let index = self.index();
         let calls = calls.into_iter().map(|(id, invocation)| Listed {

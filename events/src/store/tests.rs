@@ -9,10 +9,13 @@ use crate::invocation::{AnswerHead, CallHead, Entrance, Fields, Heard, Place, la
 
 mod batches;
 mod changes;
-mod disk;
+mod conformance;
+mod embedded;
 mod keys;
 mod lines;
 mod model;
+#[cfg(feature = "nats")]
+mod nats;
 mod room;
 
 const BOUNDS: Bounds = Bounds {

@@ -1,11 +1,11 @@
-//! The one thread that makes changes durable: it takes all that are pending, writes them in one transaction with one
-//! sync, and then tells those who wait.
+//! The one thread that makes changes durable: it takes all that are pending, has them written together, and then tells
+//! those who wait.
 
 use std::{sync::Arc, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk::{Change, Disk};
+use super::backend::{Backend, Change};
 use crate::error::{OpenError, StoreError};
 
 /// Changes that wait to be written; beyond, who makes one waits.
@@ -30,11 +30,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(disk: Arc<Disk>) -> Result<Self, OpenError> {
+    pub(super) fn start(backend: Arc<dyn Backend>) -> Result<Self, OpenError> {
         let (writes, pending) = mpsc::channel(PENDING);
         thread::Builder::new()
             .name("events-store".to_owned())
-            .spawn(move || run(&disk, pending))
+            .spawn(move || run(&*backend, pending))
             .map_err(OpenError::Thread)?;
         Ok(Self { writes })
     }
@@ -53,33 +53,34 @@ impl Writer {
     }
 }
 
-fn run(disk: &Disk, mut pending: mpsc::Receiver<Write>) {
+fn run(backend: &dyn Backend, mut pending: mpsc::Receiver<Write>) {
     let mut refusing = false;
     while let Some(first) = pending.blocking_recv() {
-        let (mut changes, mut waiting) = (first.changes, vec![first.done]);
-        let mut bytes = size(&changes);
+        let mut bytes = size(&first.changes);
+        let (mut writes, mut waiting) = (vec![first.changes], vec![first.done]);
         while waiting.len() < BATCH.0
             && bytes < BATCH.1
             && let Ok(next) = pending.try_recv()
         {
             bytes += size(&next.changes);
-            changes.extend(next.changes);
+            writes.push(next.changes);
             waiting.push(next.done);
         }
-        let written = disk.write(&changes);
-        if refusing != written.is_err() {
+        let written = backend.write(&writes);
+        let refused = written.iter().find_map(|written| written.as_ref().err());
+        if refusing != refused.is_some() {
             refusing = !refusing;
-            match &written {
-                Ok(()) => tracing::info!("the store takes writes again"),
-                Err(error) => tracing::error!(
+            match refused {
+                None => tracing::info!("the store takes writes again"),
+                Some(error) => tracing::error!(
                     error = error as &dyn std::error::Error,
                     "the store refuses writes"
                 ),
             }
         }
-        for done in waiting {
+        for (done, written) in waiting.into_iter().zip(written) {
             // Who has gone does not want to know.
-            let _ = done.send(written.clone());
+            let _ = done.send(written);
         }
     }
 }

@@ -9,6 +9,8 @@ mod dead_letters;
 mod gateway;
 mod keeping;
 mod making;
+#[cfg(feature = "nats")]
+mod nats;
 mod ordering;
 mod owner;
 mod publishing;

@@ -35,7 +35,7 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds them, into a folder of their own, since their flags differ from all other builds'.
     pub(super) fn build(platform: &Platform) -> anyhow::Result<Self> {
-        let features = &["--no-default-features"];
+        let features = &["--no-default-features", "--features=fermata-events/nats"];
         Self::build_packages("static programs", &PACKAGES, features, platform)
     }
 

@@ -12,14 +12,14 @@ use anyhow::Context as _;
 use super::VERSION;
 use crate::shell;
 
-/// The programs and the folders of their crates.
-const PROGRAMS: [(&str, &str); 6] = [
-    ("fermata", "cli"),
-    ("fermata-operator", "operator"),
-    ("fermata-gateway", "gateway"),
-    ("fermata-events", "events"),
-    ("fermata-invoker", "invoker"),
-    ("fermata-push", "push"),
+/// The programs, the folders of their crates, and the features that they are built with.
+const PROGRAMS: [(&str, &str, Option<&str>); 6] = [
+    ("fermata", "cli", None),
+    ("fermata-operator", "operator", None),
+    ("fermata-gateway", "gateway", None),
+    ("fermata-events", "events", Some("nats")),
+    ("fermata-invoker", "invoker", None),
+    ("fermata-push", "push", None),
 ];
 
 /// The version of `cargo-cyclonedx` that is installed if there is none on `PATH`.
@@ -29,7 +29,7 @@ const TOOL: &str = "0.5.9";
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     let tool = tool()?;
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    for (program, crate_folder) in PROGRAMS {
+    for (program, crate_folder, features) in PROGRAMS {
         let manifest = shell::root().join(crate_folder).join("Cargo.toml");
         let name = format!("{program}-{VERSION}.cdx");
         let mut bill = Command::new(&tool);
@@ -41,6 +41,7 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
             "--target",
         ])
         .arg(&target)
+        .args(features.map(|features| format!("--features={features}")))
         .arg("--override-filename")
         .arg(&name)
         .arg("--manifest-path")

@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::*;
+use super::{
+    conformance::{Dice, Place},
+    embedded::Path,
+    *,
+};
 use crate::invocation::Idempotency;
 
 /// What is done with the store.
@@ -38,8 +42,8 @@ enum Expected {
     Over(State),
 }
 
-struct Model {
-    path: PathBuf,
+struct Model<'a, P> {
+    place: &'a P,
     store: Option<Store>,
     calls: BTreeMap<Id, (Key, Expected)>,
     /// Those that stand in a line, in the order in which they were accepted.
@@ -50,7 +54,7 @@ struct Model {
     told: BTreeSet<Id>,
 }
 
-impl Model {
+impl<P: Place> Model<'_, P> {
     fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
@@ -206,7 +210,7 @@ impl Model {
             }
             Step::Crash => {
                 self.store = None;
-                self.store = Some(opened(&self.path).await);
+                self.store = Some(store_in(self.place).await);
                 self.told.clear();
                 for (_, expected) in self.calls.values_mut() {
                     if *expected == Expected::Running {
@@ -244,6 +248,7 @@ impl Model {
     }
 }
 
+/// Any steps, as the fuzzer finds them, with a file.
 #[test]
 fn nothing_accepted_is_lost_and_nothing_that_is_over_comes_again() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -252,18 +257,50 @@ fn nothing_accepted_is_lost_and_nothing_that_is_over_comes_again() {
         .with_type::<Vec<Step>>()
         .for_each(|steps: &Vec<Step>| {
             runtime.block_on(async {
-                let (_dir, path) = file();
-                let mut model = Model {
-                    store: Some(opened(&path).await),
-                    path,
-                    calls: BTreeMap::new(),
-                    lines: BTreeMap::new(),
-                    mixed: BTreeSet::new(),
-                    told: BTreeSet::new(),
-                };
-                for step in steps {
-                    model.step(*step).await;
-                }
+                run(&Path::new(), steps.iter().copied()).await;
             });
         });
+}
+
+/// The same steps each time, wherever the rows are.
+pub(super) async fn any_steps(place: &impl Place) {
+    let mut dice = Dice(7);
+    let steps = (0..150).map(|_| {
+        let which = u8::try_from(dice.below(256)).unwrap();
+        match dice.below(12) {
+            0..4 => Step::Accept {
+                function: which,
+                keyed: which.is_multiple_of(2),
+                line: [None, Some(false), Some(true)][dice.below(3)],
+            },
+            4 | 5 => Step::Take { function: which },
+            6 => Step::Succeed,
+            7 => Step::Fail,
+            8 => Step::Again,
+            9 => Step::GiveBack,
+            10 if which < 100 => Step::Cancel { which },
+            10 => Step::Redrive { which },
+            _ => Step::Crash,
+        }
+    });
+    run(place, steps).await;
+}
+
+async fn run(place: &impl Place, steps: impl Iterator<Item = Step>) {
+    let mut model = Model {
+        store: Some(store_in(place).await),
+        place,
+        calls: BTreeMap::new(),
+        lines: BTreeMap::new(),
+        mixed: BTreeSet::new(),
+        told: BTreeSet::new(),
+    };
+    for step in steps {
+        model.step(step).await;
+    }
+}
+
+async fn store_in(place: &impl Place) -> Store {
+    let backend = place.open().await;
+    Store::of(backend, BOUNDS, Arc::new(Nobody)).unwrap().0
 }

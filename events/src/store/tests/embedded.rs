@@ -9,7 +9,44 @@ use std::{
 
 use redb::{Database, StorageBackend, backends::InMemoryBackend};
 
-use super::{keys::with_key, *};
+use super::{
+    super::backend::Backend,
+    conformance::{self, Place, conformance},
+    keys::with_key,
+    *,
+};
+
+/// A file in which rows are kept.
+pub(super) struct Path {
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl Path {
+    pub(super) fn new() -> Self {
+        let (dir, path) = file();
+        Self { path, _dir: dir }
+    }
+}
+
+impl Place for Path {
+    async fn open(&self) -> Arc<dyn Backend> {
+        let mut opened = None;
+        std::fs::create_dir_all(self.path.parent().unwrap()).unwrap();
+        until("nobody else has the file open", async || {
+            opened = match Embedded::open(Some(&self.path)) {
+                Ok(embedded) => Some(embedded),
+                Err(OpenError::InUse) => None,
+                Err(error) => panic!("{error}"),
+            };
+            opened.is_some()
+        })
+        .await;
+        Arc::new(opened.unwrap())
+    }
+}
+
+conformance!(Path::new());
 
 /// A disk that can be told to take nothing.
 #[derive(Debug)]
@@ -62,8 +99,8 @@ async fn while_the_disk_takes_nothing_nothing_is_accepted_and_nothing_is_lost() 
             full: switch.clone(),
         })
     });
-    let disk = Disk::open_with(opener, false).unwrap();
-    let (store, _active) = Store::of(disk, BOUNDS, Arc::new(Nobody)).unwrap();
+    let disk = Embedded::open_with(opener, false).unwrap();
+    let (store, _active) = Store::of(Arc::new(disk), BOUNDS, Arc::new(Nobody)).unwrap();
     let id = accepted(&store, "shop/orders", "1").await;
     let second = accepted(&store, "shop/orders", "2").await;
     taken(&store, &orders());
@@ -102,7 +139,8 @@ async fn a_file_that_is_no_store_is_told_and_left_alone() {
 #[tokio::test]
 async fn what_is_kept_is_for_its_user_alone() {
     let (_dir, path) = file();
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     drop(opened(&path).await);
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
     // What an earlier version has made is closed as well.

@@ -1,4 +1,4 @@
-//! The store's file: a redb database with a row for each call, one for what is sent and one for what was answered.
+//! Rows in a file of this machine: a redb database with a row for each call, one for what is sent and one for what was answered.
 
 use std::{
     fmt,
@@ -9,18 +9,16 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use bytes::Bytes;
-use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
-    TableDefinition, WriteTransaction,
-    backends::{FileBackend, InMemoryBackend},
-};
-use serde::{Serialize, de::DeserializeOwned};
-
+use super::backend::{Backend, Change, Rows};
 use crate::{
     error::{OpenError, StoreError},
     id::Id,
     invocation::Invocation,
+};
+use redb::{
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
+    TableDefinition, WriteTransaction,
+    backends::{FileBackend, InMemoryBackend},
 };
 
 type Table = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
@@ -42,36 +40,20 @@ const LARGE: u64 = 64 * 1024 * 1024;
 /// What stays free on the file system, in bytes, or a tenth of it if that is less.
 const RESERVED: u64 = 64 * 1024 * 1024;
 
-/// A change of one row; nothing removes it.
-#[derive(Debug)]
-pub(super) struct Change {
-    pub(super) table: Rows,
-    pub(super) id: Id,
-    pub(super) row: Option<Vec<u8>>,
-}
-
-/// The kinds of rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Rows {
-    Invocations,
-    Calls,
-    Answers,
-}
-
 /// Opens the database, again after an error too.
 type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// The database. After an error of the disk it is opened anew, since it takes no more writes.
-pub(super) struct Disk {
+pub(super) struct Embedded {
     open: Opener,
     /// Where the file is, if there is one.
     folder: Option<PathBuf>,
     database: RwLock<Option<Database>>,
 }
 
-// === impl Disk ===
+// === impl Embedded ===
 
-impl Disk {
+impl Embedded {
     /// Opens the file, and makes it if there is none; without one everything is in memory.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, OpenError> {
         let large = path.and_then(|path| path.metadata().ok());
@@ -91,9 +73,9 @@ impl Disk {
             }
             None => Database::builder().create_with_backend(InMemoryBackend::new()),
         });
-        let mut disk = Self::open_with(opener, large)?;
-        disk.folder = folder;
-        Ok(disk)
+        let mut embedded = Self::open_with(opener, large)?;
+        embedded.folder = folder;
+        Ok(embedded)
     }
 
     /// Opens it in this way, and makes it as small as what is in it if it is large.
@@ -123,93 +105,16 @@ impl Disk {
         })
     }
 
-    /// Whether there is so little room on the file system that it is for what is kept already: to write what became of
-    /// a call takes room too.
-    pub(super) fn is_short(&self) -> bool {
-        let space = self.folder.as_deref().map(rustix::fs::statvfs);
-        // Where it cannot be told a write will tell.
-        space.and_then(Result::ok).is_some_and(|space| {
-            let size = space.f_blocks.saturating_mul(space.f_frsize);
-            let free = space.f_bavail.saturating_mul(space.f_frsize);
-            free < RESERVED.min(size / 10)
-        })
-    }
-
-    /// All calls there are, in the order of their names.
-    pub(super) fn invocations(&self) -> Result<Vec<(Id, Invocation)>, OpenError> {
-        let mut invocations = Vec::new();
-        let mut damaged = None;
-        let read = self.with(|database| {
-            for entry in database.begin_read()?.open_table(INVOCATIONS)?.iter()? {
-                let (id, row) = entry?;
-                let id = Id::of(*id.value());
-                match serde_json::from_slice(row.value()) {
-                    Ok(invocation) => invocations.push((id, invocation)),
-                    Err(source) => {
-                        damaged.get_or_insert(OpenError::Row {
-                            row: id.to_string(),
-                            source,
-                        });
-                    }
-                }
-            }
-            Ok(())
-        });
-        read.map_err(OpenError::Database)?;
-        damaged.map_or(Ok(invocations), Err)
-    }
-
-    /// The rows of these calls that are there, as they were at one moment.
-    pub(super) fn rows(&self, table: Rows, ids: &[Id]) -> Result<Vec<(Id, Vec<u8>)>, StoreError> {
-        let read = self.with(|database| {
-            let table = database.begin_read()?.open_table(table.table())?;
-            let mut rows = Vec::with_capacity(ids.len());
-            for id in ids {
-                rows.extend(
-                    table
-                        .get(&id.bytes())?
-                        .map(|row| (*id, row.value().to_vec())),
-                );
-            }
-            Ok(rows)
-        });
-        if read.is_err() {
-            self.close();
-        }
-        read.map_err(|error| StoreError::Read(Arc::new(error)))
-    }
-
-    /// One row, read as what it was written from.
-    pub(super) fn get(&self, table: Rows, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.with(|database| {
-            let table = database.begin_read()?.open_table(table.table())?;
-            Ok(table.get(&id.bytes())?.map(|row| row.value().to_vec()))
-        });
-        if read.is_err() {
-            self.close();
-        }
-        read.map_err(|error| StoreError::Read(Arc::new(error)))
-    }
-
-    /// Writes all or nothing, and returns when it is on the disk.
-    pub(super) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let written = self.try_write(changes);
-        if written.is_err() {
-            self.close();
-        }
-        written.map_err(|error| StoreError::Write(Arc::new(error)))
-    }
-
     /// It is opened anew by whoever needs it next.
     fn close(&self) {
         let database = self.database.write();
         *database.unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn try_write(&self, changes: &[Change]) -> Result<(), redb::Error> {
+    fn try_write(&self, writes: &[Vec<Change>]) -> Result<(), redb::Error> {
         self.with(|database| {
             let transaction = database.begin_write()?;
-            apply(&transaction, changes)?;
+            apply(&transaction, writes)?;
             transaction.commit()?;
             Ok(())
         })
@@ -238,21 +143,93 @@ impl Disk {
     }
 }
 
-impl fmt::Debug for Disk {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Disk").finish_non_exhaustive()
+impl Backend for Embedded {
+    fn is_short(&self) -> bool {
+        let space = self.folder.as_deref().map(rustix::fs::statvfs);
+        // Where it cannot be told a write will tell.
+        space.and_then(Result::ok).is_some_and(|space| {
+            let size = space.f_blocks.saturating_mul(space.f_frsize);
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            free < RESERVED.min(size / 10)
+        })
+    }
+
+    fn invocations(&self) -> Result<Vec<(Id, Invocation)>, OpenError> {
+        let mut invocations = Vec::new();
+        let mut damaged = None;
+        let read = self.with(|database| {
+            for entry in database.begin_read()?.open_table(INVOCATIONS)?.iter()? {
+                let (id, row) = entry?;
+                let id = Id::of(*id.value());
+                match serde_json::from_slice(row.value()) {
+                    Ok(invocation) => invocations.push((id, invocation)),
+                    Err(source) => {
+                        damaged.get_or_insert(OpenError::Row {
+                            row: id.to_string(),
+                            source,
+                        });
+                    }
+                }
+            }
+            Ok(())
+        });
+        read.map_err(OpenError::Database)?;
+        damaged.map_or(Ok(invocations), Err)
+    }
+
+    fn rows(&self, table: Rows, ids: &[Id]) -> Result<Vec<(Id, Vec<u8>)>, StoreError> {
+        let read = self.with(|database| {
+            let table = database.begin_read()?.open_table(table_of(table))?;
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows.extend(
+                    table
+                        .get(&id.bytes())?
+                        .map(|row| (*id, row.value().to_vec())),
+                );
+            }
+            Ok(rows)
+        });
+        if read.is_err() {
+            self.close();
+        }
+        read.map_err(|error| StoreError::Read(Arc::new(error)))
+    }
+
+    fn get(&self, table: Rows, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.with(|database| {
+            let table = database.begin_read()?.open_table(table_of(table))?;
+            Ok(table.get(&id.bytes())?.map(|row| row.value().to_vec()))
+        });
+        if read.is_err() {
+            self.close();
+        }
+        read.map_err(|error| StoreError::Read(Arc::new(error)))
+    }
+
+    /// All of the writes in one transaction, with one sync.
+    fn write(&self, writes: &[Vec<Change>]) -> Vec<Result<(), StoreError>> {
+        let written = self.try_write(writes);
+        if written.is_err() {
+            self.close();
+        }
+        let written = written.map_err(|error| StoreError::Write(Arc::new(error)));
+        vec![written; writes.len()]
     }
 }
 
-// === impl Rows ===
+impl fmt::Debug for Embedded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Embedded").finish_non_exhaustive()
+    }
+}
 
-impl Rows {
-    fn table(self) -> Table {
-        match self {
-            Self::Invocations => INVOCATIONS,
-            Self::Calls => CALLS,
-            Self::Answers => ANSWERS,
-        }
+/// The table of a kind of rows.
+fn table_of(rows: Rows) -> Table {
+    match rows {
+        Rows::Invocations => INVOCATIONS,
+        Rows::Calls => CALLS,
+        Rows::Answers => ANSWERS,
     }
 }
 
@@ -288,11 +265,11 @@ fn begin(database: &Database) -> Result<u64, redb::Error> {
     Ok(format)
 }
 
-fn apply(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error> {
+fn apply(transaction: &WriteTransaction, writes: &[Vec<Change>]) -> Result<(), redb::Error> {
     for rows in [Rows::Invocations, Rows::Calls, Rows::Answers] {
-        let mut table = transaction.open_table(rows.table())?;
-        for change in changes {
-            if change.table as u8 != rows as u8 {
+        let mut table = transaction.open_table(table_of(rows))?;
+        for change in writes.iter().flatten() {
+            if change.table != rows {
                 continue;
             }
             let id = change.id.bytes();
@@ -310,36 +287,4 @@ fn refused(error: impl Into<redb::Error>) -> OpenError {
         error @ redb::Error::Corrupted(_) => OpenError::Damaged(error),
         error => OpenError::Database(error),
     }
-}
-
-/// A row of something with a body: the length of its head, the head, the body.
-pub(super) fn with_body<T: Serialize>(head: &T, body: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let head = json(head)?;
-    let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
-    let mut row = Vec::with_capacity(4 + head.len() + body.len());
-    row.extend_from_slice(&length.to_be_bytes());
-    row.extend_from_slice(&head);
-    row.extend_from_slice(body);
-    Ok(row)
-}
-
-/// Head and body of a row.
-pub(super) fn split<T: DeserializeOwned>(row: Vec<u8>) -> Result<(T, Bytes), StoreError> {
-    let row = Bytes::from(row);
-    let length = row
-        .first_chunk::<4>()
-        .map_or(0, |length| u32::from_be_bytes(*length)) as usize;
-    let end = (4 + length).min(row.len());
-    let head = read(row.get(4.min(end)..end).unwrap_or_default())?;
-    Ok((head, row.slice(end..)))
-}
-
-/// A row without a body.
-pub(super) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|error| StoreError::Content(Arc::new(error)))
-}
-
-/// What a row without a body says.
-pub(super) fn read<T: DeserializeOwned>(row: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(row).map_err(|error| StoreError::Content(Arc::new(error)))
 }
