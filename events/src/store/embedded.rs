@@ -32,7 +32,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
 
 /// Pages that are kept in memory, in bytes.
-const CACHE: usize = 16 * 1024 * 1024;
+const CACHE: usize = 12 * 1024 * 1024;
 
 /// A file that is larger is made as small as what is in it when it is opened.
 const LARGE: u64 = 64 * 1024 * 1024;
