@@ -112,6 +112,7 @@ const FUNCTION_BOUNDS: &[(&str, i64)] = &[
     ("triggers[].schedule.deadline", 32),
     ("triggers[].topic.name", 63),
     ("triggers[].topic.filter", MOST_FILTERS),
+    ("triggers[].batch.wait", 32),
     ("triggers[].path", 1024),
     ("triggers[].body", 4096),
     ("output.topic", 63),

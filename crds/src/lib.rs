@@ -46,7 +46,7 @@ pub use source::{BuildOptions, ConfigMapSource, Source};
 pub use template::{Protocol, SecurityLevel, SecurityOptions, Template, Timeouts};
 pub use topic::{MessageOrder, Output, Subscription, TopicTrigger};
 pub use trigger::{
-    ConcurrencyPolicy, RunResult, Trigger, TriggerRun, TriggerSchedule, TriggerStatus,
+    ConcurrencyPolicy, RunResult, Trigger, TriggerBatch, TriggerRun, TriggerSchedule, TriggerStatus,
 };
 
 /// The API group of every Fermata resource.

@@ -168,6 +168,10 @@ pub const FUNCTION_UID_HEADER: &str = "x-fermata-function-uid";
 /// Header that the gateway sets for the events program: `public` or `internal`, by where the request came in.
 pub const ENTRANCE_HEADER: &str = "x-fermata-entrance";
 
+/// Header that the gateway sets for the events program: the trigger of which a call is a run. Nobody else has such a
+/// call kept, whatever its `Idempotency-Key`.
+pub const TRIGGER_HEADER: &str = "x-fermata-trigger";
+
 /// Header that the gateway sets for the events program: the function's `spec.delivery`, as JSON.
 pub const DELIVERY_HEADER: &str = "x-fermata-delivery";
 

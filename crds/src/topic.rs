@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Delivery;
+use crate::{Delivery, TriggerBatch};
 
 /// The most attributes of a filter.
 pub const MOST_FILTERS: i64 = 10;
@@ -64,6 +64,9 @@ pub struct Subscription {
     /// In which order messages are delivered.
     #[serde(default, skip_serializing_if = "MessageOrder::is_none")]
     pub order: MessageOrder,
+    /// How many messages are delivered together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<TriggerBatch>,
     /// The topic to which the answers are published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Box<str>>,
@@ -183,6 +186,7 @@ mod tests {
                     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                     .collect(),
                 order: MessageOrder::None,
+                batch: None,
                 output: None,
                 delivery: Delivery::default(),
             };

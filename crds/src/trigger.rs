@@ -33,6 +33,10 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<TopicTrigger>,
 
+    /// How many messages of the topic are delivered together. Default: each by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<TriggerBatch>,
+
     /// The path that is called, which may have a query. Default: /.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -41,6 +45,19 @@ pub struct Trigger {
     /// 4,096 characters. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+}
+
+/// Messages that are delivered together, in one request.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerBatch {
+    /// How many at most. 2 to 1000.
+    pub size: u32,
+
+    /// How long one waits for others, as long as there are fewer. 0s to 5m. Default: 0s, so that those are together that
+    /// wait already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<GoDuration>,
 }
 
 /// Recurring times at which a function is called.

@@ -4,6 +4,7 @@
 //! answers; a namespace has a share of all that are made, so that the slow functions of one do not use up all places.
 
 mod attempt;
+mod batch;
 mod bury;
 mod callback;
 mod decide;
@@ -179,6 +180,11 @@ impl Shared {
                         running.spawn(shared.make(function.clone(), id, off, (permits, share)));
                         continue;
                     }
+                    Next::TakeAll(calls) => {
+                        let shared = self.clone();
+                        running.spawn(shared.make_all(function.clone(), calls, permits));
+                        continue;
+                    }
                     Next::Wait(due) => wake = Some(due),
                     Next::Running => {}
                     Next::Nothing => break,
@@ -200,6 +206,27 @@ impl Shared {
         while running.join_next().await.is_some() {}
     }
 
+    /// All there is of a call that was taken; none if it is lost, or if no more calls are begun.
+    async fn load(&self, function: &Key, id: Id) -> Option<Due> {
+        loop {
+            match self.store.load(id).await {
+                Ok(Some(due)) => return Some(due),
+                Ok(None) | Err(StoreError::Content(_)) => {
+                    tracing::error!(%id, "what is to be sent of a call is not there");
+                    self.store.lose(function, id).await;
+                    return None;
+                }
+                Err(error) => {
+                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a call cannot be read");
+                    tokio::select! {
+                        () = tokio::time::sleep(DISK_PAUSE) => {}
+                        () = self.stop.cancelled() => return None,
+                    }
+                }
+            }
+        }
+    }
+
     /// Makes one attempt of a call, and writes what came of it.
     async fn make(
         self: Arc<Self>,
@@ -208,22 +235,8 @@ impl Shared {
         off: CancellationToken,
         (permits, share): ([OwnedSemaphorePermit; 2], Arc<Share>),
     ) -> Pressure {
-        let due = loop {
-            match self.store.load(id).await {
-                Ok(Some(due)) => break due,
-                Ok(None) | Err(StoreError::Content(_)) => {
-                    tracing::error!(%id, "what is to be sent of a call is not there");
-                    self.store.lose(&function, id).await;
-                    return Pressure::Same;
-                }
-                Err(error) => {
-                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a call cannot be read");
-                    tokio::select! {
-                        () = tokio::time::sleep(DISK_PAUSE) => {}
-                        () = self.stop.cancelled() => return Pressure::Same,
-                    }
-                }
-            }
+        let Some(due) = self.load(&function, id).await else {
+            return Pressure::Same;
         };
         match due.invocation.left() {
             Left::Call | Left::Nothing => {}

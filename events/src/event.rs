@@ -154,6 +154,24 @@ pub(crate) fn read(
     )?])
 }
 
+/// The type of the body in which messages are delivered together.
+pub(crate) const BATCH_TYPE: &str = BATCHED;
+
+/// A message that is delivered by itself, as one of the array in which several are.
+#[must_use]
+pub(crate) fn json(call: &Call) -> String {
+    structured::written(call)
+}
+
+/// What the publisher has named it, by a message that is delivered.
+#[must_use]
+pub(crate) fn id_of(call: &Call) -> String {
+    let mut headers = HeaderMap::new();
+    call.head.headers.add_to(&mut headers);
+    let id = headers.get("ce-id");
+    id.map(|id| escape::undo(id.as_bytes())).unwrap_or_default()
+}
+
 /// Whether a header is an attribute in binary content mode.
 #[must_use]
 pub(crate) fn is_attribute(name: &HeaderName) -> bool {

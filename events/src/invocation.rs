@@ -105,6 +105,21 @@ pub(crate) struct Heard {
     /// Where it stands among those of which one is delivered after the other, if the trigger wants that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<Place>,
+    /// With which others it is delivered, if the trigger wants several at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<Batch>,
+}
+
+/// Messages that one trigger of a function gets together.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Batch {
+    /// Which ones.
+    pub(crate) group: Box<str>,
+    /// How many at most.
+    pub(crate) size: u32,
+    /// How long one waits for others, in milliseconds.
+    pub(crate) wait: u64,
 }
 
 /// A place in a line of calls of a function, of which one is made after the other.
@@ -270,6 +285,13 @@ impl Invocation {
     /// The same, to be given its number.
     pub(crate) fn place_mut(&mut self) -> Option<&mut Place> {
         self.heard.as_mut()?.place.as_mut()
+    }
+
+    /// With which others it is delivered, if that is what is to be done with it.
+    #[must_use]
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        let batch = self.heard.as_ref()?.batch.as_ref();
+        batch.filter(|_| self.left() == Left::Call)
     }
 
     /// When it is tried no more.

@@ -353,6 +353,14 @@ impl Store {
         self.wait(id, invocation, Instant::now() + pause);
     }
 
+    /// Lets a call that was taken wait again, and for no others with which it is made: it has done so.
+    pub(crate) fn leave_over(&self, id: Id, invocation: &Invocation) {
+        let batch = invocation.batch();
+        let waited = batch.map_or(Duration::ZERO, |batch| Duration::from_millis(batch.wait));
+        let now = Instant::now();
+        self.wait(id, invocation, now.checked_sub(waited).unwrap_or(now));
+    }
+
     /// What is known of a call, and whether it is just being made.
     ///
     /// # Errors

@@ -281,6 +281,7 @@ impl Gateway {
             leader: calls,
             client: self.client.clone(),
             context: context.clone(),
+            events: options.events.clone().map(EventsQuery::new),
             runs: trackers.connections.clone(),
             runtime: data_plane.handle().clone(),
         };

@@ -2,10 +2,12 @@
 //!
 //! One gateway does it, which holds a Lease for that. It first writes into the Function's status that the run
 //! has begun, at the version that it has read: so of two that believe to hold the Lease only one calls. Then it
-//! calls the function as anybody in the cluster would, and writes what came of it. A gateway that goes away
-//! meanwhile leaves a run of which nobody knows how it ended; it is told so, and not made again.
+//! has the call kept by the events program, which makes it until the function has answered, and asks what came of it; a
+//! gateway that takes its place goes on asking. Where there is no such program it calls the function as anybody in the
+//! cluster would; if it goes away meanwhile nobody knows how the run ended: it is told so, and not made again.
 
 mod call;
+mod kept;
 mod plan;
 mod record;
 pub(crate) mod standing;
@@ -16,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use fermata_crds::{RunResult, Trigger};
+use fermata_crds::{RunResult, Trigger, TriggerSchedule};
 use fermata_daemon::{lease::Claim, watch::Key};
 use jiff::Timestamp;
 use kube::Client;
@@ -26,12 +28,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backend::{registry::Registry, triggers::FunctionTriggers},
-    cluster::{peers::Peers, watch::Health},
+    cluster::{events::EventsQuery, peers::Peers, watch::Health},
     proxy::context::ProxyContext,
     sync::lock,
 };
 
-use call::Called;
+use call::{Called, Event};
+use kept::KeptRun;
 use plan::{Begin, Plan, Situation};
 
 /// The most runs of one namespace that one gateway has under way.
@@ -62,6 +65,8 @@ pub(crate) struct Timer {
     pub(crate) client: Client,
     /// How functions are called.
     pub(crate) context: Arc<ProxyContext>,
+    /// What keeps the calls, if there is such a program. Without it functions are called from here.
+    pub(crate) events: Option<EventsQuery>,
     /// Owns the runs: the gateway stops after them.
     pub(crate) runs: TaskTracker,
     /// Where they go on: with the requests of everybody else, apart from watching and scaling.
@@ -97,6 +102,20 @@ struct RunKey {
     function: Key,
     trigger: String,
     time: Timestamp,
+}
+
+// === impl RunKey ===
+
+impl RunKey {
+    /// What the function is sent.
+    fn event<'a>(&'a self, trigger: &'a Trigger, uid: &'a str) -> Event<'a> {
+        Event {
+            function: &self.function,
+            trigger,
+            uid,
+            time: self.time,
+        }
+    }
 }
 
 // === impl Timer ===
@@ -165,6 +184,7 @@ impl Shared {
     fn situation<'a>(&'a self, function: &'a Key, now: Timestamp) -> Situation<'a> {
         Situation {
             now,
+            keeps: self.timer.events.is_some(),
             own: self.timer.peers.own(),
             is_under_way: Box::new(move |trigger, time| {
                 let key = RunKey {
@@ -204,7 +224,7 @@ impl Shared {
             return;
         };
         match written {
-            Ok(Some(plan)) => self.carry_out(key, &seen.uid, plan),
+            Ok(Some(plan)) => self.carry_out(key, &seen.uid, plan, stop),
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(
@@ -217,7 +237,7 @@ impl Shared {
         }
     }
 
-    fn carry_out(self: &Arc<Self>, key: &Key, uid: &str, plan: Plan) {
+    fn carry_out(self: &Arc<Self>, key: &Key, uid: &str, plan: Plan, stop: &CancellationToken) {
         for (trigger, result) in &plan.ended {
             self.count(key, trigger, *result);
         }
@@ -238,8 +258,10 @@ impl Shared {
                     time: old,
                     ..run.clone()
                 };
-                if let Some(old) = lock(&self.under_way).get(&old) {
-                    old.cancel();
+                let own = lock(&self.under_way).get(&old).cloned();
+                match own {
+                    Some(own) => own.cancel(),
+                    None => self.break_off(old, &trigger, uid),
                 }
             }
             let broken_off = CancellationToken::new();
@@ -248,7 +270,7 @@ impl Shared {
             let is_full = under_way.keys().filter(of_namespace).count() >= MOST_RUNS;
             under_way.insert(run.clone(), broken_off.clone());
             drop(under_way);
-            let (shared, uid) = (self.clone(), uid.to_owned());
+            let (shared, uid, stop) = (self.clone(), uid.to_owned(), stop.clone());
             let work = async move {
                 let call = Call {
                     run: &run,
@@ -257,7 +279,7 @@ impl Shared {
                     timeout,
                     is_full,
                 };
-                shared.call(call, &broken_off).await;
+                shared.call(call, &broken_off, &stop).await;
                 lock(&shared.under_way).remove(&run);
             };
             self.timer.runs.spawn_on(work, &self.timer.runtime);
@@ -271,8 +293,32 @@ impl Shared {
         }
     }
 
-    /// One run, to the end of what is written of it.
-    async fn call(&self, call: Call<'_>, broken_off: &CancellationToken) {
+    /// Breaks a run off that another gateway had begun, where that can be done.
+    fn break_off(self: &Arc<Self>, run: RunKey, trigger: &Trigger, uid: &str) {
+        let Some(events) = self.timer.events.clone() else {
+            return;
+        };
+        let (shared, trigger, uid) = (self.clone(), trigger.clone(), uid.to_owned());
+        let work = async move {
+            let delivery = shared.timer.registry.delivery(&run.function);
+            let kept = KeptRun {
+                events: &events,
+                call: run.event(&trigger, &uid),
+                delivery: delivery.as_deref().unwrap_or("{}"),
+                until: Timestamp::now(),
+            };
+            kept.break_off().await;
+        };
+        self.timer.runs.spawn_on(work, &self.timer.runtime);
+    }
+
+    /// Calls the function, or has the call kept, and waits for what comes of it. None if another gateway is to wait.
+    async fn make(
+        &self,
+        call: &Call<'_>,
+        broken_off: &CancellationToken,
+        stop: &CancellationToken,
+    ) -> Option<Called> {
         let Call {
             run,
             trigger,
@@ -281,23 +327,42 @@ impl Shared {
             is_full,
         } = call;
         let context = &self.timer.context;
-        let called = if is_full {
-            Called::failed(
-                None,
-                format!("{MOST_RUNS} runs of the namespace are under way in this gateway"),
-            )
-        } else {
-            let call = call::call(context, &run.function, trigger, uid, run.time);
-            tokio::select! {
-                called = tokio::time::timeout(timeout, call) => called.unwrap_or_else(|_| {
-                    Called::failed(None, format!("no answer within {} s", timeout.as_secs()))
-                }),
-                () = broken_off.cancelled() => Called::replaced(),
-                () = context.abort.cancelled() => {
-                    Called::failed(None, "the gateway has stopped before there was an answer".to_owned())
-                }
+        let event = run.event(trigger, uid);
+        if *is_full {
+            let why = format!("{MOST_RUNS} runs of the namespace are under way in this gateway");
+            return Some(Called::failed(None, why));
+        }
+        if let Some(events) = &self.timer.events {
+            let delivery = self.timer.registry.delivery(&run.function);
+            let deadline = trigger.schedule.as_ref().map(TriggerSchedule::deadline);
+            let until = run.time.checked_add(deadline.unwrap_or_default());
+            let kept = KeptRun {
+                events,
+                call: event,
+                delivery: delivery.as_deref().unwrap_or("{}"),
+                until: until.unwrap_or(Timestamp::MAX),
+            };
+            return stop.run_until_cancelled(kept.run(broken_off)).await;
+        }
+        let call = call::call(context, event);
+        Some(tokio::select! {
+            called = tokio::time::timeout(*timeout, call) => called.unwrap_or_else(|_| {
+                Called::failed(None, format!("no answer within {} s", timeout.as_secs()))
+            }),
+            () = broken_off.cancelled() => Called::replaced(),
+            () = context.abort.cancelled() => {
+                Called::failed(None, "the gateway has stopped before there was an answer".to_owned())
             }
+        })
+    }
+
+    /// One run, to the end of what is written of it.
+    async fn call(&self, call: Call<'_>, broken_off: &CancellationToken, stop: &CancellationToken) {
+        let Some(called) = self.make(&call, broken_off, stop).await else {
+            return;
         };
+        let Call { run, uid, .. } = call;
+        let context = &self.timer.context;
         self.count(&run.function, &run.trigger, called.result);
         if called.result == RunResult::Failed {
             tracing::info!(

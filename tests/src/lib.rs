@@ -7,6 +7,7 @@
 
 mod client;
 mod cluster;
+mod document;
 mod git_server;
 mod kept;
 mod load;
@@ -21,11 +22,12 @@ mod wait;
 
 pub use client::{Answer, Gateway};
 pub use cluster::{Cluster, Container, SYSTEM};
+pub use document::Document;
 pub use git_server::{GitServer, LOGIN, git_lfs, has_git_lfs, pointer};
 pub use kept::Kept;
 pub use load::{Failure, Load, Report};
 pub use namespace::{Space, test_function};
-pub use packages::{node_package, wheel};
+pub use packages::{gem, node_package, wheel};
 pub use platform::Platform;
 pub use sockets::Sockets;
 pub use ssh_server::SshServer;

@@ -1,4 +1,4 @@
-//! Packages of Python and Node.js, made here, so that a test needs no registry.
+//! Packages of Python, Node.js and Ruby, made here, so that a test needs no registry.
 
 use std::{
     io::Write as _,
@@ -9,19 +9,28 @@ use std::{
 const SCRIPT: &str = "
 import base64, gzip, io, json, sys, tarfile, zipfile
 kind, files = json.load(sys.stdin)
-data = io.BytesIO()
-if kind == 'wheel':
+files = {name: text.encode() for name, text in files.items()}
+def wheel(files):
+    data = io.BytesIO()
     with zipfile.ZipFile(data, 'w') as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name), text)
-else:
-    packed = gzip.GzipFile(fileobj=data, mode='wb', mtime=0)
-    with packed, tarfile.open(fileobj=packed, mode='w') as archive:
-        for name, text in files.items():
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return data.getvalue()
+def tar(files):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode='w') as archive:
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size = len(text.encode())
-            archive.addfile(entry, io.BytesIO(text.encode()))
-print(base64.b64encode(data.getvalue()).decode(), end='')
+            entry.mode, entry.size = 0o644, len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return data.getvalue()
+def packed(content):
+    return gzip.compress(content, mtime=0)
+def gem(files):
+    metadata = files.pop('metadata')
+    return tar({'metadata.gz': packed(metadata), 'data.tar.gz': packed(tar(files))})
+kinds = {'wheel': wheel, 'tar': lambda files: packed(tar(files)), 'gem': gem}
+print(base64.b64encode(kinds[kind](files)).decode(), end='')
 ";
 
 /// A wheel (PEP 427) with one module of the package's name, in base64. Its file is named
@@ -54,6 +63,23 @@ pub fn node_package(name: &str, version: &str, module: &str) -> String {
         "package/index.js": module,
     });
     archive("tar", &files)
+}
+
+/// A gem with one module, `lib/NAME.rb`, in base64. Its file is named `NAME-VERSION.gem`.
+///
+/// # Panics
+///
+/// When there is no Python.
+#[must_use]
+pub fn gem(name: &str, version: &str, module: &str) -> String {
+    let any = "!ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '0'";
+    let metadata = format!(
+        "--- !ruby/object:Gem::Specification\nname: {name}\nversion: !ruby/object:Gem::Version\n  version: {version}\n\
+        platform: ruby\nauthors: [test]\nsummary: for a test\ndependencies: []\nfiles: [lib/{name}.rb]\nrequire_paths: [lib]\n\
+        required_ruby_version: {any}\nrequired_rubygems_version: {any}\nrubygems_version: 3.3.15\nspecification_version: 4\n"
+    );
+    let files = serde_json::json!({"metadata": metadata, format!("lib/{name}.rb"): module});
+    archive("gem", &files)
 }
 
 fn archive(kind: &str, files: &serde_json::Value) -> String {

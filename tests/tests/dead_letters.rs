@@ -1,8 +1,12 @@
-//! What whoever a function belongs to sees and does of calls whose callers do not wait.
+//! What whoever a function belongs to sees and does of calls whose callers do not wait. On a cluster that is an account with
+//! the role `edit` of the namespace; the user of `fermata up` needs no token.
 
-use std::{path::PathBuf, process::Output};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
 
-use fermata_tests::{Space, eventually, fermata};
+use fermata_tests::{Space, eventually, fermata_bin, kubectl};
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -34,6 +38,23 @@ fn spec(mended: bool) -> Value {
 struct World {
     space: Space,
     kubeconfig: PathBuf,
+    /// What the gateway is shown on a cluster.
+    token: Option<String>,
+}
+
+/// The token of an account with this role in the namespace.
+fn token(space: &Space, role: &str) -> String {
+    let ok = |arguments: &[&str]| {
+        let all = [&["-n", &*space.name], arguments].concat();
+        let output = kubectl(&space.platform.kubeconfig, &all);
+        assert!(output.status.success(), "kubectl {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    ok(&["create", "serviceaccount", role]);
+    let account = format!("--serviceaccount={}:{role}", space.name);
+    let named = format!("--clusterrole={role}");
+    ok(&["create", "rolebinding", role, &named, &account]);
+    ok(&["create", "token", role]).trim().to_owned()
 }
 
 impl World {
@@ -41,18 +62,26 @@ impl World {
         let space = Space::new().await;
         space.function(function, spec(false)).await;
         space.ready(function).await;
+        let token = (!space.platform.embedded).then(|| token(&space, "edit"));
         let kubeconfig = space.platform.kubeconfig.clone();
-        Self { space, kubeconfig }
+        Self {
+            space,
+            kubeconfig,
+            token,
+        }
     }
 
     /// Runs the command line; `Err` has what it says when it fails.
     async fn run(&self, arguments: &[&str]) -> Result<String, String> {
-        let (kubeconfig, namespace) = (self.kubeconfig.clone(), self.space.name.clone());
-        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let mut fermata = Command::new(fermata_bin());
+        fermata
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(["-n", &self.space.name])
+            .args(arguments)
+            .envs(self.token.iter().map(|token| ("FERMATA_TOKEN", token)));
         let ran = tokio::task::spawn_blocking(move || -> Output {
-            let mut all = vec!["-n", &*namespace];
-            all.extend(arguments.iter().map(String::as_str));
-            fermata(&kubeconfig, &all)
+            fermata.output().expect("fermata can be run")
         });
         let output = ran.await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -155,6 +184,30 @@ async fn dead_letters_are_listed_shown_tried_anew_and_purged() {
     assert_eq!(world.ok(&["dlq", "list", "mails"]).await, "");
     let refused = world.run(&["dlq", "purge", &good[0]]).await.unwrap_err();
     assert!(refused.contains("only a call that has failed"), "{refused}");
+}
+
+#[tokio::test]
+async fn on_a_cluster_a_role_says_who_sees_the_calls() {
+    let mut world = World::new("mails").await;
+    if world.token.is_none() {
+        return;
+    }
+    world.defer("mails", "one").await;
+    let failed = world.until("mails", "failed", 1).await;
+    for (token, says) in [
+        (None, "FERMATA_TOKEN"),
+        (Some(token(&world.space, "view")), "functions/invocations"),
+        (Some("guessed".to_owned()), "does not know this token"),
+    ] {
+        world.token = token;
+        for arguments in [
+            &["dlq", "list", "mails"][..],
+            &["dlq", "show", &failed[0], "--function", "mails"],
+        ] {
+            let refused = world.run(arguments).await.unwrap_err();
+            assert!(refused.contains(says), "{refused}");
+        }
+    }
 }
 
 #[tokio::test]

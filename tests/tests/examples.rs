@@ -1,8 +1,13 @@
-//! Every manifest in `examples/` does what its first lines say.
+//! Every manifest in `examples/` does what its first lines say. What has packages of a registry is in the suite
+//! `dependencies`.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use fermata_tests::{Space, eventually, examples};
+use aws_lc_rs::hmac;
+use fermata_tests::{Answer, Space, eventually, examples};
 use futures::{SinkExt as _, StreamExt as _, future::join_all};
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -89,6 +94,86 @@ async fn orders_become_letters() {
     for letter in letters.lines() {
         assert_eq!(letter, "3 x tea: 12 EUR");
     }
+}
+
+#[tokio::test]
+async fn numbers_are_squared_and_words_put_into_upper_case() {
+    let space = Space::new().await;
+    space
+        .apply_file(&examples("square-and-uppercase.yaml"))
+        .await;
+    for name in ["square", "uppercase", "answers"] {
+        space.ready(name).await;
+    }
+    let gateway = space.gateway();
+    // As above: what is sent before all of them are heard of is sent again.
+    eventually("both have answered", async || {
+        for (topic, text) in [("numbers", "7"), ("words", "hello")] {
+            let path = format!("/messages/{topic}.{}", space.name);
+            let told = gateway.post(&path, text).await;
+            if told.status != StatusCode::ACCEPTED {
+                return Err(told.text());
+            }
+        }
+        let answers = space.fetch("answers", "/").await.ok().text();
+        let told = BTreeSet::from_iter(answers.lines());
+        if told == BTreeSet::from(["square: 49", "uppercase: HELLO"]) {
+            Ok(())
+        } else {
+            Err(answers)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn webhooks_are_taken_at_once_and_worked_on_until_that_succeeds() {
+    let space = Space::new().await;
+    space.apply_file(&examples("webhook-inbox.yaml")).await;
+    space.ready("inbox").await;
+    let gateway = space.gateway();
+    let deliver = async |body: &'static str, signature: &str| {
+        let path = format!("/async-function/inbox.{}", space.name);
+        let request = Request::post(path)
+            .header("x-hub-signature-256", signature)
+            .body(Full::from(body));
+        gateway.send(request.unwrap()).await
+    };
+    let body = r#"{"action": "opened"}"#;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"key of the hook");
+    let mac = hmac::sign(&key, body.as_bytes());
+    let mac: String = mac.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+
+    let told = deliver(body, &format!("sha256={mac}")).await;
+    assert_eq!(told.status, StatusCode::ACCEPTED, "{}", told.text());
+    eventually("it is in the inbox", async || {
+        match space.fetch("inbox", "/").await.ok().text() {
+            inbox if inbox == "opened, at attempt 2\n" => Ok(()),
+            inbox => Err(inbox),
+        }
+    })
+    .await;
+    let over = async |told: &Answer, outcome: (&str, u64, u64)| {
+        eventually(&format!("it is {outcome:?}"), async || {
+            let state = gateway.get(told.header("location")).await.ok().json();
+            let number = |field: &str| state[field].as_u64().unwrap_or_default();
+            let name = state["state"].as_str().unwrap_or_default();
+            if (name, number("attempts"), number("code")) == outcome {
+                Ok(())
+            } else {
+                Err(state.to_string())
+            }
+        })
+        .await;
+    };
+    over(&told, ("Succeeded", 2, 204)).await;
+
+    // Whoever does not know the key is told the same, and gets nowhere.
+    let told = deliver(body, "sha256=0").await;
+    assert_eq!(told.status, StatusCode::ACCEPTED, "{}", told.text());
+    over(&told, ("Failed", 1, 401)).await;
+    let inbox = space.fetch("inbox", "/").await.ok().text();
+    assert_eq!(inbox, "opened, at attempt 2\n");
 }
 
 #[tokio::test]

@@ -89,6 +89,7 @@ async fn what_fails_is_told_and_what_is_suspended_rests() {
         "source": {"runtime": "python", "files": {"main.py": code}},
         "scale": {"initial": 0, "max": 1},
         "triggers": [trigger("fails", json!({})), trigger("rests", json!({"suspend": true}))],
+        "delivery": {"attempts": 2, "backoff": {"first": "100ms", "max": "1s"}},
     });
     space.function("figures", spec).await;
     let runs = over(&space, "figures", "fails").await;
@@ -123,6 +124,34 @@ async fn what_fails_is_told_and_what_is_suspended_rests() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_run_is_tried_until_it_succeeds_where_it_is_kept() {
+    let space = Space::new().await;
+    let code = r#"
+def handle(request):
+    if request.method == "GET":
+        return "up"
+    attempt = request.headers.get("x-fermata-attempt")
+    if attempt is not None and attempt != "3":
+        raise ValueError("not yet")
+    return {"attempt": attempt}
+"#;
+    let spec = json!({
+        "source": {"runtime": "python", "files": {"main.py": code}},
+        "scale": {"initial": 0, "max": 1},
+        "triggers": [{"name": "tries", "schedule": {"cron": "* * * * *"}, "body": "{}"}],
+        "delivery": {"attempts": 5, "backoff": {"first": "100ms", "max": "1s"}},
+    });
+    space.function("tries", spec).await;
+    let runs = over(&space, "tries", "tries").await;
+    let run = runs.last().unwrap();
+    assert_eq!(
+        (run.result, run.code),
+        (RunResult::Succeeded, Some(200)),
+        "{run:?}"
+    );
 }
 
 #[tokio::test]

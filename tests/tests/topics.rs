@@ -384,6 +384,52 @@ def handle(request):
 }
 
 #[tokio::test]
+async fn messages_come_together_and_those_that_have_failed_come_again() {
+    let space = Space::new().await;
+    let counts = r#"
+heard = []
+
+def handle(request):
+    if request.method == "GET":
+        return "\n".join(heard)
+    ids = [event["id"] for event in request.json()]
+    heard.append(" ".join(ids))
+    return {"failed": [id for id in ids if id == "3" and len(heard) == 1]}
+"#;
+    let orders = json!([{
+        "name": "orders", "topic": {"name": "orders"}, "batch": {"size": 5, "wait": "200ms"},
+    }]);
+    let more = json!({"source": {"runtime": "python", "files": {"main.py": counts}}});
+    space.function("ledger", hearer(&orders, &more)).await;
+    space.ready("ledger").await;
+    let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order"});
+    let batch: Vec<Value> = (0..5).map(event).collect();
+    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
+    let path = format!("/topics/orders.{}", space.name);
+    eventually("it is published", async || {
+        let request =
+            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
+        match send(&gateway, request, &batch).await {
+            told if told.status == 202 => Ok(()),
+            told => Err(told.text()),
+        }
+    })
+    .await;
+    eventually_within(2 * DEADLINE, "all are heard, and one again", async || {
+        let text = space.fetch("ledger", "/").await.text();
+        let mut lines = text.lines();
+        let mut first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+        first.sort_unstable();
+        if first == ["0", "1", "2", "3", "4"] && lines.eq(["3"]) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_is_published_from_the_command_line() {
     let space = Space::new().await;
     let triggers =
@@ -490,6 +536,18 @@ async fn triggers_that_make_no_sense_are_refused() {
             "body goes with schedule",
         ),
         (json!({"topic": {"name": "A.b"}}), "a topic's name"),
+        (
+            json!({"topic": {"name": "a"}, "batch": {"size": 1}}),
+            "batch.size must be between 2 and 1000",
+        ),
+        (
+            json!({"topic": {"name": "a", "order": "Key"}, "batch": {"size": 5}}),
+            "batch goes not with order: Key",
+        ),
+        (
+            json!({"schedule": {"cron": "* * * * *"}, "batch": {"size": 5}}),
+            "batch goes with topic",
+        ),
         (
             json!({"topic": {"name": "a", "filter": {"my-name": "x"}}}),
             "names of CloudEvents attributes",

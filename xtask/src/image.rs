@@ -30,7 +30,7 @@ use self::{
 use crate::shell;
 
 /// Each image and the folder of its recipe.
-const IMAGES: [(&str, &str); 16] = [
+const IMAGES: [(&str, &str); 18] = [
     ("operator", "operator"),
     ("gateway", "gateway"),
     ("events", "events"),
@@ -46,14 +46,19 @@ const IMAGES: [(&str, &str); 16] = [
     ("git", "runtimes/git"),
     ("git-server", "runtimes/git-server"),
     ("push", "runtimes/push"),
-    (TEST_FUNCTION, "tests/function"),
+    ("test-function", "tests/function"),
+    ("runtime-ruby", "docs/runtimes.md#runtime"),
+    ("build-ruby", "docs/runtimes.md#build"),
 ];
-const TEST_FUNCTION: &str = "test-function";
+
+/// Those that are for tests alone.
+const UNPUBLISHED: [&str; 3] = ["test-function", "runtime-ruby", "build-ruby"];
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// operator, gateway, events, runtime-python, runtime-node, runtime-command, runtime-go, runtime-rust, build-python,
-    /// build-node, build-go, build-rust, git, git-server, push, test-function; all but the last if none is named.
+    /// build-node, build-go, build-rust, git, git-server, push; all of them if none is named. For tests: test-function,
+    /// runtime-ruby, build-ruby.
     names: Vec<String>,
 
     /// The registry and its folder that the references name, in place of the recipes'.
@@ -175,7 +180,9 @@ pub(crate) fn of_program(reference: &str, program: &Path, archive: &Path) -> any
 
 fn wanted(names: &[String]) -> anyhow::Result<Vec<(&'static str, &'static str)>> {
     if names.is_empty() {
-        let published = IMAGES.iter().filter(|(name, _)| *name != TEST_FUNCTION);
+        let published = IMAGES
+            .iter()
+            .filter(|(name, _)| !UNPUBLISHED.contains(name));
         return Ok(published.copied().collect());
     }
     let find = |name: &String| {
@@ -214,6 +221,9 @@ fn assemble(
     let licence =
         fs::read(&licence).with_context(|| format!("cannot read {}", licence.display()))?;
     tree.add_file("licenses/fermata/LICENSE", 0o644, licence);
+    for (path, content) in &recipe.files {
+        tree.add_file(path.clone(), 0o644, content.clone());
+    }
     if let Some(folder) = &recipe.working_dir {
         tree.add_folder(folder.trim_start_matches('/'), 0o755);
     }
@@ -241,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_but_the_test_function_is_built_by_default() {
+    fn all_but_what_is_for_tests_is_built_by_default() {
         let names: Vec<&str> = wanted(&[]).unwrap().iter().map(|(name, _)| *name).collect();
         assert_eq!(
             names,
@@ -280,6 +290,15 @@ mod tests {
                 recipe.reference(None, "0.1.0"),
                 format!("ghcr.io/fermata-dev/{name}:0.1.0")
             );
+        }
+    }
+
+    #[test]
+    fn images_of_a_document_have_the_references_that_it_names() {
+        for (name, folder) in wanted(&["runtime-ruby".into(), "build-ruby".into()]).unwrap() {
+            let recipe = Recipe::read(folder).unwrap();
+            let reference = recipe.reference(Some("registry.example/other"), "9");
+            assert_eq!(reference, format!("registry.example.com/{name}:1"));
         }
     }
 

@@ -14,6 +14,7 @@ mod node;
 mod platform;
 mod reference;
 mod release;
+mod ruby;
 mod shell;
 mod soak;
 mod sshd;

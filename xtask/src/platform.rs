@@ -17,7 +17,7 @@ const RELEASE: &str = "fermata";
 
 /// What runs in the cluster: the operator, the gateway, and what the suites' functions are run, built and
 /// fetched by.
-const IMAGES: [&str; 12] = [
+const IMAGES: [&str; 14] = [
     "operator",
     "gateway",
     "events",
@@ -30,6 +30,8 @@ const IMAGES: [&str; 12] = [
     "git-server",
     "push",
     "test-function",
+    "runtime-ruby",
+    "build-ruby",
 ];
 
 /// An installed Fermata.

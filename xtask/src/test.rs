@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{cluster, deny, generate, layers, lfs, node, shell, sshd};
+use crate::{cluster, deny, generate, layers, lfs, node, ruby, shell, sshd};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -59,6 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         with_sshd: sshd::ensure(),
     };
     lfs::ensure();
+    ruby::ensure();
     if !options.no_checks {
         check()?;
     }

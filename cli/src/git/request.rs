@@ -12,6 +12,9 @@ use crate::errors;
 /// Where all repositories are.
 pub(super) const PATH: &str = "/git";
 
+/// What Git LFS is told, which brings what it keeps before git pushes its pointers.
+const WITHOUT_LFS: &str = "a push brings nothing that Git LFS keeps. Name the repository in source.git of a manifest, from where it is fetched; or store the files themselves: git lfs untrack PATTERN, git add --renormalize .";
+
 /// The longest name of a namespace.
 const MAX_NAMESPACE: usize = 63;
 
@@ -43,6 +46,8 @@ pub(super) struct Asked {
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) sentence: String,
+    /// Whether it is Git LFS that asks, which has a form of its own for what it shows.
+    pub(super) to_lfs: bool,
 }
 
 // === impl Service ===
@@ -89,6 +94,12 @@ impl Asked {
             None => (repository.strip_suffix(".git").unwrap_or_default(), false),
         };
         check_names(namespace, name)?;
+        if let ["info", "lfs", ..] = rest {
+            return Err(Refusal {
+                to_lfs: true,
+                ..refused(StatusCode::NOT_IMPLEMENTED, WITHOUT_LFS.to_owned())
+            });
+        }
         let query = parts.uri.query().unwrap_or_default();
         let (service, begins, method) = match rest {
             ["info", "refs"] => {
@@ -179,7 +190,19 @@ pub(super) fn forbidden(why: &str) -> Refusal {
 }
 
 pub(super) fn refused(status: StatusCode, sentence: String) -> Refusal {
-    Refusal { status, sentence }
+    Refusal {
+        status,
+        sentence,
+        to_lfs: false,
+    }
+}
+
+/// The form in which Git LFS reads a refusal and shows its sentence
+/// (<https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md#response-errors>), with its content type.
+pub(super) fn told_by_lfs(sentence: &str) -> (String, HeaderValue) {
+    let told = serde_json::json!({"message": sentence}).to_string();
+    let kind = HeaderValue::from_static("application/vnd.git-lfs+json");
+    (told, kind)
 }
 
 /// The refusal of what git asks after it has begun, as git hears it: it shows no text of such an answer that is not
@@ -318,6 +341,18 @@ mod tests {
         assert_eq!(asked(Method::POST, &long), Err(StatusCode::NOT_FOUND));
         let wrong = asked(Method::GET, "/git/hello.git/git-receive-pack");
         assert_eq!(wrong, Err(StatusCode::METHOD_NOT_ALLOWED));
+    }
+
+    #[test]
+    fn git_lfs_is_told_that_nothing_is_kept_here() {
+        let request = Request::post("/git/hello.git/info/lfs/objects/batch").body(());
+        let (parts, ()) = request.unwrap().into_parts();
+        let refusal = Asked::of(&parts).unwrap_err();
+        assert_eq!(
+            (refusal.status, refusal.to_lfs),
+            (StatusCode::NOT_IMPLEMENTED, true)
+        );
+        assert!(refusal.sentence.contains("source.git"));
     }
 
     fn client_of(pairs: &[(&str, &str)]) -> Result<SocketAddr, String> {

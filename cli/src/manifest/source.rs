@@ -1,6 +1,7 @@
 //! A function's code: the files beside its manifest.
 
 mod content;
+mod pointers;
 mod secrets;
 mod walk;
 

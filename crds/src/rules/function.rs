@@ -44,6 +44,27 @@ pub(crate) const FUNCTION: &[Rule] = &[
         "!has(self.body) || has(self.schedule)",
         "body goes with schedule: what a topic's trigger sends is the message",
     ),
+    rule(
+        "triggers[]",
+        "!has(self.batch) || has(self.topic)",
+        "batch goes with topic: there is one run of a schedule at a time",
+    ),
+    rule(
+        "triggers[]",
+        "!has(self.batch) || !has(self.topic) || !has(self.topic.order) || self.topic.order == 'None'",
+        "batch goes not with order: Key: messages of one key are delivered one after the other",
+    ),
+    rule(
+        "triggers[].batch.size",
+        "self >= 2 && self <= 1000",
+        "batch.size must be between 2 and 1000",
+    ),
+    duration!("triggers[].batch.wait", "0s", "5m"),
+    rule(
+        "",
+        "!has(self.output) || !has(self.triggers) || self.triggers.all(t, !has(t.batch))",
+        "output goes not with batch: what is answered to a batch says which messages have failed",
+    ),
     rule("triggers[].topic.name", TOPIC, TOPIC_MESSAGE),
     rule("output.topic", TOPIC, TOPIC_MESSAGE),
     rule(

@@ -41,7 +41,7 @@ pub(super) struct Caller {
     pub(super) client: Client<HttpConnector, Full<Bytes>>,
     pub(super) gateway: Authority,
     /// The largest body of an answer that is kept, in bytes.
-    kept: usize,
+    pub(super) kept: usize,
 }
 
 // === impl Caller ===

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use serde_json::{Value, value::RawValue};
 
-use super::{Attributes, Event, EventError, MOST_MESSAGES, is_json};
+use super::{Attributes, Event, EventError, MOST_MESSAGES, PREFIX, escape, is_json, is_passed_on};
+use crate::invocation::Call;
 
 /// The members of an event; data are kept as they are written.
 type Members<'a> = BTreeMap<Box<str>, &'a RawValue>;
@@ -72,4 +74,59 @@ fn sent(data: &RawValue, is_json: bool) -> Result<Bytes, EventError> {
         return Ok(Bytes::new());
     }
     Ok(Bytes::copy_from_slice(data.get().as_bytes()))
+}
+
+/// The attribute by which a message that was published compressed says so, among others.
+const CODING: &str = "contentencoding";
+
+/// A message in binary content mode as the JSON of an event. What a trace is followed by are attributes
+/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md>).
+pub(super) fn written(call: &Call) -> String {
+    let mut headers = HeaderMap::new();
+    call.head.headers.add_to(&mut headers);
+    let mut members: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in &headers {
+        let text = || String::from_utf8_lossy(value.as_bytes()).into_owned();
+        if let Some(attribute) = name.as_str().strip_prefix(PREFIX) {
+            members.insert(attribute, escape::undo(value.as_bytes()));
+        } else if name == header::CONTENT_TYPE {
+            members.insert("datacontenttype", text());
+        } else if name == header::CONTENT_ENCODING {
+            members.insert(CODING, text());
+        } else if is_passed_on(name) {
+            members.insert(name.as_str(), text());
+        }
+    }
+    // Texts always serialize.
+    let mut json = serde_json::to_string(&members).unwrap_or_default();
+    if let Some((name, data)) = data(call, members.get("datacontenttype"), &members) {
+        json.pop();
+        json += &format!(",{name:?}:{data}}}");
+    }
+    json
+}
+
+/// The member with the data, if there are any: JSON as it is, text as text, and all else in base64.
+fn data(
+    call: &Call,
+    kind: Option<&String>,
+    members: &BTreeMap<&str, String>,
+) -> Option<(&'static str, String)> {
+    if call.body.is_empty() {
+        return None;
+    }
+    let is_plain = !members.contains_key(CODING);
+    let text = std::str::from_utf8(&call.body).ok().filter(|_| is_plain);
+    if let Some(text) = text {
+        if !kind.is_none_or(|kind| is_json(kind)) {
+            return Some(("data", Value::from(text).to_string()));
+        }
+        if let Ok(json) = serde_json::from_str::<&RawValue>(text) {
+            return Some(("data", json.get().to_owned()));
+        }
+    }
+    Some((
+        "data_base64",
+        Value::from(BASE64_STANDARD.encode(&call.body)).to_string(),
+    ))
 }

@@ -43,8 +43,20 @@ fn delivered(event: &Event) -> (HeaderMap, Bytes) {
     (headers, call.body)
 }
 
-/// What is delivered is the same message when it is published again.
+/// What is delivered is the same message when it is published again, by itself and among others.
 fn assert_comes_back(event: &Event) {
+    let subscription = json!({"function": "a", "uid": "u", "trigger": "t", "path": "/in"});
+    let subscription = serde_json::from_value(subscription).unwrap();
+    let json = super::json(&event.call(&subscription, &HeaderMap::new()));
+    let among_others = super::structured::batch(format!("[{json}]").as_bytes()).unwrap();
+    assert_eq!(
+        among_others[0].attributes.get("id"),
+        event.attributes.get("id")
+    );
+    let typed = |event: &Event| event.attributes.contains_key("datacontenttype");
+    if typed(event) {
+        assert_eq!(among_others, std::slice::from_ref(event), "{json}");
+    }
     let (headers, body) = delivered(event);
     let again = read(&headers, body, DEFAULTS).unwrap();
     assert_eq!(again, std::slice::from_ref(event));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use fermata_crds::{
     Delivery,
-    names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH},
+    names::{DELIVERY_HEADER, FUNCTION_UID_HEADER, INVOCATIONS_PATH, TRIGGER_HEADER},
 };
 use fermata_daemon::watch::Key;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
@@ -173,6 +173,13 @@ fn idempotency(
     };
     let mut whose = vec![uid.as_bytes(), name(entrance).as_bytes(), key.as_bytes()];
     whose.extend(credentials(&parts.headers));
+    // That of a run of a trigger is nobody else's.
+    let trigger = text(&parts.headers, TRIGGER_HEADER);
+    whose.extend(
+        trigger
+            .iter()
+            .flat_map(|name| ["trigger", name].map(str::as_bytes)),
+    );
     let head = &call.head;
     let mut sent = vec![head.method.as_bytes(), head.target.as_bytes(), &call.body];
     sent.extend(callback.map(str::as_bytes));

@@ -1,6 +1,6 @@
 //! Keeps a message for everybody who hears its topic.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use fermata_crds::{
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     event::{self, Defaults, Event},
     id::Id,
-    invocation::{Call, Entrance, Heard, Idempotency, Invocation, Place},
+    invocation::{Batch, Call, Entrance, Heard, Idempotency, Invocation, Place},
     problem::{Answer, Problem, json_answer},
     store::{For, Refused, Store},
 };
@@ -294,6 +294,7 @@ impl Publisher<'_> {
                     output: subscription.output.clone(),
                     hops: self.hops,
                     place: place(event, subscription),
+                    batch: batch(subscription),
                 }),
                 idempotency: self.idempotency(*index, event, subscription, &call),
                 bytes: call.room(),
@@ -357,6 +358,20 @@ fn place(event: &Event, subscription: &Subscription) -> Option<Place> {
     (subscription.order == MessageOrder::Key).then(|| Place {
         line: digest(&line),
         number: 0,
+    })
+}
+
+/// With which others it is delivered, if several are to be at once.
+fn batch(subscription: &Subscription) -> Option<Batch> {
+    let batch = subscription.batch.as_ref()?;
+    let Subscription {
+        uid, trigger, path, ..
+    } = subscription;
+    let wait = batch.wait.map_or(Duration::ZERO, Duration::from);
+    Some(Batch {
+        group: digest(&[uid, trigger, path].map(|text| text.as_bytes())),
+        size: batch.size.max(1),
+        wait: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
     })
 }
 

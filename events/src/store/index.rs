@@ -101,6 +101,8 @@ pub(crate) struct Backlog {
 pub(crate) enum Next {
     /// This call, and what calls it off.
     Take(Id, CancellationToken),
+    /// These calls, in one request, and what calls off each of them.
+    TakeAll(Vec<(Id, CancellationToken)>),
     /// Nothing before that time.
     Wait(Instant),
     /// Nothing but what is being made.
@@ -180,7 +182,7 @@ impl Index {
         self.standing.wait(id, invocation);
         let begins = !self.queues.contains_key(&key);
         let queue = self.queues.entry(key).or_default();
-        match queue.wait(id, invocation.place(), due) {
+        match queue.wait(id, invocation, due) {
             // Nobody makes it until that is on the disk.
             false => Waits::CalledOff,
             true if begins => Waits::First,
@@ -266,7 +268,7 @@ impl Index {
     /// Takes a call that waits out of its queue, so that nobody makes it; tells one that is being made.
     pub(super) fn call_off(&mut self, id: Id, invocation: &Invocation) -> Option<CalledOff> {
         let queue = self.queues.get_mut(&invocation.key())?;
-        queue.call_off(id, invocation.place())
+        queue.call_off(id, invocation)
     }
 
     /// Whether a call is being made.

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::invocation::{AnswerHead, CallHead, Entrance, Fields, Heard, Place, later};
 
+mod batches;
 mod changes;
 mod disk;
 mod keys;
@@ -41,6 +42,7 @@ fn in_line(line: &str) -> Heard {
             line: line.into(),
             number: 0,
         }),
+        batch: None,
     }
 }
 

@@ -120,6 +120,10 @@ async fn a_key_makes_a_call_once() {
         .unwrap()
         .insert("x-fermata-function-uid", "later".parse().unwrap());
     assert_ne!(kept.ask(later, "one").await.json()["id"], first["id"]);
+    // A run of a trigger has its key to itself.
+    let run = keyed().header("x-fermata-trigger", "nightly");
+    let run = kept.ask(run, "two").await;
+    assert_eq!(run.status, 202, "{run:?}");
     // Another function has keys of its own.
     let mails = kept
         .call("mails", &json!({}))
@@ -131,7 +135,7 @@ async fn a_key_makes_a_call_once() {
     let orders = asked
         .iter()
         .filter(|asked| asked.head.headers["host"] == "orders.shop.svc");
-    assert_eq!(orders.count(), 3);
+    assert_eq!(orders.count(), 4);
     // The function knows it too.
     assert!(
         asked

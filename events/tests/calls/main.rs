@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod bad;
+mod batching;
 mod callbacks;
 mod dead_letters;
 mod gateway;

@@ -88,6 +88,7 @@ impl Heard {
                     path: trigger.path().into(),
                     filter: topic.filter.clone().unwrap_or_default(),
                     order: topic.order.unwrap_or_default(),
+                    batch: trigger.batch.clone(),
                     output: output.clone(),
                     delivery: function.spec.delivery.clone().unwrap_or_default(),
                 };

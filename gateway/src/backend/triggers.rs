@@ -21,6 +21,8 @@ pub(crate) struct FunctionTriggers {
     pub(crate) uid: Box<str>,
     /// How long a run is waited for.
     pub(crate) timeout: Duration,
+    /// How much longer one is tried that is kept (`spec.delivery.maxAge`).
+    pub(crate) max_age: Duration,
     /// The triggers whose times can be read. The operator tells the user of others.
     pub(crate) triggers: Vec<KnownTrigger>,
     /// The triggers that hear topics.
@@ -64,6 +66,7 @@ impl FunctionTriggers {
         let timeouts = function.spec.template.timeouts();
         Some(Arc::new(Self {
             timeout: timeouts.request() + timeouts.start() + CALL_GRACE,
+            max_age: function.spec.delivery().max_age(),
             uid: function.metadata.uid.as_deref().unwrap_or_default().into(),
             triggers: triggers.iter().filter_map(KnownTrigger::of).collect(),
             topics: topics(function),
@@ -89,6 +92,7 @@ impl PartialEq for FunctionTriggers {
         };
         self.uid == other.uid
             && self.timeout == other.timeout
+            && self.max_age == other.max_age
             && self.topics == other.topics
             && self.status == other.status
             && self.backlog == other.backlog

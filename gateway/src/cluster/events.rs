@@ -14,6 +14,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// How long an answer may take.
 const ASK_TIMEOUT: Duration = Duration::from_millis(800);
 
+/// How long one may take that something is kept or changed.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -24,8 +27,8 @@ const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EventsUnheard {
     /// It takes too long.
-    #[error("the events program has not answered within {ASK_TIMEOUT:?}")]
-    Timeout,
+    #[error("the events program has not answered within {0:?}")]
+    Timeout(Duration),
     /// There is no connection, or it broke.
     #[error("the events program cannot be reached")]
     Unreachable(#[from] legacy::Error),
@@ -92,7 +95,32 @@ impl EventsQuery {
         self.ask(request).await
     }
 
-    fn url(&self, path: &str) -> String {
+    /// Sends a request that has something kept or changed; the status and the body of the answer.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped it is done or not.
+    pub(crate) async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), EventsUnheard> {
+        let exchange = async {
+            let response = self.client.request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect();
+            let body = body.await.map_err(EventsUnheard::Body)?;
+            Ok((status, body.to_bytes()))
+        };
+        let answer = tokio::time::timeout(CHANGE_TIMEOUT, exchange).await;
+        answer.unwrap_or(Err(EventsUnheard::Timeout(CHANGE_TIMEOUT)))
+    }
+
+    /// Where a path of it is.
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
 
@@ -110,6 +138,6 @@ impl EventsQuery {
             Ok(serde_json::from_slice(&body)?)
         };
         let answer = tokio::time::timeout(ASK_TIMEOUT, fetch).await;
-        answer.unwrap_or(Err(EventsUnheard::Timeout))
+        answer.unwrap_or(Err(EventsUnheard::Timeout(ASK_TIMEOUT)))
     }
 }

@@ -26,6 +26,16 @@ const BUFFER: usize = 64 * 1024;
 /// The most of an answer that is kept, to say why a run has failed.
 const MOST_MESSAGE: usize = 512;
 
+/// The event that a time of a trigger is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event<'a> {
+    pub(super) function: &'a Key,
+    pub(super) trigger: &'a Trigger,
+    /// The Function's.
+    pub(super) uid: &'a str,
+    pub(super) time: Timestamp,
+}
+
 /// What came of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Called {
@@ -40,14 +50,8 @@ pub(super) struct Called {
 /// # Cancel safety
 ///
 /// Dropping the future breaks the call off, as a client does that hangs up.
-pub(super) async fn call(
-    context: &Arc<ProxyContext>,
-    function: &Key,
-    trigger: &Trigger,
-    uid: &str,
-    time: Timestamp,
-) -> Called {
-    let request = match request(function, trigger, uid, time) {
+pub(super) async fn call(context: &Arc<ProxyContext>, event: Event<'_>) -> Called {
+    let request = match event.request() {
         Ok(request) => request,
         Err(error) => return Called::failed(None, format!("it cannot be called: {error}")),
     };
@@ -60,42 +64,6 @@ pub(super) async fn call(
         Ok((status, text)) => Called::failed(Some(status.as_u16()), text),
         Err(error) => Called::failed(None, format!("the answer broke off: {error}")),
     }
-}
-
-/// The request, with the attributes of the event as headers
-/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#31-binary-content-mode>).
-fn request(
-    function: &Key,
-    trigger: &Trigger,
-    uid: &str,
-    time: Timestamp,
-) -> http::Result<Request<Full<Bytes>>> {
-    let (namespace, name) = (&function.namespace, &function.name);
-    let mut request = Request::post(trigger.path())
-        .header(header::HOST, format!("{name}.{namespace}.svc"))
-        .header(header::USER_AGENT, "fermata")
-        .header("ce-specversion", "1.0")
-        .header("ce-type", EVENT_TYPE)
-        .header(
-            "ce-source",
-            format!(
-                "/namespaces/{namespace}/functions/{name}/triggers/{}",
-                trigger.name
-            ),
-        )
-        .header("ce-id", format!("{uid}/{}/{time}", trigger.name))
-        .header("ce-time", time.to_string());
-    let body = trigger.body.clone().unwrap_or_default();
-    if !body.is_empty() {
-        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
-        let kind = if is_json {
-            "application/json"
-        } else {
-            "text/plain; charset=utf-8"
-        };
-        request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
-    request.body(Full::new(body.into()))
 }
 
 /// The status of the answer, and the beginning of its text.
@@ -129,6 +97,52 @@ async fn exchange(
     ))
 }
 
+// === impl Event ===
+
+impl Event<'_> {
+    /// The same for the same run, and for no other.
+    pub(super) fn id(&self) -> String {
+        format!("{}/{}/{}", self.uid, self.trigger.name, self.time)
+    }
+
+    /// The request, with the attributes of the event as headers
+    /// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#31-binary-content-mode>).
+    pub(super) fn request(&self) -> http::Result<Request<Full<Bytes>>> {
+        let Self {
+            function,
+            trigger,
+            time,
+            ..
+        } = self;
+        let (namespace, name) = (&function.namespace, &function.name);
+        let mut request = Request::post(trigger.path())
+            .header(header::HOST, format!("{name}.{namespace}.svc"))
+            .header(header::USER_AGENT, "fermata")
+            .header("ce-specversion", "1.0")
+            .header("ce-type", EVENT_TYPE)
+            .header(
+                "ce-source",
+                format!(
+                    "/namespaces/{namespace}/functions/{name}/triggers/{}",
+                    trigger.name
+                ),
+            )
+            .header("ce-id", self.id())
+            .header("ce-time", time.to_string());
+        let body = trigger.body.clone().unwrap_or_default();
+        if !body.is_empty() {
+            let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
+            let kind = if is_json {
+                "application/json"
+            } else {
+                "text/plain; charset=utf-8"
+            };
+            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        request.body(Full::new(body.into()))
+    }
+}
+
 // === impl Called ===
 
 impl Called {
@@ -138,6 +152,15 @@ impl Called {
             result: RunResult::Failed,
             code,
             message: (!why.is_empty()).then(|| shortened(&why, MOST_MESSAGE).into_owned()),
+        }
+    }
+
+    /// A run of which nobody knows how it ended, and why.
+    pub(super) fn lost(why: &str) -> Self {
+        Self {
+            result: RunResult::Lost,
+            code: None,
+            message: Some(why.to_owned()),
         }
     }
 
@@ -163,7 +186,13 @@ mod tests {
             ..Trigger::default()
         };
         let time = "2026-11-28T06:00:00Z".parse().unwrap();
-        request(&Key::new("shop", "orders"), &trigger, "u-1", time).unwrap()
+        let event = Event {
+            function: &Key::new("shop", "orders"),
+            trigger: &trigger,
+            uid: "u-1",
+            time,
+        };
+        event.request().unwrap()
     }
 
     #[test]

@@ -21,6 +21,8 @@ type IsUnderWay<'a> = Box<dyn Fn(&str, Timestamp) -> bool + Send + Sync + 'a>;
 /// What decisions depend on besides the function.
 pub(super) struct Situation<'a> {
     pub(super) now: Timestamp,
+    /// Whether runs are kept beyond gateways, so that one goes on with those of another.
+    pub(super) keeps: bool,
     /// The name of this gateway.
     pub(super) own: &'a str,
     /// Whether this gateway has the run of that time of a trigger under way.
@@ -63,7 +65,8 @@ pub(super) fn is_due(triggers: &FunctionTriggers, situation: &Situation<'_>) -> 
             return true;
         };
         let schedule = &trigger.schedule;
-        let is_lost = |run: &TriggerRun| is_lost(run, &status.name, triggers.timeout, situation);
+        let is_lost =
+            |run: &TriggerRun| is_lost(run, &status.name, longest(triggers, situation), situation);
         let is_due = || {
             let next = trigger.next(status);
             next.is_some_and(|next| next <= situation.now)
@@ -80,13 +83,15 @@ pub(super) fn plan(triggers: &FunctionTriggers, situation: &Situation<'_>) -> Op
     let mut plan = Plan::default();
     for trigger in &triggers.triggers {
         let old = triggers.status_of(&trigger.source.name);
-        let status = plan.of(trigger, old, triggers.timeout, situation);
+        let status = plan.of(trigger, old, longest(triggers, situation), situation);
         plan.status.push(status);
     }
     let others = triggers.status.iter();
     plan.status
         .extend(others.filter(|status| hears(triggers, status)).cloned());
-    (plan.status != triggers.status).then_some(plan)
+    // A run may go on in this gateway which the status says is its own already.
+    let is_news = plan.status != triggers.status || !plan.begin.is_empty();
+    is_news.then_some(plan)
 }
 
 /// Writes into a trigger's status how a run has ended that this gateway had begun. Whether that is news.
@@ -128,6 +133,16 @@ fn is_lost(run: &TriggerRun, trigger: &str, timeout: Duration, situation: &Situa
         .map_or(run.time.0, |started| started.0);
     let age = Duration::try_from(situation.now.duration_since(started)).unwrap_or_default();
     !(situation.is_there)(gateway) || age > timeout.saturating_add(RECORD_GRACE)
+}
+
+/// How long a run may take.
+fn longest(triggers: &FunctionTriggers, situation: &Situation<'_>) -> Duration {
+    let kept = if situation.keeps {
+        triggers.max_age
+    } else {
+        Duration::ZERO
+    };
+    triggers.timeout.saturating_add(kept)
 }
 
 /// Whether this is the status of a trigger that hears a topic: what is not decided here.
@@ -176,7 +191,18 @@ impl Plan {
             status.last_time.clone_from(&old.last_time);
         }
         for run in &mut status.runs {
-            if is_lost(run, &source.name, timeout, situation) {
+            if !is_lost(run, &source.name, timeout, situation) {
+                continue;
+            }
+            if situation.keeps {
+                run.gateway = Some(situation.own.to_owned());
+                self.begin.push(Begin {
+                    trigger: source.clone(),
+                    time: run.time.0,
+                    replaces: Vec::new(),
+                    timeout,
+                });
+            } else {
                 run.result = RunResult::Lost;
                 run.ended_at = Some(second(now));
                 run.message =

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fermata_gateway::OwnPath;
 use http::{Request, uri::Authority};
 use http_body_util::Full;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::{Answer, FunctionSpec, Harness, echo, events, get, request};
@@ -70,6 +70,7 @@ async fn the_events_program_gets_the_call_and_the_caller_its_answer() {
         let asked = deferred("PUT", host, path)
             .header("x-fermata-entrance", "internal")
             .header("x-fermata-delivery", "{\"attempts\":100}")
+            .header("x-fermata-trigger", "nightly")
             .header("x-forwarded-for", "10.0.0.1")
             .header("x-a", "1");
         let answer = send(address, asked, "seven").await;
@@ -84,8 +85,12 @@ async fn the_events_program_gets_the_call_and_the_caller_its_answer() {
         let headers = &seen["headers"];
         assert_eq!(headers["x-fermata-entrance"], entrance);
         assert_eq!(
-            (&headers["x-a"], &headers["x-fermata-delivery"]),
-            (&json!("1"), &json!("{}"))
+            (
+                &headers["x-a"],
+                &headers["x-fermata-delivery"],
+                &headers["x-fermata-trigger"],
+            ),
+            (&json!("1"), &json!("{}"), &Value::Null)
         );
         assert!(headers["x-fermata-function-uid"].is_string(), "{headers}");
         assert!(headers["x-forwarded-for"].is_null(), "{headers}");

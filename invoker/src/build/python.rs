@@ -13,6 +13,10 @@ use crate::log;
 /// Says what the files ask pip for; see there.
 const REQUIREMENTS: &str = include_str!("../../../runtimes/python/requirements.py");
 
+/// Compiles what is installed. What cannot be compiled is compiled by nobody who imports it either.
+const COMPILE: &str =
+    "import compileall, sys\ncompileall.compile_dir(sys.argv[1], quiet=2, stripdir=sys.argv[1])\n";
+
 /// Where pip writes all that it does.
 const LOG: &str = "pip.log";
 
@@ -59,6 +63,8 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
     let mut arguments = vec!["-m", "pip", "install", "--no-warn-script-location"];
     // What else is installed on the machine does not count.
     arguments.push("--no-warn-conflicts");
+    // It would do that in a folder of another name each time, which byte code holds.
+    arguments.push("--no-compile");
     if answer["locked"].as_bool() == Some(true) {
         // The lock has all of them.
         arguments.push("--no-deps");
@@ -81,10 +87,29 @@ pub(super) async fn build(build: &Build) -> Result<Done, Error> {
     pip.env
         .push(("PIP_LOG", build.place.temporary().join(LOG).into()));
     match build.run(pip).await {
-        Ok(_) => Ok(Done::Built),
+        Ok(_) => {
+            compile(build).await?;
+            Ok(Done::Built)
+        }
         Err(error @ Error::Failed { .. }) => Err(silent(build).map_or(error, Error::Registry)),
         Err(error) => Err(error),
     }
+}
+
+/// Compiles what pip has installed, so that a cold start does not have to: the same bytes each time.
+async fn compile(build: &Build) -> Result<(), Error> {
+    let arguments = ["-c".into(), COMPILE.into(), build.place.target().into()];
+    let compiler = Tool {
+        name: "python",
+        // Elsewhere than among modules that would be taken for Python's own.
+        dir: build.place.temporary(),
+        // Sets have the same order each time.
+        env: vec![("PYTHONHASHSEED", "0".into())],
+        words: Words::Last,
+        registry: false,
+        ..tool(build, arguments.into_iter().collect())
+    };
+    build.run(compiler).await.map(drop)
 }
 
 /// What pip writes to its own log alone: that an index answers with a failure, after which it goes on as

@@ -1,6 +1,10 @@
 //! Builds of Python's packages, with pip and a folder of wheels in place of an index.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     build::{Job, closed, registry, tool},
@@ -76,6 +80,41 @@ fn requirements_are_installed_with_what_they_require_and_compiled() {
         "{names:?}"
     );
     assert!(job.target().join("sample/__pycache__").is_dir());
+}
+
+/// All files below a folder, and what they hold.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut due, mut found) = (vec![folder.to_owned()], BTreeMap::new());
+    while let Some(here) = due.pop() {
+        for entry in fs::read_dir(here).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                due.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_same_packages_are_the_same_bytes_wherever_they_are_installed() {
+    let (folder, ..) = wheels();
+    let built = || {
+        let job = from(python("requirements.txt", "sample\n"), folder.path())
+            .variable("SOURCE_DATE_EPOCH", "1");
+        job.succeed();
+        contents(&job.target())
+    };
+    let (one, other) = (built(), built());
+    let is_byte_code = |path: &PathBuf| path.extension().is_some_and(|end| end == "pyc");
+    assert!(one.keys().any(is_byte_code), "{:?}", one.keys());
+    for (path, content) in &one {
+        assert_eq!(other.get(path), Some(content), "{}", path.display());
+    }
+    assert_eq!(one.len(), other.len());
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub(crate) const TRY_AGAIN: i32 = 75;
 /// The exit code of a program that found no room on a disk (EX_IOERR).
 pub(crate) const NO_ROOM: i32 = 74;
 
+/// Where a Function says how much memory its build may use.
+const RESOURCES: &str = "source.build.resources";
+
 /// The last thing that a container has said.
 fn last_line(crash: &Crash) -> Option<String> {
     // The pod asks for the end of its log as termination message; its last line is the one that
@@ -63,11 +66,19 @@ pub(super) fn build_failure(crash: &Crash) -> (&'static str, String) {
             format!("the function cannot be built now, and it is tried again: {last}"),
         );
     }
-    let mut message = format!("the function cannot be built: {last}");
-    if crash.reason.as_deref() == Some("OOMKilled") {
-        message.push_str("; give the build more memory in source.build.resources");
-    }
-    (reasons::BUILD_FAILED, message)
+    let killed = crash.reason.as_deref() == Some("OOMKilled");
+    // Where the kernel has spared what runs the tool, that has said it already.
+    let why = if killed && !last.contains(RESOURCES) {
+        format!(
+            "it has used more memory than it may (OOMKilled); give it more in {RESOURCES}; its last words: {last}"
+        )
+    } else {
+        last
+    };
+    (
+        reasons::BUILD_FAILED,
+        format!("the function cannot be built: {why}"),
+    )
 }
 
 /// Why a fetch ended as it did. What it has said last tells it.
@@ -115,9 +126,16 @@ mod tests {
         let (reason, message) = build_failure(&killed);
         assert_eq!(reason, reasons::BUILD_FAILED);
         assert!(
-            message.contains("more memory in source.build.resources"),
+            message.contains("give it more in source.build.resources; its last words: ERROR: No"),
             "{message}"
         );
+        let told = "fermata: pip, or what it had started, was killed; give the build more in source.build.resources";
+        let spared = Crash {
+            message: Some(told.into()),
+            ..killed
+        };
+        let (_, message) = build_failure(&spared);
+        assert_eq!(message, format!("the function cannot be built: {told}"));
         assert_eq!(build_failure(&crash(75)).0, reasons::REGISTRY_UNREACHABLE);
         assert_eq!(build_failure(&crash(74)).0, reasons::DISK_FULL);
     }

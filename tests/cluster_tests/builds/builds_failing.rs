@@ -1,6 +1,12 @@
 //! Builds that do not come to an image, and what runs meanwhile.
 
+use fermata_crds::Runtime;
 use fermata_tests::{Cluster, Space, eventually};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
 use serde_json::json;
 
 use crate::world::{HANDLER, answering, jobs, names, source, told};
@@ -29,7 +35,7 @@ async fn a_build_that_fails_keeps_the_old_revision_and_is_not_tried_again() {
     let uid = jobs(&space, "hello").await[1].metadata.uid.clone();
     space
         .api::<k8s_openapi::api::batch::v1::Job>()
-        .delete("hello-00002-build", &kube::api::DeleteParams::background())
+        .delete("hello-00002-build", &DeleteParams::background())
         .await
         .expect("deleted");
     eventually("the Job is gone", async || {
@@ -43,6 +49,53 @@ async fn a_build_that_fails_keeps_the_old_revision_and_is_not_tried_again() {
     let left = jobs(&space, "hello").await;
     assert_eq!(names(&left), ["hello-00001-build", "hello-00003-build"]);
     assert!(left.iter().all(|job| job.metadata.uid != uid));
+}
+
+#[tokio::test]
+async fn a_build_that_takes_more_memory_than_it_may_is_killed_and_told() {
+    let space = Space::new().await;
+    let runtimes = Api::<Runtime>::all(space.client.clone());
+    let mut greedy = runtimes.get("python").await.expect("the Runtime python");
+    let name = format!("greedy-{}", space.name);
+    greedy.metadata = ObjectMeta {
+        name: Some(name.clone()),
+        ..Default::default()
+    };
+    let build = greedy.spec.build.as_mut().expect("it builds");
+    // Bytes that are written are memory; the kernel gives what is not.
+    let script = "python3 -c \"x = b'x' * (160 << 20)\" && touch $FERMATA_TARGET/done";
+    build.command = ["fermata-invoker", "build", "--", "sh", "-c", script]
+        .map(ToOwned::to_owned)
+        .to_vec();
+    build.inputs = None;
+    let made = runtimes.create(&PostParams::default(), &greedy).await;
+    made.expect("a Runtime");
+    let source = |memory: &str| {
+        let resources = json!({"limits": {"memory": memory}, "requests": {"memory": "16Mi"}});
+        json!({"runtime": name, "build": {"resources": resources},
+            "files": {"main.py": "def handle(request):\n    return 'built'\n"}})
+    };
+    space
+        .function("hello", json!({"source": source("64Mi")}))
+        .await;
+    let message = space.fails("hello", "BuildFailed").await;
+    assert!(message.contains("source.build.resources"), "{message}");
+    let (reason, message) = space.condition("hello", "Built", "False").await;
+    assert_eq!(reason, "BuildFailed");
+    assert!(message.contains("source.build.resources"), "{message}");
+    // It was the kernel.
+    let of_build = ListParams::default().labels("fermata.dev/image-build=hello-00001");
+    let pods = space.api::<Pod>().list(&of_build).await;
+    let pods = serde_json::to_value(pods.expect("pods").items).expect("JSON");
+    let states = &pods[0]["status"]["initContainerStatuses"];
+    assert_eq!(
+        states[0]["state"]["terminated"]["reason"], "OOMKilled",
+        "{pods}"
+    );
+    // With enough it succeeds.
+    answering(&space, "hello", source("512Mi"), "built").await;
+    let gone = runtimes.delete(&name, &DeleteParams::default()).await;
+    gone.expect("deleted");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! What is built once, and used by many.
 
 use fermata_crds::Runtime;
-use fermata_tests::{Cluster, GitServer, Space};
+use fermata_tests::{Cluster, Gateway, GitServer, Space, eventually};
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, PostParams},
@@ -94,6 +96,66 @@ async fn a_newer_image_of_the_runtime_takes_the_layers_as_they_are() {
         .expect("deleted");
 }
 
+/// Deletes a function, its Revisions and Jobs, and its image with all layers from the registry: nothing is left that
+/// another build could use.
+async fn forget(space: &Space, name: &str, image: &str) {
+    space.remove(name).await;
+    eventually("Revisions and Jobs are gone", async || {
+        let left = (
+            space.revisions(name).await.len(),
+            jobs(space, name).await.len(),
+        );
+        if left == (0, 0) {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
+    let (repository, digest) = image.split_once('@').expect("by digest");
+    let (host, path) = repository.split_once('/').expect("a host");
+    let registry = Gateway {
+        address: host.parse().expect("an address"),
+    };
+    let ask = async |method: Method, what: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v2/{path}/{what}"))
+            .header("accept", "application/vnd.oci.image.manifest.v1+json")
+            .body(Full::default());
+        registry.send(request.expect("a request")).await
+    };
+    let manifest = format!("manifests/{digest}");
+    let listed = ask(Method::GET, &manifest).await.ok().json();
+    let layers = listed["layers"].as_array().expect("layers");
+    let mut parts = vec![manifest];
+    for part in layers.iter().chain([&listed["config"]]) {
+        let digest = part["digest"].as_str().expect("a digest");
+        parts.push(format!("blobs/{digest}"));
+    }
+    for part in parts {
+        ask(Method::DELETE, &part).await.ok();
+        let there = ask(Method::HEAD, &part).await;
+        assert_eq!(there.status, StatusCode::NOT_FOUND, "{part}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_built_again_from_nothing_is_the_same_to_the_bit() {
+    let space = Space::new().await;
+    let first = answering(&space, "hello", source("1.0", HANDLER, ""), "hello 1.0").await;
+    let image = first.image.clone().expect("an image");
+    for _ in 0..2 {
+        forget(&space, "hello", &image).await;
+        let again = answering(&space, "hello", source("1.0", HANDLER, ""), "hello 1.0").await;
+        assert_eq!(
+            containers(&jobs(&space, "hello").await[0]),
+            ["fermata-build", "fermata-push"]
+        );
+        assert_eq!(again, first);
+    }
+}
+
 #[tokio::test]
 async fn source_in_git_is_fetched_once() {
     let cluster = Cluster::new().await;
@@ -136,7 +198,7 @@ async fn an_image_stays_when_builds_are_switched_off_and_what_is_new_installs_fo
         .to_owned();
     install(&cluster, &format!("builds.registry={registry}"));
     space.condition("plain", "Built", "True").await;
-    fermata_tests::eventually(
+    eventually(
         "what runs is built, and goes over to the image",
         async || {
             let pods = instances(space, "plain").await;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use fermata_tests::{Space, Up, eventually, kubectl};
+use fermata_tests::{Space, Up, eventually, kubectl, pointer};
 
 use crate::{ok, run, write_function};
 
@@ -178,4 +178,51 @@ async fn a_folder_of_functions_runs_them_all() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_git_lfs_has_not_fetched_is_refused_by_name() {
+    let space = Space::new().await;
+    let kubeconfig = space.platform.kubeconfig.as_path();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("shop");
+    write_function(&folder, "shop", "open");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    fs::create_dir(folder.join("data")).unwrap();
+    write("data/model.bin", &pointer(&"0".repeat(64), 12345));
+    let deploy = ["deploy", "-n", &space.name, "-f", folder.to_str().unwrap()];
+    // Nothing says that it is more than what it looks like.
+    ok(kubeconfig, &deploy);
+    write(
+        ".gitattributes",
+        "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+    );
+    let path = folder.to_str().unwrap();
+    let named = [
+        "deploy",
+        "-n",
+        &space.name,
+        "shop",
+        "--runtime",
+        "python",
+        path,
+    ];
+    for arguments in [&deploy[..], &named] {
+        let (deployed, printed) = run(kubeconfig, arguments);
+        assert!(!deployed, "{printed}");
+        for part in [
+            "data/model.bin in ",
+            "cannot be source: Git LFS keeps what belongs there",
+            "git lfs pull",
+            ".fermataignore",
+        ] {
+            assert!(printed.contains(part), "{part}: {printed}");
+        }
+    }
+    // Fetched, it is what was meant; left out, nobody misses it.
+    write("data/model.bin", "a model");
+    ok(kubeconfig, &deploy);
+    write("data/model.bin", &pointer(&"0".repeat(64), 12345));
+    write(".fermataignore", "*.bin\n");
+    ok(kubeconfig, &deploy);
 }

@@ -1,7 +1,7 @@
 //! Builds that take more than they may, or do what they should not: each ends in a sentence, and harms nobody.
 
 use fermata_crds::Runtime;
-use fermata_tests::{Space, eventually};
+use fermata_tests::{Platform, Space, eventually};
 use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
@@ -110,6 +110,21 @@ async fn a_build_that_does_not_end_is_ended_and_told() {
         message.contains("took longer than 2 s and was ended; source.build.timeout"),
         "{message}"
     );
+    own.remove().await;
+}
+
+#[tokio::test]
+async fn a_build_that_the_kernel_ends_for_its_memory_is_told_with_the_way_out() {
+    // The embedded cluster limits no memory: there a program of the build does to itself what the kernel does.
+    let script = match Platform::shared().embedded {
+        true => "sh -c 'kill -9 $PPID'; true",
+        false => "exec python3 -c \"x = b'x' * (160 << 20)\"",
+    };
+    let own = Own::script(script, &json!([])).await;
+    let resources = json!({"requests": {"memory": "16Mi"}, "limits": {"memory": "64Mi"}});
+    own.function(&json!({"resources": resources})).await;
+    let message = told(&own.space, "False", "BuildFailed").await;
+    assert!(message.contains("source.build.resources"), "{message}");
     own.remove().await;
 }
 

@@ -3,8 +3,11 @@
 mod away;
 mod bounds;
 mod compiled;
+mod index;
 mod kept;
+mod pictures;
 mod registries;
+mod ruby;
 
 use fermata_tests::{Space, eventually, node_package, wheel};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};

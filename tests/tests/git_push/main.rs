@@ -1,6 +1,7 @@
 //! `git push` to `fermata up`, with the real git.
 
 mod broken;
+mod lfs;
 mod who;
 
 use std::{

@@ -490,6 +490,8 @@ async fn pods_are_removed_by_force_too() {
     k.ok(&["create", "-f", pod.path().to_str().unwrap()]);
     k.ok(&["wait", "--for=condition=Ready", "pod/lone", "--timeout=60s"]);
     assert!(k.ok(&["get", "pods", "-o", "wide"]).contains("1/1"));
+    let class = ["get", "pod", "lone", "-o", "jsonpath={.status.qosClass}"];
+    assert_eq!(k.ok(&class), "BestEffort");
     assert!(
         k.fails(&["create", "-f", pod.path().to_str().unwrap()])
             .contains("already exists")

@@ -1,5 +1,7 @@
 //! `image.yaml`: what an image is made of.
 
+mod dockerfile;
+
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, bail};
@@ -27,6 +29,9 @@ pub(super) struct Recipe {
     pub(super) user: u32,
     pub(super) working_dir: Option<String>,
     entrypoint: Vec<String>,
+    /// Files besides, by their path relative to the root.
+    #[serde(skip)]
+    pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
 /// A root file system of Debian's packages.
@@ -52,8 +57,13 @@ pub(super) struct Base {
 // === impl Recipe ===
 
 impl Recipe {
-    /// The recipe in a folder of the repository.
+    /// The recipe in a folder of the repository, or in a document there: `DOCUMENT#STAGE` of its Dockerfile.
     pub(super) fn read(folder: &str) -> anyhow::Result<Self> {
+        if let Some((document, stage)) = folder.split_once('#') {
+            let text = fs::read_to_string(shell::root().join(document))
+                .with_context(|| format!("cannot read {document}"))?;
+            return dockerfile::read(&text, stage).with_context(|| document.to_owned());
+        }
         let file = shell::root().join(folder).join("image.yaml");
         let text = fs::read_to_string(&file)
             .with_context(|| format!("cannot read the recipe {}", file.display()))?;

@@ -15,10 +15,11 @@ pub(super) const SUITES: [&str; 7] = [
 ];
 
 /// The suites that run on the embedded cluster too.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "asynchronous",
     "bad_http",
     "cli",
+    "dead_letters",
     "dependencies",
     "examples",
     "failures",

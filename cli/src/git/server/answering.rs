@@ -92,12 +92,17 @@ impl Server {
     ) -> Response<Attended<Body>> {
         let answered = self.try_respond(request, way, seat).await;
         answered.unwrap_or_else(|refusal| {
-            let body = Either::Left(Full::from(refusal.sentence + "\n"));
+            let (body, kind) = if refusal.to_lfs {
+                request::told_by_lfs(&refusal.sentence)
+            } else {
+                // Git shows text to people.
+                let text = HeaderValue::from_static("text/plain; charset=utf-8");
+                (refusal.sentence + "\n", text)
+            };
+            let body = Either::Left(Full::from(body));
             let mut response = Response::new(Attended::new(body, seat.busy()));
             *response.status_mut() = refusal.status;
-            // Git shows text to people.
-            let text = HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, text);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
             if refusal.status == StatusCode::UNAUTHORIZED {
                 let headers = response.headers_mut();
                 headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     super::folder::MOST_LOOKED_AT,
-    secrets,
+    pointers, secrets,
     walk::{self, Found},
 };
 use crate::{
@@ -105,8 +105,10 @@ impl Placed {
 ///
 /// # Errors
 ///
-/// With the largest of them when they are too large together, and with the name of one that cannot be read.
+/// With the largest of them when they are too large together, with the name of one that cannot be read, and with those that
+/// Git LFS keeps elsewhere.
 pub(super) fn read(dir: &Path, found: &[Found]) -> anyhow::Result<Code> {
+    pointers::refuse(dir, found)?;
     secrets::warn(dir, found);
     let sizes = found.iter().map(|file| file.size + file.name.len() as u64);
     let size: u64 = sizes.sum();

@@ -26,7 +26,7 @@ impl Index {
         let backlogs = busy.take(MOST_FUNCTIONS).map(|(key, queue)| Backlog {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
-            waiting: count(queue.due(now).take(most as usize)),
+            waiting: count(0..queue.due(now, most as usize)),
             running: count(queue.running()),
         });
         backlogs.collect()

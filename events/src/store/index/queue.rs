@@ -3,13 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Backlog, CalledOff, Next};
-use crate::{id::Id, invocation::Place};
+use crate::{
+    id::Id,
+    invocation::{Batch, Invocation, Place},
+};
 
 /// A queue. Each call of it is due at some time, is being made, or stands in a line behind another one.
 #[derive(Debug, Default)]
@@ -19,6 +23,10 @@ pub(super) struct Queue {
     running: HashMap<Id, CancellationToken>,
     /// Calls of which one is made after the other.
     lines: HashMap<Box<str>, Line>,
+    /// Calls that are made together; one of each group is due for all of them.
+    groups: HashMap<Box<str>, Group>,
+    /// The group for which a call is due.
+    heads: HashMap<Id, Box<str>>,
     /// How many stand behind others.
     behind: usize,
     changed: Arc<Notify>,
@@ -33,12 +41,23 @@ struct Line {
     behind: BTreeMap<u64, Id>,
 }
 
+/// Calls that are made together.
+#[derive(Debug)]
+struct Group {
+    size: usize,
+    /// How long one waits for others.
+    wait: Duration,
+    calls: BTreeSet<(Instant, Id)>,
+    /// What is due for them.
+    head: Option<(Instant, Id)>,
+}
+
 // === impl Queue ===
 
 impl Queue {
     /// A call waits until then, or behind those of its line. False if it was called off while it was being made: then it
     /// is held, so that nobody makes it.
-    pub(super) fn wait(&mut self, id: Id, place: Option<&Place>, due: Instant) -> bool {
+    pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> bool {
         if let Some(off) = self.running.get(&id)
             && off.is_cancelled()
         {
@@ -46,8 +65,10 @@ impl Queue {
         }
         self.running.remove(&id);
         self.oldest.insert(id);
-        let is_first = place.is_none_or(|place| self.stand(id, place));
-        if is_first {
+        let place = invocation.place();
+        if let Some(batch) = invocation.batch() {
+            self.gather(id, batch, due);
+        } else if place.is_none_or(|place| self.stand(id, place)) {
             self.due.insert((due, id));
         }
         self.changed.notify_one();
@@ -68,9 +89,11 @@ impl Queue {
     pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
         match self.due.first().copied() {
             Some((due, id)) if due <= now => {
+                if let Some(group) = self.heads.get(&id).cloned() {
+                    return Some(Next::TakeAll(self.take_all(&group, now)));
+                }
                 self.due.pop_first();
-                let off = CancellationToken::new();
-                self.running.insert(id, off.clone());
+                let off = self.run(id);
                 Some(Next::Take(id, off))
             }
             Some((due, _)) => Some(Next::Wait(due)),
@@ -80,15 +103,22 @@ impl Queue {
     }
 
     /// Takes a call that waits, so that nobody makes it; tells one that is being made. None if it is neither.
-    pub(super) fn call_off(&mut self, id: Id, place: Option<&Place>) -> Option<CalledOff> {
+    pub(super) fn call_off(&mut self, id: Id, invocation: &Invocation) -> Option<CalledOff> {
         if let Some(off) = self.running.get(&id) {
             off.cancel();
             return Some(CalledOff::Running);
         }
-        let line = place.and_then(|place| Some((self.lines.get_mut(&place.line)?, place.number)));
+        let line = invocation.place();
+        let line = line.and_then(|place| Some((self.lines.get_mut(&place.line)?, place.number)));
         let stood = line.is_some_and(|(line, number)| line.behind.remove(&number).is_some());
         if stood {
             self.behind -= 1;
+        } else if let Some(batch) = invocation.batch() {
+            let group = self.groups.get_mut(&batch.group)?;
+            let entry = group.calls.iter().find(|(_, waiting)| *waiting == id);
+            let entry = *entry?;
+            group.calls.remove(&entry);
+            self.set_head(&batch.group);
         } else {
             let mut due = self.due.iter();
             let entry = due.find(|(_, waiting)| *waiting == id).copied()?;
@@ -108,14 +138,24 @@ impl Queue {
         self.running.keys()
     }
 
-    /// Those that could be made now.
-    pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = &(Instant, Id)> {
-        self.due.iter().take_while(move |(due, _)| *due <= now)
+    /// How many requests could be made now, counted up to a number.
+    pub(super) fn due(&self, now: Instant, most: usize) -> usize {
+        let due = self.due.iter().take_while(|(due, _)| *due <= now);
+        let mut requests = 0;
+        for (_, id) in due {
+            let group = self.heads.get(id).and_then(|group| self.groups.get(group));
+            requests += group.map_or(1, |group| group.due(now, most));
+            if requests >= most {
+                return most;
+            }
+        }
+        requests
     }
 
-    /// Whether there is one of these or those.
+    /// Whether anything is being made, or could be.
     pub(super) fn is_busy(&self, now: Instant) -> bool {
-        !self.running.is_empty() || self.due(now).next().is_some()
+        let first = self.due.first();
+        !self.running.is_empty() || first.is_some_and(|(due, _)| *due <= now)
     }
 
     /// What tells that there is more to do.
@@ -126,10 +166,81 @@ impl Queue {
     /// How many calls there are.
     pub(super) fn backlog(&self) -> Backlog {
         Backlog {
-            waiting: self.due.len() + self.behind,
+            waiting: self.due.len() + self.behind + self.gathered(),
             running: self.running.len(),
             oldest: self.oldest.first().copied(),
         }
+    }
+
+    fn run(&mut self, id: Id) -> CancellationToken {
+        let off = CancellationToken::new();
+        self.running.insert(id, off.clone());
+        off
+    }
+
+    /// A call waits for others of its group.
+    fn gather(&mut self, id: Id, batch: &Batch, due: Instant) {
+        let group = self.groups.entry(batch.group.clone());
+        let group = group.or_insert_with(|| Group {
+            size: 1,
+            wait: Duration::ZERO,
+            calls: BTreeSet::new(),
+            head: None,
+        });
+        // As the newest one says.
+        group.size = usize::try_from(batch.size).unwrap_or(1).max(1);
+        group.wait = Duration::from_millis(batch.wait);
+        group.calls.insert((due, id));
+        self.set_head(&batch.group);
+    }
+
+    /// Takes those of a group that are due, as many as go together.
+    fn take_all(&mut self, name: &str, now: Instant) -> Vec<(Id, CancellationToken)> {
+        let mut taken = Vec::new();
+        if let Some(group) = self.groups.get_mut(name) {
+            while taken.len() < group.size
+                && let Some((due, id)) = group.calls.first().copied()
+                && due <= now
+            {
+                group.calls.pop_first();
+                taken.push(id);
+            }
+        }
+        self.set_head(name);
+        taken.into_iter().map(|id| (id, self.run(id))).collect()
+    }
+
+    /// One of a group is due for all of them: when there are enough, or when the first has waited for long enough.
+    fn set_head(&mut self, name: &str) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let head = group.next_head();
+        if head == group.head {
+            return;
+        }
+        if let Some(old) = group.head.take() {
+            self.due.remove(&old);
+            self.heads.remove(&old.1);
+        }
+        group.head = head;
+        match head {
+            Some((due, id)) => {
+                self.due.insert((due, id));
+                self.heads.insert(id, name.into());
+            }
+            None => {
+                self.groups.remove(name);
+            }
+        }
+    }
+
+    /// How many wait besides those that are due for their groups.
+    fn gathered(&self) -> usize {
+        let groups = self.groups.values();
+        groups
+            .map(|group| group.calls.len().saturating_sub(1))
+            .sum()
     }
 
     /// Whether a call is the first of its line; if not, it stands in it.
@@ -169,5 +280,29 @@ impl Queue {
                 self.lines.remove(&place.line);
             }
         }
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    /// What is to be due for all of them.
+    fn next_head(&self) -> Option<(Instant, Id)> {
+        let (first, id) = *self.calls.first()?;
+        if self.wait.is_zero() {
+            return Some((first, id));
+        }
+        let patience = first + self.wait;
+        let full = self.calls.iter().nth(self.size - 1);
+        let due = full.map_or(patience, |(full, _)| patience.min(*full));
+        Some((due, id))
+    }
+
+    /// How many requests those are that could be made now.
+    fn due(&self, now: Instant, most: usize) -> usize {
+        let due = self.calls.iter().take_while(|(due, _)| *due <= now);
+        due.take(most.saturating_mul(self.size))
+            .count()
+            .div_ceil(self.size)
     }
 }

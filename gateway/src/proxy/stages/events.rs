@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fermata_crds::names::{
-    DELIVERY_HEADER, ENTRANCE_HEADER, FUNCTION_UID_HEADER, PUBLISHER_HEADER,
+    DELIVERY_HEADER, ENTRANCE_HEADER, FUNCTION_UID_HEADER, PUBLISHER_HEADER, TRIGGER_HEADER,
 };
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
@@ -66,6 +66,7 @@ pub(super) async fn ask(
         DELIVERY_HEADER,
         ENTRANCE_HEADER,
         PUBLISHER_HEADER,
+        TRIGGER_HEADER,
     ] {
         parts.headers.remove(name);
     }

@@ -12,6 +12,8 @@ struct World {
     under_way: HashSet<Timestamp>,
     /// The other gateways.
     others: Vec<&'static str>,
+    /// Whether runs are kept.
+    keeps: bool,
 }
 
 fn at(text: &str) -> Timestamp {
@@ -33,12 +35,14 @@ impl World {
             function: serde_json::from_value(function).unwrap(),
             under_way: HashSet::new(),
             others: vec!["other"],
+            keeps: false,
         }
     }
 
     fn situation(&self, now: &str) -> Situation<'_> {
         Situation {
             now: at(now),
+            keeps: self.keeps,
             own: "own",
             is_under_way: Box::new(|_, time| self.under_way.contains(&time)),
             is_there: Box::new(|gateway| self.others.contains(&gateway)),
@@ -230,6 +234,30 @@ fn a_run_whose_gateway_is_gone_is_lost_and_not_made_again() {
     world.under_way.clear();
     assert_eq!(world.round("2026-11-28T05:00:10Z"), NONE);
     assert_eq!(world.results(), [RunResult::Lost, RunResult::Lost]);
+}
+
+#[test]
+fn a_run_that_is_kept_goes_on_in_another_gateway() {
+    let mut world = World::of(json!({}));
+    world.keeps = true;
+    world.round("2026-11-26T12:00:00Z");
+    world.round("2026-11-27T05:00:00Z");
+    world.status().runs[0].gateway = Some("other".to_owned());
+    world.under_way.clear();
+    // The other one is there, for as long as it is tried; the default is six hours.
+    assert_eq!(world.round("2026-11-27T10:59:00Z"), NONE);
+    world.others.clear();
+    assert_eq!(world.round("2026-11-27T10:59:01Z"), [FRIDAY]);
+    assert_eq!(world.status().runs[0].gateway.as_deref(), Some("own"));
+    assert_eq!(world.round("2026-11-27T10:59:02Z"), NONE);
+
+    // This gateway, before it was started anew.
+    world.under_way.clear();
+    assert_eq!(world.round("2026-11-27T11:00:00Z"), [FRIDAY]);
+    assert_eq!(world.results(), [RunResult::Running]);
+    assert!(world.end(FRIDAY, &answered()));
+    assert_eq!(world.round("2026-11-27T11:00:01Z"), NONE);
+    assert_eq!(world.results(), [RunResult::Succeeded]);
 }
 
 #[test]

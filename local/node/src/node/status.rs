@@ -82,7 +82,8 @@ impl ContainerReport {
 // === impl PodReport ===
 
 impl PodReport {
-    /// The pod's status. Conditions keep their transition times from `old`.
+    /// The pod's status, but for the class of service, which the API server has written. Conditions keep their transition
+    /// times from `old`.
     pub(super) fn status(&self, pod: &Pod, old: Option<&PodStatus>, now: Timestamp) -> PodStatus {
         let (phase, reason, message) = self.phase();
         let over = matches!(phase, "Succeeded" | "Failed");
@@ -138,7 +139,6 @@ impl PodReport {
                 ip: ADDRESS.to_owned(),
             }]),
             start_time: Some(Time(self.started_at)),
-            qos_class: Some(qos_class(pod).to_owned()),
             observed_generation: pod.metadata.generation,
             conditions: Some(vec![
                 condition("PodScheduled", true),
@@ -229,49 +229,6 @@ pub(super) fn terminated(
     ContainerState {
         terminated: Some(terminated),
         ..ContainerState::default()
-    }
-}
-
-/// The quality of service class
-/// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>).
-fn qos_class(pod: &Pod) -> &'static str {
-    let containers: Vec<_> = pod.spec.iter().flat_map(|spec| &spec.containers).collect();
-    let resources = || {
-        containers
-            .iter()
-            .map(|container| container.resources.as_ref())
-    };
-    let asks = |entry: Option<&k8s_openapi::api::core::v1::ResourceRequirements>| {
-        entry.is_some_and(|entry| {
-            entry
-                .limits
-                .as_ref()
-                .is_some_and(|limits| !limits.is_empty())
-                || entry
-                    .requests
-                    .as_ref()
-                    .is_some_and(|requests| !requests.is_empty())
-        })
-    };
-    let guaranteed = |entry: Option<&k8s_openapi::api::core::v1::ResourceRequirements>| {
-        let Some(limits) = entry.and_then(|entry| entry.limits.as_ref()) else {
-            return false;
-        };
-        let requests = entry.and_then(|entry| entry.requests.as_ref());
-        ["cpu", "memory"].iter().all(|name| {
-            limits.get(*name).is_some_and(|limit| {
-                requests
-                    .and_then(|requests| requests.get(*name))
-                    .is_none_or(|request| request == limit)
-            })
-        })
-    };
-    if !resources().any(asks) {
-        "BestEffort"
-    } else if resources().all(guaranteed) {
-        "Guaranteed"
-    } else {
-        "Burstable"
     }
 }
 
