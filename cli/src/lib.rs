@@ -81,7 +81,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Publish(options) => return commands::publish::run(&target, options).await,
         Command::Topics(options) => commands::topics::run(&target, &options).await?,
         Command::Restart(options) => commands::restart::run(&target, options).await?,
-        Command::Build(options) => commands::build::run(&target, options).await?,
+        Command::Build(options) => Box::pin(commands::build::run(&target, options)).await?,
         Command::Test(options) => return commands::test::run(&options),
         Command::Delete(options) => Box::pin(commands::delete::run(&target, options)).await?,
         Command::Schema => commands::schema::run()?,
