@@ -114,9 +114,17 @@ pub(crate) enum StoreError {
     #[error("the store holds something that cannot be read")]
     Content(#[source] Arc<serde_json::Error>),
     /// There is no room for it.
+    #[cfg_attr(
+        not(feature = "nats"),
+        allow(dead_code, reason = "a file has none of it")
+    )]
     #[error("the store has no room")]
     Full(#[source] Cause),
     /// Another process has it.
+    #[cfg_attr(
+        not(feature = "nats"),
+        allow(dead_code, reason = "a file has none of it")
+    )]
     #[error("another process has the store now")]
     Taken,
     /// It stops.
