@@ -461,7 +461,7 @@ impl Store {
     /// Whether the disk has room for what is kept already, and no more.
     #[must_use]
     pub(crate) fn is_short(&self) -> bool {
-        self.0.disk.is_short()
+        self.0.backend.is_short()
     }
 
     /// How many calls are over and known.
