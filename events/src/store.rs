@@ -464,6 +464,18 @@ impl Store {
         self.0.backend.is_short()
     }
 
+    /// The functions of which calls are due or being made, and how many; those that are due are counted up to a number.
+    #[must_use]
+    pub(crate) fn due(&self, most: u32) -> Vec<fermata_crds::backlog::Backlog> {
+        self.index().due(Instant::now(), most)
+    }
+
+    /// How the functions stand that have calls which are not over, or a trigger that fails.
+    #[must_use]
+    pub(crate) fn standings(&self) -> fermata_crds::backlog::Standings {
+        self.index().standings()
+    }
+
     /// How many calls are over and known.
     #[must_use]
     pub(crate) fn records(&self) -> usize {

@@ -4,23 +4,13 @@ use fermata_crds::backlog::{Backlog, MOST_FUNCTIONS};
 use tokio::time::Instant;
 
 use super::Index;
-use crate::store::Store;
-
-// === impl Store ===
-
-impl Store {
-    /// The functions of which calls are due or being made, and how many; those that are due are counted up to a number.
-    #[must_use]
-    pub(crate) fn due(&self, most: u32) -> Vec<Backlog> {
-        self.index().due(Instant::now(), most)
-    }
-}
 
 // === impl Index ===
 
 impl Index {
-    /// As [`Store::due`]. What it costs grows with the functions that have something to do, not with their calls.
-    fn due(&self, now: Instant, most: u32) -> Vec<Backlog> {
+    /// The functions of which calls are due or being made, and how many; those that are due are counted up to a number.
+    /// What it costs grows with the functions that have something to do, not with their calls.
+    pub(in crate::store) fn due(&self, now: Instant, most: u32) -> Vec<Backlog> {
         let queues = self.queues.iter();
         let busy = queues.filter(|(_, queue)| queue.is_busy(now));
         let backlogs = busy.take(MOST_FUNCTIONS).map(|(key, queue)| Backlog {

@@ -8,11 +8,10 @@ use fermata_crds::{
 };
 use fermata_daemon::watch::Key;
 
-use super::Owner;
+use super::{Index, Owner};
 use crate::{
     id::Id,
     invocation::{Invocation, State},
-    store::Store,
 };
 
 /// The longest text that says why an attempt has failed, in bytes.
@@ -45,13 +44,12 @@ struct Trigger {
     error: Option<Box<str>>,
 }
 
-// === impl Store ===
+// === impl Index ===
 
-impl Store {
+impl Index {
     /// How the functions stand that have calls which are not over, or a trigger that fails.
-    #[must_use]
-    pub(crate) fn standings(&self) -> Standings {
-        self.index().standing.tell()
+    pub(in crate::store) fn standings(&self) -> Standings {
+        self.standing.tell()
     }
 }
 
