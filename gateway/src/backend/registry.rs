@@ -5,11 +5,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use fermata_daemon::watch::Key;
-use tokio::sync::{Notify, futures::Notified};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 use crate::{
     backend::{
@@ -22,11 +26,17 @@ use crate::{
 /// The routes, as one snapshot that is swapped whole.
 pub(crate) type Routes = Router<Arc<Function>>;
 
+/// How long after the watch of Functions broke it is told of those that were made meanwhile, if the API server is there: the
+/// longest pause before it begins again, and as much as that may take.
+const BEHIND: Duration = Duration::from_secs(8);
+
 /// Routes and handles.
 #[derive(Debug)]
 pub(crate) struct Registry {
     routes: ArcSwap<Routes>,
     routes_changed: Notify,
+    /// When it was last known that Functions are not watched: others may know of some that are not here yet.
+    broke: Mutex<Option<Instant>>,
     revisions: Mutex<HashMap<Key, Arc<Revision>>>,
     functions: Mutex<HashMap<Key, Arc<Function>>>,
     /// Those that have any.
@@ -48,6 +58,7 @@ impl Registry {
         Self {
             routes: ArcSwap::from_pointee(routes),
             routes_changed: Notify::new(),
+            broke: Mutex::default(),
             revisions: Mutex::default(),
             functions: Mutex::default(),
             triggers: Mutex::default(),
@@ -65,6 +76,19 @@ impl Registry {
     /// Ready when the routes are others than at the time of the call. Cancel safe.
     pub(crate) fn routes_changed(&self) -> Notified<'_> {
         self.routes_changed.notified()
+    }
+
+    /// Functions are not watched at this moment, since the watch has just broken, or could not begin again.
+    pub(crate) fn functions_broke(&self) {
+        *lock(&self.broke) = Some(Instant::now());
+    }
+
+    /// Until when there may be Functions that this gateway should have heard of, and has not. The watch begins again
+    /// by itself, and says no more of it than that it broke.
+    #[must_use]
+    pub(crate) fn is_behind_until(&self) -> Option<Instant> {
+        let until = lock(&self.broke).map(|broke| broke + BEHIND);
+        until.filter(|until| *until > Instant::now())
     }
 
     /// All Revisions.

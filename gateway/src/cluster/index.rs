@@ -123,6 +123,11 @@ impl ClusterIndex {
         self.routes_changed
     }
 
+    /// Functions are not watched at this moment.
+    pub(crate) fn functions_broke(&self) {
+        self.registry.functions_broke();
+    }
+
     /// Builds the routing table anew and publishes it.
     pub(crate) fn publish_routes(&mut self) {
         let mut router = Router::new(self.policy.domain(), self.policy.cluster_domain());

@@ -150,6 +150,9 @@ fn events(watch: &Watch) -> impl Stream<Item = Event> + use<> {
 }
 
 fn take_in(index: &mut ClusterIndex, watch: &Watch, health: &Health, event: Event) {
+    if let Event::Function(WatchEvent::Broke) = &event {
+        index.functions_broke();
+    }
     match event {
         Event::Function(event) => step(
             index,

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use fermata_crds::names::ASYNC_FUNCTION_PATH_PREFIX;
 use http::{HeaderValue, request::Parts};
+use tokio::time::Instant;
 
 use crate::{
     backend::{
@@ -28,7 +29,8 @@ pub(crate) struct Routed {
     pub(crate) deferred: bool,
 }
 
-/// Finds the function. For one that another gateway has heard of, and this one not yet, it waits a while.
+/// Finds the function. For one that another gateway has heard of, and this one not yet, it waits a while; and for any while
+/// the API server does not tell this one of new ones.
 ///
 /// # Cancel safety
 ///
@@ -40,9 +42,12 @@ pub(crate) async fn route(
     parts: &Parts,
 ) -> Option<Routed> {
     let found = find(registry, caller, host, parts);
-    if found.is_some() || caller.sender != Sender::Gateway {
+    if found.is_some() {
         return found;
     }
+    let is_known_elsewhere = caller.sender == Sender::Gateway;
+    let late_news = is_known_elsewhere.then(|| Instant::now() + LATE_NEWS);
+    let until = late_news.max(registry.is_behind_until())?;
     let later = async {
         loop {
             // Listens before it looks, so that no change is missed.
@@ -53,7 +58,7 @@ pub(crate) async fn route(
             changed.await;
         }
     };
-    tokio::time::timeout(LATE_NEWS, later).await.ok()
+    tokio::time::timeout_at(until, later).await.ok()
 }
 
 fn find(registry: &Registry, caller: &Caller, host: &HeaderValue, parts: &Parts) -> Option<Routed> {
@@ -77,7 +82,6 @@ fn find(registry: &Registry, caller: &Caller, host: &HeaderValue, parts: &Parts)
 mod tests {
     use fermata_daemon::watch::Key;
     use http::Request;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::backend::{
@@ -128,6 +132,32 @@ mod tests {
         let (found, ()) = tokio::join!(routed(&registry, Sender::Gateway), publish);
         assert_eq!(found.as_deref(), Some("hello"));
         assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_after_an_outage_is_answered_as_soon_as_the_function_is_known() {
+        let registry = Registry::new(routes(&[]));
+        registry.functions_broke();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let begun = Instant::now();
+        let publish = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            registry.set_routes(routes(&["hello"]));
+        };
+        let (found, ()) = tokio::join!(routed(&registry, Sender::Client), publish);
+        assert_eq!(found.as_deref(), Some("hello"));
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn some_time_after_an_outage_a_client_is_told_at_once_that_there_is_nothing() {
+        let registry = Registry::new(routes(&["other"]));
+        registry.functions_broke();
+        let begun = Instant::now();
+        assert_eq!(routed(&registry, Sender::Client).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(8));
+        assert_eq!(routed(&registry, Sender::Client).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(8));
     }
 
     #[tokio::test(start_paused = true)]
