@@ -43,6 +43,10 @@ pub enum Error {
         /// Why.
         source: OpenError,
     },
+    /// An address of NATS cannot be taken.
+    #[cfg(feature = "nats")]
+    #[error("--nats-url is not taken")]
+    NatsUrl(#[source] crate::options::NotForNats),
     /// Another process has the store.
     #[error("another process has taken the store over: start this one again, and it stands by")]
     Taken,

@@ -113,7 +113,9 @@ impl Events {
     /// Opens the file, unless calls are kept elsewhere.
     fn kept(options: &Options, metrics: &Arc<Metrics>) -> Result<Kept, Error> {
         #[cfg(feature = "nats")]
-        if let Some(settings) = Settings::of(&options.nats, options.max_store_bytes) {
+        if let Some(settings) =
+            Settings::of(&options.nats, options.max_store_bytes).map_err(Error::NatsUrl)?
+        {
             return Ok(Kept::Nats(Box::new(settings)));
         }
         let path = (!options.ephemeral).then_some(&*options.store);

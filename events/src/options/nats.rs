@@ -107,7 +107,7 @@ pub struct NatsOptions {
 
 /// The address of a server, without secrets.
 #[derive(Clone, Debug)]
-pub struct NatsUrl(ServerAddr);
+pub struct NatsUrl(Result<ServerAddr, NotForNats>);
 
 /// The name of a stream, which its subjects begin with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -159,8 +159,12 @@ impl Default for NatsOptions {
 
 impl NatsUrl {
     /// The address, as the client has it.
-    pub(crate) fn server(&self) -> &ServerAddr {
-        &self.0
+    ///
+    /// # Errors
+    ///
+    /// When there is a secret in it.
+    pub(crate) fn server(&self) -> Result<ServerAddr, NotForNats> {
+        self.0.clone()
     }
 }
 
@@ -173,13 +177,14 @@ impl FromStr for NatsUrl {
             return Err(NotForNats::Url);
         }
         if text.contains('@') {
-            return Err(NotForNats::Secret);
+            // It is refused later: who reads the command line would show the secret with what is wrong.
+            return Ok(Self(Err(NotForNats::Secret)));
         }
         let server: ServerAddr = text.parse().map_err(|_| NotForNats::Url)?;
         if server.host().is_empty() {
             return Err(NotForNats::Url);
         }
-        Ok(Self(server))
+        Ok(Self(Ok(server)))
     }
 }
 

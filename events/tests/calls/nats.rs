@@ -361,7 +361,7 @@ async fn who_is_not_let_in_is_told_how_and_secrets_stay_in_their_files() {
             "/nowhere, which --nats-password-file names",
         ),
         (
-            vec!["--nats-url=nats://a:b@127.0.0.1"],
+            vec!["--nats-url=nats://a:s3cret@127.0.0.1"],
             "leave the user out",
         ),
         (vec!["--nats-user=fermata"], "--nats-password-file"),

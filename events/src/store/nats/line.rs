@@ -82,6 +82,8 @@ struct Doubt {
     effects: Vec<Effect>,
     first: u64,
     last: u64,
+    /// The end of the subject of the last one.
+    subject: String,
 }
 
 /// Changes that belong together, and the messages that make them.
@@ -285,9 +287,10 @@ impl Line {
             let reached = told
                 .iter()
                 .rposition(|told| matches!(told, Told::Written(_)));
-            let (mut refused, mut unknown) = (false, false);
+            let (mut refused, mut unknown, mut open) = (false, false, false);
             for (at, (unit, told)) in run.into_iter().zip(told).enumerate() {
                 let written = reached.is_some_and(|reached| at <= reached);
+                let unanswered = told == Told::Unknown;
                 match told {
                     Told::Written(sequence) if sequence != head.last + 1 => {
                         return Err(self.taken());
@@ -308,7 +311,10 @@ impl Line {
                         set(outcomes, unit.index, Err(of_refusal(refusal)));
                     }
                     // It waits for one that was not written, whatever became of it.
-                    _ if refused => behind.push(unit),
+                    _ if refused => {
+                        open |= unanswered;
+                        behind.push(unit);
+                    }
                     _ => {
                         unknown = true;
                         head.doubt_of(unit);
@@ -317,6 +323,10 @@ impl Line {
             }
             if unknown {
                 self.resolve_for(head, outcomes).await?;
+            } else if open {
+                // One that is sent again must not come a second time, from where it may still be under way.
+                head.unknown = true;
+                self.resolve(head).await?;
             }
             if behind.is_empty() {
                 return Ok(());
@@ -376,14 +386,8 @@ impl Line {
 
     /// Finds out what became of everything that was sent, and of which writes.
     async fn resolve_for(&self, head: &mut Head, outcomes: &mut Outcomes) -> Result<(), NatsError> {
-        let doubtful: Vec<(usize, u64)> = head
-            .doubt
-            .iter()
-            .map(|doubt| (doubt.index, doubt.last))
-            .collect();
-        let end = self.find_end(head).await?;
-        for (index, last) in doubtful {
-            let outcome = if last <= end {
+        for (index, written) in self.find_end(head).await? {
+            let outcome = if written {
                 Ok(())
             } else {
                 Err(NatsError::Silent.into())
@@ -397,29 +401,33 @@ impl Line {
         self.find_end(head).await.map(drop)
     }
 
-    /// Finds out where the stream ends, and sees to it that nothing that was sent comes any more. The number of the
-    /// last message that was there.
-    async fn find_end(&self, head: &mut Head) -> Result<u64, NatsError> {
+    /// Finds out where the stream ends, and sees to it that nothing that was sent comes any more. Which of the writes in
+    /// doubt are there.
+    async fn find_end(&self, head: &mut Head) -> Result<Vec<(usize, bool)>, NatsError> {
         for _ in 0..LOOKS {
             self.connected()?;
+            // Before it is asked who has the store: whoever takes it over after that is noticed by the fence.
+            let info = self.stream.get_info().await.map_err(NatsError::Info)?;
+            let end = info.state.last_sequence;
             if self.who().await? != self.holder {
                 return Err(self.taken());
             }
-            let info = self.stream.get_info().await.map_err(NatsError::Info)?;
-            let end = info.state.last_sequence;
             match fence(&mut head.post, &self.holder, end).await {
                 Told::Written(sequence) => {
+                    let mut found = Vec::with_capacity(head.doubt.len());
+                    for doubt in &head.doubt {
+                        found.push((doubt.index, self.is_written(doubt, end).await?));
+                    }
                     let mut catalog = self.catalog();
-                    for doubt in mem::take(&mut head.doubt) {
-                        if doubt.last > end {
-                            continue;
+                    for (doubt, (_, written)) in mem::take(&mut head.doubt).iter().zip(&found) {
+                        if *written {
+                            let effects = doubt.effects.iter();
+                            effects.fold(doubt.first, |next, effect| catalog.apply(effect, next));
                         }
-                        let effects = doubt.effects.iter();
-                        effects.fold(doubt.first, |next, effect| catalog.apply(effect, next));
                     }
                     head.last = sequence;
                     head.unknown = false;
-                    return Ok(end);
+                    return Ok(found);
                 }
                 Told::Refused(refusal) if refusal.is_wrong_last() => {}
                 Told::Refused(refusal) => return Err(refusal.error()),
@@ -427,6 +435,24 @@ impl Line {
             }
         }
         Err(NatsError::Silent)
+    }
+
+    /// Whether a write in doubt is there. Its numbers alone do not tell: a fence of this process may have taken them whose
+    /// answer was lost.
+    async fn is_written(&self, doubt: &Doubt, end: u64) -> Result<bool, NatsError> {
+        if doubt.last > end {
+            return Ok(false);
+        }
+        let subject = format!(
+            "{}.{}",
+            self.stream.cached_info().config.name,
+            doubt.subject
+        );
+        match self.stream.get_raw_message(doubt.last).await {
+            Ok(message) => Ok(message.subject.as_str() == subject),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(NatsError::GetByLeader(error)),
+        }
     }
 
     /// Who has the store.
@@ -478,6 +504,11 @@ impl Head {
             index: unit.index,
             first: behind + 1,
             last: behind + unit.messages.len() as u64,
+            subject: unit
+                .messages
+                .last()
+                .map(|message| message.subject.clone())
+                .unwrap_or_default(),
             effects: unit.effects,
         });
     }

@@ -107,10 +107,11 @@ pub(super) async fn take(
     };
     let mut told = false;
     loop {
+        // Before it is asked who has it: whoever writes after that is noticed.
+        let end = stream.get_info().await.map(|info| info.state.last_sequence);
         match free(stream, settings, &mut watch).await {
             Ok(true) => {
-                let info = stream.get_info().await.map_err(NatsError::Info)?;
-                let end = info.state.last_sequence;
+                let end = end.map_err(NatsError::Info)?;
                 match fence(post, holder, end).await {
                     Told::Written(last) if last == end + CHAIN as u64 + 1 => return Ok(Some(last)),
                     Told::Refused(refusal) if !refusal.is_wrong_last() => {

@@ -5,7 +5,10 @@ use std::{fs, path::Path, time::Duration};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 
 use super::message;
-use crate::{error::NatsError, options::NatsOptions};
+use crate::{
+    error::NatsError,
+    options::{NatsOptions, NatsUrl, NotForNats},
+};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,14 +43,19 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// What the options say, with room for so many bytes of calls; nothing if they name no server.
-    pub(crate) fn of(options: &NatsOptions, bytes: u64) -> Option<Self> {
-        let servers: Vec<ServerAddr> = options.url.iter().map(|url| url.server().clone()).collect();
+    ///
+    /// # Errors
+    ///
+    /// When an address has a secret in it.
+    pub(crate) fn of(options: &NatsOptions, bytes: u64) -> Result<Option<Self>, NotForNats> {
+        let servers = options.url.iter().map(NatsUrl::server);
+        let servers = servers.collect::<Result<Vec<ServerAddr>, _>>()?;
         if servers.is_empty() {
-            return None;
+            return Ok(None);
         }
         // What waits, as much again of what is over, and what is written before something is removed.
         let room = bytes.saturating_mul(5) / 2;
-        Some(Self {
+        Ok(Some(Self {
             servers,
             options: options.clone(),
             stream: options.stream.to_string(),
@@ -55,7 +63,7 @@ impl Settings {
             room: i64::try_from(room).unwrap_or(i64::MAX),
             silence: options.takeover.into(),
             renew: Duration::from(options.takeover) / 5,
-        })
+        }))
     }
 
     /// Those of these servers, with little patience.
@@ -65,7 +73,7 @@ impl Settings {
             url: urls.split(',').map(|url| url.parse().unwrap()).collect(),
             ..NatsOptions::default()
         };
-        let settings = Self::of(&options, 1024 * 1024 * 1024).unwrap();
+        let settings = Self::of(&options, 1024 * 1024 * 1024).unwrap().unwrap();
         Self {
             silence: Duration::from_millis(300),
             renew: Duration::from_millis(60),
