@@ -94,6 +94,8 @@ struct Call<'a> {
     timeout: Duration,
     /// Its namespace has as many runs under way as one may have.
     is_full: bool,
+    /// It was begun before.
+    goes_on: bool,
 }
 
 /// One run of one trigger of one Function.
@@ -246,6 +248,7 @@ impl Shared {
             time,
             replaces,
             timeout,
+            goes_on,
         } in plan.begin
         {
             let run = RunKey {
@@ -267,7 +270,7 @@ impl Shared {
             let broken_off = CancellationToken::new();
             let mut under_way = lock(&self.under_way);
             let of_namespace = |run: &&RunKey| run.function.namespace == key.namespace;
-            let is_full = under_way.keys().filter(of_namespace).count() >= MOST_RUNS;
+            let is_full = !goes_on && under_way.keys().filter(of_namespace).count() >= MOST_RUNS;
             under_way.insert(run.clone(), broken_off.clone());
             drop(under_way);
             let (shared, uid, stop) = (self.clone(), uid.to_owned(), stop.clone());
@@ -278,6 +281,7 @@ impl Shared {
                     uid: &uid,
                     timeout,
                     is_full,
+                    goes_on,
                 };
                 shared.call(call, &broken_off, &stop).await;
                 lock(&shared.under_way).remove(&run);
@@ -305,9 +309,14 @@ impl Shared {
                 events: &events,
                 call: run.event(&trigger, &uid),
                 delivery: delivery.as_deref().unwrap_or("{}"),
-                until: Timestamp::now(),
+                until: Timestamp::MAX,
             };
-            kept.break_off().await;
+            let told = shared
+                .timer
+                .context
+                .abort
+                .run_until_cancelled(kept.break_off());
+            told.await;
         };
         self.timer.runs.spawn_on(work, &self.timer.runtime);
     }
@@ -325,6 +334,7 @@ impl Shared {
             uid,
             timeout,
             is_full,
+            goes_on,
         } = call;
         let context = &self.timer.context;
         let event = run.event(trigger, uid);
@@ -335,7 +345,9 @@ impl Shared {
         if let Some(events) = &self.timer.events {
             let delivery = self.timer.registry.delivery(&run.function);
             let deadline = trigger.schedule.as_ref().map(TriggerSchedule::deadline);
+            // One that goes on is kept already.
             let until = run.time.checked_add(deadline.unwrap_or_default());
+            let until = until.ok().filter(|_| !goes_on);
             let kept = KeptRun {
                 events,
                 call: event,

@@ -181,8 +181,12 @@ fn idempotency(
             .flat_map(|name| ["trigger", name].map(str::as_bytes)),
     );
     let head = &call.head;
-    let mut sent = vec![head.method.as_bytes(), head.target.as_bytes(), &call.body];
-    sent.extend(callback.map(str::as_bytes));
+    let mut sent: Vec<&[u8]> = Vec::new();
+    // A run that is kept once more is the same, though the trigger may have been changed meanwhile.
+    if trigger.is_none() {
+        sent.extend([head.method.as_bytes(), head.target.as_bytes(), &call.body]);
+        sent.extend(callback.map(str::as_bytes));
+    }
     Ok(Some(Idempotency {
         key: digest(&whose),
         digest: digest(&sent),

@@ -124,6 +124,10 @@ async fn a_key_makes_a_call_once() {
     let run = keyed().header("x-fermata-trigger", "nightly");
     let run = kept.ask(run, "two").await;
     assert_eq!(run.status, 202, "{run:?}");
+    // It is the same run, though the trigger has been changed since.
+    let again = keyed().header("x-fermata-trigger", "nightly");
+    let again = kept.ask(again, "three").await;
+    assert_eq!(again.json()["id"], run.json()["id"], "{again:?}");
     // Another function has keys of its own.
     let mails = kept
         .call("mails", &json!({}))

@@ -24,6 +24,9 @@ const ASK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_se
 /// The pauses between two attempts to have a run kept.
 const KEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How often it is tried to call a run off: for about two minutes.
+const BREAK_OFF: usize = 8;
+
 /// One run, and who keeps it.
 pub(super) struct KeptRun<'a> {
     pub(super) events: &'a EventsQuery,
@@ -82,6 +85,8 @@ impl KeptRun<'_> {
                 Kept::Later(why) => why,
             };
             if broken_off.is_cancelled() {
+                // It may be kept all the same.
+                self.break_off().await;
                 return Called::replaced();
             }
             if Timestamp::now() >= self.until {
@@ -115,11 +120,17 @@ impl KeptRun<'_> {
         }
     }
 
-    /// Calls a run off that another gateway had kept.
+    /// Calls a run off that another gateway has perhaps kept. It is tried some times.
     pub(super) async fn break_off(&self) {
-        if let Kept::As(id) = self.keep().await {
-            self.cancel(&id).await;
+        let (mut pauses, never) = (Pauses::new(KEEP), CancellationToken::new());
+        for _ in 0..BREAK_OFF {
+            match self.keep().await {
+                Kept::As(id) => return self.cancel(&id).await,
+                Kept::Never(_) => return,
+                Kept::Later(_) => pauses.pause(&never).await,
+            }
         }
+        tracing::warn!(function = %self.call.function, "a run of a trigger cannot be called off");
     }
 
     /// Has it kept. The same run is kept once.

@@ -49,6 +49,8 @@ pub(super) struct Begin {
     pub(super) replaces: Vec<Timestamp>,
     /// How long it is waited for.
     pub(super) timeout: Duration,
+    /// Whether it was begun before, and goes on in this gateway.
+    pub(super) goes_on: bool,
 }
 
 /// Whether there is anything to do, as far as the watch has told.
@@ -201,6 +203,7 @@ impl Plan {
                     time: run.time.0,
                     replaces: Vec::new(),
                     timeout,
+                    goes_on: true,
                 });
             } else {
                 run.result = RunResult::Lost;
@@ -240,6 +243,7 @@ impl Plan {
                     time,
                     replaces,
                     timeout,
+                    goes_on: false,
                 });
                 TriggerRun {
                     time: Time(time),
