@@ -157,9 +157,14 @@ fn is_quoted(line: &str) -> bool {
 
 /// Whether a line says that a process was killed: in the words of go, and of Python and cargo.
 fn is_killed(line: &str) -> bool {
-    ["signal: killed", "Signals.SIGKILL", "signal: 9, SIGKILL"]
-        .iter()
-        .any(|words| line.contains(words))
+    [
+        "signal: killed",
+        "signal SIGKILL",
+        "Signals.SIGKILL",
+        "signal: 9, SIGKILL",
+    ]
+    .iter()
+    .any(|words| line.contains(words))
 }
 
 /// What go says, as a sentence of its own: the command that it gives stands in the line after it, and does not
@@ -270,6 +275,7 @@ mod tests {
                 "  process didn't exit successfully: `rustc` (signal: 9, SIGKILL: kill)",
                 true,
             ),
+            ("npm error signal SIGKILL", true),
             ("killed", false),
         ] {
             let mut said = Said::new(Words::Last);
