@@ -257,7 +257,9 @@ struct Attributes(BTreeMap<Box<str>, Box<str>>);
 
 impl Attributes {
     fn add(&mut self, name: &str, value: &str) -> Result<(), EventError> {
+        // That one is the data themselves (section 3.1.1 of the JSON format).
         let is_name = !name.is_empty()
+            && name != "data"
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

@@ -433,8 +433,13 @@ impl Store {
             place = invocation.place().cloned();
             invocation.message = Some("what was to be sent is lost".to_owned());
             invocation.finish(State::Failed, Timestamp::now());
-            if self.settle(id, &invocation, None).await.is_ok() {
-                return;
+            loop {
+                match self.settle(id, &invocation, None).await {
+                    Ok(()) => return,
+                    Err(StoreError::Closed) => break,
+                    // Its room is its namespace's until it is written that it has failed.
+                    Err(_) => tokio::time::sleep(WRITE_AGAIN).await,
+                }
             }
         }
         self.index().lose(function, id, place.as_ref());

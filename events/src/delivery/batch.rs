@@ -8,6 +8,7 @@ use futures::future::join_all;
 use http::header;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,7 @@ struct Taken {
 #[derive(Debug, Deserialize)]
 struct Partly {
     /// The ids of the messages that are to be delivered again.
-    failed: Vec<String>,
+    failed: Value,
 }
 
 // === impl Shared ===
@@ -89,9 +90,7 @@ impl Shared {
             self.settle(taken, outcome, begun.elapsed())
         });
         let pressures = join_all(written).await;
-        let mut pressures = pressures.into_iter();
-        let less = pressures.find(|pressure| *pressure == Pressure::Less);
-        less.unwrap_or(Pressure::More)
+        of_all(&pressures)
     }
 
     /// It is too late for one of them.
@@ -114,6 +113,13 @@ impl Shared {
         self.write(&taken.due, &invocation, None).await;
         pressure
     }
+}
+
+/// What an answer to all says, by what it says for each.
+fn of_all(pressures: &[Pressure]) -> Pressure {
+    let words = [Pressure::Less, Pressure::More];
+    let said = words.into_iter().find(|word| pressures.contains(word));
+    said.unwrap_or(Pressure::Same)
 }
 
 /// The array of as many of them as fit into a body, of which there is always one, and how many those are.
@@ -168,8 +174,17 @@ fn failed(outcome: &Outcome, all: &[Taken]) -> Result<HashSet<String>, String> {
     if !(200..300).contains(&answer.head.status) {
         return Ok(HashSet::new());
     }
+    if answer.head.cut {
+        return Err("the answer is too large to see which have failed".to_owned());
+    }
     let Ok(Partly { failed }) = serde_json::from_slice(&answer.body) else {
         return Ok(HashSet::new());
+    };
+    let Ok(failed) = serde_json::from_value::<Vec<String>>(failed) else {
+        return Err(
+            "what the function has answered as failed is no list of ids, which are texts"
+                .to_owned(),
+        );
     };
     let known: HashSet<String> = all
         .iter()
@@ -180,5 +195,23 @@ fn failed(outcome: &Outcome, all: &[Taken]) -> Result<HashSet<String>, String> {
         Some(id) => Err(format!(
             "the function has named {id:?} as one that has failed, and there is none of that id: all are delivered again"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_are_made_at_once_only_where_one_has_succeeded_and_none_was_too_much() {
+        use Pressure::{Less, More, Same};
+        for (pressures, said) in [
+            (&[Same, Same][..], Same),
+            (&[Same, More], More),
+            (&[More, Less, Same], Less),
+            (&[], Same),
+        ] {
+            assert_eq!(of_all(pressures), said, "{pressures:?}");
+        }
     }
 }

@@ -230,6 +230,9 @@ fn what_is_no_event_is_told_with_the_reason() {
         let error = read_json(&event).unwrap_err();
         assert!(error.contains(why), "{change}: {error}");
     }
+    // In a batch it would stand beside the data.
+    let error = read_all(&[("ce-data", "x")], "seven").unwrap_err();
+    assert!(error.contains("no name of an attribute"), "{error}");
     let avro = ("content-type", "application/cloudevents+avro");
     let error = read_all(&[avro], "").unwrap_err();
     assert!(

@@ -93,7 +93,10 @@ impl Store {
         if before.state != State::Failed {
             return Ok(Changed::Already(before));
         }
-        let after = before.anew(Timestamp::now());
+        let mut after = before.anew(Timestamp::now());
+        if let Some(place) = after.place_mut() {
+            place.number = self.index().next_place();
+        }
         let revived = self.index().revive(&self.0.bounds, id, &before, &after)?;
         if !revived {
             // Somebody else has just done so, or its time is over.

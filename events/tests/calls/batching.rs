@@ -133,7 +133,12 @@ async fn those_that_the_function_names_come_again_alone() {
 
 #[tokio::test]
 async fn when_it_fails_or_names_what_it_did_not_get_all_come_again() {
-    for (status, body) in [(500, "no"), (200, r#"{"failed": ["9"]}"#)] {
+    for (status, body) in [
+        (500, "no"),
+        (200, r#"{"failed": ["9"]}"#),
+        (200, r#"{"failed": [1]}"#),
+        (200, r#"{"failed": null}"#),
+    ] {
         let gateway = Gateway::answering(move |asked| match asked.before {
             0 => answer(status, body),
             _ => answer(204, ""),

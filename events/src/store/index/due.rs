@@ -17,7 +17,7 @@ impl Index {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
             waiting: count(0..queue.due(now, most as usize)),
-            running: count(queue.running()),
+            running: count(queue.requests()),
         });
         backlogs.collect()
     }

@@ -12,15 +12,18 @@ use tokio_util::sync::CancellationToken;
 use super::{Backlog, CalledOff, Next};
 use crate::{
     id::Id,
-    invocation::{Batch, Invocation, Place},
+    invocation::{Batch, Invocation, Left, Place, RECORD},
 };
+
+/// The most bytes of messages that are taken to be made together, but for one that is larger: they are read at once.
+const TOGETHER: u64 = 1024 * 1024;
 
 /// A queue. Each call of it is due at some time, is being made, or stands in a line behind another one.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     due: BTreeSet<(Instant, Id)>,
     /// Those that are being made, and what calls them off.
-    running: HashMap<Id, CancellationToken>,
+    running: HashMap<Id, Running>,
     /// Calls of which one is made after the other.
     lines: HashMap<Box<str>, Line>,
     /// Calls that are made together; one of each group is due for all of them.
@@ -31,6 +34,15 @@ pub(super) struct Queue {
     behind: usize,
     changed: Arc<Notify>,
     oldest: BTreeSet<Id>,
+}
+
+/// A call that is being made.
+#[derive(Debug)]
+struct Running {
+    /// What calls it off.
+    off: CancellationToken,
+    /// Whether it is the first of those that are made together, or the only one.
+    first: bool,
 }
 
 /// One that is due or being made, and those that come after it.
@@ -47,7 +59,8 @@ struct Group {
     size: usize,
     /// How long one waits for others.
     wait: Duration,
-    calls: BTreeSet<(Instant, Id)>,
+    /// How many bytes each has.
+    calls: BTreeMap<(Instant, Id), u64>,
     /// What is due for them.
     head: Option<(Instant, Id)>,
 }
@@ -58,16 +71,22 @@ impl Queue {
     /// A call waits until then, or behind those of its line. False if it was called off while it was being made: then it
     /// is held, so that nobody makes it.
     pub(super) fn wait(&mut self, id: Id, invocation: &Invocation, due: Instant) -> bool {
-        if let Some(off) = self.running.get(&id)
-            && off.is_cancelled()
+        if let Some(running) = self.running.get(&id)
+            && running.off.is_cancelled()
         {
             return false;
         }
         self.running.remove(&id);
         self.oldest.insert(id);
         let place = invocation.place();
-        if let Some(batch) = invocation.batch() {
-            self.gather(id, batch, due);
+        if invocation.left() != Left::Call {
+            // The function has had it: those behind it do not wait until others are told.
+            if let Some(place) = place {
+                self.step_out(id, place, Instant::now());
+            }
+            self.due.insert((due, id));
+        } else if let Some(batch) = invocation.batch() {
+            self.gather(id, batch, invocation.bytes, due);
         } else if place.is_none_or(|place| self.stand(id, place)) {
             self.due.insert((due, id));
         }
@@ -93,7 +112,7 @@ impl Queue {
                     return Some(Next::TakeAll(self.take_all(&group, now)));
                 }
                 self.due.pop_first();
-                let off = self.run(id);
+                let off = self.run(id, true);
                 Some(Next::Take(id, off))
             }
             Some((due, _)) => Some(Next::Wait(due)),
@@ -104,8 +123,8 @@ impl Queue {
 
     /// Takes a call that waits, so that nobody makes it; tells one that is being made. None if it is neither.
     pub(super) fn call_off(&mut self, id: Id, invocation: &Invocation) -> Option<CalledOff> {
-        if let Some(off) = self.running.get(&id) {
-            off.cancel();
+        if let Some(running) = self.running.get(&id) {
+            running.off.cancel();
             return Some(CalledOff::Running);
         }
         let line = invocation.place();
@@ -115,8 +134,8 @@ impl Queue {
             self.behind -= 1;
         } else if let Some(batch) = invocation.batch() {
             let group = self.groups.get_mut(&batch.group)?;
-            let entry = group.calls.iter().find(|(_, waiting)| *waiting == id);
-            let entry = *entry?;
+            let mut calls = group.calls.keys();
+            let entry = *calls.find(|(_, waiting)| *waiting == id)?;
             group.calls.remove(&entry);
             self.set_head(&batch.group);
         } else {
@@ -124,7 +143,7 @@ impl Queue {
             let entry = due.find(|(_, waiting)| *waiting == id).copied()?;
             self.due.remove(&entry);
         }
-        self.running.insert(id, CancellationToken::new());
+        self.run(id, true);
         Some(CalledOff::Taken)
     }
 
@@ -133,9 +152,10 @@ impl Queue {
         self.running.contains_key(&id)
     }
 
-    /// Those that are being made.
-    pub(super) fn running(&self) -> impl Iterator<Item = &Id> {
-        self.running.keys()
+    /// The requests that are being made.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &Id> {
+        let running = self.running.iter();
+        running.filter(|(_, call)| call.first).map(|(id, _)| id)
     }
 
     /// How many requests could be made now, counted up to a number.
@@ -172,42 +192,51 @@ impl Queue {
         }
     }
 
-    fn run(&mut self, id: Id) -> CancellationToken {
+    fn run(&mut self, id: Id, first: bool) -> CancellationToken {
         let off = CancellationToken::new();
-        self.running.insert(id, off.clone());
+        let running = Running {
+            off: off.clone(),
+            first,
+        };
+        self.running.insert(id, running);
         off
     }
 
     /// A call waits for others of its group.
-    fn gather(&mut self, id: Id, batch: &Batch, due: Instant) {
+    fn gather(&mut self, id: Id, batch: &Batch, bytes: u64, due: Instant) {
         let group = self.groups.entry(batch.group.clone());
         let group = group.or_insert_with(|| Group {
             size: 1,
             wait: Duration::ZERO,
-            calls: BTreeSet::new(),
+            calls: BTreeMap::new(),
             head: None,
         });
         // As the newest one says.
         group.size = usize::try_from(batch.size).unwrap_or(1).max(1);
         group.wait = Duration::from_millis(batch.wait);
-        group.calls.insert((due, id));
+        group.calls.insert((due, id), bytes);
         self.set_head(&batch.group);
     }
 
     /// Takes those of a group that are due, as many as go together.
     fn take_all(&mut self, name: &str, now: Instant) -> Vec<(Id, CancellationToken)> {
-        let mut taken = Vec::new();
+        let (mut taken, mut all) = (Vec::new(), 0_u64);
         if let Some(group) = self.groups.get_mut(name) {
             while taken.len() < group.size
-                && let Some((due, id)) = group.calls.first().copied()
-                && due <= now
+                && let Some(((due, id), bytes)) = group.calls.pop_first()
             {
-                group.calls.pop_first();
+                // What is known of each is not sent.
+                all = all.saturating_add(bytes.saturating_sub(RECORD as u64));
+                if due > now || !taken.is_empty() && all > TOGETHER {
+                    group.calls.insert((due, id), bytes);
+                    break;
+                }
                 taken.push(id);
             }
         }
         self.set_head(name);
-        taken.into_iter().map(|id| (id, self.run(id))).collect()
+        let taken = taken.into_iter().enumerate();
+        taken.map(|(at, id)| (id, self.run(id, at == 0))).collect()
     }
 
     /// One of a group is due for all of them: when there are enough, or when the first has waited for long enough.
@@ -288,19 +317,19 @@ impl Queue {
 impl Group {
     /// What is to be due for all of them.
     fn next_head(&self) -> Option<(Instant, Id)> {
-        let (first, id) = *self.calls.first()?;
+        let (first, id) = *self.calls.first_key_value()?.0;
         if self.wait.is_zero() {
             return Some((first, id));
         }
         let patience = first + self.wait;
-        let full = self.calls.iter().nth(self.size - 1);
+        let full = self.calls.keys().nth(self.size - 1);
         let due = full.map_or(patience, |(full, _)| patience.min(*full));
         Some((due, id))
     }
 
     /// How many requests those are that could be made now.
     fn due(&self, now: Instant, most: usize) -> usize {
-        let due = self.calls.iter().take_while(|(due, _)| *due <= now);
+        let due = self.calls.keys().take_while(|(due, _)| *due <= now);
         due.take(most.saturating_mul(self.size))
             .count()
             .div_ceil(self.size)

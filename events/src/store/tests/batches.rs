@@ -103,3 +103,37 @@ async fn one_that_is_called_off_is_not_made_with_the_others() {
     // One of those that are being made is told.
     assert!(matches!(store.cancel(third).await, Ok(Changed::Told(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_taken_together_than_is_read_at_once() {
+    let bounds = Bounds {
+        bytes: 1024 * 1024 * 1024,
+        ..BOUNDS
+    };
+    let store = Store::open(None, bounds, Arc::new(Nobody)).unwrap().0;
+    for _ in 0..5 {
+        let mut large = batched("a", 100, 0);
+        large.bytes = 600 * 1024;
+        store.accept(new_id(), large, call("body")).await.unwrap();
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    let mut huge = batched("a", 100, 0);
+    huge.bytes = 9 * 1024 * 1024;
+    store.accept(new_id(), huge, call("body")).await.unwrap();
+    for left in (0..6).rev() {
+        assert_eq!(all_taken(&store).len(), 1);
+        assert_eq!(store.backlogs()[0].1.waiting, left);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_are_made_together_are_one_request() {
+    let store = memory();
+    for _ in 0..7 {
+        accepted_in(&store, "a", (3, 0)).await;
+    }
+    assert_eq!(all_taken(&store).len(), 3);
+    let due = store.due(100);
+    assert_eq!((due[0].waiting, due[0].running), (2, 1));
+    assert_eq!(store.backlogs()[0].1.running, 3);
+}

@@ -1,5 +1,7 @@
 //! Calls of which one is made after the other.
 
+use fermata_crds::DeadLetter;
+
 use super::*;
 
 async fn accepted_in(store: &Store, line: &str) -> Id {
@@ -63,4 +65,59 @@ async fn a_line_is_as_it_was_after_a_crash() {
         assert_eq!(taken(&store, &orders()), *id);
         finished(&store, *id, State::Succeeded).await;
     }
+}
+
+#[tokio::test]
+async fn one_that_is_redriven_stands_behind_the_others_and_after_a_crash_too() {
+    let (_dir, path) = file();
+    let store = opened(&path).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(accepted_in(&store, "a").await);
+    }
+    taken(&store, &orders());
+    finished(&store, ids[0], State::Failed).await;
+    assert!(matches!(store.redrive(ids[0]).await, Ok(Changed::Done(_))));
+    assert_eq!(taken(&store, &orders()), ids[1]);
+    finished(&store, ids[1], State::Succeeded).await;
+    drop(store);
+
+    let store = opened(&path).await;
+    for id in [ids[2], ids[3], ids[0]] {
+        assert_eq!(taken(&store, &orders()), id);
+        finished(&store, id, State::Succeeded).await;
+    }
+}
+
+#[tokio::test]
+async fn others_do_not_wait_until_it_is_told_that_one_has_failed() {
+    let (_dir, path) = file();
+    let store = opened(&path).await;
+    let id = new_id();
+    let mut message = Invocation {
+        heard: Some(in_line("a")),
+        ..invocation("shop/orders", "body")
+    };
+    message.delivery.dead_letter = Some(DeadLetter {
+        topic: "dead".to_owned(),
+    });
+    store.accept(id, message, call("body")).await.unwrap();
+    let next = accepted_in(&store, "a").await;
+    taken(&store, &orders());
+    let mut failed = store.load(id).await.unwrap().unwrap().invocation;
+    failed.finish(State::Failed, Timestamp::now());
+    failed.end(Duration::ZERO, 0);
+    store.settle(id, &failed, None).await.unwrap();
+    let both = |store: &Store| {
+        let mut both = [taken(store, &orders()), taken(store, &orders())];
+        both.sort();
+        both
+    };
+    let mut expected = [id, next];
+    expected.sort();
+    assert_eq!(both(&store), expected);
+    drop(store);
+
+    let store = opened(&path).await;
+    assert_eq!(both(&store), expected);
 }

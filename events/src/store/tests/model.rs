@@ -48,8 +48,6 @@ struct Model<'a, P> {
     calls: BTreeMap<Id, (Key, Expected)>,
     /// Those that stand in a line, in the order in which they were accepted.
     lines: BTreeMap<(Key, bool), Vec<Id>>,
-    /// Lines in which one that has failed is tried anew: it may come after others.
-    mixed: BTreeSet<(Key, bool)>,
     /// Those that were called off while they were being made: they end, in their own time.
     told: BTreeSet<Id>,
 }
@@ -100,12 +98,10 @@ impl<P: Place> Model<'_, P> {
     fn check_order(&self, id: Id) {
         let Some(line) = self.line(id) else { return };
         assert!(self.is_free(id), "{id} is made beside another of its line");
-        if !self.mixed.contains(line) {
-            let order = &self.lines[line];
-            let at = |id: &Id| order.iter().position(|other| other == id);
-            let beside = self.beside(id);
-            assert!(beside.iter().all(|other| at(other) > at(&id)), "{id}");
-        }
+        let order = &self.lines[line];
+        let at = |id: &Id| order.iter().position(|other| other == id);
+        let beside = self.beside(id);
+        assert!(beside.iter().all(|other| at(other) > at(&id)), "{id}");
     }
 
     async fn settle(&mut self, state: State) {
@@ -201,7 +197,13 @@ impl<P: Place> Model<'_, P> {
                     Ok(Changed::Done(_)) => {
                         assert!(failed);
                         self.set(id, Expected::Waiting);
-                        self.mixed.extend(self.line(id).cloned());
+                        // It stands behind the others of its line.
+                        for ids in self.lines.values_mut() {
+                            if let Some(at) = ids.iter().position(|other| *other == id) {
+                                ids.remove(at);
+                                ids.push(id);
+                            }
+                        }
                     }
                     Ok(Changed::Already(_)) => assert!(!failed),
                     Err(Refused::NamespaceFull { .. }) => assert!(failed),
@@ -292,7 +294,6 @@ async fn run(place: &impl Place, steps: impl Iterator<Item = Step>) {
         place,
         calls: BTreeMap::new(),
         lines: BTreeMap::new(),
-        mixed: BTreeSet::new(),
         told: BTreeSet::new(),
     };
     for step in steps {
