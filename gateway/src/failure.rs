@@ -62,7 +62,7 @@ pub(crate) enum Failure {
     ClientTimeout(#[from] SlowClient),
     /// Nothing keeps calls whose callers do not wait.
     #[error(
-        "asynchronous calls are switched off; events.store=embedded in the values of the chart switches them on. Call \
+        "asynchronous calls are switched off; events.store in the values of the chart switches them on. Call \
          without Prefer: respond-async to wait for the answer"
     )]
     EventsOff,

@@ -22,7 +22,7 @@ pub(crate) enum TopicFailure {
     OnlyPosted,
     /// Nothing keeps messages.
     #[error(
-        "messages cannot be published, since nothing keeps them; events.store=embedded in the values of the chart \
+        "messages cannot be published, since nothing keeps them; events.store in the values of the chart \
          switches that on"
     )]
     Off,

@@ -202,7 +202,7 @@ async fn where_nothing_keeps_calls_they_are_refused_with_the_way_out_and_the_fun
             (501, "EventsOff")
         );
         assert!(
-            answer.text().contains("events.store=embedded"),
+            answer.text().contains("events.store in the values"),
             "{answer:?}"
         );
     }

@@ -179,7 +179,7 @@ async fn where_nothing_keeps_messages_that_is_said() {
         (501, "EventsOff")
     );
     assert!(
-        refused.text().contains("events.store=embedded"),
+        refused.text().contains("events.store in the values"),
         "{refused:?}"
     );
 }

@@ -216,7 +216,7 @@ fn subscribed(spec: &FunctionSpec, options: &Options) -> Option<Outcome> {
         (Status::True, reasons::HEARD, message)
     } else {
         let message = format!(
-            "nothing comes from {topics}, since nothing keeps messages; events.store=embedded in the values of the \
+            "nothing comes from {topics}, since nothing keeps messages; events.store in the values of the \
              chart switches that on"
         );
         (Status::False, reasons::EVENTS_OFF, message)

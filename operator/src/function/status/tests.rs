@@ -231,7 +231,7 @@ fn triggers_that_hear_topics_say_whether_anything_can_come_and_leave_it_ready() 
     );
     assert!(
         message.starts_with("nothing comes from orders, returns, since")
-            && message.contains("events.store=embedded"),
+            && message.contains("events.store in the values"),
         "{message}"
     );
     assert_eq!(condition(&off, conditions::READY).0, "True");
