@@ -134,7 +134,7 @@ def handle(request):
     if request.method == "GET":
         return "up"
     attempt = request.headers.get("x-fermata-attempt")
-    if attempt is not None and attempt != "3":
+    if attempt != "3":
         raise ValueError("not yet")
     return {"attempt": attempt}
 "#;

@@ -73,6 +73,21 @@ async fn publish(space: &Space, topic: &str, (id, kind): (&str, &str), data: &st
     .await;
 }
 
+/// Publishes several events at once, as soon as somebody hears the topic.
+async fn publish_batch(space: &Space, topic: &str, events: &[Value]) {
+    let (gateway, batch) = (space.gateway(), json!(events).to_string());
+    let path = format!("/topics/{topic}.{}", space.name);
+    eventually("it is published", async || {
+        let request =
+            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
+        match send(&gateway, request, &batch).await {
+            told if told.status == 202 => Ok(()),
+            told => Err(told.text()),
+        }
+    })
+    .await;
+}
+
 /// What the function has heard, once it is that, in whatever order.
 async fn heard(space: &Space, function: &str, lines: &[&str]) {
     let mut expected = lines.to_vec();
@@ -360,17 +375,7 @@ def handle(request):
     space.ready("ledger").await;
     let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order", "partitionkey": "7"});
     let batch: Vec<Value> = (0..20).map(event).collect();
-    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
-    let path = format!("/topics/orders.{}", space.name);
-    eventually("it is published", async || {
-        let request =
-            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
-        match send(&gateway, request, &batch).await {
-            told if told.status == 202 => Ok(()),
-            told => Err(told.text()),
-        }
-    })
-    .await;
+    publish_batch(&space, "orders", &batch).await;
     let expected: Vec<String> = (0..20).map(|id| format!("1 {id}")).collect();
     eventually_within(2 * DEADLINE, "all are heard in order", async || {
         let text = space.fetch("ledger", "/").await.text();
@@ -404,17 +409,7 @@ def handle(request):
     space.ready("ledger").await;
     let event = |id: usize| json!({"specversion": "1.0", "id": id.to_string(), "source": "/test", "type": "order"});
     let batch: Vec<Value> = (0..5).map(event).collect();
-    let (gateway, batch) = (space.gateway(), json!(batch).to_string());
-    let path = format!("/topics/orders.{}", space.name);
-    eventually("it is published", async || {
-        let request =
-            message(&gateway, &path).header("content-type", "application/cloudevents-batch+json");
-        match send(&gateway, request, &batch).await {
-            told if told.status == 202 => Ok(()),
-            told => Err(told.text()),
-        }
-    })
-    .await;
+    publish_batch(&space, "orders", &batch).await;
     eventually_within(2 * DEADLINE, "all are heard, and one again", async || {
         let text = space.fetch("ledger", "/").await.text();
         let mut lines = text.lines();

@@ -35,7 +35,7 @@ pub(super) async fn measure(stand: &mut Stand, messages: u64) {
     let (mut last, mut before) = (Instant::now(), 0);
     let started = Instant::now();
     let mut next_kill = Instant::now() + PAUSE;
-    while book.count() < messages && last.elapsed() < SILENCE {
+    while (accepted < messages || book.count() < messages) && last.elapsed() < SILENCE {
         if book.count() != before {
             (last, before) = (Instant::now(), book.count());
         }
@@ -70,7 +70,7 @@ pub(super) async fn measure(stand: &mut Stand, messages: u64) {
             started.elapsed().as_secs_f64()
         ),
     );
-    assert_eq!(delivered, accepted, "messages were lost");
+    assert!(delivered >= accepted, "messages were lost");
 }
 
 async fn kill(stand: &mut Stand, victim: Victim) {

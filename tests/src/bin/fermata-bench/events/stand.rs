@@ -130,7 +130,10 @@ impl Stand {
     pub(super) async fn drained(&self) {
         let page = process::events_page();
         eventually_within(PATIENCE, "nothing waits any more", async || {
-            let text = page.get("/metrics").await.text();
+            let text = page.get("/metrics").await.ok().text();
+            if !text.contains("\nfermata_invocations_records ") {
+                return Err("it tells nothing of calls".to_owned());
+            }
             let mut left = text.lines().filter(|line| {
                 let is_backlog = line.starts_with("fermata_invocations_waiting{")
                     || line.starts_with("fermata_invocations_running{");
